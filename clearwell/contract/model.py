@@ -1,0 +1,202 @@
+"""What a contract says, as plain frozen values: no I/O, no behaviour beyond look-ups."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from dataclasses import field as setting
+from enum import StrEnum
+from typing import Any
+
+from clearwell.errors import Location
+
+
+class Type(StrEnum):
+    """The field types. Values on the wire are JSON; the note says how each is written there.
+
+    decimal: string of digits ("12.50"). timestamp: RFC 3339, stored as UTC with "Z". date: "YYYY-MM-DD".
+    bytes: base64 string. json: any JSON value. list: array of one scalar type (see `Field.items`).
+    """
+
+    STRING = "string"
+    INT32 = "int32"
+    INT64 = "int64"
+    FLOAT64 = "float64"
+    DECIMAL = "decimal"
+    BOOL = "bool"
+    TIMESTAMP = "timestamp"
+    DATE = "date"
+    JSON = "json"
+    BYTES = "bytes"
+    LIST = "list"
+
+
+class PrivacyKind(StrEnum):
+    """How a protected field leaves the cleaner. `drop` removes it; all others but `generalise` become strings."""
+
+    DROP = "drop"
+    MASK = "mask"
+    HASH = "hash"
+    PSEUDONYM = "pseudonym"
+    GENERALISE = "generalise"
+    ENCRYPT = "encrypt"
+
+
+class UnknownFields(StrEnum):
+    """What happens to fields the contract does not declare. `keep` gathers them in the json column `extra`."""
+
+    REJECT = "reject"
+    DROP = "drop"
+    KEEP = "keep"
+
+
+@dataclass(frozen=True, slots=True)
+class Privacy:
+    """The protection of one field. `width` is the bucket size of `generalise` (unit of the field)."""
+
+    kind: PrivacyKind
+    width: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One field: declared by the contract (input), or computed by the steps (clean).
+
+    `minimum`/`maximum` bound numbers (inclusive, the field's unit), `max_length` bounds characters, bytes or items.
+    `precision`/`scale` are digits of a decimal. `items` is the scalar type of a list.
+    """
+
+    name: str
+    type: Type
+    required: bool = False
+    items: Type | None = None
+    minimum: int | float | str | None = None
+    maximum: int | float | str | None = None
+    max_length: int | None = None
+    pattern: str | None = None
+    allowed: tuple[Any, ...] | None = None
+    precision: int = 38
+    scale: int = 9
+    unit: str | None = None
+    description: str = ""
+    privacy: Privacy | None = None
+    where: Location | None = setting(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class StepCall:
+    """One entry under `steps:`, not yet understood: `clearwell.steps.bind` gives it meaning.
+
+    `lines` maps an argument's dotted path inside the step ("fields.0") to where it was written.
+    """
+
+    name: str
+    args: Any
+    where: Location
+    lines: Mapping[str, Location] = setting(default_factory=dict, compare=False)
+
+
+class Op(StrEnum):
+    """The closed set of comparisons of a `when`."""
+
+    EQ = "eq"
+    NE = "ne"
+    IN = "in"
+    LT = "lt"
+    LTE = "lte"
+    GT = "gt"
+    GTE = "gte"
+    EXISTS = "exists"
+    ALL = "all"
+    ANY = "any"
+    NOT = "not"
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A tree of comparisons: `field`/`value` for a comparison, `parts` for all, any, not."""
+
+    op: Op
+    field: str | None = None
+    value: Any = None
+    parts: tuple[Condition, ...] = ()
+    where: Location | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One destination of the stream's clean events; `options` are the destination's own (table, collection)."""
+
+    to: str
+    when: Condition | None = None
+    options: Mapping[str, Any] = setting(default_factory=dict)
+    where: Location | None = setting(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The stop rule: end the cleaner when `rejected` of the last `of_last` events were rejected."""
+
+    rejected: int = 5_000
+    of_last: int = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A test the contract carries. Exactly one of `expect`, `dropped`, `rejected` is set.
+
+    `given` is one event, or a list of events for steps that remember; the expectation is about the last one.
+    `rejected` is a part of the expected reason; `dropped` names the step.
+    """
+
+    name: str
+    given: tuple[Any, ...]
+    expect: Mapping[str, Any] | None = None
+    dropped: str | None = None
+    rejected: str | None = None
+    where: Location | None = setting(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """One version of one stream. `key`, `event_id`, `event_time`, `subject` name fields of the *clean* event."""
+
+    stream: str
+    version: int
+    owner: str
+    description: str
+    key: tuple[str, ...]
+    event_id: str
+    event_time: str
+    subject: str | None
+    unknown_fields: UnknownFields
+    fields: tuple[Field, ...]
+    steps: tuple[StepCall, ...]
+    routes: tuple[Route, ...]
+    limits: Limits
+    examples: tuple[Example, ...]
+    where: Location = setting(compare=False, default=Location("?", 1))
+    lines: Mapping[str, Location] = setting(default_factory=dict, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class CleanSchema:
+    """The shape of a clean event: the fields in order, after all steps and privacy.
+
+    A protected field (`privacy` set) is a nullable-as-declared string on the wire unless it is generalised.
+    """
+
+    stream: str
+    version: int
+    fields: tuple[Field, ...]
+    key: tuple[str, ...]
+    event_id: str
+    event_time: str
+    subject: str | None = None
+
+    def field(self, name: str) -> Field:
+        """The field called `name`; KeyError when there is none."""
+        for one in self.fields:
+            if one.name == name:
+                return one
+        raise KeyError(name)

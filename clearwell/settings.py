@@ -1,0 +1,99 @@
+"""Where the servers and folders are: environment first, then the embedded stack of this data folder."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from clearwell.errors import ConfigError
+
+ENDPOINTS_FILE = "endpoints.json"
+"""Written by the embedded stack into the data folder (mode 0600: the Postgres address holds a password)."""
+
+
+class Endpoints(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Addresses of the three servers, as the embedded stack writes them."""
+
+    kafka: str
+    postgres: str
+    mongo: str
+
+    def __repr__(self) -> str:  # invariant 10
+        return f"Endpoints(kafka={self.kafka!r}, postgres={redact(self.postgres)!r}, mongo={redact(self.mongo)!r})"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Settings:
+    """Everything a process needs to know about its surroundings.
+
+    kafka: "host:port[,host:port]"; postgres: a "postgresql://" URL; mongo: a "mongodb://" URL with a database.
+    home: the data folder; schemas: the folder of contracts; keys: the key file.
+    """
+
+    kafka: str
+    postgres: str
+    mongo: str
+    home: Path
+    schemas: Path
+    keys: Path
+
+    def __repr__(self) -> str:  # invariant 10
+        return f"Settings(kafka={self.kafka!r}, postgres={redact(self.postgres)!r}, mongo={redact(self.mongo)!r})"
+
+
+def home_folder(env: Mapping[str, str] = os.environ) -> Path:
+    """The data folder: CLEARWELL_HOME, or `.clearwell` in the working directory."""
+    return Path(env.get("CLEARWELL_HOME", ".clearwell")).absolute()
+
+
+def schemas_folder(env: Mapping[str, str] = os.environ) -> Path:
+    """The folder of contracts: CLEARWELL_SCHEMAS, or `schemas` in the working directory."""
+    return Path(env.get("CLEARWELL_SCHEMAS", "schemas")).absolute()
+
+
+def key_file(env: Mapping[str, str] = os.environ) -> Path:
+    """The local key file: CLEARWELL_KEYS, or `keys.json` in the data folder."""
+    return Path(env["CLEARWELL_KEYS"]).absolute() if "CLEARWELL_KEYS" in env else home_folder(env) / "keys.json"
+
+
+def external(env: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The servers that the environment names, by "kafka", "postgres", "mongo"; those are never embedded."""
+    names = ("kafka", "postgres", "mongo")
+    return {name: env[f"CLEARWELL_{name.upper()}"] for name in names if env.get(f"CLEARWELL_{name.upper()}")}
+
+
+def load(env: Mapping[str, str] = os.environ) -> Settings:
+    """Settings of this process. Raises ConfigError when a server is neither named nor embedded."""
+    home = home_folder(env)
+    given = external(env)
+    if len(given) < 3:
+        given = _embedded(home) | given
+    missing = [f"CLEARWELL_{name.upper()}" for name in ("kafka", "postgres", "mongo") if name not in given]
+    if missing:
+        raise ConfigError(
+            f"No stack is running in {home} and {', '.join(missing)} is not set: "
+            "run `clearwell up`, or point it at your servers."
+        )
+    return Settings(given["kafka"], given["postgres"], given["mongo"], home, schemas_folder(env), key_file(env))
+
+
+def _embedded(home: Path) -> dict[str, str]:
+    try:
+        written = (home / ENDPOINTS_FILE).read_bytes()
+    except FileNotFoundError:
+        return {}
+    try:
+        found = msgspec.json.decode(written, type=Endpoints)
+    except msgspec.DecodeError as error:
+        raise ConfigError(f"{home / ENDPOINTS_FILE} is damaged: run `clearwell down`, then `clearwell up`.") from error
+    return {"kafka": found.kafka, "postgres": found.postgres, "mongo": found.mongo}
+
+
+def redact(url: str) -> str:
+    """`url` with the password of its user part replaced by ***, for people and logs (invariant 10)."""
+    return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", url)
