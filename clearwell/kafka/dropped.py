@@ -1,0 +1,37 @@
+"""The account of drops (invariant 5): for each batch, which raw offsets which declared rule dropped. No data.
+
+Dropped events leave no record anywhere else, and a counter could not survive a crash exactly; a list of offsets can:
+a batch that is cleaned again writes the same offsets again, and a union counts each once.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import msgspec
+
+from clearwell.kafka.transport import Record
+
+
+class Drops(msgspec.Struct, frozen=True):
+    """Value of a record on `dropped.<stream>`: the raw topic's id, and offsets by rule ("<number>.<step name>")."""
+
+    topic: str
+    rules: dict[str, list[int]]
+
+
+_decoder = msgspec.json.Decoder(Drops)
+
+
+def encode(topic_id: str, dropped: Sequence[tuple[int, str]]) -> Record:
+    """One record for the drops of one batch; it goes to the same partition as the batch."""
+    rules: dict[str, list[int]] = defaultdict(list)
+    for offset, rule in dropped:
+        rules[rule].append(offset)
+    return None, msgspec.json.encode(Drops(topic_id, dict(rules))), ()
+
+
+def decode(value: bytes) -> Drops:
+    """Reads a record's value. Raises msgspec.DecodeError when it is not ours."""
+    return _decoder.decode(value)

@@ -1,0 +1,55 @@
+"""Which incarnation of a topic a record came from (KIP-516): a recreated topic is a new identity (invariant 3).
+
+aiokafka's fetch names topics, not ids, so a topic deleted and made again under a running consumer would be read on as if
+nothing had happened. Ids never come back: if the id asked *after* a fetch is still the one known, the fetched records
+belong to it. So each slice is confirmed after it was fetched and before anything is made of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from clearwell.errors import Fatal
+
+
+class TopicIdentity:
+    """The id of one topic; many slices that wait at once share one question to the broker."""
+
+    def __init__(self, topic: str, ask: Callable[[], str]) -> None:
+        """`ask` fetches the topic's id now; it blocks, is called in a thread, and raises ClearwellError."""
+        self.topic = topic
+        self.id = ""
+        self._ask = ask
+        self._next: asyncio.Future[str] | None = None
+        self._running: asyncio.Task[None] | None = None
+
+    async def refresh(self) -> str:
+        """Learn the id as it is now; to be called when partitions are assigned."""
+        self.id = await self._asked()
+        return self.id
+
+    async def confirm(self) -> str:
+        """The known id, proven to be still the topic's. Raises Fatal when the topic was recreated."""
+        if await self._asked() != self.id:
+            raise Fatal(f"Topic {self.topic} was deleted and made again; starting over under its new identity.")
+        return self.id
+
+    async def _asked(self) -> str:
+        if self._next is None:
+            self._next = asyncio.get_running_loop().create_future()
+        waiting = self._next
+        if self._running is None:
+            self._running = asyncio.create_task(self._answer())
+        return await asyncio.shield(waiting)
+
+    async def _answer(self) -> None:
+        try:
+            while self._next is not None:  # only those who came before the question get its answer
+                waiting, self._next = self._next, None
+                try:
+                    waiting.set_result(await asyncio.to_thread(self._ask))
+                except Exception as error:
+                    waiting.set_exception(error)
+        finally:
+            self._running = None

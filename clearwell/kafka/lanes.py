@@ -1,0 +1,101 @@
+"""One lane a partition: slices in order, a few in flight, each acknowledged only when all it produced is durable."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from clearwell.errors import Fatal
+
+IN_FLIGHT = 3
+"""Slices of one partition that may wait for durability at once (measured: 114k/s with one, 171k/s with three)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """Consecutively fetched records of one partition (aiokafka ConsumerRecords), in offset order, never empty."""
+
+    partition: int
+    generation: int
+    records: Sequence[Any]
+
+    @property
+    def first(self) -> int:
+        """Offset of the first record."""
+        return int(self.records[0].offset)
+
+    @property
+    def last(self) -> int:
+        """Offset of the last record."""
+        return int(self.records[-1].offset)
+
+
+class SliceWork(Protocol):
+    """What a service does with slices."""
+
+    async def begin(self, partition: int, first: int, generation: int) -> None:
+        """A partition starts (again) at offset `first`: rebuild what is remembered about it."""
+
+    async def handle(self, piece: Slice) -> Awaitable[None]:
+        """Do the work and start its effects, in order; what is returned completes when they are durable."""
+
+
+@dataclass(slots=True)
+class Lane:
+    """The state of one partition. `next` is the offset expected next; -1 before the first slice."""
+
+    generation: int = -1
+    next: int = -1
+    pending: deque[asyncio.Task[None]] = field(default_factory=deque)
+
+
+class Lanes:
+    """Drives a SliceWork over a Faust stream with one agent instance a partition."""
+
+    def __init__(self, work: SliceWork, fail: Callable[[BaseException], None]) -> None:
+        """`fail` ends the process; after it nothing is acknowledged any more."""
+        self._work = work
+        self._fail = fail
+        self._lanes: dict[int, Lane] = {}
+
+    async def run(self, stream: Any) -> None:
+        """The body of the agent. No exception escapes it: Faust would acknowledge the slice."""
+        async for event in stream.noack().events():
+            try:
+                await self._take(event)
+            except Exception as error:
+                self._fail(error)
+                await asyncio.Event().wait()  # this lane is over; the process is ending
+
+    async def _take(self, event: Any) -> None:
+        message = event.message
+        piece = Slice(message.partition, message.generation_id, message.value)
+        lane = self._lanes.setdefault(piece.partition, Lane())
+        if lane.generation != piece.generation or piece.first < lane.next:
+            await self._drain(lane)
+            await self._work.begin(piece.partition, piece.first, piece.generation)
+            lane.generation = piece.generation
+        durable = await self._work.handle(piece)
+        lane.next = piece.last + 1
+        lane.pending.append(asyncio.create_task(self._finish(event, durable)))
+        while len(lane.pending) >= IN_FLIGHT:
+            await lane.pending.popleft()
+
+    async def _finish(self, event: Any, durable: Awaitable[None]) -> None:
+        try:
+            await durable
+        except Exception as error:
+            self._fail(error)
+            raise
+        event.ack()  # invariant 2
+
+    @staticmethod
+    async def _drain(lane: Lane) -> None:
+        while lane.pending:
+            try:
+                await lane.pending.popleft()
+            except Exception as error:
+                raise Fatal(f"a slice before this one failed: {error}") from error

@@ -1,0 +1,136 @@
+"""A Faust app as Clearwell uses it: batch transport, no web server, no tables, no topic declarations."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import traceback
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import faust
+
+from clearwell.errors import ClearwellError, Fatal
+from clearwell.kafka.lanes import Lanes, SliceWork
+from clearwell.kafka.transport import BatchSchema, Positions
+
+log = logging.getLogger(__name__)
+
+REQUEST_TIMEOUT = 300.0
+"""Seconds that a produce request is retried in place before the process gives up and ends."""
+
+PRODUCER_MAX_BATCH = 8_388_608
+"""Bytes. A clean or dead record may be larger than its raw event (sealing adds a third), never larger than this."""
+
+
+class _App(faust.App):
+    positions: Positions
+
+    def Table(self, *args: Any, **kwargs: Any) -> Any:  # noqa: N802 - Faust's name
+        """Refused: tables are silently wrong with slices; state lives in the log and in the destinations."""
+        raise Fatal("Faust tables do not work with the batch transport.")
+
+    GlobalTable = SetTable = SetGlobalTable = Table
+
+
+def build_app(group: str, bootstrap: str, positions: Positions) -> faust.App:
+    """A Faust app for one consumer group; settings as measured in the facts about Faust.
+
+    CLEARWELL_WORKER names this worker for static group membership: a restarted worker takes its partitions back at
+    once. Unset means an ordinary member.
+    """
+    worker = os.environ.get("CLEARWELL_WORKER")
+    app = _App(
+        group,
+        broker=[f"kafkabatch://{address}" for address in bootstrap.split(",")],
+        agent_supervisor="mode.CrashingSupervisor",
+        web_enabled=False,
+        topic_disable_leader=True,
+        topic_allow_declare=False,
+        stream_wait_empty=True,
+        stream_buffer_maxsize=2,
+        broker_max_poll_records=5_000,
+        broker_commit_interval=0.5,
+        broker_session_timeout=10.0,
+        broker_heartbeat_interval=1.0,
+        broker_request_timeout=30.0,
+        producer_request_timeout=REQUEST_TIMEOUT,
+        consumer_max_fetch_size=4_194_304,
+        consumer_group_instance_id=f"{group}.{worker}" if worker else None,
+        consumer_auto_offset_reset="earliest",
+        producer_compression_type="zstd",
+        producer_max_batch_size=PRODUCER_MAX_BATCH,
+        producer_max_request_size=PRODUCER_MAX_BATCH,
+        producer_linger=0.0,
+    )
+    app.positions = positions
+    return app
+
+
+def run(make: Callable[[], Awaitable[tuple[faust.App, str, SliceWork]]]) -> int:
+    """Run one agent over one topic until SIGTERM or SIGINT (returns 0) or a failure (its exit code). Blocks.
+
+    `make` is awaited inside the event loop and gives the app, the topic and the work. A failure ends the process
+    without acknowledging anything more: the slices are read again (invariant 2).
+    """
+    gc.set_threshold(50_000, 20, 100)  # 11–25 % on decode
+    return asyncio.run(_run(make))
+
+
+async def _run(make: Callable[[], Awaitable[tuple[faust.App, str, SliceWork]]]) -> int:
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[BaseException | None] = loop.create_future()
+
+    def end(error: BaseException | None) -> None:
+        if not ended.done():
+            ended.set_result(error)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, end, None)
+    try:
+        app, topic, work = await make()
+    except ClearwellError as error:
+        return report(error)
+    lanes = Lanes(work, fail=end)
+    app.agent(app.topic(topic, schema=BatchSchema()), isolated_partitions=True, name=topic)(lanes.run)
+    await app.start()
+    watch = asyncio.create_task(_watch(app, end))
+    error = await ended
+    watch.cancel()
+    if error is not None:
+        code = report(error)
+        logging.shutdown()
+        os._exit(code)  # no goodbye: it would commit and flush what must be read again
+    await app.stop()
+    log.info("stopped")
+    return 0
+
+
+async def _watch(app: faust.App, end: Callable[[BaseException | None], None]) -> None:
+    """Faust marks itself crashed or stopped in many ways; each of them ends this process."""
+    while not app.should_stop:
+        await asyncio.sleep(0.2)
+    end(app.crash_reason or Fatal("Faust stopped by itself."))
+
+
+def report(error: BaseException) -> int:
+    """Log why the process ends and return its exit code.
+
+    Our own errors are one sentence. Of any other only type and places are logged: its text may quote data (invariant 9).
+    """
+    if isinstance(error, ClearwellError):
+        log.error("%s", error)
+        return error.exit_code
+    frames = "".join(traceback.format_list(traceback.extract_tb(error.__traceback__)))
+    log.error("ended by %s (text withheld, it may quote data), raised at:\n%s", type(error).__name__, frames)
+    return Fatal.exit_code
+
+
+def set_up_logging() -> None:
+    """Log lines to standard error: time, level, where, text. Libraries only from WARNING on."""
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    for name in ("clearwell", "services", "connectors", "__main__"):
+        logging.getLogger(name).setLevel(logging.INFO)

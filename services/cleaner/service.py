@@ -1,0 +1,89 @@
+"""Raw slices in, clean records, dead letters and the account of drops out: nothing acknowledged before all is durable."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from aiokafka.errors import KafkaError
+
+from clearwell.errors import Retryable
+from clearwell.kafka import clean, dead, dropped
+from clearwell.kafka.identity import TopicIdentity
+from clearwell.kafka.lanes import Slice
+from clearwell.kafka.names import clean_topic, dead_topic, dropped_topic
+from clearwell.kafka.tail import Tail
+from clearwell.kafka.transport import BatchProducer
+from clearwell.pipeline.batch import Outcomes, RawBatch
+from clearwell.pipeline.compile import Pipeline, State
+from clearwell.privacy.keyring import Keyring
+from services.cleaner.stop_rule import StopRule
+
+log = logging.getLogger(__name__)
+
+
+class Cleaner:
+    """Cleans one stream. One instance a process; see `clearwell.kafka.lanes.SliceWork` for how it is driven."""
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        keyring: Keyring,
+        identity: TopicIdentity,
+        tail: Tail,
+        producer: Callable[[], BatchProducer],
+    ) -> None:
+        contract = pipeline.contract
+        self._pipeline = pipeline
+        self._identity = identity
+        self._tail = tail
+        self._producer = producer
+        self._letters = dead.Letters(contract, keyring)
+        self._clean_topic = clean_topic(contract.stream, contract.version)
+        self._dead_topic = dead_topic(contract.stream)
+        self._dropped_topic = dropped_topic(contract.stream)
+        self._schema = f"{contract.stream}/v{contract.version}"
+        self._states: dict[int, State] = {}
+        self._rules: dict[int, StopRule] = {}
+
+    async def begin(self, partition: int, first: int, generation: int) -> None:
+        """Rebuild what the steps remember, and the stop rule's window, from the tails of the log."""
+        limits = self._pipeline.contract.limits
+        letters = await self._tail.dead_offsets(partition, self._identity.id, first - limits.of_last, first)
+        self._rules[partition] = StopRule(limits, first, letters)
+        state = self._pipeline.new_state()
+        if self._pipeline.lookback:
+            async for offsets, values in self._tail.raw(partition, first - self._pipeline.lookback, first):
+                self._pipeline.process(RawBatch(self._identity.id, partition, offsets, values), state)
+        self._states[partition] = state
+        log.info("partition %d starts at offset %d (generation %d)", partition, first, generation)
+
+    async def handle(self, piece: Slice) -> Awaitable[None]:
+        """Clean one slice and hand what comes out to the producer, in order."""
+        topic_id = await self._identity.confirm()  # invariant 3
+        records = piece.records
+        batch = RawBatch(topic_id, piece.partition, [r.offset for r in records], [r.value for r in records])
+        outcomes = self._pipeline.process(batch, self._states[piece.partition])
+        self._rules[piece.partition].count(piece.last, [one.offset for one in outcomes.rejected])
+        return self._durable(await self._send(batch, outcomes))
+
+    async def _send(self, batch: RawBatch, out: Outcomes) -> list[asyncio.Future[Any]]:
+        producer, partition = self._producer(), batch.partition
+        header = clean.Headers(batch.topic_id, self._schema)
+        futures = await producer.send_records(
+            self._clean_topic, partition, zip(out.keys, out.values, map(header.at, out.offsets), strict=True)
+        )
+        if out.rejected:
+            futures += await producer.send_records(self._dead_topic, partition, self._letters.write(batch, out.rejected))
+        if out.dropped:
+            record = dropped.encode(batch.topic_id, out.dropped)
+            futures += await producer.send_records(self._dropped_topic, partition, [record])
+        return futures
+
+    async def _durable(self, futures: Sequence[asyncio.Future[Any]]) -> None:
+        try:
+            await asyncio.gather(*futures)
+        except KafkaError as error:
+            raise Retryable(f"Kafka did not take the cleaned events ({type(error).__name__}); reading them again.") from None
