@@ -1,0 +1,45 @@
+"""`python -m services.cleaner --stream S --version N`: cleans one stream until it is told to stop."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from clearwell import settings
+from clearwell.contract.load import find
+from clearwell.kafka import admin, worker
+from clearwell.kafka.identity import TopicIdentity
+from clearwell.kafka.names import cleaner_group, raw_topic
+from clearwell.kafka.positions import GroupPositions
+from clearwell.kafka.tail import Tail
+from clearwell.pipeline.compile import compile
+from clearwell.privacy.local import LocalKeyring
+from services.cleaner.service import Cleaner
+
+
+async def make(stream: str, version: int | None) -> tuple[Any, str, Cleaner]:
+    """The app, its topic and its work. Raises ConfigError or Fatal when anything it needs is missing (invariant 6)."""
+    where = settings.load()
+    contract = find(where.schemas, stream, version)
+    keyring = LocalKeyring(where.keys)
+    pipeline = compile(contract, keyring)
+    topic = raw_topic(stream)
+    admin.require_topics(where.kafka, stream, contract.version)
+    identity = TopicIdentity(topic, lambda: admin.topic_id(where.kafka, topic))
+    app = worker.build_app(cleaner_group(stream, contract.version), where.kafka, GroupPositions(identity))
+    return app, topic, Cleaner(pipeline, keyring, identity, Tail(where.kafka, stream), lambda: app.producer)
+
+
+def main() -> int:
+    """Entry point; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="services.cleaner", description=__doc__)
+    parser.add_argument("--stream", required=True)
+    parser.add_argument("--version", type=int, default=None, help="contract version; the highest by default")
+    args = parser.parse_args()
+    worker.set_up_logging()
+    return worker.run(lambda: make(args.stream, args.version))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,62 @@
+"""`python -m services.deliverer --stream S --version N --destination D`: fills one store until it is told to stop."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from clearwell import settings
+from clearwell.contract.condition import compile_condition
+from clearwell.contract.load import find
+from clearwell.contract.model import Contract, Route
+from clearwell.destinations.catalogue import open_destination
+from clearwell.errors import ConfigError, nearest
+from clearwell.kafka import admin, worker
+from clearwell.kafka.identity import TopicIdentity
+from clearwell.kafka.names import clean_topic, deliverer_group
+from clearwell.pipeline.clean import CleanCodec
+from clearwell.steps import bind
+from services.deliverer.service import Deliverer, Store, StorePositions
+
+
+async def make(stream: str, version: int | None, destination: str) -> tuple[Any, str, Deliverer]:
+    """The app, its topic and its work. Raises ConfigError when anything it needs is missing (invariant 6)."""
+    where = settings.load()
+    contract = find(where.schemas, stream, version)
+    route = route_to(contract, destination)
+    schema = bind(contract).schema
+    topic = clean_topic(stream, contract.version)
+    group = deliverer_group(stream, contract.version, destination)
+    admin.require_topics(where.kafka, stream, contract.version)
+    identity = TopicIdentity(topic, lambda: admin.topic_id(where.kafka, topic))
+    store = Store(open_destination(where, route, schema, group))
+    await store.call(store.destination.open)
+    positions = StorePositions(store, identity)
+    wanted = compile_condition(route.when, schema) if route.when is not None else None
+    app = worker.build_app(group, where.kafka, positions)
+    return app, topic, Deliverer(store, positions, identity, CleanCodec(schema), wanted)
+
+
+def route_to(contract: Contract, destination: str) -> Route:
+    """The contract's route to `destination`. Raises ConfigError with the nearest one when there is none."""
+    for route in contract.routes:
+        if route.to == destination:
+            return route
+    hint = nearest(destination, [route.to for route in contract.routes])
+    raise ConfigError(f"{contract.where.file} has no route to {destination!r}.{hint}")
+
+
+def main() -> int:
+    """Entry point; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="services.deliverer", description=__doc__)
+    parser.add_argument("--stream", required=True)
+    parser.add_argument("--version", type=int, default=None, help="contract version; the highest by default")
+    parser.add_argument("--destination", required=True, help="the `to` of one of the contract's routes")
+    args = parser.parse_args()
+    worker.set_up_logging()
+    return worker.run(lambda: make(args.stream, args.version, args.destination))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

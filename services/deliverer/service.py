@@ -1,0 +1,152 @@
+"""Clean slices in, rows of one destination out: repeats removed, in order, acknowledged when the store has them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from aiokafka.structs import OffsetAndMetadata
+from faust.types import TP
+
+from clearwell.backoff import delays
+from clearwell.destinations.protocol import Claim, CleanBatch, Destination
+from clearwell.errors import Retryable
+from clearwell.kafka import clean
+from clearwell.kafka.identity import TopicIdentity
+from clearwell.kafka.lanes import Slice
+from clearwell.kafka.repeats import Repeats
+from clearwell.pipeline.clean import CleanCodec
+
+log = logging.getLogger(__name__)
+Result = TypeVar("Result")
+
+
+class Store:
+    """A destination on a thread of its own: one call at a time, in order, retried in place while the world is bad."""
+
+    def __init__(self, destination: Destination) -> None:
+        self.destination = destination
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=destination.name)
+        self._closing = threading.Event()
+
+    def call(self, action: Callable[[], Result]) -> asyncio.Future[Result]:
+        """Queue `action`; the future holds its result, or what it raised other than Retryable."""
+        return asyncio.get_running_loop().run_in_executor(self._thread, self._insist, action)
+
+    def close(self) -> None:
+        """Stop retrying and let go of the store."""
+        self._closing.set()
+        self._thread.shutdown()
+        self.destination.close()
+
+    def _insist(self, action: Callable[[], Result]) -> Result:
+        for wait in delays():
+            try:
+                return action()
+            except Retryable as error:  # later calls wait behind this one, so order is kept
+                log.warning("%s: %s Trying again in %.1f s.", self.destination.name, error, wait)
+                if self._closing.wait(wait):
+                    raise
+        raise AssertionError("delays() is endless")
+
+
+class StorePositions:
+    """Partitions start where the store says, whatever the group committed (invariant 4)."""
+
+    def __init__(self, store: Store, identity: TopicIdentity) -> None:
+        self._store = store
+        self._identity = identity
+        self._generations: dict[int, tuple[str, int]] = {}
+        self.claims: dict[int, Claim] = {}
+
+    async def start(self, committed: Mapping[TP, OffsetAndMetadata | None], generation: int) -> Mapping[TP, int]:
+        """See `clearwell.kafka.transport.Positions`. A partition is claimed once a generation."""
+        topic_id = await self._identity.refresh()
+        for tp in committed:
+            if self._generations.get(tp.partition) != (topic_id, generation):
+                self.claims[tp.partition] = await self._claim(topic_id, tp.partition, generation)
+                self._generations[tp.partition] = (topic_id, generation)
+        return {tp: self.claims[tp.partition].next_offset for tp in committed}
+
+    def metadata(self, tp: TP) -> str:
+        """The topic's id."""
+        return self._identity.id
+
+    async def _claim(self, topic_id: str, partition: int, generation: int) -> Claim:
+        return await self._store.call(lambda: self._store.destination.claim(topic_id, partition, generation))
+
+
+@dataclass(slots=True)
+class _Partition:
+    """What is known of one partition: the next clean offset to take, and which raw offsets have been seen."""
+
+    next: int
+    repeats: Repeats
+
+
+class Deliverer:
+    """Delivers one stream to one store; see `clearwell.kafka.lanes.SliceWork` for how it is driven."""
+
+    def __init__(
+        self,
+        store: Store,
+        positions: StorePositions,
+        identity: TopicIdentity,
+        codec: CleanCodec,
+        wanted: Callable[[tuple[Any, ...]], bool] | None,
+    ) -> None:
+        """`wanted` is the route's `when`; None means every event."""
+        self._store = store
+        self._positions = positions
+        self._identity = identity
+        self._codec = codec
+        self._wanted = wanted
+        self._partitions: dict[int, _Partition] = {}
+
+    async def begin(self, partition: int, first: int, generation: int) -> None:
+        """Go on from what the store has made durable."""
+        claim = self._positions.claims[partition]
+        if first > claim.next_offset:
+            log.warning("partition %d: clean offsets %d to %d are gone (retention)", partition, claim.next_offset, first)
+        self._partitions[partition] = _Partition(claim.next_offset, Repeats(claim.marks))
+        log.info("partition %d starts at offset %d (generation %d)", partition, claim.next_offset, generation)
+
+    async def handle(self, piece: Slice) -> Awaitable[None]:
+        """Decode one slice and queue its write."""
+        topic_id = await self._identity.confirm()
+        batch = self._batch(topic_id, piece)
+        return self._durable(self._store.call(lambda: self._store.destination.write(batch)), batch)
+
+    def _batch(self, topic_id: str, piece: Slice) -> CleanBatch:
+        known = self._partitions[piece.partition]
+        records = [record for record in piece.records if record.offset >= known.next]
+        identities = [clean.raw_identity(record.headers) for record in records]
+        fresh = [known.repeats.fresh(*identity) for identity in identities]
+        values = [record.value for record, is_fresh in zip(records, fresh, strict=True) if is_fresh]
+        origins = [identity for identity, is_fresh in zip(identities, fresh, strict=True) if is_fresh]
+        rows = self._codec.decode(values)
+        if self._wanted is not None:
+            chosen = [i for i, row in enumerate(rows) if self._wanted(row)]
+            rows, origins = [rows[i] for i in chosen], [origins[i] for i in chosen]
+        known.next = max(known.next, piece.last + 1)
+        return CleanBatch(
+            topic_id=topic_id,
+            partition=piece.partition,
+            next_offset=known.next,
+            epoch=self._positions.claims[piece.partition].epoch,
+            rows=rows,
+            raw_topics=[topic for topic, _ in origins],
+            raw_offsets=[offset for _, offset in origins],
+            marks=dict(known.repeats.marks),
+            unrouted=len(values) - len(rows),
+            repeats=len(records) - len(values),
+        )
+
+    async def _durable(self, written: asyncio.Future[None], batch: CleanBatch) -> None:
+        await written
+        self._positions.claims[batch.partition] = Claim(batch.epoch, batch.next_offset, batch.marks)
