@@ -1,0 +1,49 @@
+"""Clean records on the wire: which raw event each came from, and under which contract it was cleaned (invariant 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from clearwell.errors import Fatal
+from clearwell.kafka import names
+
+Header = tuple[str, bytes]
+
+
+class Headers:
+    """Makes the headers of the clean records of one raw topic; the fixed ones are encoded once.
+
+    Kafka stores headers with each record, so there are three and no more: the raw offset, the raw topic's id, and
+    `ce_dataschema`. The value is always JSON, and the event's own id is a field of it.
+    """
+
+    def __init__(self, raw_topic_id: str, dataschema: str) -> None:
+        """`raw_topic_id` as Kafka gives it (22 characters), `dataschema` as "<stream>/v<N>"."""
+        self._topic: Header = (names.RAW_TOPIC_ID, raw_topic_id.encode("ascii"))
+        self._schema: Header = (names.CE_DATASCHEMA, dataschema.encode("utf-8"))
+
+    def at(self, offset: int) -> list[Header]:
+        """The headers of the record cleaned from raw offset `offset`."""
+        return [(names.RAW_OFFSET, b"%d" % offset), self._topic, self._schema]
+
+
+def raw_identity(headers: Sequence[Header]) -> tuple[str, int]:
+    """The raw topic's id and the raw offset. Raises Fatal when the record is not a cleaner's."""
+    try:
+        (first, offset), (second, topic_id), *_ = headers
+        if first != names.RAW_OFFSET or second != names.RAW_TOPIC_ID:  # not in the order we write: look them up
+            found = dict(headers)
+            offset, topic_id = found[names.RAW_OFFSET], found[names.RAW_TOPIC_ID]
+        return topic_id.decode("ascii"), int(offset)
+    except (ValueError, KeyError, AttributeError, TypeError):
+        raise Fatal(
+            f"A record in a clean topic has no valid {names.RAW_OFFSET} and {names.RAW_TOPIC_ID} headers: something "
+            "other than a Clearwell cleaner writes to this topic, and its events can't be told from repeats."
+        ) from None
+
+
+def raw_identities(records: Iterable[Any]) -> tuple[list[str], list[int]]:
+    """The raw topic ids and raw offsets of fetched records, in order. Raises Fatal as `raw_identity` does."""
+    pairs = [raw_identity(record.headers) for record in records]
+    return [topic_id for topic_id, _ in pairs], [offset for _, offset in pairs]

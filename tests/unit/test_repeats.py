@@ -1,0 +1,69 @@
+"""Repeats are told from news by raw offset alone, and the headers carry what that needs."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clearwell.errors import Fatal
+from clearwell.kafka import clean
+from clearwell.kafka.repeats import Repeats
+
+events = st.lists(st.tuples(st.sampled_from(["a" * 22, "b" * 22, "c" * 22]), st.integers(0, 50)), max_size=60)
+
+
+def naive(seen: list[tuple[str, int]]) -> list[bool]:
+    """The definition: an event is fresh when no earlier one of the same topic has the same or a higher offset."""
+    return [
+        all(offset > earlier for other, earlier in seen[:i] if other == topic) for i, (topic, offset) in enumerate(seen)
+    ]
+
+
+@given(events)
+def test_only_an_advancing_raw_offset_is_fresh(seen: list[tuple[str, int]]) -> None:
+    repeats = Repeats()
+    assert [repeats.fresh(*one) for one in seen] == naive(seen)
+
+
+@given(events, st.integers(0, 60))
+def test_batches_and_restarts_give_the_same_answers(seen: list[tuple[str, int]], cut: int) -> None:
+    first = Repeats()
+    answers = first.fresh_many([t for t, _ in seen[:cut]], [o for _, o in seen[:cut]])
+    second = Repeats(first.marks)
+    answers += second.fresh_many([t for t, _ in seen[cut:]], [o for _, o in seen[cut:]])
+    assert answers == naive(seen)
+    assert second.marks == {t: max(o for other, o in seen if other == t) for t, _ in seen}
+
+
+def test_marks_are_a_copy() -> None:
+    repeats = Repeats({"a": 3})
+    before = repeats.marks
+    assert repeats.fresh("a", 4)
+    assert before == {"a": 3}
+
+
+def test_headers_round_trip_in_any_order() -> None:
+    headers = clean.Headers("t" * 22, "flights/v1").at(12_345_678_901)
+    assert clean.raw_identity(headers) == ("t" * 22, 12_345_678_901)
+    assert clean.raw_identity(tuple(reversed(headers))) == ("t" * 22, 12_345_678_901)
+    assert clean.raw_identities([SimpleNamespace(headers=headers)]) == (["t" * 22], [12_345_678_901])
+    assert ("ce_dataschema", b"flights/v1") in headers
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [],
+        [("clearwell_offset", b"1")],
+        [("clearwell_offset", b"x"), ("clearwell_topic", b"t")],
+        [("clearwell_offset", None), ("clearwell_topic", b"t")],
+        [("clearwell_offset", b"1"), ("clearwell_topic", None)],
+        [("ce_id", b"1"), ("ce_type", b"2")],
+    ],
+)
+def test_a_foreign_record_is_refused_with_one_sentence(headers: list[tuple[str, bytes]]) -> None:
+    with pytest.raises(Fatal, match="something other than a Clearwell cleaner"):
+        clean.raw_identity(headers)
