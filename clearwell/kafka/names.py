@@ -11,6 +11,9 @@ CE_TIME = "ce_time"
 CE_DATASCHEMA = "ce_dataschema"
 CONTENT_TYPE = "content-type"
 
+# On raw records that a connector could not make an event of: why. Such a record is rejected whatever its value is.
+REFUSED = "clearwell_refused"
+
 # On clean, dead and dropped records: where in raw the event came from (invariant 3).
 RAW_OFFSET = "clearwell_offset"
 RAW_TOPIC_ID = "clearwell_topic"

@@ -1,0 +1,187 @@
+"""Questions to Kafka and the making of topics, by kafka-python's admin client; every function blocks.
+
+Clients are kept, one for each list of addresses, and made anew after a failure. All functions raise Retryable when
+Kafka does not answer, ConfigError when something must be set right, each with one sentence.
+"""
+
+from __future__ import annotations
+
+import base64
+import threading
+import uuid
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+from kafka import KafkaAdminClient, TopicPartition, errors
+from kafka.admin import ConfigResource, ConfigResourceType, OffsetSpec
+
+from clearwell.errors import ConfigError, Retryable
+from clearwell.kafka.failures import translated
+from clearwell.kafka.topics import PARTITIONS, TopicPlan, differences, plans
+
+TIMEOUT_MS = 5_000
+_EXISTS = 36  # TOPIC_ALREADY_EXISTS: someone else was faster, which is fine
+
+_clients: dict[str, KafkaAdminClient] = {}
+_lock = threading.Lock()
+T = TypeVar("T")
+
+
+def ensure_topics(
+    bootstrap: str, stream: str, version: int, *, partitions: int = PARTITIONS, replication: int = 1
+) -> dict[str, str]:
+    """Create what is missing of raw, clean, dead and dropped; returns topic name → id. Doing it again is harmless.
+
+    Where raw exists its number of partitions counts, not `partitions` (invariant 3: p of raw goes to p of clean).
+    Raises ConfigError when an existing topic has other partitions than raw or settings that would lose events.
+    """
+    wanted = plans(stream, version)
+    found = _described(bootstrap, [plan.name for plan in wanted])
+    partitions = len(found[wanted[0].name]["partitions"]) if wanted[0].name in found else partitions
+    missing = [plan for plan in wanted if plan.name not in found]
+    if missing:
+        _create(bootstrap, missing, partitions, replication)
+    _check_settings(bootstrap, [plan for plan in wanted if plan.name in found])
+    return require_topics(bootstrap, stream, version)
+
+
+def require_topics(bootstrap: str, stream: str, version: int) -> dict[str, str]:
+    """The ids of a stream's four topics by name. Raises ConfigError when one is missing or its partitions differ."""
+    wanted = [plan.name for plan in plans(stream, version)]
+    found = _described(bootstrap, wanted)
+    missing = [name for name in wanted if name not in found]
+    if missing:
+        raise ConfigError(
+            f"Topic {', '.join(missing)} does not exist on {bootstrap}: run `clearwell up`, or register a connector."
+        )
+    sizes = {name: len(found[name]["partitions"]) for name in wanted}
+    wrong = [f"{name} has {size}" for name, size in sizes.items() if size != sizes[wanted[0]]]
+    if wrong:
+        raise ConfigError(
+            f"{wanted[0]} has {sizes[wanted[0]]} partitions but {', '.join(wrong)}: "
+            "a stream's topics need the same number; recreate the differing ones."
+        )
+    return {name: _printed(found[name]["topic_id"]) for name in wanted}
+
+
+def topic_id(bootstrap: str, topic: str) -> str:
+    """Kafka's id of a topic (KIP-516) in its own spelling: 22 characters of base64url (invariant 3)."""
+    return _printed(_one(bootstrap, topic)["topic_id"])
+
+
+def partition_count(bootstrap: str, topic: str) -> int:
+    """How many partitions a topic has."""
+    return len(_one(bootstrap, topic)["partitions"])
+
+
+def begin_offsets(bootstrap: str, topic: str) -> dict[int, int]:
+    """Partition → offset of the oldest record still there (the end offset where there is none)."""
+    return _offsets(bootstrap, topic, OffsetSpec.EARLIEST)
+
+
+def end_offsets(bootstrap: str, topic: str) -> dict[int, int]:
+    """Partition → offset that the next record will get."""
+    return _offsets(bootstrap, topic, OffsetSpec.LATEST)
+
+
+def offsets_at(bootstrap: str, topic: str, milliseconds: int) -> dict[int, int | None]:
+    """Partition → offset of the first record appended at or after a Unix time in ms; None where there is none."""
+    found = _offsets(bootstrap, topic, milliseconds)
+    return {partition: offset if offset >= 0 else None for partition, offset in found.items()}
+
+
+def delete_topics(bootstrap: str, topics: Iterable[str]) -> None:
+    """Delete topics with all they hold; those that do not exist are passed over."""
+    doomed = list(_described(bootstrap, list(topics)))
+    if doomed:
+        _ask(bootstrap, "deleting topics", lambda client: client.delete_topics(doomed))
+
+
+def close() -> None:
+    """Let go of every kept client; the next question makes a new one."""
+    with _lock:
+        for client in _clients.values():
+            client.close()
+        _clients.clear()
+
+
+def _ask(bootstrap: str, doing: str, question: Callable[[KafkaAdminClient], T]) -> T:
+    with translated(bootstrap, doing):
+        client = _client(bootstrap)
+        try:
+            return question(client)
+        except Exception:
+            _forget(bootstrap, client)
+            raise
+
+
+def _client(bootstrap: str) -> KafkaAdminClient:
+    with _lock:
+        if bootstrap not in _clients:
+            _clients[bootstrap] = KafkaAdminClient(
+                bootstrap_servers=bootstrap.split(","),
+                bootstrap_timeout_ms=TIMEOUT_MS,
+                request_timeout_ms=TIMEOUT_MS,
+            )
+        return _clients[bootstrap]
+
+
+def _forget(bootstrap: str, client: KafkaAdminClient) -> None:
+    with _lock:
+        if _clients.get(bootstrap) is client:
+            del _clients[bootstrap]
+    client.close()
+
+
+def _described(bootstrap: str, topics: list[str]) -> dict[str, Any]:
+    answers = _ask(bootstrap, "describing topics", lambda client: client.describe_topics(topics))
+    return {answer["name"]: answer for answer in answers if answer["error_code"] == 0}
+
+
+def _one(bootstrap: str, topic: str) -> Any:
+    found = _described(bootstrap, [topic])
+    if topic not in found:
+        raise Retryable(f"Topic {topic} does not exist on {bootstrap} (yet): register a connector for it.")
+    return found[topic]
+
+
+def _create(bootstrap: str, wanted: list[TopicPlan], partitions: int, replication: int) -> None:
+    topics = {
+        plan.name: {
+            "num_partitions": partitions,
+            "replication_factor": replication,
+            "configs": plan.settings(replication),
+        }
+        for plan in wanted
+    }
+
+    def create(client: KafkaAdminClient) -> None:
+        answers = client.create_topics(topics, raise_errors=False)["topics"]
+        for answer in answers:
+            if answer["error_code"] not in (0, _EXISTS):
+                raise errors.for_code(answer["error_code"])
+        client.wait_for_topics(list(topics))
+
+    _ask(bootstrap, f"creating {', '.join(topics)}", create)
+
+
+def _check_settings(bootstrap: str, existing: list[TopicPlan]) -> None:
+    if not existing:
+        return
+    resources = [ConfigResource(ConfigResourceType.TOPIC, plan.name) for plan in existing]
+    found = _ask(bootstrap, "reading topic settings", lambda c: c.describe_configs(resources, config_filter="all"))
+    for plan in existing:
+        settings = {name: entry["value"] for name, entry in found["topic"][plan.name].items()}
+        wrong = differences(plan, settings)
+        if wrong:
+            raise ConfigError(f"Topic {plan.name} exists, but {' and '.join(wrong)}.")
+
+
+def _offsets(bootstrap: str, topic: str, spec: Any) -> dict[int, int]:
+    asked = {TopicPartition(topic, p["partition_index"]): spec for p in _one(bootstrap, topic)["partitions"]}
+    found = _ask(bootstrap, f"reading offsets of {topic}", lambda client: client.list_partition_offsets(asked))
+    return {place.partition: answer.offset for place, answer in found.items()}
+
+
+def _printed(topic_uuid: uuid.UUID | str) -> str:
+    return base64.urlsafe_b64encode(uuid.UUID(str(topic_uuid)).bytes).rstrip(b"=").decode()
