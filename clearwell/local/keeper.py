@@ -1,0 +1,152 @@
+"""Keeps one process running: starts it, waits until it answers, starts it again with backoff when it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from clearwell.backoff import delays
+from clearwell.errors import Fatal
+from clearwell.local import child
+from clearwell.local.logs import last_line, roll
+from clearwell.local.process import Process
+from clearwell.local.state import LOGS, READY, RESTARTING, STARTING, STOPPED, Identity, ProcessState
+
+log = logging.getLogger(__name__)
+
+READY_WITHIN = 60.0
+"""Seconds a process may take until it answers; then it is ended and started again."""
+
+ENDS_WITHIN = 15.0
+"""Seconds a process may take to end in an orderly way; then it is killed."""
+
+HEALTHY_AFTER = 30.0
+"""Seconds of running after which the next failure counts as the first one again."""
+
+
+class Keeper:
+    """One process and its history. Lives in one event loop, whose thread starts the process (see `child.bind_to`)."""
+
+    def __init__(self, process: Process, home: Path, changed: Callable[[], None]) -> None:
+        self.process = process
+        self.state = ProcessState(process.name, endpoint=process.endpoint, log=str(home / LOGS / f"{process.name}.log"))
+        self.first_life: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._changed = changed
+        self._log_file = Path(self.state.log)
+        self._stopping = asyncio.Event()
+        self._unready: BaseException | None = None
+
+    async def run(self) -> None:
+        """Keep the process running until `stop` is set. `first_life` tells how its first start went."""
+        waits = delays(0.3, 30.0)
+        while not self._stopping.is_set():
+            began = time.monotonic()
+            problem = await self._live()
+            if self._stopping.is_set():
+                break
+            self._tell_first(problem)
+            if time.monotonic() - began > HEALTHY_AFTER:
+                waits = delays(0.3, 30.0)
+            wait = next(waits)
+            log.warning("%s %s; starting it again in %.1f s", self.process.name, problem, wait)
+            self.state.restarts += 1
+            self._note(RESTARTING, problem)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), wait)
+        self._tell_first("was stopped")
+        self._note(STOPPED)
+
+    def stop(self) -> None:
+        """Ask `run` to end the process and return."""
+        self._stopping.set()
+
+    async def _live(self) -> str:
+        """Start the process and wait until it has ended, for whatever reason; return that reason."""
+        roll(self._log_file)
+        self._note(STARTING)
+        running = await self._start()
+        ended = asyncio.create_task(running.wait())
+        stop = asyncio.create_task(self._stopping.wait())
+        ready = asyncio.create_task(self._until_ready())
+        try:
+            await asyncio.wait((ended, stop, ready), timeout=READY_WITHIN, return_when=asyncio.FIRST_COMPLETED)
+            if not (ended.done() or stop.done() or ready.done()):
+                await self._end(running)
+                return f"did not answer within {READY_WITHIN:.0f} s ({type(self._unready).__name__})"
+            if ready.done() and not ended.done():
+                self._note(READY)
+                self._tell_first(None)
+                log.info("%s is ready (pid %d)", self.process.name, running.pid)
+                await asyncio.wait((ended, stop), return_when=asyncio.FIRST_COMPLETED)
+            if not ended.done():
+                await self._end(running)
+            return self._how_it_ended(running, await ended)
+        finally:
+            for task in (ended, stop, ready):
+                task.cancel()
+
+    async def _start(self) -> asyncio.subprocess.Process:
+        argv = [*child.prefix(self.process.stop_signal, self.process.unprivileged), *self.process.argv]
+        with self._log_file.open("ab") as output:
+            running = await asyncio.create_subprocess_exec(
+                *argv,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=os.environ | dict(self.process.env),
+                start_new_session=True,
+            )
+        self.state.identity = Identity.of(running.pid)
+        self._changed()
+        log.info("%s started (pid %d)", self.process.name, running.pid)
+        return running
+
+    async def _until_ready(self) -> None:
+        while True:
+            try:
+                return await asyncio.to_thread(self.process.ready)
+            except Exception as error:  # any failure to answer means: not yet
+                self._unready = error
+                await asyncio.sleep(0.15)
+
+    async def _end(self, running: asyncio.subprocess.Process) -> None:
+        """Ask the process to end, then end it and what it has started itself."""
+        with contextlib.suppress(ProcessLookupError):
+            running.send_signal(self.process.stop_signal)
+        try:
+            await asyncio.wait_for(running.wait(), ENDS_WITHIN)
+        except TimeoutError:
+            log.warning("%s did not end within %.0f s and is killed", self.process.name, ENDS_WITHIN)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(running.pid, signal.SIGKILL)
+        await running.wait()
+
+    def _how_it_ended(self, running: asyncio.subprocess.Process, code: int) -> str:
+        if code < 0 or code > 128:  # a JVM that has caught a signal ends with 128 and its number
+            return f"(pid {running.pid}) was ended by {signal.Signals(-code if code < 0 else code - 128).name}"
+        said = last_line(self._log_file)
+        return f"(pid {running.pid}) ended with exit code {code}" + (f", saying: {said}" if code and said else "")
+
+    def _tell_first(self, problem: str | None) -> None:
+        if self.first_life.done():
+            return
+        if problem is None:
+            self.first_life.set_result(None)
+        else:
+            self.first_life.set_exception(Fatal(f"{self.process.name} {problem}. Its log: {self._log_file}"))
+            self.first_life.exception()  # whoever does not wait for it need not hear of it
+
+    def _note(self, state: str, problem: str | None = None) -> None:
+        self.state.state = state
+        self.state.since = time.time()
+        if state in (RESTARTING, STOPPED):
+            self.state.identity = None
+        if problem is not None:
+            self.state.last_error = problem
+        self._changed()

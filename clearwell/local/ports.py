@@ -1,0 +1,65 @@
+"""Which loopback ports the servers listen on: chosen ones, or free ones."""
+
+from __future__ import annotations
+
+import random
+import socket
+
+import msgspec
+
+from clearwell.errors import ConfigError
+
+LOOPBACK = "127.0.0.1"
+
+FREE_RANGE = range(15_000, 32_000)
+"""Below the range from which Linux takes the near end of connections (32768–60999), or a connection of somebody else
+could take a server's port while that server restarts."""
+
+
+class Ports(msgspec.Struct, frozen=True):
+    """The ports asked for; None means any free one. `controller` is Kafka's second, internal listener."""
+
+    kafka: int | None = None
+    postgres: int | None = None
+    mongo: int | None = None
+    controller: int | None = None
+
+
+def choose(wanted: Ports) -> Ports:
+    """`wanted` with every None replaced. Raises ConfigError when a chosen port is taken or chosen twice."""
+    taken: set[int] = set()
+    chosen: dict[str, int] = {}
+    given = [(name, port) for name, port in msgspec.structs.asdict(wanted).items() if port is not None]
+    for name, port in given:
+        if port in taken:
+            raise ConfigError(f"Port {port} is chosen twice: give each server its own port.")
+        if not is_free(port):
+            raise ConfigError(
+                f"Port {port} for {name} is in use by another program: choose another one with --{name}-port, "
+                "or leave the option out for a free one."
+            )
+        taken.add(port)
+        chosen[name] = port
+    for name in ("kafka", "postgres", "mongo", "controller"):
+        if name not in chosen:
+            chosen[name] = _free(taken)
+    return Ports(**chosen)
+
+
+def is_free(port: int) -> bool:
+    """Whether a server could listen on this loopback port now."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except (OSError, OverflowError):
+            return False
+    return True
+
+
+def _free(taken: set[int]) -> int:
+    for port in random.sample(FREE_RANGE, len(FREE_RANGE)):
+        if port not in taken and is_free(port):
+            taken.add(port)
+            return port
+    raise ConfigError("No loopback port is free on this machine.")

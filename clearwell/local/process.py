@@ -1,0 +1,31 @@
+"""What the supervisor needs to know about one process, as data."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+
+def nothing() -> None:
+    """For a process that needs no set-up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One process of the stack.
+
+    setup: runs once before the first start; blocks; raises ClearwellError.
+    ready: asks the process itself; blocks for a few seconds at most; raises any exception while it is not ready.
+    endpoint: what `status` shows, without secrets. stop_signal: asks it to end in an orderly way.
+    unprivileged: see `clearwell.local.child`.
+    """
+
+    name: str
+    argv: tuple[str, ...]
+    ready: Callable[[], None]
+    env: Mapping[str, str] = field(default_factory=dict)
+    setup: Callable[[], None] = nothing
+    endpoint: str = ""
+    stop_signal: int = signal.SIGTERM
+    unprivileged: bool = False

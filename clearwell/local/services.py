@@ -1,0 +1,88 @@
+"""Our own services as processes: for each contract a cleaner and a deliverer a route, and one collector."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+from clearwell import settings
+from clearwell.contract.model import Contract
+from clearwell.kafka.names import cleaner_group, deliverer_group
+from clearwell.local.pins import CHECKOUT
+from clearwell.local.process import Process
+from clearwell.local.state import Plan
+
+COLLECTOR = "collector"
+
+
+def contracts(schemas: Path) -> list[Contract]:
+    """The highest version of every stream under `schemas`. Raises ContractError when one is wrong."""
+    from clearwell.contract.load import find
+
+    streams = sorted({file.parent.name for file in schemas.glob("*/v*.yaml")})
+    return [find(schemas, stream, None) for stream in streams]
+
+
+def environment(home: Path, plan: Plan) -> Mapping[str, str]:
+    """What each service gets on top of the supervisor's own environment."""
+    path = os.pathsep.join(filter(None, (str(CHECKOUT), os.environ.get("PYTHONPATH", ""))))
+    return {
+        "CLEARWELL_HOME": str(home),
+        "CLEARWELL_SCHEMAS": plan.schemas,
+        "CLEARWELL_KEYS": plan.keys,
+        "CLEARWELL_WORKER": "local",
+        "PYTHONPATH": path,
+    }
+
+
+def service_names(found: Iterable[Contract]) -> set[str]:
+    """The names of the processes that `plan_services` makes of these contracts."""
+    names = {COLLECTOR}
+    for contract in found:
+        names.add(cleaner_group(contract.stream, contract.version))
+        names |= {deliverer_group(contract.stream, contract.version, route.to) for route in contract.routes}
+    return names
+
+
+def plan_services(home: Path, plan: Plan) -> tuple[Process, ...]:
+    """All services of the contracts in the plan's folder. Raises ContractError when one is wrong."""
+    env = environment(home, plan)
+    bootstrap = settings.load(os.environ | dict(env)).kafka
+    made = []
+    for contract in contracts(Path(plan.schemas)):
+        stream, version = contract.stream, contract.version
+        base = ["--stream", stream, "--version", str(version)]
+        made.append(_process("cleaner", base, cleaner_group(stream, version), env, bootstrap))
+        for to in dict.fromkeys(route.to for route in contract.routes):
+            group = deliverer_group(stream, version, to)
+            made.append(_process("deliverer", [*base, "--destination", to], group, env, bootstrap))
+    made.append(Process(COLLECTOR, (sys.executable, "-m", "services.collector"), ready=_running, env=env))
+    return tuple(made)
+
+
+def _process(service: str, args: list[str], group: str, env: Mapping[str, str], bootstrap: str) -> Process:
+    argv = (sys.executable, "-m", f"services.{service}", *args)
+    return Process(group, argv, ready=_joined(bootstrap, group), env=env)
+
+
+def _joined(bootstrap: str, group: str) -> Callable[[], None]:
+    """Ready means: a member of its consumer group, with the rebalance over."""
+
+    def check() -> None:
+        from kafka.admin import KafkaAdminClient
+
+        admin = KafkaAdminClient(bootstrap_servers=bootstrap.split(","), request_timeout_ms=3000)
+        try:
+            found = admin.describe_groups([group])[group]
+            if found["group_state"] != "Stable" or not found["members"]:
+                raise ConnectionError(f"group is {found['group_state']}")
+        finally:
+            admin.close()
+
+    return check
+
+
+def _running() -> None:
+    """A collector joins no group: it is ready when it runs."""

@@ -1,0 +1,10 @@
+"""The embedded stack as a whole: what the command line, the demo and tests call."""
+
+from __future__ import annotations
+
+from clearwell.local.ports import Ports
+from clearwell.local.start import up
+from clearwell.local.status import kill, restart, status
+from clearwell.local.stop import down
+
+__all__ = ["Ports", "down", "kill", "restart", "status", "up"]

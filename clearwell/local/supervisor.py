@@ -1,0 +1,176 @@
+"""`python -m clearwell.local.supervisor HOME`: owns every process of one stack, and writes down how each is doing.
+
+Started by `clearwell.local.start.up`, which reads JSON lines from its standard output until "ready" or "error".
+SIGTERM stops everything in reverse order. SIGHUP starts the services that are planned and not there yet.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+
+import msgspec
+
+from clearwell import settings
+from clearwell.errors import ClearwellError, Fatal
+from clearwell.local import services, state
+from clearwell.local.keeper import Keeper
+from clearwell.local.message import Message
+from clearwell.local.prepare import prepare
+from clearwell.local.process import Process
+from clearwell.local.servers import check_external, plan_servers
+
+log = logging.getLogger("clearwell.local.supervisor")
+
+SERVICES_READY_WITHIN = 30.0
+"""Seconds that `up` waits for our own services; what is not ready by then is named, and tried further."""
+
+
+class Supervisor:
+    """All keepers of one data folder, in the order of starting."""
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+        self._keepers: list[Keeper] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        self._me = state.Identity.of(os.getpid())
+        self._stop = asyncio.Event()
+        self._reload = asyncio.Event()
+
+    async def run(self) -> int:
+        """Start everything, then watch until SIGTERM; returns the exit code."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        loop.add_signal_handler(signal.SIGHUP, self._reload.set)
+        starting = asyncio.create_task(self._start())
+        stopped = asyncio.create_task(self._stop.wait())
+        try:
+            await asyncio.wait((starting, stopped), return_when=asyncio.FIRST_COMPLETED)
+            if not starting.done():
+                return 0
+            starting.result()
+            say(Message(ready=True))
+            await self._watch()
+        except ClearwellError as error:
+            log.error("%s", error)
+            say(Message(error=str(error), exit_code=error.exit_code))
+            return error.exit_code
+        finally:
+            starting.cancel()
+            stopped.cancel()
+            await self._stop_all()
+        return 0
+
+    async def _start(self) -> None:
+        plan = self._plan()
+        external = settings.external()
+        servers = await asyncio.to_thread(plan_servers, self._home, plan, external)
+        await asyncio.to_thread(check_external, external)
+        await self._start_processes(servers.processes)
+        state.write(self._home / settings.ENDPOINTS_FILE, servers.endpoints())
+        self._write_state()
+        await asyncio.to_thread(prepare, settings.load())
+        await self._start_services(plan)
+
+    def _plan(self) -> state.Plan:
+        return msgspec.json.decode((self._home / state.PLAN_FILE).read_bytes(), type=state.Plan)
+
+    async def _start_processes(self, processes: tuple[Process, ...]) -> None:
+        """Start side by side and wait until each is ready; the first that ends instead is the failure of all."""
+        say(Message(what="starting", done=0, total=len(processes)))
+        await asyncio.gather(*(asyncio.to_thread(process.setup) for process in processes))
+        lives = [self._keep(process).first_life for process in processes]
+        for count, life in enumerate(asyncio.as_completed(lives), start=1):
+            await life
+            say(Message(what="starting", done=count, total=len(processes)))
+
+    async def _start_services(self, plan: state.Plan) -> None:
+        """Start the services that are not there yet. One that does not come up is named by `up`, and tried further."""
+        there = {keeper.process.name for keeper in self._keepers}
+        planned = await asyncio.to_thread(services.plan_services, self._home, plan) if plan.services else ()
+        lives = [self._keep(process).first_life for process in planned if process.name not in there]
+        if lives:
+            await asyncio.wait(lives, timeout=SERVICES_READY_WITHIN)
+
+    def _keep(self, process: Process) -> Keeper:
+        keeper = Keeper(process, self._home, self._write_state)
+        self._keepers.append(keeper)
+        self._tasks.append(asyncio.create_task(keeper.run()))
+        return keeper
+
+    async def _watch(self) -> None:
+        while not self._stop.is_set():
+            stop = asyncio.create_task(self._stop.wait())
+            reload = asyncio.create_task(self._reload.wait())
+            await asyncio.wait((stop, reload), return_when=asyncio.FIRST_COMPLETED)
+            stop.cancel()
+            reload.cancel()
+            if self._reload.is_set():
+                self._reload.clear()
+                await self._start_more()
+
+    async def _start_more(self) -> None:
+        try:
+            await self._start_services(self._plan())
+        except ClearwellError as error:
+            log.error("%s", error)
+
+    async def _stop_all(self) -> None:
+        """Services first, then servers, so that each can still say goodbye to what it uses."""
+        servers = [
+            keeper for keeper in self._keepers if keeper.process.name in (state.KAFKA, state.POSTGRES, state.MONGO)
+        ]
+        for group in ([one for one in self._keepers if one not in servers], servers):
+            tasks = [task for keeper, task in zip(self._keepers, self._tasks, strict=True) if keeper in group]
+            for keeper in group:
+                keeper.stop()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        (self._home / settings.ENDPOINTS_FILE).unlink(missing_ok=True)
+        (self._home / state.STATE_FILE).unlink(missing_ok=True)
+        log.info("stopped")
+
+    def _write_state(self) -> None:
+        if self._me is None:
+            raise Fatal("The supervisor can't see itself in the process table.")
+        try:
+            stack = state.StackState(self._me, [keeper.state for keeper in self._keepers])
+            state.write(self._home / state.STATE_FILE, stack)
+        except OSError as error:  # a full disk must not end the processes that may still make room
+            log.error("%s can't be written: %s", state.STATE_FILE, error.strerror)
+
+
+def say(message: Message) -> None:
+    """Tell the waiting `up`; nobody may be listening any more."""
+    try:
+        sys.stdout.buffer.write(msgspec.json.encode(message) + b"\n")
+        sys.stdout.buffer.flush()
+    except OSError:
+        log.debug("nobody is listening")
+
+
+def main() -> int:
+    """Entry point; returns the exit code."""
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("clearwell").setLevel(logging.INFO)
+    for driver in ("kafka", "pymongo", "psycopg"):  # a server that does not answer yet is no news here
+        logging.getLogger(driver).setLevel(logging.CRITICAL)
+    home = Path(sys.argv[1])
+
+    async def start() -> int:
+        return await Supervisor(home).run()
+
+    try:
+        return asyncio.run(start())
+    except OSError as error:
+        log.exception("ended")
+        say(Message(error=f"The stack can't start: {error.strerror} ({error.filename}).", exit_code=2))
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

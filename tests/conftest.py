@@ -1,0 +1,43 @@
+"""Fixtures for tests that talk to servers: one embedded stack for the whole session, unique names in it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from clearwell import settings
+from clearwell.local import stack as embedded
+from clearwell.settings import Settings
+
+SCHEMAS = Path(__file__).parents[1] / "schemas"
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[Settings]:
+    """The three servers (no services of ours), started at first use and ended after the last test.
+
+    CLEARWELL_TEST_HOME names a data folder to use and to leave running, so that the next run starts at once.
+    Tests share it: take names of topics, tables, collections and groups from `unique`.
+    """
+    kept = os.environ.get("CLEARWELL_TEST_HOME")
+    home = Path(kept).absolute() if kept else Path(tempfile.mkdtemp(prefix="clearwell-test-"))
+    try:
+        embedded.up(home, services=False, schemas=SCHEMAS, test_commands=True)
+        env = os.environ | {"CLEARWELL_HOME": str(home), "CLEARWELL_SCHEMAS": str(SCHEMAS)}
+        yield settings.load(env)
+    finally:
+        if not kept:
+            embedded.down(home, wipe=True)
+            shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture
+def unique() -> Callable[[str], str]:
+    """Makes names that no other test has: `unique("flights")` is a legal stream, topic, table and collection name."""
+    return lambda base: f"{base}_{uuid.uuid4().hex[:10]}"
