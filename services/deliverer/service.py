@@ -125,11 +125,11 @@ class Deliverer:
     def _batch(self, topic_id: str, piece: Slice) -> CleanBatch:
         known = self._partitions[piece.partition]
         records = [record for record in piece.records if record.offset >= known.next]
-        identities = [clean.raw_identity(record.headers) for record in records]
-        fresh = [known.repeats.fresh(*identity) for identity in identities]
-        values = [record.value for record, is_fresh in zip(records, fresh, strict=True) if is_fresh]
-        origins = [identity for identity, is_fresh in zip(identities, fresh, strict=True) if is_fresh]
-        rows = self._codec.decode(values)
+        topics, offsets = clean.raw_identities(records)
+        fresh = known.repeats.fresh_many(topics, offsets)  # invariant 3
+        rows = self._codec.decode([record.value for record, new in zip(records, fresh, strict=True) if new])
+        origins = [origin for *origin, new in zip(topics, offsets, fresh, strict=True) if new]
+        repeats = len(records) - len(rows)
         if self._wanted is not None:
             chosen = [i for i, row in enumerate(rows) if self._wanted(row)]
             rows, origins = [rows[i] for i in chosen], [origins[i] for i in chosen]
@@ -143,8 +143,8 @@ class Deliverer:
             raw_topics=[topic for topic, _ in origins],
             raw_offsets=[offset for _, offset in origins],
             marks=dict(known.repeats.marks),
-            unrouted=len(values) - len(rows),
-            repeats=len(records) - len(values),
+            unrouted=len(records) - repeats - len(rows),
+            repeats=repeats,
         )
 
     async def _durable(self, written: asyncio.Future[None], batch: CleanBatch) -> None:
