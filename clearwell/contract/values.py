@@ -1,0 +1,121 @@
+"""Constants written in a contract (bounds, allowed values, comparisons) against the type they are meant for."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import datetime
+import re
+from decimal import Decimal
+from typing import Any
+
+from clearwell.contract.model import Type
+
+INT_BOUNDS: dict[Type, tuple[int, int]] = {Type.INT32: (-(2**31), 2**31 - 1), Type.INT64: (-(2**63), 2**63 - 1)}
+"""What an integer type holds, inclusive. A field's own bounds lie inside; none given means these."""
+
+ORDERED = frozenset({Type.INT32, Type.INT64, Type.FLOAT64, Type.DECIMAL, Type.TIMESTAMP, Type.DATE})
+"""Types that `min` and `max` apply to. Strings are ordered too in a `when` (by code point), but have no bounds."""
+
+NUMBERS = frozenset({Type.INT32, Type.INT64, Type.FLOAT64, Type.DECIMAL})
+
+_DECIMAL = re.compile(r"-?[0-9]{1,38}(\.[0-9]{1,38})?\Z")
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")
+_TIMESTAMP = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?([Zz]|[-+][0-9]{2}:[0-9]{2})\Z"
+)
+
+
+def kind(value: Any) -> str:
+    """What a YAML value is, in words for an error message."""
+    names: dict[type, str] = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+    names |= {list: "a list", dict: "a map", type(None): "nothing (null)"}
+    return names.get(type(value), "something else")
+
+
+def canonical(type_: Type, value: Any) -> Any:
+    """`value` as the contract keeps it: exact type, timestamps as UTC "YYYY-MM-DDTHH:MM:SS[.ffffff]Z".
+
+    Raises ValueError with the end of a sentence ("must be ...") when it is not of the type; nothing is cast.
+    """
+    if type_ in INT_BOUNDS:
+        return _integer(type_, value)
+    if type_ is Type.FLOAT64:
+        if type(value) not in (int, float):
+            raise ValueError(f"must be a number, not {kind(value)}")
+        return float(value)
+    if type_ is Type.BOOL:
+        if type(value) is not bool:
+            raise ValueError(f"must be true or false, not {kind(value)}")
+        return value
+    if type_ is Type.STRING:
+        if type(value) is not str:
+            raise ValueError(f"must be text, not {kind(value)}: write it in quotes")
+        return value
+    if type_ in (Type.JSON, Type.LIST):
+        raise ValueError(f"can't be compared: the field's type is {type_}")
+    return _written(type_, value)
+
+
+def _integer(type_: Type, value: Any) -> int:
+    low, high = INT_BOUNDS[type_]
+    if type(value) is not int:
+        raise ValueError(f"must be a whole number, not {kind(value)}")
+    if not low <= value <= high:
+        raise ValueError(f"does not fit {type_} ({low} to {high})")
+    return value
+
+
+def _written(type_: Type, value: Any) -> str:
+    """Types that JSON writes as strings."""
+    if type_ is Type.DECIMAL and type(value) is int:
+        value = str(value)
+    if type(value) is not str:
+        raise ValueError(f"must be a {type_} in quotes, not {kind(value)}")
+    known = python_value(type_, value)
+    if isinstance(known, datetime.datetime):
+        text = known.isoformat().removesuffix("+00:00")
+        return (text.rstrip("0") if "." in text else text) + "Z"
+    return value
+
+
+def python_value(type_: Type, written: Any) -> Any:
+    """A canonical constant as the Python value that a clean row holds.
+
+    decimal → Decimal; timestamp → aware datetime in UTC; date → date; bytes → bytes; the rest as it is.
+    Raises ValueError with the end of a sentence when `written` is malformed.
+    """
+    if type_ is Type.DECIMAL:
+        if not _DECIMAL.match(written):
+            raise ValueError('must be a decimal such as "12.50"')
+        return Decimal(written)
+    if type_ is Type.TIMESTAMP:
+        return _timestamp(written)
+    if type_ is Type.DATE:
+        return _date(written)
+    if type_ is Type.BYTES:
+        try:
+            return base64.b64decode(written, validate=True)
+        except (binascii.Error, ValueError) as error:
+            raise ValueError("must be bytes in base64") from error
+    return written
+
+
+def _timestamp(text: str) -> datetime.datetime:
+    wanted = 'must be an RFC 3339 timestamp with an offset, such as "2013-01-01T10:00:00Z"'
+    if not _TIMESTAMP.match(text):
+        raise ValueError(wanted)
+    try:
+        return datetime.datetime.fromisoformat(text.upper()).astimezone(datetime.UTC)
+    except (ValueError, OverflowError) as error:
+        raise ValueError(wanted) from error
+
+
+def _date(text: str) -> datetime.date:
+    wanted = 'must be a date such as "2013-01-31"'
+    if not _DATE.match(text):
+        raise ValueError(wanted)
+    try:
+        return datetime.date.fromisoformat(text)
+    except ValueError as error:
+        raise ValueError(wanted) from error
