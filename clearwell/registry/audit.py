@@ -1,0 +1,47 @@
+"""Who changed what, and when: one row a change, in the change's own transaction."""
+
+from __future__ import annotations
+
+import getpass
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from clearwell.registry.models import AuditRow
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """One change. `object` is "<kind>/<name>"; `detail` holds no secrets and no personal data."""
+
+    at: datetime
+    who: str
+    action: str
+    object: str
+    detail: Mapping[str, Any]
+
+
+def actor() -> str:
+    """Who is acting: CLEARWELL_ACTOR, or the name of the operating system's user."""
+    try:
+        return os.environ.get("CLEARWELL_ACTOR") or getpass.getuser()
+    except (OSError, KeyError):  # a container's user without a name
+        return f"uid {os.getuid()}"
+
+
+def record(session: Session, action: str, target: str, detail: Mapping[str, Any] | None = None) -> None:
+    """Add one entry; it is kept or lost together with the change it tells of."""
+    session.add(AuditRow(who=actor(), action=action, object=target, detail=dict(detail or {})))
+
+
+def entries(session: Session, target: str | None = None, limit: int = 100) -> list[AuditEntry]:
+    """The newest entries, newest first, of one object or of all."""
+    query = select(AuditRow).order_by(AuditRow.id.desc()).limit(limit)
+    if target is not None:
+        query = query.where(AuditRow.object == target)
+    return [AuditEntry(row.at, row.who, row.action, row.object, row.detail) for row in session.scalars(query)]

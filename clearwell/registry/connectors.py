@@ -1,0 +1,131 @@
+"""Connectors in the registry: what is registered, and how it fares. All functions work in the caller's transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.orm import Session
+
+from clearwell.errors import ConfigError, nearest
+from clearwell.registry import audit
+from clearwell.registry.models import ConnectorRow, PositionRow
+
+
+class State(StrEnum):
+    """running: a collector reads it, or waits for its next try. failing: someone must mend it, then resume."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    FINISHED = "finished"
+    FAILING = "failing"
+
+
+@dataclass(frozen=True, slots=True)
+class Connector:
+    """A registered connector. `config` holds references, never secrets (invariant 10)."""
+
+    name: str
+    source: str
+    stream: str
+    config: Mapping[str, Any]
+    state: State
+    last_error: str | None
+    next_try_at: datetime | None
+    created_at: datetime
+    updated_at: datetime
+
+
+def add(session: Session, name: str, source: str, stream: str, config: Mapping[str, Any]) -> None:
+    """Register a new connector, running, at the beginning of its source."""
+    session.add(ConnectorRow(name=name, source=source, stream=stream, config=dict(config), state=State.RUNNING))
+    session.flush()
+    session.add(PositionRow(connector=name, version=0, position=None, events=0))
+    audit.record(session, "register", _target(name), {"source": source, "stream": stream, "config": dict(config)})
+
+
+def change(session: Session, name: str, config: Mapping[str, Any], differences: list[str]) -> None:
+    """Replace a connector's configuration and set it running again; its position stays."""
+    _update(session, name, config=dict(config), state=State.RUNNING, last_error=None, next_try_at=None)
+    audit.record(session, "change", _target(name), {"differences": differences})
+
+
+def find(session: Session, name: str) -> Connector | None:
+    """The connector called `name`, or None."""
+    row = session.get(ConnectorRow, name)
+    return None if row is None else _connector(row)
+
+
+def get(session: Session, name: str) -> Connector:
+    """The connector called `name`. Raises ConfigError with the nearest name when there is none."""
+    found = find(session, name)
+    if found is None:
+        known = session.scalars(select(ConnectorRow.name)).all()
+        raise ConfigError(f'There is no connector "{name}".{nearest(name, known)} See `clearwell connector list`.')
+    return found
+
+
+def list_connectors(session: Session) -> list[Connector]:
+    """All connectors by name."""
+    return [_connector(row) for row in session.scalars(select(ConnectorRow).order_by(ConnectorRow.name))]
+
+
+def set_state(session: Session, name: str, state: State, action: str) -> None:
+    """Pause or resume on a person's word; what went wrong before is forgotten."""
+    get(session, name)
+    _update(session, name, state=state, last_error=None, next_try_at=None)
+    audit.record(session, action, _target(name))
+
+
+def remove(session: Session, name: str) -> None:
+    """Forget a connector and its position; what it brought into Kafka stays."""
+    get(session, name)
+    session.execute(delete(ConnectorRow).where(ConnectorRow.name == name))
+    audit.record(session, "remove", _target(name))
+
+
+def note_trouble(session: Session, name: str, error: str, next_try_at: datetime) -> None:
+    """A passing failure: the collector tries again at `next_try_at`."""
+    _update(session, name, while_running=True, last_error=error, next_try_at=next_try_at)
+
+
+def note_progress(session: Session, name: str) -> None:
+    """All is well again."""
+    _update(session, name, while_running=True, last_error=None, next_try_at=None)
+
+
+def note_end(session: Session, name: str, state: State, error: str | None = None) -> None:
+    """The collector stops reading: the source is exhausted, or someone must mend `error`.
+
+    A connector that a person paused or removed meanwhile stays so.
+    """
+    _update(session, name, while_running=True, state=state, last_error=error, next_try_at=None)
+
+
+def _update(session: Session, name: str, *, while_running: bool = False, **values: Any) -> None:
+    query = update(ConnectorRow).where(ConnectorRow.name == name)
+    if while_running:
+        query = query.where(ConnectorRow.state == State.RUNNING)
+    session.execute(query.values(updated_at=func.now(), **values))
+
+
+def _connector(row: ConnectorRow) -> Connector:
+    return Connector(
+        name=row.name,
+        source=row.source,
+        stream=row.stream,
+        config=row.config,
+        state=State(row.state),
+        last_error=row.last_error,
+        next_try_at=row.next_try_at,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+    )
+
+
+def _target(name: str) -> str:
+    return f"connector/{name}"

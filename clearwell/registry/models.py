@@ -1,0 +1,81 @@
+"""The registry's tables, in the Postgres schema `clearwell`; changes come as Alembic migrations in `migrations/`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, CheckConstraint, DateTime, ForeignKey, Identity, MetaData, func
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+SCHEMA = "clearwell"
+
+
+class Base(DeclarativeBase):
+    """Base of all tables."""
+
+    metadata = MetaData(
+        schema=SCHEMA,
+        naming_convention={
+            "pk": "%(table_name)s_pkey",
+            "fk": "%(table_name)s_%(column_0_name)s_fkey",
+            "ck": "%(table_name)s_%(constraint_name)s_check",
+        },
+    )
+    type_annotation_map = {dict[str, Any]: JSONB, list[str]: JSONB, datetime: DateTime(timezone=True)}
+
+
+class ConnectorRow(Base):
+    """A registered connector; `config` holds references, never secrets (invariant 10)."""
+
+    __tablename__ = "connector"
+    __table_args__ = (CheckConstraint("state in ('running', 'paused', 'finished', 'failing')", name="state"),)
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    source: Mapped[str]
+    stream: Mapped[str]
+    config: Mapped[dict[str, Any]]
+    state: Mapped[str]
+    last_error: Mapped[str | None]
+    next_try_at: Mapped[datetime | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class PositionRow(Base):
+    """How far a connector's events are durable in Kafka (invariant 1). `version` grows with each save."""
+
+    __tablename__ = "position"
+
+    connector: Mapped[str] = mapped_column(ForeignKey(ConnectorRow.name, ondelete="CASCADE"), primary_key=True)
+    version: Mapped[int] = mapped_column(BigInteger)
+    position: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    events: Mapped[int] = mapped_column(BigInteger)
+    updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class SubscriptionRow(Base):
+    """What a model reads, and for which purpose."""
+
+    __tablename__ = "subscription"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    stream: Mapped[str]
+    version: Mapped[int]
+    fields: Mapped[list[str]]
+    purpose: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class AuditRow(Base):
+    """Who changed what, and when."""
+
+    __tablename__ = "audit"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    at: Mapped[datetime] = mapped_column(server_default=func.now())
+    who: Mapped[str]
+    action: Mapped[str]
+    object: Mapped[str]
+    detail: Mapped[dict[str, Any]]

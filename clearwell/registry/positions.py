@@ -1,0 +1,61 @@
+"""How far each connector's events are durable in Kafka (invariant 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+
+from clearwell.errors import Fenced
+from clearwell.registry.models import PositionRow
+
+
+@dataclass(frozen=True, slots=True)
+class SavedPosition:
+    """`position` is None at the beginning; `version` grows with each save; `events` counts acknowledged events."""
+
+    version: int
+    position: Mapping[str, Any] | None
+    events: int
+    updated_at: datetime
+
+
+def load(session: Session, connector: str) -> SavedPosition:
+    """The position of a connector. Raises Fenced when it was removed meanwhile."""
+    row = session.get(PositionRow, connector)
+    if row is None:
+        raise Fenced(f"Connector {connector} was removed.")
+    return SavedPosition(row.version, row.position, row.events, row.updated_at)
+
+
+def load_all(session: Session) -> dict[str, SavedPosition]:
+    """The positions of all connectors by name."""
+    rows = session.scalars(select(PositionRow))
+    return {row.connector: SavedPosition(row.version, row.position, row.events, row.updated_at) for row in rows}
+
+
+def save(session: Session, connector: str, version: int, position: Mapping[str, Any], events: int) -> int:
+    """Move a connector on from `version` by `events` acknowledged events; returns the new version.
+
+    Raises Fenced when the position is no longer at `version`: another collector or a person moved it.
+    """
+    query = (
+        update(PositionRow)
+        .where(PositionRow.connector == connector, PositionRow.version == version)
+        .values(
+            version=version + 1,
+            position=dict(position),
+            events=PositionRow.events + events,
+            updated_at=func.now(),
+        )
+        .returning(PositionRow.version)
+        .execution_options(synchronize_session=False)
+    )
+    moved = session.execute(query).scalar_one_or_none()
+    if moved is None:
+        raise Fenced(f"The position of connector {connector} was moved by another collector or a person.")
+    return moved
