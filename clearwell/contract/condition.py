@@ -137,14 +137,11 @@ def _check_constant(condition: Condition, field: Field, place: Location, problem
         problems.add(f'`{op}` needs an ordered type, and "{field.name}" is {field.type}: use eq, ne or in.', place)
         return None
     try:
-        if op is Op.IN:
-            value = tuple(canonical(field.type, one) for one in value)
-        else:
-            value = canonical(field.type, value)
+        constants = tuple(canonical(field.type, one) for one in (value if op is Op.IN else (value,)))
     except ValueError as error:
         problems.add(f'What "{field.name}" is compared with {error}.', place)
         return None
-    return Condition(op, field.name, value, where=place)
+    return Condition(op, field.name, constants if op is Op.IN else constants[0], where=place)
 
 
 def compile_condition(condition: Condition, schema: CleanSchema) -> Test:

@@ -61,9 +61,8 @@ def _build_limits(read: dict[str, Any], node: Node, called: str, problems: Probl
 
 
 def _build_example(read: dict[str, Any], node: Node, called: str, problems: Problems) -> Example | None:
-    outcomes = [
-        name for name in ("expect", "dropped", "rejected") if isinstance(node.value, dict) and name in node.value
-    ]
+    written = node.value if isinstance(node.value, dict) else {}
+    outcomes = [name for name in ("expect", "dropped", "rejected") if name in written]
     if len(outcomes) != 1:
         problems.add(f"{called} needs exactly one of `expect`, `dropped` and `rejected`.", node.where)
         return None

@@ -37,7 +37,8 @@ def load(path: Path) -> Contract:
     folder = path.absolute().parent.name
     if folder != contract.stream:
         problems.add(
-            f'The file is in the folder "{folder}" but holds the stream "{contract.stream}": move it, or mend `stream`.',
+            f'The file is in the folder "{folder}" but holds the stream "{contract.stream}": '
+            "move it, or mend `stream`.",
             contract.lines["stream"],
         )
     problems.raise_any()
@@ -73,7 +74,7 @@ def parse(text: str, file: str) -> Contract:
     )
 
 
-def all_contracts(folder: Path) -> list[Path]:
+def contract_files(folder: Path) -> list[Path]:
     """The contract files of a schemas folder, by stream and then version. Raises ConfigError when it is not there."""
     if not folder.is_dir():
         raise ConfigError(f"There is no folder of contracts at {folder}: set CLEARWELL_SCHEMAS, or create it.")
@@ -87,9 +88,19 @@ def version_of(path: Path) -> int:
     return int(named[1]) if named else 0
 
 
-def find(folder: Path, stream: str, version: int | None = None) -> Path:
+def all_contracts(folder: Path) -> list[Contract]:
+    """Every contract of a schemas folder, by stream and then version. Raises ConfigError as `load` does."""
+    return [load(path) for path in contract_files(folder)]
+
+
+def find(folder: Path, stream: str, version: int | None = None) -> Contract:
+    """A stream's contract, the highest version by default. Raises ConfigError with the nearest name, or as `load`."""
+    return load(find_file(folder, stream, version))
+
+
+def find_file(folder: Path, stream: str, version: int | None = None) -> Path:
     """The file of a stream's contract, the highest version by default. Raises ConfigError with the nearest name."""
-    paths = all_contracts(folder)
+    paths = contract_files(folder)
     versions = {version_of(path): path for path in paths if path.parent.name == stream}
     if not versions:
         known = sorted({path.parent.name for path in paths})
@@ -125,7 +136,7 @@ def _check_names(written: Mapping[str, Node], problems: Problems) -> None:
         place = node.named_at or node.where
         if name.lower() in seen:
             problems.add(
-                f'"{name}" and "{seen[name.lower()]}" differ only in case; many stores hold them as one.', place
+                f'"{name}" and "{seen[name.lower()]}" differ only in case; stores may mix them up.', place
             )
         if keep and name.lower() == EXTRA:
             problems.add(f'"{name}" is reserved where `unknown_fields` is keep: call it something else.', place)

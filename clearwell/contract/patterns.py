@@ -54,10 +54,10 @@ def _explodes(items: Any, inside_repeat: bool) -> bool:
                 return True
             if any(_explodes(branch, inside_repeat) for branch in args[1]):
                 return True
-        elif name in ("SUBPATTERN", "ATOMIC_GROUP") and _explodes(
-            args[-1] if name == "SUBPATTERN" else args, inside_repeat
-        ):
-            return True
+        elif name in ("SUBPATTERN", "ATOMIC_GROUP"):
+            body = args[-1] if name == "SUBPATTERN" else args
+            if _explodes(body, inside_repeat):
+                return True
     return False
 
 

@@ -120,7 +120,8 @@ class _Reader:
         return root
 
     def _place(self, event: Event) -> Location:
-        return Location(self._file, event.start_mark.line + 1, event.start_mark.column + 1)
+        mark = event.start_mark
+        return Location(self._file, mark.line + 1, mark.column + 1) if mark else Location(self._file, 1)
 
     def _wrong(self, message: str, event: Event) -> ContractError:
         return ContractError(message, self._place(event))
@@ -132,9 +133,9 @@ class _Reader:
         if depth > MAX_DEPTH:
             raise self._wrong(f"This is nested deeper than {MAX_DEPTH} levels.", event)
         if isinstance(event, AliasEvent):
-            raise self._wrong(f"Aliases (*{event.anchor}) are not part of the language: write the value out.", event)
+            raise self._wrong("Aliases (*name) are not part of the language: write the value out.", event)
         if getattr(event, "anchor", None):
-            raise self._wrong(f"Anchors (&{event.anchor}) are not part of the language: write the value out.", event)
+            raise self._wrong("Anchors (&name) are not part of the language: write the value out.", event)
         if getattr(event, "tag", None):
             raise self._wrong("Tags (!...) are not part of the language: remove it.", event)
         if isinstance(event, ScalarEvent):
@@ -155,9 +156,7 @@ class _Reader:
             key = self._node(event, depth)
             name = event.value if isinstance(event, ScalarEvent) else None
             if name is None:
-                raise self._wrong(
-                    "A key must be text: templating and complex keys are not part of the language.", event
-                )
+                raise self._wrong("A key must be text: templates and complex keys are not part of the language.", event)
             if name == "<<":
                 raise self._wrong("Merge keys (<<) are not part of the language: write the values out.", event)
             if not isinstance(key.value, str):
