@@ -1,16 +1,20 @@
 """Which incarnation of a topic a record came from (KIP-516): a recreated topic is a new identity (invariant 3).
 
-aiokafka's fetch names topics, not ids, so a topic deleted and made again under a running consumer would be read on as if
-nothing had happened. Ids never come back: if the id asked *after* a fetch is still the one known, the fetched records
-belong to it. So each slice is confirmed after it was fetched and before anything is made of it.
+aiokafka's fetch names topics, not ids, so a topic deleted and made again under a running consumer would be read on as
+if nothing had happened. Ids never come back: if the id asked *after* a fetch is still the one known, the fetched
+records belong to it. So each slice is confirmed after it was fetched and before anything is made of it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 
-from clearwell.errors import Fatal
+from clearwell.backoff import delays
+from clearwell.errors import Fatal, Retryable
+
+log = logging.getLogger(__name__)
 
 
 class TopicIdentity:
@@ -48,8 +52,17 @@ class TopicIdentity:
             while self._next is not None:  # only those who came before the question get its answer
                 waiting, self._next = self._next, None
                 try:
-                    waiting.set_result(await asyncio.to_thread(self._ask))
+                    waiting.set_result(await self._insist())
                 except Exception as error:
                     waiting.set_exception(error)
         finally:
             self._running = None
+
+    async def _insist(self) -> str:
+        for wait in delays():
+            try:
+                return await asyncio.to_thread(self._ask)
+            except Retryable as error:  # a broker that is away is waited for in place
+                log.warning("%s Asking again in %.1f s.", error, wait)
+                await asyncio.sleep(wait)
+        raise AssertionError("delays() is endless")

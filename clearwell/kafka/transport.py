@@ -19,10 +19,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Protocol
 
 import faust
+from aiokafka.errors import CommitFailedError
 from aiokafka.structs import OffsetAndMetadata
 from faust.events import Event
 from faust.transport.drivers import aiokafka as driver
-from faust.types import TP, ConsumerMessage
+from faust.types import TP, ConsumerMessage, Message
 from mode.utils.futures import notify
 
 Record = tuple[bytes | None, bytes | None, Sequence[tuple[str, bytes]]]
@@ -35,13 +36,17 @@ BATCH_BYTES = 1_000_000
 class Positions(Protocol):
     """Where partitions start, and what a commit remembers beside the offset."""
 
-    async def start(
-        self, committed: Mapping[TP, OffsetAndMetadata | None], generation: int
-    ) -> Mapping[TP, int]:
+    async def start(self, committed: Mapping[TP, OffsetAndMetadata | None], generation: int) -> Mapping[TP, int]:
         """The offset to read next for each partition. `committed` is what the group stored, None where nothing."""
 
     def metadata(self, tp: TP) -> str:
         """What to store with a committed offset of `tp` (the topic's id)."""
+
+
+def positions_of(app: Any) -> Positions:
+    """The positions of an app made by `clearwell.kafka.worker.build_app`."""
+    found: Positions = app.positions
+    return found
 
 
 class BatchConsumerThread(driver.AIOKafkaConsumerThread):
@@ -50,7 +55,7 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
     async def seek_to_committed(self) -> Mapping[TP, int]:
         """Seek every assigned partition to where `app.positions` says; returns those offsets."""
         committed = await self.call_thread(self._fetch_committed)
-        starts = await self.app.positions.start(committed, self.app.consumer_generation_id)
+        starts = await positions_of(self.app).start(committed, self.app.consumer_generation_id)
         await self.call_thread(self._seek_all, starts)
         return starts
 
@@ -70,13 +75,13 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
         consumer = self._ensure_consumer()
         stored = {
-            driver.ensure_aiokafka_TP(tp): OffsetAndMetadata(offset, self.app.positions.metadata(tp))
+            driver.ensure_aiokafka_TP(tp): OffsetAndMetadata(offset, positions_of(self.app).metadata(tp))
             for tp, offset in offsets.items()
             if tp in self.assignment()
         }
         try:
             await consumer.commit(stored)
-        except driver.CommitFailedError:
+        except CommitFailedError:
             return False  # the partition went to another member: it reads the batch again (invariant 2)
         except Exception as error:
             await self.crash(error)
@@ -87,7 +92,7 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
 class BatchConsumer(driver.Consumer):
     """Delivers slices and commits only the acknowledged prefix of each partition."""
 
-    _inflight: defaultdict[TP, deque[ConsumerMessage]]
+    _inflight: defaultdict[TP, deque[Message]]
 
     def on_init(self) -> None:
         """Called by Faust at construction and at restart."""
@@ -97,21 +102,22 @@ class BatchConsumer(driver.Consumer):
     def _new_consumer_thread(self) -> BatchConsumerThread:
         return BatchConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
-    async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Mapping[TP, list[Any]]:
+    async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Mapping[TP, list[Any]]:  # noqa: ASYNC109 - Faust's
         records = await super()._getmany(active_partitions, timeout)
         return {tp: [slice_] for tp, slice_ in records.items() if slice_}
 
     def _to_message(self, tp: TP, records: list[Any]) -> ConsumerMessage:
         last, tp = records[-1], TP(*tp)
+        value: Any = records  # Faust says bytes; what travels is the slice
         message = ConsumerMessage(
-            *tp, last.offset, last.timestamp / 1000.0, last.timestamp_type, (), None, records,
+            *tp, last.offset, last.timestamp / 1000.0, last.timestamp_type, None, None, value,
             None, 0, 0, tp, generation_id=self.app.consumer_generation_id,
         )  # fmt: skip
         if last.offset >= (self._read_offset[tp] or 0):  # else Faust's _drain_messages drops it
             self._inflight[tp].append(message)
         return message
 
-    def ack(self, message: ConsumerMessage) -> bool:
+    def ack(self, message: Message) -> bool:
         """Mark a slice as durable. Its records are freed; its place in the queue waits for those before it."""
         if message.acked:
             return False
@@ -185,13 +191,13 @@ class BatchTransport(driver.Transport):
             raise TypeError("the kafkabatch transport needs app.positions (clearwell.kafka.transport.Positions)")
 
 
-class BatchSchema(faust.Schema):
+class BatchSchema(faust.Schema[Any, Any]):
     """The value of an event is already a list of records: no codec, no model."""
 
-    def compile(self, app: faust.App, **kwargs: Any) -> Any:
+    def compile(self, app: Any, **kwargs: Any) -> Any:
         """See faust.Schema."""
 
-        async def decode(message: ConsumerMessage, *, propagate: bool = False) -> Event:
+        async def decode(message: Message, *, propagate: bool = False) -> Event:
             return Event(app, None, message.value, None, message)
 
         return decode

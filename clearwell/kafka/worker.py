@@ -29,7 +29,7 @@ PRODUCER_MAX_BATCH = 8_388_608
 class _App(faust.App):
     positions: Positions
 
-    def Table(self, *args: Any, **kwargs: Any) -> Any:  # noqa: N802 - Faust's name
+    def Table(self, *args: Any, **kwargs: Any) -> Any:
         """Refused: tables are silently wrong with slices; state lives in the log and in the destinations."""
         raise Fatal("Faust tables do not work with the batch transport.")
 
@@ -98,10 +98,10 @@ async def _run(make: Callable[[], Awaitable[tuple[faust.App, str, SliceWork]]]) 
     app.agent(app.topic(topic, schema=BatchSchema()), isolated_partitions=True, name=topic)(lanes.run)
     await app.start()
     watch = asyncio.create_task(_watch(app, end))
-    error = await ended
+    failure = await ended
     watch.cancel()
-    if error is not None:
-        code = report(error)
+    if failure is not None:
+        code = report(failure)
         logging.shutdown()
         os._exit(code)  # no goodbye: it would commit and flush what must be read again
     await app.stop()
@@ -111,15 +111,15 @@ async def _run(make: Callable[[], Awaitable[tuple[faust.App, str, SliceWork]]]) 
 
 async def _watch(app: faust.App, end: Callable[[BaseException | None], None]) -> None:
     """Faust marks itself crashed or stopped in many ways; each of them ends this process."""
-    while not app.should_stop:
-        await asyncio.sleep(0.2)
+    await app.wait_until_stopped()
     end(app.crash_reason or Fatal("Faust stopped by itself."))
 
 
 def report(error: BaseException) -> int:
     """Log why the process ends and return its exit code.
 
-    Our own errors are one sentence. Of any other only type and places are logged: its text may quote data (invariant 9).
+    Our own errors are one sentence. Of any other only type and places are logged: its text may quote data
+    (invariant 9).
     """
     if isinstance(error, ClearwellError):
         log.error("%s", error)

@@ -1,4 +1,4 @@
-"""Raw slices in, clean records, dead letters and the account of drops out: nothing acknowledged before all is durable."""
+"""Raw slices in; clean records, dead letters and the account of drops out; acknowledged when all is durable."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from aiokafka.errors import KafkaError
+from clearwell.pipeline.compile import Pipeline, State
 
 from clearwell.errors import Retryable
 from clearwell.kafka import clean, dead, dropped
@@ -17,7 +18,6 @@ from clearwell.kafka.names import clean_topic, dead_topic, dropped_topic
 from clearwell.kafka.tail import Tail
 from clearwell.kafka.transport import BatchProducer
 from clearwell.pipeline.batch import Outcomes, RawBatch
-from clearwell.pipeline.compile import Pipeline, State
 from clearwell.privacy.keyring import Keyring
 from services.cleaner.stop_rule import StopRule
 
@@ -76,7 +76,9 @@ class Cleaner:
             self._clean_topic, partition, zip(out.keys, out.values, map(header.at, out.offsets), strict=True)
         )
         if out.rejected:
-            futures += await producer.send_records(self._dead_topic, partition, self._letters.write(batch, out.rejected))
+            futures += await producer.send_records(
+                self._dead_topic, partition, self._letters.write(batch, out.rejected)
+            )
         if out.dropped:
             record = dropped.encode(batch.topic_id, out.dropped)
             futures += await producer.send_records(self._dropped_topic, partition, [record])
@@ -86,4 +88,6 @@ class Cleaner:
         try:
             await asyncio.gather(*futures)
         except KafkaError as error:
-            raise Retryable(f"Kafka did not take the cleaned events ({type(error).__name__}); reading them again.") from None
+            raise Retryable(
+                f"Kafka did not take the cleaned events ({type(error).__name__}); reading them again."
+            ) from None

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from aiokafka.structs import OffsetAndMetadata
+from clearwell.pipeline.clean import CleanCodec
 from faust.types import TP
 
 from clearwell.backoff import delays
@@ -20,7 +21,6 @@ from clearwell.kafka import clean
 from clearwell.kafka.identity import TopicIdentity
 from clearwell.kafka.lanes import Slice
 from clearwell.kafka.repeats import Repeats
-from clearwell.pipeline.clean import CleanCodec
 
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
@@ -112,7 +112,9 @@ class Deliverer:
         """Go on from what the store has made durable."""
         claim = self._positions.claims[partition]
         if first > claim.next_offset:
-            log.warning("partition %d: clean offsets %d to %d are gone (retention)", partition, claim.next_offset, first)
+            log.warning(
+                "partition %d: clean offsets %d to %d are gone (retention)", partition, claim.next_offset, first
+            )
         self._partitions[partition] = _Partition(claim.next_offset, Repeats(claim.marks))
         log.info("partition %d starts at offset %d (generation %d)", partition, claim.next_offset, generation)
 

@@ -1,0 +1,48 @@
+"""The batch transport overrides private methods of Faust: this fails when they are not the ones it was written for."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from importlib.metadata import version
+
+import pytest
+from faust import streams
+from faust.transport import consumer
+from faust.transport.drivers import aiokafka as driver
+
+PINNED = {
+    driver.AIOKafkaConsumerThread.seek_to_committed: "775ab0adc4b0",
+    driver.AIOKafkaConsumerThread._commit: "932852ce7a23",
+    driver.AIOKafkaConsumerThread._fetch_records: "39a2c6c79fc1",
+    driver.Consumer._to_message: "7c24f6511b2f",
+    driver.Producer._settings_extra: "a4c7bc41b638",
+    consumer.Consumer.getmany: "4b168d84882a",
+    consumer.Consumer.ack: "5fcf41cf4515",
+    consumer.Consumer.perform_seek: "0e8c130ff4b0",
+    consumer.Consumer._new_offset: "1d2c7ea89a7a",
+    consumer.Consumer._filter_tps_with_pending_acks: "f6f923977423",
+    consumer.Consumer._filter_committable_offsets: "dc5e9baf5d99",
+    consumer.Consumer._should_commit: "5ce941793947",
+    consumer.Consumer._drain_messages: "44a2500309e8",
+    consumer.Consumer._add_gap: "4df2573ded7c",
+    consumer.Consumer.wait_empty: "e4662fe24f09",
+    streams.Stream.noack: "921a6f5c674d",
+}
+
+
+def fingerprint(method: object) -> str:
+    """The first 12 hex digits of the SHA-256 of a method's source."""
+    return hashlib.sha256(inspect.getsource(method).encode()).hexdigest()[:12]  # type: ignore[arg-type]
+
+
+def test_versions_are_the_pinned_ones() -> None:
+    assert version("faust-streaming") == "0.15.3"
+    assert version("aiokafka") == "0.14.0"
+
+
+@pytest.mark.parametrize("method", PINNED, ids=lambda method: method.__qualname__)
+def test_overridden_methods_are_as_they_were(method: object) -> None:
+    assert fingerprint(method) == PINNED[method], (
+        f"Faust changed {method.__qualname__}: read clearwell/kafka/transport.py against it, then pin the new one"  # type: ignore[attr-defined]
+    )

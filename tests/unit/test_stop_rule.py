@@ -1,0 +1,51 @@
+"""`rejected N of last M` counts over offsets of one partition, and a restart forgets nothing."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clearwell.contract.model import Limits
+from clearwell.errors import Fatal
+from services.cleaner.stop_rule import StopRule
+
+
+def test_up_to_n_of_m_pass() -> None:
+    rule = StopRule(Limits(rejected=3, of_last=10), 0)
+    rule.count(9, [1, 4, 9])
+    rule.count(14, [12, 14])  # 1 and 4 are out of the window by now
+
+
+def test_one_more_stops_and_says_what_to_do() -> None:
+    rule = StopRule(Limits(rejected=3, of_last=10), 0)
+    with pytest.raises(Fatal, match="more than 3 of the last 10 events were rejected.*dead letters"):
+        rule.count(9, [1, 4, 8, 9])
+
+
+def test_a_restart_remembers_the_letters_already_written() -> None:
+    rule = StopRule(Limits(rejected=3, of_last=10), 20, [5, 15, 16, 19])
+    with pytest.raises(Fatal):
+        rule.count(20, [20])
+
+
+@given(st.sets(st.integers(0, 200)), st.integers(0, 5), st.integers(1, 30), st.integers(1, 40))
+def test_the_verdict_does_not_depend_on_how_the_log_was_sliced(
+    rejected: set[int], allowed: int, window: int, size: int
+) -> None:
+    limits = Limits(rejected=allowed, of_last=window)
+
+    def stopped_at(size: int) -> bool:
+        rule = StopRule(limits, 0)
+        try:
+            for start in range(0, 201, size):
+                end = min(start + size, 201)
+                rule.count(end - 1, sorted(offset for offset in rejected if start <= offset < end))
+        except Fatal:
+            return True
+        return False
+
+    def too_many() -> bool:
+        return any(sum(at - window < other <= at for other in rejected) > allowed for at in rejected)
+
+    assert stopped_at(size) == too_many()
