@@ -22,7 +22,7 @@ def contracts(schemas: Path) -> list[Contract]:
     from clearwell.contract.load import find
 
     streams = sorted({file.parent.name for file in schemas.glob("*/v*.yaml")})
-    return [find(schemas, stream, None) for stream in streams]
+    return [find(schemas, stream) for stream in streams]
 
 
 def environment(home: Path, plan: Plan) -> Mapping[str, str]:

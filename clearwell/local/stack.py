@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from clearwell.local.ports import Ports
 from clearwell.local.start import up
-from clearwell.local.status import kill, restart, status
+from clearwell.local.status import WELL, kill, restart, status
 from clearwell.local.stop import down
 
-__all__ = ["Ports", "down", "kill", "restart", "status", "up"]
+__all__ = ["WELL", "Ports", "down", "kill", "restart", "status", "up"]

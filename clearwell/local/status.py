@@ -15,6 +15,9 @@ from clearwell.settings import external, redact
 
 DOWN, EXTERNAL = "down", "external"
 
+WELL = (state.READY, EXTERNAL)
+"""States in which there is nothing to do."""
+
 BACK_WITHIN = 60.0
 """Seconds until a process that was ended on purpose must be ready again."""
 

@@ -1,0 +1,112 @@
+"""How commands speak: one JSON object with --json, else something for people; progress goes to standard error."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import msgspec
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.table import Table
+
+from clearwell.local.jars import DOWNLOADING
+from clearwell.local.jars import Progress as Report
+
+AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])
+
+
+def json_option(function: AnyFunction) -> AnyFunction:
+    """Adds `--json`, which the command receives as `as_json`."""
+    return click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")(function)
+
+
+def home_option(function: AnyFunction) -> AnyFunction:
+    """Adds `--home`, the data folder, which the command then finds through `clearwell.settings`."""
+
+    def choose(_ctx: click.Context, _param: click.Parameter, value: Path | None) -> None:
+        if value is not None:
+            os.environ["CLEARWELL_HOME"] = str(value.absolute())
+
+    return click.option(
+        "--home",
+        type=click.Path(path_type=Path),
+        expose_value=False,
+        is_eager=True,
+        callback=choose,
+        help="The data folder; default: CLEARWELL_HOME, or .clearwell in this folder.",
+    )(function)
+
+
+def emit(as_json: bool, value: Any, render: Callable[[], RenderableType]) -> None:
+    """Print the result of a command: `value` as one JSON object, or what `render` makes for people.
+
+    value: a dict, dataclass or msgspec struct. render: called only without --json; a string or anything of rich's.
+    """
+    if as_json:
+        click.echo(msgspec.json.encode(value).decode())
+        return
+    shown = render()
+    if isinstance(shown, str):
+        click.echo(shown)
+    else:
+        console().print(shown)
+
+
+def console() -> Console:
+    """Standard output for people. Into a file or a pipe, lines are as long as they need to be."""
+    screen = Console(highlight=False)
+    return screen if screen.is_terminal else Console(highlight=False, width=240)
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
+    """A plain table; numbers stand on the right."""
+    made = Table(box=None, pad_edge=False, header_style="bold")
+    for index, column in enumerate(columns):
+        numbers = bool(rows) and all(isinstance(row[index], int | float) for row in rows)
+        made.add_column(column, justify="right" if numbers else "left", overflow="fold")
+    for row in rows:
+        made.add_row(*(f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row))
+    return made
+
+
+@contextmanager
+def progress() -> Iterator[Report]:
+    """Shows on standard error what the embedded stack is doing; as bars on a terminal, as a few lines elsewhere."""
+    screen = Console(stderr=True, highlight=False)
+    if not screen.is_terminal:
+        yield _tenths(screen)
+        return
+    tasks: dict[str, TaskID] = {}
+    columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[amount]}")
+    with Progress(*columns, console=screen, transient=True) as bars:
+
+        def report(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bars.add_task(what, amount="")
+            bars.update(tasks[what], completed=done, total=total, amount=_amount(what, done, total))
+
+        yield report
+
+
+def _tenths(screen: Console) -> Report:
+    """A line for each tenth of the work, so that a log of a build is not filled with progress."""
+    shown: dict[str, int] = {}
+
+    def report(what: str, done: int, total: int) -> None:
+        tenth = 10 * done // total if total else 10
+        if tenth > shown.get(what, -1):
+            shown[what] = tenth
+            screen.print(f"{what}: {_amount(what, done, total)}")
+
+    return report
+
+
+def _amount(what: str, done: int, total: int) -> str:
+    if what == DOWNLOADING:
+        return f"{done / 1e6:.1f} of {total / 1e6:.1f} MB"
+    return f"{done} of {total}"

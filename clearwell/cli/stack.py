@@ -1,0 +1,132 @@
+"""`clearwell up | status | down`."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+import msgspec
+from rich.table import Table
+
+from clearwell import settings
+from clearwell.cli.output import emit, home_option, json_option, progress, table
+from clearwell.local import stack
+from clearwell.local.state import ProcessState
+from clearwell.settings import redact
+
+PORT = click.IntRange(1, 65_535)
+
+
+@click.command()
+@click.option("--services/--no-services", default=True, help="Our own services too, or the servers alone.")
+@click.option("--kafka-port", type=PORT, help="Default: any free port.")
+@click.option("--postgres-port", type=PORT, help="Default: any free port.")
+@click.option("--mongo-port", type=PORT, help="Default: any free port.")
+@home_option
+@json_option
+def up(
+    services: bool, kafka_port: int | None, postgres_port: int | None, mongo_port: int | None, as_json: bool
+) -> None:
+    """Start the stack of this data folder, or find the one that runs.
+
+    Servers that CLEARWELL_KAFKA, CLEARWELL_POSTGRES and CLEARWELL_MONGO name are used as they are; the others run
+    here, as processes under the data folder, reachable from this machine alone.
+
+    \b
+      clearwell up
+      clearwell up --kafka-port 9092 --postgres-port 5432
+      clearwell up --no-services
+    """
+    home = settings.home_folder()
+    began = time.monotonic()
+    ports = stack.Ports(kafka=kafka_port, postgres=postgres_port, mongo=mongo_port)
+    with progress() as report:
+        endpoints = stack.up(home, services=services, ports=ports, progress=report)
+    shown = {
+        "home": str(home),
+        "kafka": endpoints.kafka,
+        "postgres": redact(endpoints.postgres),
+        "mongo": redact(endpoints.mongo),
+        "seconds": round(time.monotonic() - began, 1),
+    }
+    emit(as_json, shown, lambda: _ready(home, shown))
+
+
+def _ready(home: Path, shown: dict[str, object]) -> str:
+    lines = [f"Ready in {shown['seconds']} s."]
+    lines += [f"  {name:<9} {shown[name]}" for name in ("kafka", "postgres", "mongo", "home")]
+    lines += ["`clearwell status` shows the processes, `clearwell down` ends them; passwords are in endpoints.json."]
+    return "\n".join(lines)
+
+
+@click.command()
+@home_option
+@json_option
+@click.pass_context
+def status(ctx: click.Context, as_json: bool) -> None:
+    """Show how each process of the stack is doing.
+
+    Ends with exit code 1 when anything is not ready, or nothing runs.
+    """
+    home = settings.home_folder()
+    found = stack.status(home)
+    healthy = bool(found) and all(one.state in stack.WELL for one in found)
+    emit(
+        as_json,
+        {"home": str(home), "ready": healthy, "processes": [_row(one) for one in found]},
+        lambda: _table(found) if found else f"No stack is running in {home}: run `clearwell up`.",
+    )
+    ctx.exit(0 if healthy else 1)
+
+
+def _row(one: ProcessState) -> dict[str, object]:
+    shown = msgspec.structs.asdict(one)
+    identity = shown.pop("identity")
+    return shown | {"pid": identity and identity.pid, "seconds": _seconds(one)}
+
+
+def _seconds(one: ProcessState) -> int:
+    return int(time.time() - one.since) if one.since else 0
+
+
+def _table(found: list[ProcessState]) -> Table:
+    columns = ("name", "state", "pid", "endpoint", "for", "restarts", "log", "last error")
+    rows = [
+        (
+            one.name,
+            one.state,
+            str(one.identity.pid) if one.identity else "",
+            one.endpoint,
+            _duration(_seconds(one)) if one.since else "",
+            one.restarts,
+            one.log,
+            one.last_error,
+        )
+        for one in found
+    ]
+    return table(columns, rows)
+
+
+def _duration(seconds: int) -> str:
+    minutes, rest = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+@click.command()
+@click.option("--wipe", is_flag=True, help="Delete the data folder too: every event, table, log and key in it.")
+@home_option
+@json_option
+def down(wipe: bool, as_json: bool) -> None:
+    """End every process of the stack, services first. Named servers are left alone.
+
+    The data stays for the next `up`, unless --wipe deletes it.
+    """
+    home = settings.home_folder()
+    ran = stack.down(home, wipe=wipe)
+    said = "Everything has ended." if ran else "Nothing was running."
+    said += f" {home} is deleted." if wipe else ""
+    emit(as_json, {"home": str(home), "ran": ran, "wiped": wipe}, lambda: said)
