@@ -9,7 +9,7 @@ from clearwell.contract.patterns import compile_pattern
 from clearwell.contract.problems import Problems
 from clearwell.contract.shapes import Choice, Constant, Flag, Key, ListOf, Positive, Record, Text, Whole
 from clearwell.contract.tree import Node
-from clearwell.contract.values import NUMBERS, ORDERED, canonical, python_value
+from clearwell.contract.values import NUMBERS, ORDERED, canonical, python_value, width_misfit
 from clearwell.errors import Location
 
 FIELD_NAME = Text(63, 1, "[A-Za-z][A-Za-z0-9_]{0,62}", "letters, digits and _, at most 63, beginning with a letter")
@@ -39,7 +39,9 @@ class PrivacyShape:
         return Privacy(PrivacyKind(word)) if word else None
 
     def schema(self) -> dict[str, Any]:
-        width = Record({"generalise": Key(Positive(), required=True, says="Width of a bucket, in the field's unit.")})
+        width = Record(
+            {"generalise": Key(Positive(), required=True, says="Width of a bucket: field's unit, days, or seconds.")}
+        )
         return {"anyOf": [{"enum": list(self.plain)}, width.schema()]}
 
 
@@ -68,7 +70,7 @@ def build_field(read: dict[str, Any], node: Node, called: str, problems: Problem
         pattern=found.pattern(),
         allowed=found.allowed(),
         precision=read.get("precision", 38),
-        scale=read.get("scale", min(9, read.get("precision", 38))),
+        scale=found.scale(),
         unit=read.get("unit"),
         description=read.get("description", ""),
         privacy=found.privacy(),
@@ -118,6 +120,11 @@ class _Found:
         if python_value(self.type, low) > python_value(self.type, high):
             self._wrong("min", "`min` is larger than `max`")
 
+    def scale(self) -> int:
+        """Digits of a decimal after the point; 9 unless the precision leaves less room."""
+        scale: int = self.read.get("scale", min(9, self.read.get("precision", 38)))
+        return scale
+
     def pattern(self) -> str | None:
         pattern: str | None = self.read.get("pattern")
         if pattern is None or self.type is not Type.STRING:
@@ -143,8 +150,10 @@ class _Found:
 
     def privacy(self) -> Privacy | None:
         privacy: Privacy | None = self.read.get("privacy")
-        if privacy and privacy.kind is PrivacyKind.GENERALISE and self.type not in ORDERED:
-            self._wrong("privacy", f"generalise does not apply to {self.type}, only to numbers, timestamps and dates")
+        if privacy and privacy.width is not None:
+            wrong = width_misfit(self.type, privacy.width, self.scale())
+            if wrong:
+                self._wrong("privacy", wrong)
         return privacy
 
 

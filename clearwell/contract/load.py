@@ -135,9 +135,7 @@ def _check_names(written: Mapping[str, Node], problems: Problems) -> None:
     for name, node in fields.items() if isinstance(fields, dict) else ():
         place = node.named_at or node.where
         if name.lower() in seen:
-            problems.add(
-                f'"{name}" and "{seen[name.lower()]}" differ only in case; stores may mix them up.', place
-            )
+            problems.add(f'"{name}" and "{seen[name.lower()]}" differ only in case; stores may mix them up.', place)
         if keep and name.lower() == EXTRA:
             problems.add(f'"{name}" is reserved where `unknown_fields` is keep: call it something else.', place)
         seen[name.lower()] = name

@@ -119,3 +119,21 @@ def _date(text: str) -> datetime.date:
         return datetime.date.fromisoformat(text)
     except ValueError as error:
         raise ValueError(wanted) from error
+
+
+def width_misfit(type_: Type, width: float, scale: int) -> str | None:
+    """Why a bucket of `width` can't generalise values of `type_`, as a sentence without its full stop; None if it can.
+
+    Units: the field's own for numbers, days for a date, seconds for a timestamp. `scale` counts for decimals.
+    """
+    if type_ not in ORDERED:
+        return f"generalise does not apply to {type_}, only to numbers, timestamps and dates"
+    if type_ in INT_BOUNDS or type_ is Type.DATE:
+        unit = " of days" if type_ is Type.DATE else ""
+        if width != int(width) or width > INT_BOUNDS[Type.INT32][1]:
+            return f"a bucket of {type_} must be a whole number{unit}, and fit int32"
+    if type_ is Type.DECIMAL and Decimal(repr(width)) % Decimal(1).scaleb(-scale) != 0:
+        return f"a bucket of this decimal has at most {scale} digits after the point (`scale`)"
+    if type_ is Type.TIMESTAMP and not 1e-6 <= width <= 1e11:
+        return "a bucket of timestamps has between 0.000001 and 100000000000 seconds"
+    return None
