@@ -94,7 +94,7 @@ def delete_topics(bootstrap: str, topics: Iterable[str]) -> None:
     """Delete topics with all they hold; those that do not exist are passed over."""
     doomed = list(_described(bootstrap, list(topics)))
     if doomed:
-        _ask(bootstrap, "deleting topics", lambda client: client.delete_topics(doomed))
+        ask(bootstrap, "deleting topics", lambda client: client.delete_topics(doomed))
 
 
 def close() -> None:
@@ -105,7 +105,8 @@ def close() -> None:
         _clients.clear()
 
 
-def _ask(bootstrap: str, doing: str, question: Callable[[KafkaAdminClient], T]) -> T:
+def ask(bootstrap: str, doing: str, question: Callable[[KafkaAdminClient], T]) -> T:
+    """Ask the kept client a question; `doing` says in an error what was tried. A client that failed is forgotten."""
     with translated(bootstrap, doing):
         client = _client(bootstrap)
         try:
@@ -134,7 +135,7 @@ def _forget(bootstrap: str, client: KafkaAdminClient) -> None:
 
 
 def _described(bootstrap: str, topics: list[str]) -> dict[str, Any]:
-    answers = _ask(bootstrap, "describing topics", lambda client: client.describe_topics(topics))
+    answers = ask(bootstrap, "describing topics", lambda client: client.describe_topics(topics))
     return {answer["name"]: answer for answer in answers if answer["error_code"] == 0}
 
 
@@ -162,14 +163,14 @@ def _create(bootstrap: str, wanted: list[TopicPlan], partitions: int, replicatio
                 raise errors.for_code(answer["error_code"])
         client.wait_for_topics(list(topics))
 
-    _ask(bootstrap, f"creating {', '.join(topics)}", create)
+    ask(bootstrap, f"creating {', '.join(topics)}", create)
 
 
 def _check_settings(bootstrap: str, existing: list[TopicPlan]) -> None:
     if not existing:
         return
     resources = [ConfigResource(ConfigResourceType.TOPIC, plan.name) for plan in existing]
-    found = _ask(bootstrap, "reading topic settings", lambda c: c.describe_configs(resources, config_filter="all"))
+    found = ask(bootstrap, "reading topic settings", lambda c: c.describe_configs(resources, config_filter="all"))
     for plan in existing:
         settings = {name: entry["value"] for name, entry in found["topic"][plan.name].items()}
         wrong = differences(plan, settings)
@@ -179,7 +180,7 @@ def _check_settings(bootstrap: str, existing: list[TopicPlan]) -> None:
 
 def _offsets(bootstrap: str, topic: str, spec: Any) -> dict[int, int]:
     asked = {TopicPartition(topic, p["partition_index"]): spec for p in _one(bootstrap, topic)["partitions"]}
-    found = _ask(bootstrap, f"reading offsets of {topic}", lambda client: client.list_partition_offsets(asked))
+    found = ask(bootstrap, f"reading offsets of {topic}", lambda client: client.list_partition_offsets(asked))
     return {place.partition: answer.offset for place, answer in found.items()}
 
 
