@@ -1,0 +1,5 @@
+"""Contract → one compiled function over a batch of raw events; see `compile` in `clearwell.pipeline.compile`."""
+
+from clearwell.pipeline.batch import Outcomes, RawBatch, Rejected
+
+__all__ = ["Outcomes", "RawBatch", "Rejected"]

@@ -1,0 +1,5 @@
+"""The cleaning vocabulary. `bind` turns the steps of a contract into a plan that the pipeline compiles."""
+
+from clearwell.steps.plan import BoundStep, Plan, bind
+
+__all__ = ["BoundStep", "Plan", "bind"]

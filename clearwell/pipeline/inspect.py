@@ -1,0 +1,106 @@
+"""The careful look at one raw event: everything that the fast decoder does not see.
+
+The fast decoder takes the last of duplicate keys, skips unknown values without reading them, and lets NUL through.
+An event that could hold any of these is looked at here; the generated code knows when one can't (see `decode`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jiter
+
+from clearwell.contract.values import INT_BOUNDS, Type
+
+MAX_DEPTH = 64
+"""Levels of nesting in a json field or an unknown field; stores refuse a little more than this (MongoDB: 100)."""
+
+LOWEST, HIGHEST = INT_BOUNDS[Type.INT64]
+
+
+class BadEvent(Exception):
+    """The present event is bad data; caught around each event and made a `Rejected`."""
+
+    def __init__(self, reason: str, step: str, field: str = "") -> None:
+        super().__init__(reason)
+        self.reason, self.step, self.field = reason, step, field
+
+
+def inspect(value: bytes, plain: frozenset[str]) -> dict[str, Any]:
+    """The event as a dict, after a full reading. `plain` are the declared fields that are not json.
+
+    Raises BadEvent for text that is not UTF-8 or JSON, not an object, holds a key twice, NUL, a lone surrogate, or,
+    outside of the plain fields (which the fast decoder judges), nesting or numbers beyond what stores hold.
+    """
+    event = _parse(value)
+    if not isinstance(event, dict):
+        raise BadEvent("the event is JSON, but not an object", "decode")
+    for name, inner in event.items():
+        if "\0" in name:
+            raise BadEvent("a key holds the character NUL", "decode")
+        if name not in plain:
+            check_json(inner, "")
+        elif "\0" in inner if isinstance(inner, str) else _has_nul(inner):
+            raise BadEvent(f"{name} holds the character NUL", "validate", name)
+    return event
+
+
+def _parse(value: bytes) -> Any:
+    try:
+        return jiter.from_json(value, allow_inf_nan=False, catch_duplicate_keys=True)
+    except ValueError as error:
+        raise BadEvent(_why(value, str(error)), "decode") from None
+
+
+def _why(value: bytes, said: str) -> str:
+    """One of a few fixed reasons; the parser's own words would quote data (invariant 9)."""
+    if not value or value.isspace():
+        return "the event is empty"
+    if value.startswith(b"\xef\xbb\xbf"):
+        return "the event begins with a byte order mark"
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        return "the event is not UTF-8"
+    if said.startswith("Detected duplicate key"):
+        return "a key is written twice in one object"
+    if "recursion limit" in said:
+        return "the event is nested too deep"
+    if "surrogate" in said or "hex escape" in said:
+        return "a string holds half of a character (a lone surrogate)"
+    if "number out of range" in said:
+        return "a number is too large"
+    return "the event is not JSON"
+
+
+def _has_nul(inner: Any) -> bool:
+    return isinstance(inner, list) and any(isinstance(one, str) and "\0" in one for one in inner)
+
+
+def check_json(value: Any, field: str) -> None:
+    """Raise BadEvent when a JSON value is nested deeper than MAX_DEPTH, or holds NUL or a number beyond the stores."""
+    level, depth = [value], 0
+    while level:
+        if depth > MAX_DEPTH:
+            raise _unfit(f"nested deeper than {MAX_DEPTH} levels", field)
+        below: list[Any] = []
+        for one in level:
+            if isinstance(one, dict):
+                if any("\0" in name for name in one):
+                    raise _unfit("has a key that holds the character NUL", field)
+                below.extend(one.values())
+            elif isinstance(one, list):
+                below.extend(one)
+            elif isinstance(one, str):
+                if "\0" in one:
+                    raise _unfit("holds the character NUL", field)
+            elif isinstance(one, int):
+                if not LOWEST <= one <= HIGHEST:
+                    raise _unfit("holds a whole number that does not fit int64", field)
+            elif isinstance(one, float) and not one - one == 0:
+                raise _unfit("holds a number that does not fit float64", field)
+        level, depth = below, depth + 1
+
+
+def _unfit(what: str, field: str) -> BadEvent:
+    return BadEvent(f"{field or 'an undeclared field'} {'is ' * what.startswith('nested')}{what}", "validate", field)

@@ -1,0 +1,157 @@
+"""The last part of the generated loop: protected fields lose their clear values, then the event becomes JSON.
+
+Fail closed (invariant 6): every key that will be needed is asked for when the pipeline is compiled, and an event whose
+protection fails is rejected, never passed on.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from clearwell.contract.model import CleanSchema, Field, PrivacyKind, Type
+from clearwell.pipeline.wire import clean_struct, is_text_on_wire
+from clearwell.privacy.envelope import Sealer, draw_nonces
+from clearwell.privacy.keyring import Keyring
+from clearwell.privacy.pseudonym import MASK, generaliser, hasher, pseudonymiser
+from clearwell.source import EVENT_LIMIT
+from clearwell.steps.code import Code
+from clearwell.steps.plan import Plan
+
+MAX_CLEAN_BYTES = 8 * EVENT_LIMIT
+"""Key and value of a clean event together; the clean topic takes a little more, for the headers."""
+
+MAX_SEALERS = 10_000
+
+
+class Sealers:
+    """The sealer of each subject's present key; building one costs as much as a seal, so they are kept, with a bound."""
+
+    def __init__(self, keyring: Keyring, stream: str) -> None:
+        self._keyring = keyring
+        self._stream = stream
+        self._by_key: dict[str, Sealer] = {}
+
+    def of(self, subject: str | None) -> Sealer:
+        """The sealer of `subject`'s events now. Raises Fatal when there is no key."""
+        key = self._keyring.seal_key(subject)
+        sealer = self._by_key.get(key.id)
+        if sealer is None:
+            if len(self._by_key) >= MAX_SEALERS:
+                self._by_key.clear()
+            sealer = self._by_key[key.id] = Sealer(key, self._stream)
+        return sealer
+
+
+def emit_output(code: Code, plan: Plan, keyring: Keyring) -> None:
+    """Write the lines that protect and keep one event. Raises Fatal when the keyring lacks a key (invariant 6)."""
+    code.step = "protect"
+    _emit_protection(code, plan, keyring)
+    for field in plan.schema.fields:
+        _emit_text_of_decimals(code, field)
+    schema = plan.schema
+    code.constants["_Clean"] = clean_struct(schema)
+    code.constants["_encode"] = msgspec.json.Encoder().encode
+    code.add(f"_clean = _encode(_Clean({', '.join(code.variable(field.name) for field in schema.fields)}))")
+    code.add(f"_key = {_key(code, schema)}")
+    with code.block(f"if _len(_clean) + _len(_key) > {MAX_CLEAN_BYTES}:"):
+        code.reject(f"the clean event is larger than {MAX_CLEAN_BYTES} bytes")
+    code.add("_keep_offset(_offset)", "_keep_key(_key)", "_keep_value(_clean)")
+
+
+def _emit_protection(code: Code, plan: Plan, keyring: Keyring) -> None:
+    stream, event_id = plan.schema.stream, plan.schema.event_id
+    # The event id goes first: envelopes are bound to the id that readers see.
+    protected = sorted((f for f in plan.clear.values() if f.privacy), key=lambda field: field.name != event_id)
+    sealed = [field for field in protected if field.privacy and field.privacy.kind is PrivacyKind.ENCRYPT]
+    if sealed:
+        sealers = Sealers(keyring, stream)
+        sealers.of(None)
+        subject = _subject_text(code, plan)
+        code.opening.append(f"_nonces = {code.reference('draw_nonces', draw_nonces)}({len(sealed)} * _len(_values))")
+        code.constants |= {"_sealer_of": sealers.of, "_next": next}
+        if subject != "None":
+            code.add(f"_subject = {subject}")
+    sealer_known = False
+    for field in protected:
+        variable = code.variable(field.name)
+        if field in sealed:
+            if not sealer_known:
+                code.add(f"_sealer = _sealer_of({'None' if subject == 'None' else '_subject'})")
+                code.add(f"_id = {_text(code, plan.schema.field(event_id))}")
+                sealer_known = True
+            seal = f"_sealer.seal({field.name!r}, _id, {_clear(code, field)}, _next(_nonces))"
+        else:
+            seal = _one_way(code, field, stream, keyring)
+        with code.unless_null(field):
+            code.add(f"{variable} = {seal}")
+
+
+def _one_way(code: Code, field: Field, stream: str, keyring: Keyring) -> str:
+    """The expression that takes a clear value's place."""
+    assert field.privacy is not None
+    kind, name = field.privacy.kind, field.name
+    if kind is PrivacyKind.DROP:
+        return "None"
+    if kind is PrivacyKind.MASK:
+        return repr(MASK)
+    if kind is PrivacyKind.GENERALISE:
+        return f"{code.reference(f'{name}_bucket', generaliser(field))}({code.variable(name)})"
+    protect = pseudonymiser(keyring, stream, name) if kind is PrivacyKind.PSEUDONYM else hasher(keyring, stream, name)
+    return f"{code.reference(f'{name}_{kind}', protect)}({_clear(code, field)})"
+
+
+def _clear(code: Code, field: Field) -> str:
+    """The bytes that are sealed or hashed: UTF-8 of text, the JSON of anything else."""
+    variable = code.variable(field.name)
+    if field.type is Type.STRING:
+        return f"{variable}.encode()"
+    value = f"{code.reference('format', format)}({variable}, 'f')" if field.type is Type.DECIMAL else variable
+    return f"{code.reference('to_json', msgspec.json.encode)}({value})"
+
+
+def _subject_text(code: Code, plan: Plan) -> str:
+    """The subject as text, in the clear: it chooses the key. "None" where the contract names none."""
+    if plan.schema.subject is None:
+        return "None"
+    field = plan.clear[plan.schema.subject]
+    variable = code.variable(field.name)
+    if field.type is Type.STRING:
+        return variable
+    text = f"{code.reference('text', str)}({variable})"
+    return text if field.required else f"None if {variable} is None else {text}"
+
+
+def _text(code: Code, field: Field) -> str:
+    """The event id as text; see `event_id_text`."""
+    variable = code.variable(field.name)
+    if field.type is Type.STRING or is_text_on_wire(field):
+        return variable
+    return f"{code.reference('event_id_text', event_id_text)}({variable})"
+
+
+def event_id_text(value: Any) -> str:
+    """A clean event's id as the text that envelopes are bound to: strings as they are, the rest as in JSON, unquoted."""
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode().strip('"')
+
+
+def _emit_text_of_decimals(code: Code, field: Field) -> None:
+    """Decimals leave as plain digits; `str` would write 0.0000001 as 1E-7."""
+    if is_text_on_wire(field):
+        return
+    variable, as_text = code.variable(field.name), code.reference("format", format)
+    if field.type is Type.DECIMAL:
+        with code.unless_null(field):
+            code.add(f"{variable} = {as_text}({variable}, 'f')")
+    elif field.type is Type.LIST and field.items is Type.DECIMAL:
+        with code.unless_null(field):
+            code.add(f"{variable} = [{as_text}(_item, 'f') for _item in {variable}]")
+
+
+def _key(code: Code, schema: CleanSchema) -> str:
+    """Kafka's key: the text of one string, or a compact JSON array. Protected key fields are protected by now."""
+    fields = [schema.field(name) for name in schema.key]
+    if len(fields) == 1 and (fields[0].type is Type.STRING or is_text_on_wire(fields[0])):
+        return f"{code.variable(fields[0].name)}.encode()"
+    return f"_encode([{', '.join(code.variable(field.name) for field in fields)}])"

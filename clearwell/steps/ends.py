@@ -1,0 +1,55 @@
+"""What must hold after the last step: the fields that a contract names by role, and the fitness of each protection."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from clearwell.contract.model import Contract, Field, PrivacyKind, Type
+from clearwell.contract.problems import Problems
+from clearwell.errors import Location, nearest
+
+STABLE = (PrivacyKind.PSEUDONYM, PrivacyKind.HASH)
+"""Protections under which equal values stay equal and others stay apart, so that a key or an id still works."""
+
+GENERALISED = (Type.INT32, Type.INT64, Type.FLOAT64, Type.DECIMAL, Type.TIMESTAMP, Type.DATE)
+
+
+def check_ends(contract: Contract, fields: Mapping[str, Field], problems: Problems) -> None:
+    """Note what is wrong with key, event_id, event_time, subject and privacy in the clean event."""
+    roles = [("key", name) for name in contract.key]
+    roles += [("event_id", contract.event_id), ("event_time", contract.event_time)]
+    for role, name in roles:
+        where = contract.lines.get(role, contract.where)
+        field = _field(role, name, fields, where, problems)
+        if field is not None:
+            _check_role(role, field, where, problems)
+    if contract.subject is not None:
+        _field("subject", contract.subject, fields, contract.lines.get("subject", contract.where), problems)
+    for field in fields.values():
+        if field.privacy and field.privacy.kind is PrivacyKind.GENERALISE and field.type not in GENERALISED:
+            where = field.where or contract.where
+            problems.add(f'"{field.name}" is {field.type} after the steps, which can\'t be generalised.', where)
+
+
+def _field(role: str, name: str, fields: Mapping[str, Field], where: Location, problems: Problems) -> Field | None:
+    if name not in fields:
+        problems.add(f'`{role}` names "{name}", which no clean event has.{nearest(name, fields)}', where)
+    return fields.get(name)
+
+
+def _check_role(role: str, field: Field, where: Location, problems: Problems) -> None:
+    kind = field.privacy.kind if field.privacy else None
+    if not field.required:
+        problems.add(
+            f'`{role}` is "{field.name}", which can be null: declare it required, or add a require step.', where
+        )
+    if role == "event_time":
+        if field.type is not Type.TIMESTAMP:
+            problems.add(f'`event_time` is "{field.name}", which is {field.type}: it must be a timestamp.', where)
+        if kind is not None:
+            problems.add(f'`event_time` is "{field.name}", which is protected: stores need it to order events.', where)
+        return
+    if kind is not None and kind not in STABLE:
+        problems.add(f'`{role}` is "{field.name}", protected by {kind}: only pseudonym and hash keep ids apart.', where)
+    if field.type in (Type.JSON, Type.LIST, Type.FLOAT64):
+        problems.add(f'`{role}` is "{field.name}", which is {field.type}: it does not tell events apart.', where)

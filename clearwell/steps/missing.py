@@ -1,0 +1,139 @@
+"""Steps for missing values: require, drop_when, fill."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
+
+from msgspec import UNSET, Meta, UnsetType
+from msgspec import field as setting
+
+from clearwell.contract.model import Field, Type
+from clearwell.steps.code import Code
+from clearwell.steps.conditions import expression, understand
+from clearwell.steps.memory import Last
+from clearwell.steps.scope import INTEGERS, Scope, Wrong
+from clearwell.steps.step import Step
+
+Names = Annotated[list[str], Meta(min_length=1)]
+
+
+class Require(Step):
+    """Reject an event in which one of the fields is null; from here on they never are."""
+
+    verb: ClassVar[str] = "require"
+    family: ClassVar[str] = "missing values"
+    example: ClassVar[str] = "require: {fields: [dep_time, arr_time]}"
+
+    fields: Annotated[Names, Meta(description="The fields that must have a value.")]
+
+    def effect(self, scope: Scope) -> None:
+        for index, name in enumerate(self.fields):
+            scope.require(scope.need(name, "fields", index))
+
+    def emit(self, code: Code, before: Mapping[str, Field], after: Mapping[str, Field]) -> None:
+        for name in dict.fromkeys(self.fields):
+            if not before[name].required:
+                with code.block(f"if {code.variable(name)} is None:"):
+                    code.reject(f"{name} is missing", name)
+
+
+class DropWhen(Step, kw_only=True):
+    """Drop an event for which a condition holds: it is counted as dropped, not as a dead letter.
+
+    A comparison with a null is false (`ne` too); `exists` asks whether there is a value.
+    """
+
+    verb: ClassVar[str] = "drop_when"
+    family: ClassVar[str] = "missing values"
+    example: ClassVar[str] = "drop_when: {name: test flights, when: {field: carrier, eq: ZZ}}"
+
+    when: Annotated[
+        Any, Meta(description="A condition: field with eq, ne, in, lt, lte, gt, gte or exists; all, any, not.")
+    ]
+    title: Annotated[str, Meta(description="What the rule is about, for people.")] = setting(default="", name="name")
+
+    def effect(self, scope: Scope) -> None:
+        understand(self.when, scope.call, scope.fields())
+
+    def emit(self, code: Code, before: Mapping[str, Field], after: Mapping[str, Field]) -> None:
+        condition = understand(self.when, Scope.over(before).call, before)
+        if self.title and self.title.isprintable():
+            code.add(f"# {self.title}")
+        with code.block(f"if {expression(condition, before, code)}:"):
+            code.drop()
+
+
+class Fill(Step, kw_only=True):
+    """Put a value in the place of a null.
+
+    Give exactly one of `constant`, `mean`, `median`, `mode` (numbers you took from history; all four are used alike,
+    the name says where the value is from) or `previous`: the last value that came with an event of the same partition
+    at most `previous` raw offsets ago (values that were filled in don't count). A mean or median for an integer field
+    must be a whole number. With `previous` the field may still be null.
+    """
+
+    verb: ClassVar[str] = "fill"
+    family: ClassVar[str] = "missing values"
+    example: ClassVar[str] = "fill: {field: air_time, median: 129}"
+
+    field: Annotated[str, Meta(description="The field to fill.")]
+    constant: Annotated[Any, Meta(description="Any value of the field's type.")] = UNSET
+    mean: Annotated[Any, Meta(description="The field's mean.")] = UNSET
+    median: Annotated[Any, Meta(description="The field's median.")] = UNSET
+    mode: Annotated[Any, Meta(description="The field's most frequent value.")] = UNSET
+    previous: Annotated[int, Meta(ge=1, le=1_000_000, description="How many raw offsets back to look.")] | UnsetType = (
+        UNSET
+    )
+
+    def effect(self, scope: Scope) -> None:
+        target = scope.need(self.field, "field")
+        given = [
+            name for name in ("constant", "mean", "median", "mode", "previous") if getattr(self, name) is not UNSET
+        ]
+        if len(given) != 1:
+            raise Wrong("fill takes exactly one of constant, mean, median, mode, previous.")
+        if given == ["previous"]:
+            return
+        if given[0] in ("mean", "median") and target.type not in (*INTEGERS, Type.FLOAT64, Type.DECIMAL):
+            raise Wrong(f'"{target.name}" is {target.type}, which has no {given[0]}.', given[0])
+        if target.type in (Type.JSON, Type.LIST):
+            raise Wrong(f'"{target.name}" is {target.type}; fill it with previous, or not at all.', given[0])
+        value = scope.constant(target, getattr(self, given[0]), given[0])
+        allowed = target.allowed if target.allowed is None or value in target.allowed else (*target.allowed, value)
+        scope.change(target, required=True, allowed=allowed, **_widened(target, value))
+
+    def emit(self, code: Code, before: Mapping[str, Field], after: Mapping[str, Field]) -> None:
+        target = before[self.field]
+        variable = code.variable(self.field)
+        if self.previous is not UNSET:
+            self._emit_previous(code, variable)
+        elif not target.required:
+            value = next(v for v in (self.constant, self.mean, self.median, self.mode) if v is not UNSET)
+            with code.block(f"if {variable} is None:"):
+                code.add(f"{variable} = {code.constant(self.field, Scope.over(before).constant(target, value))}")
+
+    def _emit_previous(self, code: Code, variable: str) -> None:
+        last = code.memory("last", Last)
+        with code.block(f"if {variable} is not None:"):
+            code.add(f"{last}.value = {variable}", f"{last}.offset = _offset")
+        with code.block(f"elif _offset - {last}.offset <= {self.previous}:"):
+            code.add(f"{variable} = {last}.value")
+
+    def lookback(self) -> int:
+        return 0 if isinstance(self.previous, UnsetType) else self.previous
+
+
+def _widened(target: Field, value: Any) -> dict[str, Any]:
+    """Bounds of the field that the filled-in value may lie outside of are lifted."""
+    wider: dict[str, Any] = {}
+    if isinstance(value, int | float):
+        if target.minimum is not None and not isinstance(target.minimum, str) and value < target.minimum:
+            wider["minimum"] = value
+        if target.maximum is not None and not isinstance(target.maximum, str) and value > target.maximum:
+            wider["maximum"] = value
+    elif target.minimum is not None or target.maximum is not None:
+        wider = {"minimum": None, "maximum": None}
+    if target.max_length is not None and isinstance(value, str | bytes):
+        wider["max_length"] = max(target.max_length, len(value))
+    return wider

@@ -1,0 +1,155 @@
+"""Steps for values out of range: bounds, zscore_outlier, iqr_outlier."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Annotated, Any, ClassVar
+
+from msgspec import UNSET, Meta, UnsetType
+from msgspec import field as setting
+
+from clearwell.contract.model import Field, Type
+from clearwell.steps.code import Code
+from clearwell.steps.scope import INTEGERS, NUMBERS, Scope, Wrong
+from clearwell.steps.step import Action, Step
+
+Number = int | float
+
+
+class _Range(Step):
+    """What the three have in common: a lowest and a highest value, and what to do outside of them."""
+
+    field: Annotated[str, Meta(description="The field to look at.")]
+    action: Annotated[
+        Action,
+        Meta(description="reject: a dead letter; clip: the nearest value inside; flag: a bool field says so."),
+    ] = "reject"
+    into: Annotated[str, Meta(description="Name of the flag; `<field>_outlier` unless given.")] | UnsetType = UNSET
+
+    def effect(self, scope: Scope) -> None:
+        target = scope.need(self.field, "field", types=self.types())
+        low, high = self.limits(target, scope)
+        if self.into is not UNSET and self.action != "flag":
+            raise Wrong("`into` goes with `action: flag` alone.", "into")
+        if low is not None and high is not None and high < low:
+            raise Wrong("No value lies in this range: the lowest is above the highest.")
+        if self.action == "flag":
+            scope.add(Field(self.flag(), Type.BOOL, target.required), "field", source=[target])
+        else:
+            tighter = {"minimum": _bound(low), "maximum": _bound(high)}
+            scope.change(target, **{name: value for name, value in tighter.items() if value is not None})
+
+    def emit(self, code: Code, before: Mapping[str, Field], after: Mapping[str, Field]) -> None:
+        target = before[self.field]
+        low, high = self.limits(target, Scope.over(before))
+        low_name, high_name = (code.constant(f"{target.name}_limit", limit) for limit in (low, high))
+        variable = code.variable(target.name)
+        if self.action == "flag":
+            tests = [f"{low_name} <= "] * (low is not None) + [variable] + [f" <= {high_name}"] * (high is not None)
+            flag = f"not {''.join(tests)}"
+            code.add(
+                f"{code.variable(self.flag())} = {flag if target.required else f'None if {variable} is None else {flag}'}"
+            )
+            return
+        with code.unless_null(target):
+            for limit, name, sign, word in ((low, low_name, "<", "below"), (high, high_name, ">", "above")):
+                if limit is None:
+                    continue
+                with code.block(f"if {variable} {sign} {name}:"):
+                    if self.action == "clip":
+                        code.add(f"{variable} = {name}")
+                    else:
+                        code.reject(f"{target.name} is {word} {_shown(limit)}", target.name)
+
+    def flag(self) -> str:
+        """The name of the flag field."""
+        return f"{self.field}_outlier" if isinstance(self.into, UnsetType) else self.into
+
+    def types(self) -> tuple[Type, ...]:
+        """The types this step works on."""
+        return NUMBERS
+
+    def limits(self, target: Field, scope: Scope) -> tuple[Any, Any]:
+        """Lowest and highest value as Python values of the field's type; None is no limit. Raises Wrong."""
+        raise NotImplementedError
+
+
+class Bounds(_Range, kw_only=True):
+    """Look for values below `min` or above `max` (both inclusive, in the field's unit)."""
+
+    verb: ClassVar[str] = "bounds"
+    family: ClassVar[str] = "outliers"
+    example: ClassVar[str] = "bounds: {field: dep_delay, min: -120, max: 1440, action: reject}"
+
+    minimum: Annotated[Any, Meta(description="The lowest value that is fine.")] = setting(default=UNSET, name="min")
+    maximum: Annotated[Any, Meta(description="The highest value that is fine.")] = setting(default=UNSET, name="max")
+
+    def types(self) -> tuple[Type, ...]:
+        return (*NUMBERS, Type.TIMESTAMP, Type.DATE)
+
+    def limits(self, target: Field, scope: Scope) -> tuple[Any, Any]:
+        if self.minimum is UNSET and self.maximum is UNSET:
+            raise Wrong("bounds needs `min` or `max`, or both.")
+        low = None if self.minimum is UNSET else scope.constant(target, self.minimum, "min")
+        high = None if self.maximum is UNSET else scope.constant(target, self.maximum, "max")
+        return low, high
+
+
+class ZscoreOutlier(_Range, kw_only=True):
+    """Look for values more than `k` standard deviations from the mean; the numbers are given, taken from history."""
+
+    verb: ClassVar[str] = "zscore_outlier"
+    family: ClassVar[str] = "outliers"
+    example: ClassVar[str] = "zscore_outlier: {field: air_time, mean: 150.7, std: 93.7, k: 4, action: flag}"
+
+    mean: Annotated[Number, Meta(description="The field's mean.")]
+    std: Annotated[Number, Meta(gt=0, description="The field's standard deviation, above 0.")]
+    k: Annotated[Number, Meta(gt=0, description="How many standard deviations are still fine.")] = 3
+
+    def limits(self, target: Field, scope: Scope) -> tuple[Any, Any]:
+        return _typed(target, self.mean - self.k * self.std, self.mean + self.k * self.std)
+
+
+class IqrOutlier(_Range, kw_only=True):
+    """Look for values more than `k` interquartile ranges outside the quartiles (Tukey's fences); numbers are given."""
+
+    verb: ClassVar[str] = "iqr_outlier"
+    family: ClassVar[str] = "outliers"
+    example: ClassVar[str] = "iqr_outlier: {field: distance, q1: 502, q3: 1389, k: 3, action: clip}"
+
+    q1: Annotated[Number, Meta(description="The first quartile.")]
+    q3: Annotated[Number, Meta(description="The third quartile.")]
+    k: Annotated[Number, Meta(gt=0, description="How many interquartile ranges are still fine.")] = 1.5
+
+    def limits(self, target: Field, scope: Scope) -> tuple[Any, Any]:
+        if self.q3 < self.q1:
+            raise Wrong("q3 must not be below q1.", "q3")
+        reach = self.k * (self.q3 - self.q1)
+        return _typed(target, self.q1 - reach, self.q3 + reach)
+
+
+def _typed(target: Field, low: Number, high: Number) -> tuple[Any, Any]:
+    """Limits as values of the field's type, never wider than given: whole numbers are rounded inwards."""
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise Wrong("These numbers give no finite range.")
+    if target.type in INTEGERS:
+        return math.ceil(low), math.floor(high)
+    if target.type is Type.DECIMAL:
+        unit = Decimal(1).scaleb(-target.scale)
+        return Decimal(repr(low)).quantize(unit, "ROUND_CEILING"), Decimal(repr(high)).quantize(unit, "ROUND_FLOOR")
+    return float(low), float(high)
+
+
+def _bound(limit: Any) -> Any:
+    """A limit as a field's `minimum` or `maximum` is written."""
+    if limit is None or isinstance(limit, int | float):
+        return limit
+    if isinstance(limit, Decimal):
+        return format(limit, "f")
+    return limit.isoformat().replace("+00:00", "Z")
+
+
+def _shown(limit: Any) -> str:
+    return str(_bound(limit))

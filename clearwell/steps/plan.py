@@ -1,0 +1,96 @@
+"""A contract's steps, understood: each with the fields before and after it, and the clean schema at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from clearwell.contract.model import CleanSchema, Contract, Field, PrivacyKind, StepCall, Type, UnknownFields
+from clearwell.contract.problems import Problems
+from clearwell.errors import ContractError, nearest
+from clearwell.steps.ends import check_ends
+from clearwell.steps.scope import Scope, UnknownField, Wrong
+from clearwell.steps.step import Step
+from clearwell.steps.table import BY_VERB
+
+EXTRA = Field("extra", Type.JSON, description="Fields that the contract does not declare.")
+"""Where `unknown_fields: keep` gathers the rest; the contract's language reserves the name."""
+
+
+@dataclass(frozen=True)
+class BoundStep:
+    """One step of a contract; `label` is "<number>.<verb>", numbered from 1 as written."""
+
+    label: str
+    call: StepCall
+    step: Step
+    before: Mapping[str, Field]
+    after: Mapping[str, Field]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The steps in order. `clear` are the fields after the last step, before privacy; `schema` is what leaves.
+
+    `lookback` is how many raw offsets of the partition determine the memory of all steps together: each may depend on
+    what the ones before it let through, so their reaches add up.
+    """
+
+    steps: tuple[BoundStep, ...]
+    start: Mapping[str, Field]
+    clear: Mapping[str, Field]
+    schema: CleanSchema
+    lookback: int
+
+
+def bind(contract: Contract) -> Plan:
+    """Give the contract's steps their meaning. Raises ContractError with everything that is wrong, each with its line."""
+    problems = Problems()
+    start = {field.name: field for field in contract.fields}
+    if contract.unknown_fields is UnknownFields.KEEP:
+        start[EXTRA.name] = EXTRA
+    bound: list[BoundStep] = []
+    fields: Mapping[str, Field] = start
+    failed = False
+    for number, call in enumerate(contract.steps, 1):
+        scope = Scope(call, fields)
+        try:
+            step = _understand(call)
+            step.effect(scope)
+        except UnknownField as error:
+            # After a step that failed, a field that is not there may be one it would have made.
+            if not failed:
+                problems.add_error(scope.error(error), call.where)
+            failed = True
+        except Wrong as error:
+            problems.add_error(scope.error(error), call.where)
+            failed = True
+        except ContractError as error:
+            problems.add_error(error, call.where)
+            failed = True
+        else:
+            bound.append(BoundStep(f"{number}.{call.name}", call, step, fields, scope.fields()))
+            fields = scope.fields()
+    if not failed:
+        check_ends(contract, fields, problems)
+    problems.raise_any()
+    return Plan(tuple(bound), start, fields, _schema(contract, fields), sum(one.step.lookback() for one in bound))
+
+
+def _understand(call: StepCall) -> Step:
+    if call.name not in BY_VERB:
+        raise Wrong(f'There is no step "{call.name}".{nearest(call.name, BY_VERB)}')
+    return BY_VERB[call.name].parse(call.args)
+
+
+def _schema(contract: Contract, fields: Mapping[str, Field]) -> CleanSchema:
+    leaving = tuple(f for f in fields.values() if f.privacy is None or f.privacy.kind is not PrivacyKind.DROP)
+    return CleanSchema(
+        contract.stream,
+        contract.version,
+        leaving,
+        contract.key,
+        contract.event_id,
+        contract.event_time,
+        contract.subject,
+    )

@@ -1,0 +1,68 @@
+"""What a step is: arguments that check themselves, an effect on the fields, and the Python it writes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, Self, TypeVar
+
+import msgspec
+
+from clearwell.contract.model import Field
+from clearwell.errors import nearest
+from clearwell.steps.code import Code
+from clearwell.steps.scope import Scope, Wrong
+
+Action = Literal["reject", "clip", "flag"]
+T = TypeVar("T", bound=msgspec.Struct)
+
+
+class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Base of all steps. The docstring of a subclass is its page in the reference; its fields are its arguments.
+
+    Null in, null out, and a null never fails a step, unless the step's own page says otherwise. Steps do no I/O.
+    """
+
+    verb: ClassVar[str]
+    family: ClassVar[str]
+    example: ClassVar[str]
+
+    @classmethod
+    def parse(cls, args: Any) -> Self:
+        """The step from what the contract says. Raises Wrong."""
+        return convert(cls, args)
+
+    def effect(self, scope: Scope) -> None:
+        """Check the arguments against the fields, then change the fields as this step will. Raises Wrong."""
+        raise NotImplementedError
+
+    def emit(self, code: Code, before: Mapping[str, Field], after: Mapping[str, Field]) -> None:
+        """Write the Python that does it. `before` and `after` are the fields around this step."""
+        raise NotImplementedError
+
+    def lookback(self) -> int:
+        """How many raw offsets back this step's memory reaches; 0 when it remembers nothing."""
+        return 0
+
+
+def convert(cls: type[T], args: Any) -> T:
+    """`args` as a `cls`, with nothing cast. Raises Wrong with the nearest spelling."""
+    if not isinstance(args, dict):
+        raise Wrong("The arguments must be a map, such as {field: name}.")
+    known = [field.encode_name for field in msgspec.structs.fields(cls)]
+    for name in args:
+        if name not in known:
+            raise Wrong(f'There is no argument "{name}".{nearest(str(name), known)}', str(name))
+    try:
+        return msgspec.convert(args, cls)
+    except msgspec.ValidationError as error:
+        message, _, path = str(error).partition(" - at `$.")
+        missing = message.removeprefix("Object missing required field `").rstrip("`")
+        if missing != message:
+            raise Wrong(f'The argument "{missing}" is missing.') from error
+        where = path.rstrip("`").replace("[...]", "")
+        raise Wrong(f"{message}{f' for {where}' if where else ''}.", *where.split(".")) from error
+
+
+def words(names: tuple[str, ...]) -> str:
+    """Names for a sentence: "a", "a and b", "a, b and c"."""
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
