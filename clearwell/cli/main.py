@@ -15,7 +15,7 @@ import click
 
 from clearwell import settings
 from clearwell.cli.group import Entry, LazyGroup
-from clearwell.errors import ClearwellError, Fatal
+from clearwell.errors import ClearwellError, Fatal, nearest
 
 SECTIONS = {
     "The stack": {
@@ -95,6 +95,8 @@ def tell(args: Sequence[str], message: str, exit_code: int) -> int:
 
 def _with_help(error: click.ClickException) -> str:
     message = error.format_message()
+    if isinstance(error, click.NoSuchOption):
+        message = f'No such option "{error.option_name}".{nearest(error.option_name, error.possibilities or ())}'
     if isinstance(error, click.UsageError) and error.ctx is not None:
         message += f" See `{error.ctx.command_path} --help`."
     return message

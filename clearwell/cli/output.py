@@ -60,7 +60,7 @@ def emit(as_json: bool, value: Any, render: Callable[[], RenderableType]) -> Non
 def console() -> Console:
     """Standard output for people. Into a file or a pipe, lines are as long as they need to be."""
     screen = Console(highlight=False)
-    return screen if screen.is_terminal else Console(highlight=False, width=240)
+    return screen if screen.is_terminal else Console(highlight=False, width=1_000)
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import signal
 import socket
-import subprocess
 import uuid
 from base64 import urlsafe_b64encode
 from collections.abc import Sequence
 from pathlib import Path
 
-from clearwell.errors import Fatal
 from clearwell.local import child
-from clearwell.local.logs import last_line
+from clearwell.local.logs import run_logged
 from clearwell.local.ports import LOOPBACK
 from clearwell.local.process import Process
 
@@ -78,10 +76,7 @@ def _format(java: list[str], properties: Path, home: Path) -> None:
     cluster = urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
     tool = ["-Xmx128m", "kafka.tools.StorageTool", "format", "--ignore-formatted", "-c", str(properties)]
     command = [*child.prefix(signal.SIGKILL, False), *java, *tool, f"--cluster-id={cluster}"]
-    with (home / "logs" / "kafka.log").open("ab") as log:
-        done = subprocess.run(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
-    if done.returncode != 0:
-        raise Fatal(f"Kafka's data folder could not be made: {last_line(home / 'logs' / 'kafka.log')}")
+    run_logged(command, home / "logs" / "kafka.log", "Kafka's data folder could not be made")
 
 
 def check(bootstrap: str) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from clearwell.backoff import delays
 from clearwell.errors import Fatal
 from clearwell.local import child
-from clearwell.local.logs import last_line, roll
+from clearwell.local.logs import last_words, roll, size
 from clearwell.local.process import Process
 from clearwell.local.state import LOGS, READY, RESTARTING, STARTING, STOPPED, Identity, ProcessState
 
@@ -39,6 +39,7 @@ class Keeper:
         self.first_life: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._changed = changed
         self._log_file = Path(self.state.log)
+        self._log_began = 0
         self._stopping = asyncio.Event()
         self._unready: BaseException | None = None
 
@@ -69,6 +70,7 @@ class Keeper:
     async def _live(self) -> str:
         """Start the process and wait until it has ended, for whatever reason; return that reason."""
         roll(self._log_file)
+        self._log_began = size(self._log_file)
         self._note(STARTING)
         running = await self._start()
         ended = asyncio.create_task(running.wait())
@@ -130,7 +132,7 @@ class Keeper:
     def _how_it_ended(self, running: asyncio.subprocess.Process, code: int) -> str:
         if code < 0 or code > 128:  # a JVM that has caught a signal ends with 128 and its number
             return f"(pid {running.pid}) was ended by {signal.Signals(-code if code < 0 else code - 128).name}"
-        said = last_line(self._log_file)
+        said = last_words(self._log_file, self._log_began)
         return f"(pid {running.pid}) ended with exit code {code}" + (f", saying: {said}" if code and said else "")
 
     def _tell_first(self, problem: str | None) -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+from collections.abc import Sequence
 from pathlib import Path
+
+from clearwell.errors import Fatal
 
 LARGE = 20_000_000
 """Bytes at which a log file is set aside (as `<name>.log.old`, one kept) before its process starts again."""
@@ -14,13 +18,30 @@ def roll(file: Path) -> None:
         file.replace(file.with_name(file.name + ".old"))
 
 
-def last_line(file: Path, longest: int = 300) -> str:
-    """The last line of a log that says something, cut to `longest` characters; '' when there is none."""
-    try:
-        with file.open("rb") as log:
-            log.seek(0, 2)
-            log.seek(max(0, log.tell() - 16_384))
-            lines = log.read().decode(errors="replace").splitlines()
-    except FileNotFoundError:
+def size(file: Path) -> int:
+    """Bytes in the log now; 0 when there is none."""
+    return file.stat().st_size if file.exists() else 0
+
+
+def last_words(file: Path, since: int = 0, longest: int = 300) -> str:
+    """What a process said last after byte `since` of its log, cut to `longest` characters; '' when it said nothing.
+
+    That is the last line, but a full disk is named wherever it stands near the end: programs say more after it.
+    """
+    if not file.exists():
         return ""
-    return next((line.strip()[:longest] for line in reversed(lines) if line.strip()), "")
+    with file.open("rb") as log:
+        log.seek(max(since, size(file) - 16_384))
+        said = log.read().decode(errors="replace")
+    if "No space left on device" in said:
+        return "the disk is full: make room"
+    return next((line.strip()[:longest] for line in reversed(said.splitlines()) if line.strip()), "")
+
+
+def run_logged(command: Sequence[str], log: Path, failure: str) -> None:
+    """Run `command` to its end, its output into `log`. Raises Fatal with `failure` and its last words."""
+    began = size(log)
+    with log.open("ab") as output:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+    if done.returncode != 0:
+        raise Fatal(f"{failure}: {last_words(log, began)}. Its log: {log}")

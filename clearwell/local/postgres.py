@@ -7,12 +7,11 @@ import os
 import secrets
 import shutil
 import signal
-import subprocess
 from pathlib import Path
 
-from clearwell.errors import ConfigError, Fatal
+from clearwell.errors import ConfigError
 from clearwell.local import child
-from clearwell.local.logs import last_line
+from clearwell.local.logs import run_logged
 from clearwell.local.ports import LOOPBACK
 from clearwell.local.process import Process
 
@@ -79,12 +78,8 @@ def _initialise(home: Path, data: Path) -> None:
     command = [str(binaries() / "initdb"), "-D", str(new), "-U", USER, "--pwfile", str(password)]
     command += ["--auth=scram-sha-256", "-E", "UTF8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
     command += ["--locale=C", "--no-instructions", "--no-sync"]
-    with log.open("ab") as output:
-        prefix = child.prefix(signal.SIGKILL, unprivileged=True)
-        done = subprocess.run([*prefix, *command], stdout=output, stderr=output, stdin=subprocess.DEVNULL)
-    if done.returncode != 0:
-        shutil.rmtree(new, ignore_errors=True)
-        raise Fatal(f"PostgreSQL's data folder could not be made: {last_line(log)}")
+    prefix = child.prefix(signal.SIGKILL, unprivileged=True)
+    run_logged([*prefix, *command], log, "PostgreSQL's data folder could not be made")
     new.rename(data)
 
 

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -27,7 +27,10 @@ from clearwell.local.stop import end_orphans
 from clearwell.settings import Endpoints
 
 JOIN_WITHIN = 60.0
-"""Seconds that `up` waits for what another `up` has started."""
+"""Seconds that `up` waits for services to be ready, and for what another `up` has started."""
+
+GIVE_UP_AFTER = 3
+"""Restarts after which `up` waits no longer for a process that is not ready."""
 
 ROOM = 500_000_000
 """Bytes that must be free in the data folder for a start."""
@@ -62,9 +65,12 @@ def up(
         test_commands=test_commands,
     )
     with _locked(home):
-        if state.running(home) is not None:
-            return _join(home, plan, progress)
-        return _start(home, plan, progress)
+        if state.running(home) is None:
+            _start(home, plan, progress)
+        else:
+            _join(home, plan)
+        _await_ready(home, plan.services, progress)
+        return _endpoints(home)
 
 
 def _make_folder(home: Path) -> None:
@@ -92,7 +98,7 @@ def _locked(home: Path) -> Iterator[None]:
         yield
 
 
-def _start(home: Path, plan: state.Plan, progress: Progress) -> Endpoints:
+def _start(home: Path, plan: state.Plan, progress: Progress) -> None:
     end_orphans(home)
     external = settings.external()
     if plan.services:
@@ -108,7 +114,6 @@ def _start(home: Path, plan: state.Plan, progress: Progress) -> Endpoints:
         supervisor.terminate()
         supervisor.wait()
         raise
-    return _endpoints(home)
 
 
 def _spawn(home: Path, plan: state.Plan) -> subprocess.Popen[bytes]:
@@ -144,8 +149,8 @@ def _error(message: Message) -> Exception:
     return known.get(message.exit_code, Fatal)(message.error)
 
 
-def _join(home: Path, plan: state.Plan, progress: Progress) -> Endpoints:
-    """The stack runs already: start the services that it lacks, and wait until everything is ready."""
+def _join(home: Path, plan: state.Plan) -> None:
+    """The stack runs already: have its supervisor start the services that it lacks."""
     old = msgspec.json.decode((home / state.PLAN_FILE).read_bytes(), type=state.Plan)
     for name, port in msgspec.structs.asdict(plan.ports).items():
         if port is not None and port != getattr(old.ports, name):
@@ -153,37 +158,48 @@ def _join(home: Path, plan: state.Plan, progress: Progress) -> Endpoints:
                 f"A stack runs in {home} already, with {name} on port {getattr(old.ports, name)}: "
                 "run `clearwell down` first, or leave the port out."
             )
-    wanted = {state.KAFKA, state.POSTGRES, state.MONGO} - settings.external().keys()
-    if plan.services:
-        wanted |= _add_services(home, msgspec.structs.replace(plan, ports=old.ports, test_commands=old.test_commands))
-    _await_ready(home, wanted, progress)
-    return _endpoints(home)
-
-
-def _add_services(home: Path, plan: state.Plan) -> set[str]:
-    names = service_names(contracts(Path(plan.schemas)))
     running = state.running(home)
-    if running is not None and names - {one.name for one in running.processes}:
+    if running is None or not plan.services:
+        return
+    names = service_names(contracts(Path(plan.schemas)))
+    if names - {one.name for one in running.processes}:
+        plan = msgspec.structs.replace(plan, ports=old.ports, test_commands=old.test_commands)
         prepare(settings.load(os.environ | dict(environment(home, plan))))
         state.write(home / state.PLAN_FILE, plan)
         os.kill(running.supervisor.pid, signal.SIGHUP)
-    return names
+        _await(home, lambda found: names <= {one.name for one in found.processes})
 
 
-def _await_ready(home: Path, wanted: set[str], progress: Progress) -> None:
-    """Poll the supervisor's state until each of `wanted` is ready. Raises Retryable after a minute."""
+def _await_ready(home: Path, with_services: bool, progress: Progress) -> None:
+    """Wait until all that was asked for is ready. Raises Fatal for what keeps ending, Retryable after a minute."""
+
+    def all_ready(found: state.StackState) -> bool:
+        wanted = [one for one in found.processes if with_services or one.name in state.SERVERS]
+        for one in wanted:
+            if one.state != state.READY and one.restarts >= GIVE_UP_AFTER:
+                raise Fatal(
+                    f"{one.name} does not start: {one.last_error}. The rest runs on and it is tried further: "
+                    "`clearwell status` shows how it goes, `clearwell down` ends everything."
+                )
+        ready = sum(one.state == state.READY for one in wanted)
+        if ready < len(wanted):
+            progress("starting", ready, len(wanted))
+        return ready == len(wanted)
+
+    _await(home, all_ready)
+
+
+def _await(home: Path, condition: Callable[[state.StackState], bool]) -> None:
+    """Look at what the supervisor writes until `condition` holds. Raises Retryable after a minute."""
     until = time.monotonic() + JOIN_WITHIN
-    missing = wanted
     while time.monotonic() < until:
         found = state.running(home)
         if found is None:
             raise Fatal(f"The supervisor ended meanwhile. Its log: {home / state.LOGS / 'supervisor.log'}")
-        missing = wanted - {one.name for one in found.processes if one.state == state.READY}
-        if not missing:
+        if condition(found):
             return
-        progress("starting", len(wanted) - len(missing), len(wanted))
         time.sleep(0.1)
-    raise Retryable(f"Not ready: {', '.join(sorted(missing))}. Look at `clearwell status`.")
+    raise Retryable("Some processes are not ready yet: `clearwell status` shows which.")
 
 
 def _endpoints(home: Path) -> Endpoints:

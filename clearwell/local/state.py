@@ -14,7 +14,7 @@ STATE_FILE = "state.json"
 PLAN_FILE = "plan.json"
 LOGS = "logs"
 
-KAFKA, POSTGRES, MONGO = "kafka", "postgres", "mongo"
+SERVERS = KAFKA, POSTGRES, MONGO = "kafka", "postgres", "mongo"
 """Names of the embedded servers' processes."""
 
 STARTING, READY, RESTARTING, STOPPED = "starting", "ready", "restarting", "stopped"

@@ -1,6 +1,7 @@
 """`python -m clearwell.local.supervisor HOME`: owns every process of one stack, and writes down how each is doing.
 
-Started by `clearwell.local.start.up`, which reads JSON lines from its standard output until "ready" or "error".
+Started by `clearwell.local.start.up`, which reads JSON lines from its standard output until "error" or "ready"; then
+the servers answer, and the services are on their way.
 SIGTERM stops everything in reverse order. SIGHUP starts the services that are planned and not there yet.
 """
 
@@ -25,9 +26,6 @@ from clearwell.local.process import Process
 from clearwell.local.servers import check_external, plan_servers
 
 log = logging.getLogger("clearwell.local.supervisor")
-
-SERVICES_READY_WITHIN = 30.0
-"""Seconds that `up` waits for our own services; what is not ready by then is named, and tried further."""
 
 
 class Supervisor:
@@ -74,8 +72,9 @@ class Supervisor:
         await self._start_processes(servers.processes)
         state.write(self._home / settings.ENDPOINTS_FILE, servers.endpoints())
         self._write_state()
-        await asyncio.to_thread(prepare, settings.load())
-        await self._start_services(plan)
+        if plan.services:
+            await asyncio.to_thread(prepare, settings.load())
+            await self._start_services(plan)
 
     def _plan(self) -> state.Plan:
         return msgspec.json.decode((self._home / state.PLAN_FILE).read_bytes(), type=state.Plan)
@@ -90,12 +89,12 @@ class Supervisor:
             say(Message(what="starting", done=count, total=len(processes)))
 
     async def _start_services(self, plan: state.Plan) -> None:
-        """Start the services that are not there yet. One that does not come up is named by `up`, and tried further."""
+        """Start the services that are not there yet; whoever wants them to be ready looks at the state."""
         there = {keeper.process.name for keeper in self._keepers}
-        planned = await asyncio.to_thread(services.plan_services, self._home, plan) if plan.services else ()
-        lives = [self._keep(process).first_life for process in planned if process.name not in there]
-        if lives:
-            await asyncio.wait(lives, timeout=SERVICES_READY_WITHIN)
+        planned = await asyncio.to_thread(services.plan_services, self._home, plan)
+        for process in planned:
+            if process.name not in there:
+                self._keep(process)
 
     def _keep(self, process: Process) -> Keeper:
         keeper = Keeper(process, self._home, self._write_state)
@@ -116,15 +115,15 @@ class Supervisor:
 
     async def _start_more(self) -> None:
         try:
-            await self._start_services(self._plan())
+            plan = self._plan()
+            if plan.services:
+                await self._start_services(plan)
         except ClearwellError as error:
             log.error("%s", error)
 
     async def _stop_all(self) -> None:
         """Services first, then servers, so that each can still say goodbye to what it uses."""
-        servers = [
-            keeper for keeper in self._keepers if keeper.process.name in (state.KAFKA, state.POSTGRES, state.MONGO)
-        ]
+        servers = [keeper for keeper in self._keepers if keeper.process.name in state.SERVERS]
         for group in ([one for one in self._keepers if one not in servers], servers):
             tasks = [task for keeper, task in zip(self._keepers, self._tasks, strict=True) if keeper in group]
             for keeper in group:
