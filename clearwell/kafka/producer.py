@@ -58,8 +58,7 @@ def _outcome(batch: ProducerBatch, deadline: float) -> Exception | None:
     if not future.is_done:  # a latch without a result: the batch was split, which our sizes rule out
         return KafkaTimeoutError("no outcome")
     _, _, exception_of = future.value  # kafka-python resolves a batch's own future well even when the batch failed
-    error: Exception | None = None if exception_of is None else exception_of(0)
-    return error
+    return exception_of(0) if exception_of is not None else None  # type: ignore[no-any-return]
 
 
 class EventProducer:

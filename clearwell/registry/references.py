@@ -1,0 +1,68 @@
+"""References in a connector's configuration: `${env:NAME}` and `${file:path}`, alone or inside a text.
+
+The registry stores the reference; only the process that reads the source sees the value (invariant 10).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from clearwell.errors import ConfigError
+
+_REFERENCE = re.compile(r"\$\{(env|file):([^{}]+)\}")
+
+
+def has_reference(value: object) -> bool:
+    """Whether a value is nothing but one reference."""
+    return isinstance(value, str) and _REFERENCE.fullmatch(value) is not None
+
+
+def resolve(config: Mapping[str, Any], env: Mapping[str, str] = os.environ) -> tuple[dict[str, Any], list[str]]:
+    """The configuration with its references replaced, and the values that were put in, longest first.
+
+    Raises ConfigError, naming the reference and never a value, when one leads nowhere.
+    """
+    values: set[str] = set()
+
+    def look_up(found: re.Match[str]) -> str:
+        value = _from_environment(found[2], env) if found[1] == "env" else _from_file(found[2])
+        values.add(value)
+        return value
+
+    def walk(value: Any) -> Any:
+        if isinstance(value, str):
+            return _REFERENCE.sub(look_up, value)
+        if isinstance(value, Mapping):
+            return {key: walk(inner) for key, inner in value.items()}
+        if isinstance(value, list):
+            return [walk(inner) for inner in value]
+        return value
+
+    return {key: walk(value) for key, value in config.items()}, sorted(values, key=len, reverse=True)
+
+
+def hide(text: str, values: list[str]) -> str:
+    """`text` with every resolved value replaced by ***, whatever a source put into its message."""
+    for value in values:
+        if len(value) >= 4:  # a shorter one hides nothing and would blacken half of the text
+            text = text.replace(value, "***")
+    return text
+
+
+def _from_environment(name: str, env: Mapping[str, str]) -> str:
+    if name not in env:
+        raise ConfigError(f"The configuration refers to ${{env:{name}}}, but {name} is not set for this process.")
+    return env[name]
+
+
+def _from_file(path: str) -> str:
+    try:
+        return Path(path).read_text().removesuffix("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"The configuration refers to ${{file:{path}}}, which cannot be read ({type(error).__name__})."
+        ) from None

@@ -1,0 +1,80 @@
+"""Registering a connector: checked before it is stored, so that what is in the registry can run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from clearwell.contract.load import find as find_contract
+from clearwell.errors import ClearwellError, ConfigError
+from clearwell.registry import connectors
+from clearwell.registry.connectors import Connector
+from clearwell.registry.database import Registry
+from clearwell.registry.references import hide
+from clearwell.registry.spec import ConnectorSpec, open_source
+from clearwell.source import DiscoveredStream
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """What registering did, or with a dry run would do. `differences` reads 'config.path: "a" → "b"'."""
+
+    name: str
+    outcome: Literal["registered", "unchanged", "changed"]
+    differences: list[str]
+    streams: list[DiscoveredStream]
+
+
+def register(registry: Registry, spec: ConnectorSpec, schemas: Path, *, dry_run: bool = False) -> Registration:
+    """Check the contract and the source, then store the connector and set it running. Blocks.
+
+    The same again is a no-op; a changed configuration replaces the old one and keeps the position. Raises ConfigError
+    or Retryable when the source cannot be read, and ConfigError when an existing connector would change its source or
+    stream: its position means nothing there.
+    """
+    find_contract(schemas, spec.stream)
+    streams = probe(spec)
+    with registry.session() as session:
+        known = connectors.find(session, spec.name)
+        if known is None:
+            if not dry_run:
+                connectors.add(session, spec.name, spec.source, spec.stream, spec.config)
+            return Registration(spec.name, "registered", [], streams)
+        differences = compare(known, spec)
+        if not differences:
+            return Registration(spec.name, "unchanged", [], streams)
+        if not dry_run:
+            connectors.change(session, spec.name, spec.config, differences)
+        return Registration(spec.name, "changed", differences, streams)
+
+
+def probe(spec: ConnectorSpec) -> list[DiscoveredStream]:
+    """Open the source, prove that it can be read, and ask what it offers. Values of references never show in errors."""
+    source, values = open_source(spec.source, spec.config)
+    try:
+        source.check()
+        return source.discover()
+    except ClearwellError as error:
+        raise type(error)(hide(str(error), values)) from None
+
+
+def compare(known: Connector, spec: ConnectorSpec) -> list[str]:
+    """The differences between a stored connector and a specification, a line each."""
+    if (known.source, known.stream) != (spec.source, spec.stream):
+        raise ConfigError(
+            f'Connector "{known.name}" reads {known.source} into {known.stream}: take another name for '
+            f"{spec.source} into {spec.stream}, or remove the old one first."
+        )
+    keys = sorted(known.config.keys() | spec.config.keys())
+    return [
+        f"config.{key}: {_shown(known.config, key)} → {_shown(spec.config, key)}"
+        for key in keys
+        if known.config.get(key) != spec.config.get(key)
+    ]
+
+
+def _shown(config: Any, key: str) -> str:
+    return msgspec.json.encode(config[key]).decode() if key in config else "(not set)"
