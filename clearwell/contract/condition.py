@@ -102,19 +102,14 @@ def check_condition(
     fields: Mapping[str, Field],
     where: Location,
     problems: Problems,
-    *,
-    protected_too: bool = False,
 ) -> Condition | None:
     """The condition with its constants in canonical form, checked against `fields`; None when problems were noted.
 
-    `protected_too` is for conditions inside the cleaner, where a protected field is still in the clear and the outcome
-    only drops an event; what leaves the cleaner never depends on one.
+    Inside the cleaner a protected field is still in the clear: steps hand in `fields` with the privacy taken off.
     """
     place = condition.where or where
     if condition.op in GROUPS:
-        parts = [
-            check_condition(part, fields, where, problems, protected_too=protected_too) for part in condition.parts
-        ]
+        parts = [check_condition(part, fields, where, problems) for part in condition.parts]
         known = tuple(part for part in parts if part is not None)
         return Condition(condition.op, parts=known, where=place) if len(known) == len(parts) else None
     assert condition.field is not None
@@ -123,7 +118,7 @@ def check_condition(
         hint = nearest(condition.field, fields)
         problems.add(f'There is no field "{condition.field}" to compare here.{hint}', place)
         return None
-    if field.privacy is not None and not protected_too:
+    if field.privacy is not None:
         problems.add(f'"{field.name}" is protected ({field.privacy.kind}) and can\'t be compared.', place)
         return None
     return _check_constant(condition, field, place, problems)

@@ -39,9 +39,8 @@ class PrivacyShape:
         return Privacy(PrivacyKind(word)) if word else None
 
     def schema(self) -> dict[str, Any]:
-        width = Record(
-            {"generalise": Key(Positive(), required=True, says="Width of a bucket: field's unit, days, or seconds.")}
-        )
+        says = "Width of a bucket: in the field's unit; days of a date, seconds of a timestamp."
+        width = Record({"generalise": Key(Positive(), required=True, says=says)})
         return {"anyOf": [{"enum": list(self.plain)}, width.schema()]}
 
 

@@ -9,7 +9,7 @@ from clearwell.contract.condition import COMPARISONS, read_condition
 from clearwell.contract.fields import FIELD, FIELD_NAME
 from clearwell.contract.model import Condition, Example, Limits, Op, Route, StepCall, UnknownFields
 from clearwell.contract.problems import Problems
-from clearwell.contract.shapes import Anything, Choice, Key, ListOf, Named, Record, Text, Whole
+from clearwell.contract.shapes import Anything, Choice, Key, ListOf, Named, Record, Text, Whole, refuse_templates
 from clearwell.contract.tree import Node
 from clearwell.contract.values import kind
 
@@ -38,6 +38,7 @@ class StepShape:
             what = "with one step each" if isinstance(node.value, dict) else f"not {kind(node.value)}"
             problems.add(f"{called} must be a map with one key, the step's name ({what}).", node.where)
             return None
+        refuse_templates(node, called, problems)
         ((name, args),) = node.value.items()
         return StepCall(name, args.plain(), args.named_at or node.where, args.lines())
 
@@ -48,6 +49,7 @@ class StepShape:
 def _build_route(read: dict[str, Any], node: Node, called: str, problems: Problems) -> Route | None:
     if "to" not in read:
         return None
+    refuse_templates(node, called, problems)
     options = {name: value for name, value in read.items() if name not in ("to", "when")}
     return Route(read["to"], read.get("when"), options, node.where)
 

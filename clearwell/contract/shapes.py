@@ -19,6 +19,15 @@ from clearwell.errors import nearest
 _TEMPLATE = re.compile(r"\{\{|\{%|\$\{")
 
 
+def refuse_templates(node: Node, called: str, problems: Problems) -> None:
+    """Note every text below `node` that waits for a template engine: there is none, and none may be guessed at."""
+    if isinstance(node.value, str) and _TEMPLATE.search(node.value):
+        problems.add(f"{called} holds a template, and templating is not part of the language.", node.where)
+    below = node.value.values() if isinstance(node.value, dict) else node.value
+    for child in below if not isinstance(below, str | int | float | None) else ():
+        refuse_templates(child, called, problems)
+
+
 class Shape(Protocol):
     """`read` gives the value, or None after noting what is wrong with the thing called `called`."""
 
@@ -42,9 +51,11 @@ class Text:
             quotes = ": write it in quotes" if isinstance(value, int | float) else ""
             problems.add(f"{called} must be text, not {kind(value)}{quotes}.", node.where)
             return None
-        if _TEMPLATE.search(value):
-            problems.add(f"{called} holds a template, and templating is not part of the language.", node.where)
-        elif not self.min_length <= len(value) <= self.max_length:
+        before = len(problems)
+        refuse_templates(node, called, problems)
+        if len(problems) > before:
+            return None
+        if not self.min_length <= len(value) <= self.max_length:
             problems.add(f"{called} must have {self.min_length} to {self.max_length} characters.", node.where)
         elif self.pattern and not re.fullmatch(self.pattern, value):
             problems.add(f'{called} is "{value[:80]}", but must be {self.hint}.', node.where)

@@ -132,8 +132,13 @@ def width_misfit(type_: Type, width: float, scale: int) -> str | None:
         unit = " of days" if type_ is Type.DATE else ""
         if width != int(width) or width > INT_BOUNDS[Type.INT32][1]:
             return f"a bucket of {type_} must be a whole number{unit}, and fit int32"
-    if type_ is Type.DECIMAL and Decimal(repr(width)) % Decimal(1).scaleb(-scale) != 0:
+    if type_ is Type.DECIMAL and _digits_after_point(Decimal(repr(width))) > scale:
         return f"a bucket of this decimal has at most {scale} digits after the point (`scale`)"
     if type_ is Type.TIMESTAMP and not 1e-6 <= width <= 1e11:
         return "a bucket of timestamps has between 0.000001 and 100000000000 seconds"
     return None
+
+
+def _digits_after_point(number: Decimal) -> int:
+    exponent = number.normalize().as_tuple().exponent
+    return -exponent if isinstance(exponent, int) else 0
