@@ -9,7 +9,7 @@ from clearwell.contract.model import Contract
 from clearwell.kafka import names
 from clearwell.kafka.transport import Record
 from clearwell.pipeline.batch import RawBatch, Rejected
-from clearwell.privacy.envelope import Sealer, nonces, unseal
+from clearwell.privacy.envelope import Sealer, draw_nonces, unseal
 from clearwell.privacy.keyring import Keyring
 
 WHOLE = "*"
@@ -40,7 +40,7 @@ class Letters:
     def write(self, batch: RawBatch, rejected: Sequence[Rejected]) -> Iterator[Record]:
         """One record for each rejected event of `batch`, in order. A tombstone is sealed as no bytes."""
         values = dict(zip(batch.offsets, batch.values, strict=True))
-        for one, nonce in zip(rejected, nonces(len(rejected)), strict=True):
+        for one, nonce in zip(rejected, draw_nonces(len(rejected)), strict=True):
             place = event_id(batch.topic_id, batch.partition, one.offset)
             sealed = self._sealer.seal(WHOLE, place, values[one.offset] or b"", nonce)
             yield None, sealed.encode("ascii"), self._headers(batch, one)

@@ -29,7 +29,7 @@ def encode(topic_id: str, dropped: Sequence[tuple[int, str]]) -> Record:
     rules: dict[str, list[int]] = defaultdict(list)
     for offset, rule in dropped:
         rules[rule].append(offset)
-    return None, msgspec.json.encode(Drops(topic_id, dict(rules))), ()
+    return None, msgspec.json.encode(Drops(topic_id, dict(rules))), []
 
 
 def decode(value: bytes) -> Drops:

@@ -1,0 +1,77 @@
+"""Where each raw offset of one partition ended up, as one byte an offset."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+CLEAN, DROPPED, DEAD = 1, 2, 4
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionBalance:
+    """The accounts of raw offsets [first, next) of one partition, in events.
+
+    `missing` ended nowhere, `doubled` in more than one place: both must be 0. `repeats` are second copies of clean
+    records after a crash, which every reader drops; `waiting` are events not yet cleaned, which are not counted in raw.
+    """
+
+    partition: int
+    first: int
+    next: int
+    raw: int
+    clean: int
+    dropped: int
+    dead: int
+    missing: int
+    doubled: int
+    repeats: int
+    waiting: int
+
+    @property
+    def balanced(self) -> bool:
+        """raw = clean + dropped + dead, to the event."""
+        return self.missing == 0 and self.doubled == 0 and self.raw == self.clean + self.dropped + self.dead
+
+
+class Ledger:
+    """Takes notes of one partition's range [first, next)."""
+
+    def __init__(self, first: int, next_: int) -> None:
+        self.first = first
+        self.next = next_
+        self._places = bytearray(max(0, next_ - first))
+        self.repeats = 0
+
+    def note(self, place: int, offsets: Iterable[int]) -> None:
+        """`offsets` ended in `place` (CLEAN, DROPPED or DEAD); offsets outside the range are passed over."""
+        places, first, size = self._places, self.first, len(self._places)
+        for offset in offsets:
+            at = offset - first
+            if 0 <= at < size:
+                if places[at] & place:
+                    self.repeats += place == CLEAN
+                places[at] |= place
+
+    def unaccounted(self) -> list[int]:
+        """Offsets that ended nowhere; a log may have holes, so ask raw whether they exist."""
+        return [self.first + at for at, place in enumerate(self._places) if place == 0]
+
+    def close(self, partition: int, holes: int, missing: int, waiting: int) -> PartitionBalance:
+        """The accounts, given how many offsets of the range hold no event and how many events are missing."""
+        count = self._places.count
+        single = {place: count(bytes([place])) for place in (CLEAN, DROPPED, DEAD)}
+        size = len(self._places)
+        return PartitionBalance(
+            partition=partition,
+            first=self.first,
+            next=self.next,
+            raw=size - holes,
+            clean=single[CLEAN],
+            dropped=single[DROPPED],
+            dead=single[DEAD],
+            missing=missing,
+            doubled=size - sum(single.values()) - holes - missing,
+            repeats=self.repeats,
+            waiting=waiting,
+        )

@@ -1,0 +1,90 @@
+"""`clearwell balance`: do the accounts of a stream add up?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from clearwell import settings
+from clearwell.accounts import Balance
+from clearwell.accounts import balance as take_balance
+from clearwell.cli.output import emit, home_option, json_option, table
+from clearwell.contract.load import find
+
+
+@click.command()
+@click.argument("stream")
+@click.option("--version", type=int, default=None, help="Contract version; default: the highest.")
+@home_option
+@json_option
+@click.pass_context
+def balance(ctx: click.Context, stream: str, version: int | None, as_json: bool) -> None:
+    """Prove that every raw event of STREAM ended in exactly one place.
+
+    Reads all that the topics still hold: for each partition, raw = clean + dropped + dead, by offset; and for each
+    destination, what it took and what it holds. Exit code 1 where it does not add up.
+
+    Events that are still on their way are shown as waiting; they are in nobody's accounts yet.
+    """
+    where = settings.load()
+    found = take_balance(where, find(where.schemas, stream, version))
+    emit(as_json, as_object(found), lambda: _render(found))
+    ctx.exit(0 if found.balanced else 1)
+
+
+def as_object(found: Balance) -> dict[str, Any]:
+    """The balance as one JSON object."""
+    columns = ("raw", "clean", "dropped", "dead", "missing", "doubled", "repeats", "waiting")
+    return {
+        "stream": found.stream,
+        "version": found.version,
+        "balanced": found.balanced,
+        "settled": found.settled,
+        **{column: found.total(column) for column in columns},
+        "reasons": found.reasons,
+        "partitions": found.partitions,
+        "destinations": [
+            {"name": one.name, "balanced": one.balanced, "expected": one.expected, "delivered": one.delivered,
+             "unrouted": one.unrouted, "keys": one.keys, "held": one.held, "waiting": one.waiting}
+            for one in found.destinations
+        ],
+    }  # fmt: skip
+
+
+def _render(found: Balance) -> RenderableType:
+    columns = ("raw", "clean", "dropped", "dead", "missing", "doubled", "repeats", "waiting")
+    rows: list[list[object]] = [
+        [str(one.partition), f"{one.first:,}–{one.next:,}", *(getattr(one, column) for column in columns), _mark(one)]
+        for one in found.partitions
+    ]
+    rows.append(["all", "", *(found.total(column) for column in columns), ""])
+    stores: list[list[object]] = [
+        [one.name, one.expected, one.delivered, one.unrouted, one.keys, one.held, one.waiting, _mark(one)]
+        for one in found.destinations
+    ]
+    return Group(
+        table(["partition", "offsets", *columns, ""], rows),
+        "",
+        table(["destination", "expected", "delivered", "unrouted", "keys", "held", "waiting", ""], stores),
+        "",
+        *([table(["dead letters", "reason"], _reasons(found)), ""] if found.reasons else []),
+        _verdict(found),
+    )
+
+
+def _reasons(found: Balance) -> list[list[object]]:
+    return [[count, reason] for reason, count in sorted(found.reasons.items(), key=lambda pair: -pair[1])]
+
+
+def _mark(one: Any) -> str:
+    return "ok" if one.balanced else "DOES NOT ADD UP"
+
+
+def _verdict(found: Balance) -> Text:
+    if not found.balanced:
+        return Text(f"{found.stream} does not add up.", style="bold red")
+    rest = "" if found.settled else " Some events are still on their way."
+    return Text(f"{found.stream} is balanced: raw = clean + dropped + dead.{rest}", style="bold green")

@@ -1,0 +1,61 @@
+"""Bounded reads: every record of one partition in a range of offsets, outside any consumer group."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from clearwell.errors import Retryable
+
+
+@asynccontextmanager
+async def reader(bootstrap: str) -> AsyncIterator[Reader]:
+    """A reader that is closed at the end. Raises Retryable when Kafka can't be reached."""
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=bootstrap,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        max_partition_fetch_bytes=4_194_304,
+    )
+    try:
+        await consumer.start()
+        yield Reader(consumer)
+    except KafkaError as error:
+        raise Retryable(f"Kafka at {bootstrap} does not answer ({type(error).__name__}): is it running?") from None
+    finally:
+        await consumer.stop()
+
+
+class Reader:
+    """Reads ranges one after the other over one connection."""
+
+    def __init__(self, consumer: Any) -> None:
+        self._consumer = consumer
+
+    async def begin(self, topic: str, partition: int) -> int:
+        """Offset of the oldest record still there."""
+        tp = TopicPartition(topic, partition)
+        return int((await self._consumer.beginning_offsets([tp]))[tp])
+
+    async def end(self, topic: str, partition: int) -> int:
+        """Offset that the next record will get."""
+        tp = TopicPartition(topic, partition)
+        return int((await self._consumer.end_offsets([tp]))[tp])
+
+    async def records(self, topic: str, partition: int, start: int, end: int) -> AsyncIterator[list[Any]]:
+        """Non-empty lists of records with offsets in [start, end), as far as retention still has them, in order."""
+        tp = TopicPartition(topic, partition)
+        start, end = max(start, await self.begin(topic, partition)), min(end, await self.end(topic, partition))
+        if start >= end:
+            return
+        self._consumer.assign([tp])
+        self._consumer.seek(tp, start)
+        while await self._consumer.position(tp) < end:
+            for records in (await self._consumer.getmany(tp, timeout_ms=500)).values():
+                wanted = [record for record in records if record.offset < end]
+                if wanted:
+                    yield wanted
