@@ -33,7 +33,8 @@ SAMPLE = 20
 class FileConfig(SourceConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Where the events are and how to read them.
 
-    path: a file, a folder, or a pattern such as "in/*.ndjson.gz". format: "auto" goes by the name's ending.
+    path: a file, a folder, or a pattern such as "in/*.ndjson.gz", whose files are read in the order of their names (a
+    file that comes later must sort last). format: "auto" goes by the name's ending.
     id_field: the field whose value is the event's id; without it, or where an event lacks it, the id is
     "<file name>#<byte offset>". columns: types of CSV columns (a CSV value is a string otherwise, and null when empty).
     follow: keep reading what is appended to the (one, plain) file, asking every `poll_seconds`.
@@ -61,10 +62,7 @@ class FileSource:
 
     def check(self) -> None:
         """Prove that every file is there, readable and of a known format."""
-        files = self._files()
-        if self._config.follow and (len(files) > 1 or Path(files[0].path).suffix == ".gz"):
-            raise ConfigError("follow needs one plain file: name it in `path`, or leave `follow` out.")
-        for file in files:
+        for file in self._files():
             self._peek(file)
 
     def discover(self) -> list[DiscoveredStream]:
@@ -125,17 +123,19 @@ class FileSource:
         path = Path(self._config.path).absolute()
         if path.is_dir():
             inside = [one for one in path.iterdir() if one.is_file() and _known(one)]
-            files = [_File(one, one.name) for one in inside]
+            files = [_File(one, _key(one.relative_to(path))) for one in inside]
         elif glob.has_magic(str(path)):
             root = path
             while glob.has_magic(str(root)):
                 root = root.parent
             found = root.glob(str(path.relative_to(root)))
-            files = [_File(one, str(one.relative_to(root))) for one in found if one.is_file()]
+            files = [_File(one, _key(one.relative_to(root))) for one in found if one.is_file()]
         else:
-            files = [_File(path, path.name)]
+            files = [_File(path, _key(Path(path.name)))]
         if not files:
             raise ConfigError(f"{path} holds no .ndjson, .jsonl, .json or .csv file (also .gz): set `path` right.")
+        if self._config.follow and (len(files) > 1 or path.suffix == ".gz"):
+            raise ConfigError("`follow` needs one plain file: name it in `path`, or leave `follow` out.")
         return sorted(files)
 
 
@@ -144,6 +144,10 @@ class _File(NamedTuple):
 
     path: Path
     key: str
+
+
+def _key(path: Path) -> str:
+    return os.fsencode(path).decode(errors="backslashreplace")
 
 
 def _start(files: list[_File], after: Position | None) -> tuple[int, int]:

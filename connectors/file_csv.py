@@ -12,7 +12,7 @@ import msgspec
 
 from clearwell.errors import ConfigError, nearest
 from clearwell.source import EVENT_LIMIT, SourceEvent, refuse
-from connectors.file_lines import Line, Lines
+from connectors.file_lines import Line, Lines, is_overlong
 from connectors.file_ndjson import BOM
 
 _INT = re.compile(r"-?\d{1,18}\Z", re.ASCII)
@@ -60,11 +60,10 @@ class CsvReader:
             events.append(event)
         return events, self._rows.end
 
-    def _event(self, start: int, row: list[str] | str, raw: bytes) -> SourceEvent:
+    def _event(self, start: int, row: list[str] | str | None, raw: bytes) -> SourceEvent:
         event_id = f"{self._file}#{start}"
-        size = self._rows.end - start
-        if size > EVENT_LIMIT + 2 and len(raw) < size - 2:  # an overlong line, of which only the head is kept
-            return refuse(event_id, size, raw)
+        if row is None:
+            return refuse(event_id, self._rows.end - start - 1, raw)
         if isinstance(row, str):
             return SourceEvent(event_id, raw, row)
         if len(row) != len(self._header):
@@ -88,14 +87,16 @@ class Rows:
         self.end = 0
         csv.field_size_limit(max(csv.field_size_limit(), EVENT_LIMIT))
 
-    def next(self) -> tuple[int, list[str] | str, bytes] | None:
-        """Where the row starts, its values (or why it is no row), its bytes; None at the end of the file."""
+    def next(self) -> tuple[int, list[str] | str | None, bytes] | None:
+        """Where the row starts, its values (a text: why it is no row; None: too long), its bytes. None at the end."""
         line = self._pull()
         while line is not None and not line[1].strip():
             line = self._pull()
         if line is None:
             return None
         start, data, self.end = line
+        if is_overlong(line):
+            return start, None, data
         if not start and data.startswith(BOM):
             data = data[3:]
         data = data.removesuffix(b"\r")
@@ -127,6 +128,8 @@ class Rows:
             if line is None:
                 return
             more.append(line)
+            if is_overlong(line):
+                return
             size += len(line[1])
             yield line[1].removesuffix(b"\r").decode() + "\n"
 
@@ -142,8 +145,8 @@ def read_header(rows: Rows, file: str) -> list[str]:
     if found is None:
         raise ConfigError(f"{file} is empty: a CSV file needs a header row.")
     header = found[1]
-    if isinstance(header, str):
-        raise ConfigError(f"The header row of {file} cannot be read: {header}.")
+    if not isinstance(header, list):
+        raise ConfigError(f"The header row of {file} cannot be read: {header or 'it is too long'}.")
     doubled = sorted({name for name in header if header.count(name) > 1 or not name})
     if doubled:
         raise ConfigError(f"The header row of {file} has an empty or repeated name: {doubled[0]!r}.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 from pathlib import Path
 from types import TracebackType
 
@@ -18,6 +19,12 @@ BATCH_BYTES = 4_194_304
 
 Line = tuple[int, bytes, int]
 """Where it starts, its bytes without the newline (of an overlong line the first ones alone), where the next starts."""
+
+
+def is_overlong(line: Line) -> bool:
+    """Whether a line was longer than any event may be, so that only its first bytes are kept."""
+    start, data, end = line
+    return len(data) < end - start - 1
 
 
 class Lines:
@@ -36,18 +43,17 @@ class Lines:
         self._overlong = 0
         self._ready: list[Line] = []
         if offset:
-            self._seek(offset)
+            try:
+                self._seek(offset)
+            except BaseException:
+                self._file.close()
+                raise
 
     def __enter__(self) -> Lines:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self._file.close()
-
-    @property
-    def compressed(self) -> bool:
-        """Whether the content is gzip."""
-        return isinstance(self._file, gzip.GzipFile)
 
     def take(self, count: int) -> list[Line]:
         """The next lines, at most `count`; none at the end of the file."""
@@ -63,9 +69,11 @@ class Lines:
         return lines
 
     def require_not_shorter(self) -> None:
-        """Raises ConfigError when the file has become shorter than what was read of it."""
-        if not self.compressed and self._path.stat().st_size < self._at:
-            raise self._shorter(self._at)
+        """Raises ConfigError when the file has become shorter than what was read of it, or another file (rotated)."""
+        now = self._path.stat()
+        read = self._at + max(len(self._rest), self._overlong)
+        if now.st_ino != os.fstat(self._file.fileno()).st_ino or now.st_size < read:
+            raise self._shorter(read)
 
     def _seek(self, offset: int) -> None:
         self._file.seek(offset - 1)
@@ -85,38 +93,37 @@ class Lines:
         if not block:
             if self._wait or not (self._rest or self._overlong):
                 return False
-            self._finish_line(len(self._rest))
+            self._finish_line(max(len(self._rest), self._overlong))
             return True
         if self._overlong:
-            return self._skip(block)
-        start, parts = self._at, (self._rest + block).split(b"\n")
+            self._skip(block)
+        else:
+            self._split(self._rest + block)
+        return True
+
+    def _split(self, content: bytes) -> None:
+        """Take up the lines of `content`, which begins at `_at`; what follows the last newline is kept for later."""
+        parts = content.split(b"\n")
         self._rest = parts.pop()
         for part in parts:
-            end = start + len(part) + 1
-            self._ready.append((start, part, end))
-            start = end
-        self._at = start
+            end = self._at + len(part) + 1
+            self._ready.append((self._at, part, end))
+            self._at = end
         if len(self._rest) > EVENT_LIMIT + 1:  # one more for a carriage return
             self._overlong = len(self._rest)
             self._rest = self._rest[:NOTE_HEAD]
-        return True
 
-    def _skip(self, block: bytes) -> bool:
+    def _skip(self, block: bytes) -> None:
         head, newline, tail = block.partition(b"\n")
         self._overlong += len(head)
         if newline:
-            self._finish_line(self._overlong, newline=1)
-            parts = tail.split(b"\n")
-            self._rest = parts.pop()
-            for part in parts:
-                self._ready.append((self._at, part, self._at + len(part) + 1))
-                self._at += len(part) + 1
-        return True
+            self._finish_line(self._overlong + 1)
+            self._split(tail)
 
-    def _finish_line(self, size: int, newline: int = 0) -> None:
-        end = self._at + max(size, self._overlong) + newline
-        self._ready.append((self._at, self._rest, end))
-        self._at, self._rest, self._overlong = end, b"", 0
+    def _finish_line(self, size: int) -> None:
+        """Take up a line of `size` bytes, its newline included, whose first bytes are in `_rest`."""
+        self._ready.append((self._at, self._rest, self._at + size))
+        self._at, self._rest, self._overlong = self._at + size, b"", 0
 
     def _shorter(self, offset: int) -> ConfigError:
         return ConfigError(

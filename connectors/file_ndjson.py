@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from clearwell.source import EVENT_LIMIT, SourceEvent, refuse
-from connectors.file_lines import Line, Lines
+from connectors.file_lines import Line, Lines, is_overlong
 
 BOM = b"\xef\xbb\xbf"
 
@@ -35,15 +35,17 @@ class NdjsonReader:
 
     def _event(self, line: Line) -> SourceEvent | None:
         start, data, end = line
+        event_id = f"{self._file}#{start}"
+        if is_overlong(line):
+            return refuse(event_id, end - start - 1, data)
         if not start and data.startswith(BOM):
             data = data[3:]
         if data.endswith(b"\r"):
             data = data[:-1]
         if not data or data.isspace():
             return None
-        event_id = f"{self._file}#{start}"
-        if end - start - 1 > EVENT_LIMIT + 1 or len(data) > EVENT_LIMIT:
-            return refuse(event_id, max(len(data), end - start - 1), data)
+        if len(data) > EVENT_LIMIT:
+            return refuse(event_id, len(data), data)
         if self._id is not None:
             event_id = self._id.of(data) or event_id
         return SourceEvent(event_id, data)

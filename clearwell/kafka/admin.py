@@ -28,11 +28,12 @@ T = TypeVar("T")
 
 
 def ensure_topics(
-    bootstrap: str, stream: str, version: int, *, partitions: int = PARTITIONS, replication: int = 1
+    bootstrap: str, stream: str, version: int, *, partitions: int = PARTITIONS, replication: int | None = None
 ) -> dict[str, str]:
     """Create what is missing of raw, clean, dead and dropped; returns topic name → id. Doing it again is harmless.
 
-    Where raw exists its number of partitions counts, not `partitions` (invariant 3: p of raw goes to p of clean).
+    `replication` is the number of copies; None is the cluster's default. Where raw exists its number of partitions
+    counts, not `partitions` (invariant 3: p of raw goes to p of clean).
     Raises ConfigError when an existing topic has other partitions than raw or settings that would lose events.
     """
     wanted = plans(stream, version)
@@ -146,11 +147,11 @@ def _one(bootstrap: str, topic: str) -> Any:
     return found[topic]
 
 
-def _create(bootstrap: str, wanted: list[TopicPlan], partitions: int, replication: int) -> None:
+def _create(bootstrap: str, wanted: list[TopicPlan], partitions: int, replication: int | None) -> None:
     topics = {
         plan.name: {
             "num_partitions": partitions,
-            "replication_factor": replication,
+            "replication_factor": replication or -1,
             "configs": plan.settings(replication),
         }
         for plan in wanted

@@ -33,14 +33,17 @@ class TopicPlan:
     days: int
     max_message_bytes: int
 
-    def settings(self, replication: int) -> dict[str, str]:
-        """Kafka's topic settings. Acknowledged means: on two brokers, where there are three or more."""
-        return {
+    def settings(self, replication: int | None) -> dict[str, str]:
+        """Kafka's topic settings. Acknowledged means: on two brokers, where there are three copies or more.
+
+        Where the cluster's default replication is taken (None), its default `min.insync.replicas` is taken too.
+        """
+        acknowledged = {} if replication is None else {"min.insync.replicas": "2" if replication >= 3 else "1"}
+        return acknowledged | {
             "cleanup.policy": "delete",
             "retention.ms": str(self.days * _DAY_MS),
             "max.message.bytes": str(self.max_message_bytes),
             "message.timestamp.type": "LogAppendTime",
-            "min.insync.replicas": "2" if replication >= 3 else "1",
             "compression.type": "producer",
         }
 

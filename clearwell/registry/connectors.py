@@ -110,6 +110,8 @@ def _update(session: Session, name: str, *, while_running: bool = False, **value
     query = update(ConnectorRow).where(ConnectorRow.name == name)
     if while_running:
         query = query.where(ConnectorRow.state == State.RUNNING)
+    if isinstance(values.get("last_error"), str):
+        values["last_error"] = values["last_error"].replace("\0", "").encode(errors="backslashreplace").decode()
     session.execute(query.values(updated_at=func.now(), **values))
 
 

@@ -75,7 +75,9 @@ class Collector:
     def _adjust(self, found: list[Connector]) -> None:
         """Start what should run, tell to stop what should not or has changed; the next poll starts it anew."""
         for name in [name for name, running in self._running.items() if running.task.done()]:
-            del self._running[name]
+            task = self._running.pop(name).task
+            if (error := task.exception()) is not None:
+                log.error("connector %s: %s", name, _as_bug(error))
         wanted = {one.name: one for one in found if one.state is State.RUNNING}
         for name, running in self._running.items():
             new = wanted.get(name)
@@ -153,7 +155,7 @@ async def happened(event: asyncio.Event, seconds: float) -> bool:
     return True
 
 
-def _as_bug(error: Exception) -> str:
+def _as_bug(error: BaseException) -> str:
     """Of an error nobody foresaw only type and places are told: its text may quote data (invariant 9)."""
     frames = "".join(traceback.format_list(traceback.extract_tb(error.__traceback__)))
     log.error("unforeseen %s (text withheld, it may quote data), raised at:\n%s", type(error).__name__, frames)
