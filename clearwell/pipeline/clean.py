@@ -41,12 +41,14 @@ class CleanCodec:
         return [dict(zip(names, row, strict=True)) for row in self.decode(values)]
 
     def _foreign(self, values: Sequence[bytes]) -> Fatal:
-        for index, value in enumerate(values):
-            try:
+        good = 0
+        try:
+            for value in values:
                 self._decode_one(value)
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, TypeError):
-                break
+                good += 1
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, TypeError):
+            pass
         return Fatal(
-            f"Record {index + 1} of {len(values)} is not a clean event of {self.schema.stream} v{self.schema.version}: "
+            f"Record {good + 1} of {len(values)} is not a clean event of {self.schema.stream} v{self.schema.version}: "
             "something else writes to the clean topic."
         )

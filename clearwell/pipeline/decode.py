@@ -55,7 +55,7 @@ def _emit_presence(code: Code, contract: Contract) -> None:
                     code.add("_quotes -= 2")
         if field.type is Type.JSON:
             encode = code.reference("to_json", msgspec.json.encode)
-            code.add(f"_quotes += {encode}({variable}).count(b'\"')")
+            code.add(f"_quotes += {encode}({variable}).count(34)")
         elif field.type is Type.LIST and field.items is not None and quoted(field.items):
             with code.unless_null(field):
                 code.add(f"_quotes += 2 * _len({variable})")
@@ -65,7 +65,7 @@ def _emit_presence(code: Code, contract: Contract) -> None:
     names = frozenset(field.name for field in contract.fields)
     plain = frozenset(field.name for field in contract.fields if field.type is not Type.JSON)
     look = code.reference("inspect", inspect)
-    with code.block("if _quotes != _value.count(b'\"') or b'\\\\' in _value:"):
+    with code.block("if _quotes != _value.count(34) or 92 in _value:  # quotes, backslashes"):
         call = f"{look}(_value, {code.reference('plain', plain)})"
         if extra:
             code.add(f"_whole = {call}")

@@ -1,4 +1,4 @@
-"""An exception around one event → the one `Rejected` it becomes: fixed words, declared names, never data (invariant 9)."""
+"""An exception around one event → its `Rejected`: fixed words, declared names, never data (invariant 9)."""
 
 from __future__ import annotations
 

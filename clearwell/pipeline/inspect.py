@@ -10,7 +10,8 @@ from typing import Any
 
 import jiter
 
-from clearwell.contract.values import INT_BOUNDS, Type
+from clearwell.contract.model import Type
+from clearwell.contract.values import INT_BOUNDS
 
 MAX_DEPTH = 64
 """Levels of nesting in a json field or an unknown field; stores refuse a little more than this (MongoDB: 100)."""
@@ -97,7 +98,7 @@ def check_json(value: Any, field: str) -> None:
             elif isinstance(one, int):
                 if not LOWEST <= one <= HIGHEST:
                     raise _unfit("holds a whole number that does not fit int64", field)
-            elif isinstance(one, float) and not one - one == 0:
+            elif isinstance(one, float) and one - one != 0:
                 raise _unfit("holds a number that does not fit float64", field)
         level, depth = below, depth + 1
 

@@ -26,7 +26,7 @@ MAX_SEALERS = 10_000
 
 
 class Sealers:
-    """The sealer of each subject's present key; building one costs as much as a seal, so they are kept, with a bound."""
+    """The sealer of each subject's present key; building one costs as much as a seal, so some are kept."""
 
     def __init__(self, keyring: Keyring, stream: str) -> None:
         self._keyring = keyring
@@ -66,26 +66,27 @@ def _emit_protection(code: Code, plan: Plan, keyring: Keyring) -> None:
     protected = sorted((f for f in plan.clear.values() if f.privacy), key=lambda field: field.name != event_id)
     sealed = [field for field in protected if field.privacy and field.privacy.kind is PrivacyKind.ENCRYPT]
     if sealed:
-        sealers = Sealers(keyring, stream)
-        sealers.of(None)
-        subject = _subject_text(code, plan)
-        code.opening.append(f"_nonces = {code.reference('draw_nonces', draw_nonces)}({len(sealed)} * _len(_values))")
-        code.constants |= {"_sealer_of": sealers.of, "_next": next}
-        if subject != "None":
-            code.add(f"_subject = {subject}")
-    sealer_known = False
+        _emit_sealer(code, plan, keyring, len(sealed))
     for field in protected:
-        variable = code.variable(field.name)
         if field in sealed:
-            if not sealer_known:
-                code.add(f"_sealer = _sealer_of({'None' if subject == 'None' else '_subject'})")
-                code.add(f"_id = {_text(code, plan.schema.field(event_id))}")
-                sealer_known = True
-            seal = f"_sealer.seal({field.name!r}, _id, {_clear(code, field)}, _next(_nonces))"
+            id_text = _text(code, plan.schema.field(event_id))
+            seal = f"_seal({field.name!r}, {id_text}, {_clear(code, field)}, _next(_nonces))"
         else:
             seal = _one_way(code, field, stream, keyring)
         with code.unless_null(field):
-            code.add(f"{variable} = {seal}")
+            code.add(f"{code.variable(field.name)} = {seal}")
+
+
+def _emit_sealer(code: Code, plan: Plan, keyring: Keyring, count: int) -> None:
+    """Nonces for the batch; the subject's sealer before the subject itself may lose its clear value."""
+    sealers = Sealers(keyring, plan.schema.stream)
+    sealers.of(None)
+    nonces = f"{code.reference('draw_nonces', draw_nonces)}({count} * _len(_values))"
+    code.opening += ["_seals = {}", f"_nonces = {nonces}"]
+    code.constants |= {"_sealer_of": sealers.of, "_next": next}
+    code.add(f"_subject = {_subject_text(code, plan)}", "_seal = _seals.get(_subject)")
+    with code.block("if _seal is None:"):
+        code.add("_seal = _seals[_subject] = _sealer_of(_subject).seal")
 
 
 def _one_way(code: Code, field: Field, stream: str, keyring: Keyring) -> str:
@@ -132,7 +133,7 @@ def _text(code: Code, field: Field) -> str:
 
 
 def event_id_text(value: Any) -> str:
-    """A clean event's id as the text that envelopes are bound to: strings as they are, the rest as in JSON, unquoted."""
+    """A clean event's id as the text envelopes are bound to: a string as it is, the rest as JSON without quotes."""
     return value if isinstance(value, str) else msgspec.json.encode(value).decode().strip('"')
 
 

@@ -40,7 +40,7 @@ def raw_struct(fields: Iterable[Field], unknown: UnknownFields) -> type[msgspec.
 def _raw_type(field: Field) -> Any:
     if field.type is Type.LIST:
         assert field.items is not None
-        item = _raw_type(Field(field.name, field.items, precision=field.precision, scale=field.scale))
+        item: Any = _raw_type(Field(field.name, field.items, precision=field.precision, scale=field.scale))
         return Annotated[list[item], Meta(max_length=field.max_length)]
     if field.type in INT_BOUNDS:
         low, high = INT_BOUNDS[field.type]
@@ -71,7 +71,7 @@ def clean_struct(schema: CleanSchema) -> type[msgspec.Struct]:
 def _clean_type(field: Field) -> Any:
     if is_text_on_wire(field):
         return str
-    plain = {
+    plain: dict[Type, Any] = {
         Type.STRING: str,
         Type.INT32: int,
         Type.INT64: int,
@@ -85,5 +85,6 @@ def _clean_type(field: Field) -> Any:
     }
     if field.type is Type.LIST:
         assert field.items is not None
-        return list[plain[field.items]]  # type: ignore[misc]
+        item: Any = plain[field.items]
+        return list[item]
     return plain[field.type]

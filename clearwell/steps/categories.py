@@ -16,8 +16,8 @@ from clearwell.steps.step import Step
 Code32 = Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)]
 
 
-class Label(Step, kw_only=True):
-    """Replace a category by its number (int32). A category that is not listed is rejected, made null or given a code."""
+class Label(Step, frozen=True, kw_only=True):
+    """Replace a category by its number (int32). One that is not listed is rejected, made null or given a code."""
 
     verb: ClassVar[str] = "label"
     family: ClassVar[str] = "categories"
@@ -59,7 +59,7 @@ class Label(Step, kw_only=True):
                 code.reject(f"{self.field} is not a listed category", self.field)
 
 
-class OneHot(Step, kw_only=True):
+class OneHot(Step, frozen=True, kw_only=True):
     """Add one int32 field a category, 1 where the event has it and 0 elsewhere; null gives nulls.
 
     The fields are called `<prefix>_<category>`, in lower case, with _ for what can't stand in a name.

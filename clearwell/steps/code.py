@@ -122,5 +122,6 @@ class Code:
 
     def add_endings(self) -> None:
         """Append what the steps asked for by `at_end`, in their order."""
-        for self.step, lines in self._endings:
+        for step, lines in self._endings:
+            self.step = step
             self.add(*lines)

@@ -26,7 +26,7 @@ _DIRECTIVE = re.compile(r"%(.)", re.DOTALL)
 _KNOWN = "YmdHMSfzjy%"
 
 
-class Cast(Step):
+class Cast(Step, frozen=True, kw_only=True):
     """Change a field's type in its place, exactly: a value that would lose anything is rejected.
 
     Text must be written as JSON and the contract write the other type: "12", "1.5", "true", "2013-01-31". A decimal
@@ -58,7 +58,7 @@ class Cast(Step):
                 code.reject(f"{self.field} is not exactly {self.to}", self.field)
 
 
-class ParseTime(Step, kw_only=True):
+class ParseTime(Step, frozen=True, kw_only=True):
     """Read text or a number as a point in time and keep it as a timestamp (UTC).
 
     `format` is made of the numeric directives of `strptime` (%Y %y %m %d %j %H %M %S %f %z), or is unix_seconds,

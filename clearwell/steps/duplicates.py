@@ -15,7 +15,7 @@ from clearwell.steps.scope import Scope, Wrong
 from clearwell.steps.step import Step
 
 
-class Deduplicate(Step):
+class Deduplicate(Step, frozen=True, kw_only=True):
     """Drop an event whose value of `by` was seen at most `window` raw offsets ago in the same partition.
 
     `by` is read at this step; the verdict falls after the last step, and only an event that was not rejected or

@@ -18,7 +18,7 @@ from clearwell.steps.step import Step
 Names = Annotated[list[str], Meta(min_length=1)]
 
 
-class Require(Step):
+class Require(Step, frozen=True, kw_only=True):
     """Reject an event in which one of the fields is null; from here on they never are."""
 
     verb: ClassVar[str] = "require"
@@ -38,7 +38,7 @@ class Require(Step):
                     code.reject(f"{name} is missing", name)
 
 
-class DropWhen(Step, kw_only=True):
+class DropWhen(Step, frozen=True, kw_only=True):
     """Drop an event for which a condition holds: it is counted as dropped, not as a dead letter.
 
     A comparison with a null is false (`ne` too); `exists` asks whether there is a value.
@@ -64,7 +64,7 @@ class DropWhen(Step, kw_only=True):
             code.drop()
 
 
-class Fill(Step, kw_only=True):
+class Fill(Step, frozen=True, kw_only=True):
     """Put a value in the place of a null.
 
     Give exactly one of `constant`, `mean`, `median`, `mode` (numbers you took from history; all four are used alike,

@@ -18,7 +18,7 @@ from clearwell.steps.step import Action, Step
 Number = int | float
 
 
-class _Range(Step):
+class _Range(Step, frozen=True, kw_only=True):
     """What the three have in common: a lowest and a highest value, and what to do outside of them."""
 
     field: Annotated[str, Meta(description="The field to look at.")]
@@ -49,9 +49,9 @@ class _Range(Step):
         if self.action == "flag":
             tests = [f"{low_name} <= "] * (low is not None) + [variable] + [f" <= {high_name}"] * (high is not None)
             flag = f"not {''.join(tests)}"
-            code.add(
-                f"{code.variable(self.flag())} = {flag if target.required else f'None if {variable} is None else {flag}'}"
-            )
+            if not target.required:
+                flag = f"None if {variable} is None else {flag}"
+            code.add(f"{code.variable(self.flag())} = {flag}")
             return
         with code.unless_null(target):
             for limit, name, sign, word in ((low, low_name, "<", "below"), (high, high_name, ">", "above")):
@@ -76,7 +76,7 @@ class _Range(Step):
         raise NotImplementedError
 
 
-class Bounds(_Range, kw_only=True):
+class Bounds(_Range, frozen=True, kw_only=True):
     """Look for values below `min` or above `max` (both inclusive, in the field's unit)."""
 
     verb: ClassVar[str] = "bounds"
@@ -97,7 +97,7 @@ class Bounds(_Range, kw_only=True):
         return low, high
 
 
-class ZscoreOutlier(_Range, kw_only=True):
+class ZscoreOutlier(_Range, frozen=True, kw_only=True):
     """Look for values more than `k` standard deviations from the mean; the numbers are given, taken from history."""
 
     verb: ClassVar[str] = "zscore_outlier"
@@ -112,7 +112,7 @@ class ZscoreOutlier(_Range, kw_only=True):
         return _typed(target, self.mean - self.k * self.std, self.mean + self.k * self.std)
 
 
-class IqrOutlier(_Range, kw_only=True):
+class IqrOutlier(_Range, frozen=True, kw_only=True):
     """Look for values more than `k` interquartile ranges outside the quartiles (Tukey's fences); numbers are given."""
 
     verb: ClassVar[str] = "iqr_outlier"

@@ -44,7 +44,7 @@ class Plan:
 
 
 def bind(contract: Contract) -> Plan:
-    """Give the contract's steps their meaning. Raises ContractError with everything that is wrong, each with its line."""
+    """Give the contract's steps their meaning. Raises ContractError with all that is wrong, each with its line."""
     problems = Problems()
     start = {field.name: field for field in contract.fields}
     if contract.unknown_fields is UnknownFields.KEEP:

@@ -17,7 +17,7 @@ from clearwell.steps.step import Step
 Number = int | float
 
 
-class _Scale(Step, kw_only=True):
+class _Scale(Step, frozen=True, kw_only=True):
     """What the three have in common: a number goes in, a float64 comes out; what is not finite is rejected."""
 
     field: Annotated[str, Meta(description="The field to scale.")]
@@ -51,7 +51,7 @@ class _Scale(Step, kw_only=True):
         raise NotImplementedError
 
 
-class Zscore(_Scale, kw_only=True):
+class Zscore(_Scale, frozen=True, kw_only=True):
     """(x - mean) / std, from given numbers."""
 
     verb: ClassVar[str] = "zscore"
@@ -65,7 +65,7 @@ class Zscore(_Scale, kw_only=True):
         return f"({variable} - {self.mean!r}) / {self.std!r}"
 
 
-class MinMax(_Scale, kw_only=True):
+class MinMax(_Scale, frozen=True, kw_only=True):
     """(x - min) / (max - min), from given numbers: 0 to 1 for values between them. `clip` forces others to 0 or 1."""
 
     verb: ClassVar[str] = "min_max"
@@ -88,7 +88,7 @@ class MinMax(_Scale, kw_only=True):
         return f"0.0 if {variable} <= {self.minimum!r} else 1.0 if {variable} >= {self.maximum!r} else {scaled}"
 
 
-class DecimalScale(_Scale, kw_only=True):
+class DecimalScale(_Scale, frozen=True, kw_only=True):
     """x / 10 to the power of `digits`."""
 
     verb: ClassVar[str] = "decimal_scale"

@@ -16,7 +16,7 @@ from clearwell.steps.step import Step, convert
 Operands = Annotated[list[str], Meta(min_length=1, max_length=50)]
 
 
-class Derive(Step, kw_only=True):
+class Derive(Step, frozen=True, kw_only=True):
     """Compute a new field from others. Null in any of them gives null.
 
     sum, difference, product: of integers an int64, of floats (or floats and integers) a float64, of decimals (or
@@ -91,7 +91,7 @@ class Derive(Step, kw_only=True):
         return formulas.Arithmetic(word, operands)
 
 
-class Rename(Step):
+class Rename(Step, frozen=True, kw_only=True):
     """Give fields other names: old name, then new name. The protection of a field goes with it."""
 
     verb: ClassVar[str] = "rename"
@@ -114,7 +114,7 @@ class Rename(Step):
             code.add(f"{code.variable(new)} = {code.variable(old)}")
 
 
-class DropField(Step):
+class DropField(Step, frozen=True, kw_only=True):
     """Leave fields out of the clean event."""
 
     verb: ClassVar[str] = "drop_field"

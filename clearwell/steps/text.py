@@ -16,7 +16,7 @@ from clearwell.steps.scope import Scope, Wrong
 from clearwell.steps.step import Step
 
 
-class _Text(Step):
+class _Text(Step, frozen=True, kw_only=True):
     """What the text steps have in common: string fields, each changed in its place."""
 
     fields: Annotated[list[str], Meta(min_length=1, description="The string fields to change.")]
@@ -47,7 +47,7 @@ class _Text(Step):
         raise NotImplementedError
 
 
-class Trim(_Text):
+class Trim(_Text, frozen=True, kw_only=True):
     """Take white space (as Unicode has it) off both ends. Text of white space alone becomes empty, not null."""
 
     verb: ClassVar[str] = "trim"
@@ -64,7 +64,7 @@ class Trim(_Text):
         return f"{variable}.strip()"
 
 
-class Lower(_Text):
+class Lower(_Text, frozen=True, kw_only=True):
     """Lower case, as Unicode has it, the same in every language."""
 
     verb: ClassVar[str] = "lower"
@@ -78,7 +78,7 @@ class Lower(_Text):
         return f"{variable}.lower()"
 
 
-class Upper(_Text):
+class Upper(_Text, frozen=True, kw_only=True):
     """Upper case, as Unicode has it, the same in every language ("ß" becomes "SS")."""
 
     verb: ClassVar[str] = "upper"
@@ -92,7 +92,7 @@ class Upper(_Text):
         return f"{variable}.upper()"
 
 
-class Normalize(_Text, kw_only=True):
+class Normalize(_Text, frozen=True, kw_only=True):
     """Bring text into a Unicode normal form, so that texts that look alike are alike."""
 
     verb: ClassVar[str] = "normalize"
@@ -109,7 +109,7 @@ class Normalize(_Text, kw_only=True):
         return f"{variable} if {variable}.isascii() else {normalize}({self.form!r}, {variable})"
 
 
-class Replace(_Text, kw_only=True):
+class Replace(_Text, frozen=True, kw_only=True):
     """Put `with` in the place of each match of a regular expression (Python's `re`). `with` is text, taken as it is."""
 
     verb: ClassVar[str] = "replace"
