@@ -1,0 +1,52 @@
+"""Where a model stands in one clean partition, as it is kept in the consumer group's commits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import msgspec
+from kafka.structs import OffsetAndMetadata
+
+KEPT_TOPICS = 50
+"""Raw topics whose marks a commit carries: Kafka takes 4,096 bytes, one mark is below 50."""
+
+
+class _Note(msgspec.Struct, frozen=True):
+    """What is stored beside a committed offset: the clean topic's id, and the marks of `Repeats`."""
+
+    topic: str
+    marks: dict[str, int]
+
+
+_decoder = msgspec.json.Decoder(_Note)
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """The clean offset to read next, in one incarnation of the clean topic, and what was seen up to it."""
+
+    topic_id: str
+    offset: int
+    marks: Mapping[str, int] = field(default_factory=dict)
+
+    def committed(self) -> OffsetAndMetadata:
+        """As Kafka stores it."""
+        newest = dict(list(self.marks.items())[-KEPT_TOPICS:])
+        return OffsetAndMetadata(self.offset, msgspec.json.encode(_Note(self.topic_id, newest)).decode(), -1)
+
+
+def resume(known: OffsetAndMetadata | None, topic_id: str) -> Position:
+    """Where to go on in a partition; retention may have removed that offset.
+
+    Nothing committed: at the beginning. Committed for this topic: there. Committed for an earlier incarnation of the
+    topic: at the beginning, as Kafka itself does (it forgets a group's offsets of a deleted topic). An offset without
+    our note was set by a person with Kafka's own tools: it is taken as it is, and what follows is new.
+    """
+    if known is None or known.offset < 0:
+        return Position(topic_id, 0)
+    try:
+        note = _decoder.decode(known.metadata or "")
+    except msgspec.DecodeError:
+        return Position(topic_id, known.offset)
+    return Position(topic_id, known.offset, note.marks) if note.topic == topic_id else Position(topic_id, 0)

@@ -1,0 +1,279 @@
+"""A model gets every event of the clean topic once, across restarts, repeats in the topic, and other members."""
+
+from __future__ import annotations
+
+import importlib.util
+import random
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+
+import msgspec
+import pyarrow as pa
+import pytest
+from kafka import KafkaProducer
+
+from clearwell.errors import ConfigError, Fatal, Retryable
+from clearwell.kafka import admin, clean
+from clearwell.kafka.names import clean_topic
+from clearwell.pipeline.clean import CleanCodec
+from clearwell.settings import Settings
+from clearwell.subscriptions.begin import begin
+from clearwell.subscriptions.subscription import PartitionLost, Subscription
+
+FOLLOWER = Path(__file__).with_name("follower.py")
+PARTITIONS = 2
+RAW_ID = "R" * 22
+
+
+def follower() -> ModuleType:
+    """The module of the follower process, for its schema."""
+    spec = importlib.util.spec_from_file_location("follower", FOLLOWER)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class Stream:
+    """A stream's clean topic, written as a cleaner would."""
+
+    def __init__(self, bootstrap: str, stream: str) -> None:
+        self.bootstrap = bootstrap
+        self.name = stream
+        self.topic = clean_topic(stream, 1)
+        admin.ensure_topics(bootstrap, stream, 1, partitions=PARTITIONS)
+        self.producer = KafkaProducer(bootstrap_servers=bootstrap)
+        self.module = follower()
+
+    def write(self, partition: int, offsets: range, raw_id: str = RAW_ID) -> None:
+        """Clean records of raw `offsets`, durable on return."""
+        headers = clean.Headers(raw_id, f"{self.name}/v1")
+        sent = [
+            self.producer.send(
+                self.topic,
+                value=msgspec.json.encode({"id": f"{partition}-{offset}", "n": offset}),
+                headers=headers.at(offset),
+                partition=partition,
+            )
+            for offset in offsets
+        ]
+        for one in sent:
+            one.get(30)
+
+    def follow(self, name: str, idle: float = 1.0, **options: object) -> Subscription:
+        """A subscription in this process."""
+        codec = CleanCodec(self.module.schema(self.name))
+        return Subscription(name, self.bootstrap, codec, idle=idle, **options)  # type: ignore[arg-type]
+
+    def close(self) -> None:
+        """Delete the topics."""
+        self.producer.close()
+        admin.delete_topics(
+            self.bootstrap, [self.topic, f"raw.{self.name}", f"dead.{self.name}", f"dropped.{self.name}"]
+        )
+
+
+@pytest.fixture
+def stream(stack: Settings, unique: Callable[[str], str]) -> Iterator[Stream]:
+    """A fresh stream."""
+    made = Stream(stack.kafka, unique("followed"))
+    yield made
+    made.close()
+
+
+def ids(subscription: Subscription, commit: bool = True) -> list[str]:
+    """All that comes until it idles."""
+    found = []
+    for batch in subscription:
+        found += [row["id"] for row in batch.dicts()]
+        if commit:
+            batch.commit()
+    return found
+
+
+def every(*ranges: tuple[int, range]) -> list[str]:
+    """The ids of raw offsets by partition, sorted."""
+    return sorted(f"{partition}-{offset}" for partition, offsets in ranges for offset in offsets)
+
+
+def test_repeats_in_the_clean_topic_are_dropped_also_across_a_restart(stream: Stream) -> None:
+    stream.write(0, range(100))
+    stream.write(0, range(40, 100))  # the cleaner died before it committed and cleaned these again
+    with stream.follow("model") as events:
+        assert sorted(ids(events)) == every((0, range(100)))
+    stream.write(0, range(90, 130))
+    stream.write(1, range(5))
+    with stream.follow("model") as events:
+        assert sorted(ids(events)) == every((0, range(100, 130)), (1, range(5)))
+
+
+def test_another_raw_topic_is_another_identity(stream: Stream) -> None:
+    stream.write(0, range(10))
+    stream.write(0, range(10), raw_id="S" * 22)
+    with stream.follow("model") as events:
+        assert sorted(ids(events)) == sorted(every((0, range(10))) * 2)
+
+
+def test_what_was_not_committed_comes_again_and_nothing_else(stream: Stream) -> None:
+    stream.write(0, range(100))
+    with stream.follow("model", max_rows=30) as events:
+        first, second = next(events), next(events)
+        first.commit()
+        assert (first.raw_offsets, len(second)) == (list(range(30)), 30)
+    with stream.follow("model") as events:
+        assert sorted(ids(events)) == every((0, range(30, 100)))
+
+
+def test_a_later_commit_covers_the_earlier_batches_and_is_never_taken_back(stream: Stream) -> None:
+    stream.write(0, range(90))
+    with stream.follow("model", max_rows=30) as events:
+        first, second = next(events), next(events)
+        second.commit()
+        first.commit()
+    with stream.follow("model") as events:
+        assert sorted(ids(events)) == every((0, range(60, 90)))
+
+
+def test_batches_as_arrow_with_the_chosen_fields(stream: Stream) -> None:
+    stream.write(0, range(3))
+    with stream.follow("model", fields=["n", "id"]) as events:
+        batch = next(events)
+    assert batch.columns == ("n", "id")
+    expected = pa.schema([pa.field("n", pa.int64(), nullable=False), pa.field("id", pa.string(), nullable=False)])
+    assert batch.arrow().schema.equals(expected)
+    assert batch.arrow().to_pylist() == batch.dicts() == [{"n": n, "id": f"0-{n}"} for n in range(3)]
+
+
+def test_a_left_loop_lets_go_of_its_partitions(stream: Stream) -> None:
+    stream.write(0, range(10))
+    for batch in stream.follow("model"):
+        batch.commit()
+        break
+    del batch
+    stream.write(0, range(10, 20))
+    began = time.monotonic()
+    assert sorted(ids(stream.follow("model"))) == every((0, range(10, 20)))
+    assert time.monotonic() - began < 8  # below the session timeout, after which Kafka would take them away
+
+
+def test_a_field_that_is_not_there_names_the_nearest(stream: Stream) -> None:
+    with pytest.raises(ConfigError, match=r'has no clean field "idd"\. Did you mean "id"\?'):
+        stream.follow("model", fields=["idd"])
+
+
+def test_a_topic_that_is_not_there_is_one_sentence(stream: Stream) -> None:
+    other = stream.module.schema("nowhere")
+    with pytest.raises(Retryable, match=r"clean\.nowhere\.v1 does not exist"):
+        Subscription("model", stream.bootstrap, CleanCodec(other))
+
+
+def test_a_foreign_record_stops_the_model(stream: Stream) -> None:
+    stream.producer.send(stream.topic, value=b"{}", partition=0).get(30)
+    with stream.follow("model") as events, pytest.raises(Fatal, match="something other than a Clearwell cleaner"):
+        next(events)
+
+
+def test_latest_begins_where_the_topic_ended_when_it_was_set(stream: Stream) -> None:
+    stream.write(0, range(10))
+    assert begin(stream.bootstrap, "model", stream.topic, "latest") == {0: 10, 1: 0}
+    stream.write(0, range(10, 15))  # before any model has started: no gap
+    with stream.follow("model") as events:
+        assert sorted(ids(events)) == every((0, range(10, 15)))
+        with pytest.raises(ConfigError, match='following "model" now'):
+            begin(stream.bootstrap, "model", stream.topic, "earliest")
+    begin(stream.bootstrap, "model", stream.topic, "earliest")
+    with stream.follow("model") as events:
+        assert sorted(ids(events)) == every((0, range(15)))
+
+
+@pytest.mark.slow
+def test_a_recreated_clean_topic_is_read_from_its_beginning(stream: Stream) -> None:
+    stream.write(0, range(20))
+    events = stream.follow("model", idle=10.0)
+    batch = next(events)
+    admin.delete_topics(stream.bootstrap, [stream.topic])
+    while True:  # deletion is under way until the name is free again
+        try:
+            admin.ensure_topics(stream.bootstrap, stream.name, 1, partitions=PARTITIONS)
+            break
+        except (Retryable, ConfigError):
+            time.sleep(0.1)
+    stream.write(0, range(20, 22))
+    again = next(events)
+    assert again.raw_offsets == [20, 21]
+    again.commit()
+    with pytest.raises(PartitionLost):
+        batch.commit()
+    events.close()
+
+
+@pytest.mark.slow
+def test_two_members_share_the_partitions_and_a_lost_one_refuses_to_commit(stream: Stream) -> None:
+    stream.write(0, range(100))
+    stream.write(1, range(100))
+    one = stream.follow("model", idle=0.5, max_rows=10)
+    first, pending = next(one), next(one)
+    first.commit()
+    taken: list[str] = []
+    other = threading.Thread(target=_drain, args=(stream.follow("model", idle=6.0), taken))
+    other.start()
+    while not taken:  # the group changes hands while both poll
+        next(one, None)
+    with pytest.raises(PartitionLost, match="taken from this member"):
+        pending.commit()
+    one.close()
+    other.join(60)
+    mine = [row["id"] for row in first.dicts()]
+    assert sorted(mine + taken) == every((0, range(100)), (1, range(100)))
+
+
+def _drain(events: Subscription, taken: list[str]) -> None:
+    with events:
+        for batch in events:
+            taken += [row["id"] for row in batch.dicts()]
+            batch.commit()
+
+
+@pytest.mark.slow
+def test_no_gap_and_no_repeat_over_kills_at_random_moments(stream: Stream, tmp_path: Path) -> None:
+    seed = random.randrange(10**6)
+    sys.stdout.write(f"seed {seed}\n")  # shown when this fails
+    chance, log, total = random.Random(seed), tmp_path / "log", 4_000
+    for partition in range(PARTITIONS):
+        stream.write(partition, range(total // 2))
+        stream.write(partition, range(total // 4, total))
+    for _ in range(5):
+        with start(stream, log, idle=30.0) as model:
+            assert model.stdout is not None and model.stdout.readline() == b"ready\n"
+            time.sleep(chance.uniform(0.05, 0.7))
+            model.kill()
+    with start(stream, log, idle=3.0) as model:
+        assert model.wait(60) == 0
+    check(log.read_text().splitlines(), total)
+
+
+def start(stream: Stream, log: Path, idle: float) -> subprocess.Popen[bytes]:
+    """The follower as a process."""
+    argv = [sys.executable, str(FOLLOWER), stream.bootstrap, stream.name, "model", str(log), str(idle)]
+    return subprocess.Popen(argv, stdout=subprocess.PIPE)
+
+
+def check(lines: list[str], total: int) -> None:
+    """Every event was got, in order; what was noted as committed never came again."""
+    done: dict[int, int] = dict.fromkeys(range(PARTITIONS), -1)
+    got: dict[int, set[int]] = {partition: set() for partition in range(PARTITIONS)}
+    for line in lines:
+        word, partition, offsets = line.split()
+        numbers = [int(offset) for offset in offsets.split(",")]
+        assert numbers == list(range(numbers[0], numbers[-1] + 1)), "a gap or a repeat inside a batch"
+        assert numbers[0] > done[int(partition)], "a committed event came again"
+        if word == "done":
+            done[int(partition)] = numbers[-1]
+        else:
+            got[int(partition)].update(numbers)
+    assert all(found == set(range(total)) for found in got.values())
