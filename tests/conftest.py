@@ -18,6 +18,11 @@ from clearwell.settings import Settings
 SCHEMAS = Path(__file__).parents[1] / "schemas"
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Warnings are errors, but these are kafka-python's own, at import."""
+    config.addinivalue_line("filterwarnings", "ignore:(read|open)_text is deprecated:DeprecationWarning")
+
+
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Settings]:
     """The three servers (no services of ours), started at first use and ended after the last test.

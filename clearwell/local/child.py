@@ -17,7 +17,8 @@ import sys
 NOBODY = 65534
 
 PR_SET_PDEATHSIG = 1
-PR_SET_KEEPCAPS = 8
+PR_SET_SECUREBITS = 28
+SECBIT_NO_SETUID_FIXUP = 1 << 2
 PR_CAP_AMBIENT = 47
 PR_CAP_AMBIENT_RAISE = 2
 CAP_DAC_OVERRIDE = 1
@@ -36,7 +37,9 @@ def drop_privileges() -> None:
     """Become `nobody` with CAP_DAC_OVERRIDE; nothing when this is not root. Raises OSError."""
     if os.geteuid() != 0:
         return
-    _prctl(PR_SET_KEEPCAPS, 1)
+    # Without this bit setuid would take all rights, and access(2), which PostgreSQL uses to find its own program, would
+    # ignore the one that is kept (capabilities(7), "The securebits flags").
+    _prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP)
     os.setgroups([])
     os.setresgid(NOBODY, NOBODY, NOBODY)
     os.setresuid(NOBODY, NOBODY, NOBODY)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import shutil
@@ -12,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import msgspec
 
@@ -107,18 +109,21 @@ def _start(home: Path, plan: state.Plan, progress: Progress) -> None:
         jars.fetch(pins.load(), progress)
     plan = msgspec.structs.replace(plan, ports=choose(plan.ports))
     state.write(home / state.PLAN_FILE, plan)
-    supervisor = _spawn(home, plan)
-    try:
-        _follow(supervisor, home, progress)
-    except BaseException:  # also Ctrl-C: a start that was broken off leaves nothing behind
-        supervisor.terminate()
-        supervisor.wait()
-        raise
+    group, lines = _spawn(home, plan)
+    with lines:
+        try:
+            _follow(lines, home, progress)
+        except BaseException:  # also Ctrl-C: a start that was broken off leaves nothing behind
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(group, signal.SIGTERM)
+            lines.read()  # its end is the end of the supervisor
+            raise
 
 
-def _spawn(home: Path, plan: state.Plan) -> subprocess.Popen[bytes]:
+def _spawn(home: Path, plan: state.Plan) -> tuple[int, IO[bytes]]:
+    """Start the supervisor; returns its process group and its standard output. It detaches itself from this process."""
     with (home / state.LOGS / "supervisor.log").open("ab") as log:
-        return subprocess.Popen(
+        launcher = subprocess.Popen(
             [sys.executable, "-m", "clearwell.local.supervisor", str(home)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -127,20 +132,21 @@ def _spawn(home: Path, plan: state.Plan) -> subprocess.Popen[bytes]:
             cwd=home,
             start_new_session=True,
         )
-
-
-def _follow(supervisor: subprocess.Popen[bytes], home: Path, progress: Progress) -> None:
-    """Read what the supervisor says until it is ready."""
-    if supervisor.stdout is None:
+    if launcher.stdout is None:
         raise Fatal("The supervisor has no standard output.")
-    with supervisor.stdout as lines:
-        for line in lines:
-            message = msgspec.json.decode(line, type=Message)
-            if message.ready:
-                return
-            if message.error:
-                raise _error(message)
-            progress(message.what, message.done, message.total)
+    launcher.wait()
+    return launcher.pid, launcher.stdout
+
+
+def _follow(lines: IO[bytes], home: Path, progress: Progress) -> None:
+    """Read what the supervisor says until it is ready."""
+    for line in lines:
+        message = msgspec.json.decode(line, type=Message)
+        if message.ready:
+            return
+        if message.error:
+            raise _error(message)
+        progress(message.what, message.done, message.total)
     raise Fatal(f"The supervisor ended while starting. Its log: {home / state.LOGS / 'supervisor.log'}")
 
 

@@ -159,6 +159,8 @@ def main() -> int:
     for driver in ("kafka", "pymongo", "psycopg"):  # a server that does not answer yet is no news here
         logging.getLogger(driver).setLevel(logging.CRITICAL)
     home = Path(sys.argv[1])
+    if os.fork() != 0:  # whoever called `up` must not become the parent of a process that outlives it
+        os._exit(0)
 
     async def start() -> int:
         return await Supervisor(home).run()

@@ -1,0 +1,205 @@
+"""The parts of the embedded stack that need no server: pins, the cache of jars, ports, states, log files."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from clearwell.errors import ConfigError, Fatal, Retryable
+from clearwell.local import jars, pins, state, stop
+from clearwell.local.logs import last_words
+from clearwell.local.pins import Jar, Pins
+from clearwell.local.ports import Ports, choose
+
+CONTENT = {"one-1.jar": b"first jar", "two-2.jar": b"second jar", "three-3.jar": b"third jar"}
+
+
+def pin(name: str, content: bytes) -> Jar:
+    artifact, _, version = name.removesuffix(".jar").partition("-")
+    return Jar(f"org.example:{artifact}:{version}", hashlib.sha256(content).hexdigest(), len(content))
+
+
+PINS = Pins(tuple(pin(name, content) for name, content in CONTENT.items()))
+
+
+class Registry:
+    """Stands in for the download of one jar; `broken` names a jar that arrives in half, then the network goes."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.broken = ""
+        self.forged = ""
+
+    def download(self, jar: Jar, incoming: Path, seen: Callable[[int], None]) -> None:
+        self.asked.append(jar.file_name)
+        incoming.mkdir(parents=True, exist_ok=True)
+        content = CONTENT[jar.file_name]
+        target = incoming / jar.file_name
+        if jar.file_name == self.broken:
+            target.write_bytes(content[:4])
+            raise Retryable("the network is gone")
+        target.write_bytes(content[::-1] if jar.file_name == self.forged else content)
+        seen(len(content))
+
+
+@pytest.fixture
+def registry(monkeypatch: pytest.MonkeyPatch) -> Registry:
+    registry = Registry()
+    monkeypatch.setattr(jars, "_download", registry.download)
+    return registry
+
+
+def quiet(_what: str, _done: int, _total: int) -> None:
+    return None
+
+
+def test_an_interrupted_download_is_never_used_and_goes_on(registry: Registry, tmp_path: Path) -> None:
+    registry.broken = "two-2.jar"
+    with pytest.raises(Retryable):
+        jars.fetch(PINS, quiet, tmp_path)
+    assert sorted(path.name for path in (tmp_path / "jars").iterdir()) == ["one-1.jar"]
+
+    registry.broken = ""
+    found = jars.fetch(PINS, quiet, tmp_path)
+    assert {path.name: path.read_bytes() for path in found} == CONTENT
+    assert registry.asked == ["one-1.jar", "two-2.jar", "two-2.jar", "three-3.jar"]
+
+    assert jars.fetch(PINS, quiet, tmp_path) == found
+    assert len(registry.asked) == 4
+
+
+def test_the_download_tells_how_far_it_is(registry: Registry, tmp_path: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    jars.fetch(PINS, lambda _what, done, total: seen.append((done, total)), tmp_path)
+    total = sum(len(content) for content in CONTENT.values())
+    assert seen[-1] == (total, total)
+    assert seen == sorted(seen)
+
+
+def test_a_jar_that_is_not_the_pinned_one_is_refused(registry: Registry, tmp_path: Path) -> None:
+    registry.forged = "one-1.jar"
+    with pytest.raises(Fatal, match=r"org\.example:one:1 is not the pinned file"):
+        jars.fetch(PINS, quiet, tmp_path)
+    assert not list((tmp_path / "jars").iterdir())
+
+
+def test_a_cache_that_cannot_be_written_is_told(registry: Registry, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match="CLEARWELL_CACHE"):
+        jars.fetch(PINS, quiet, tmp_path / "file")
+
+
+def test_the_pins_name_one_version_of_each_jar_and_kafka_throughout() -> None:
+    found = pins.load()
+    names = [jar.coordinates.rsplit(":", 1)[0] for jar in found.jars]
+    assert len(names) == len(set(names))
+    versions = {
+        jar.coordinates.rsplit(":", 1)[1] for jar in found.jars if jar.coordinates.startswith("org.apache.kafka:")
+    }
+    assert versions == {"4.3.1"}
+    assert {*pins.ROOTS} <= {jar.coordinates for jar in found.jars}
+
+
+def test_a_damaged_or_missing_pins_file_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="checkout"):
+        pins.load(tmp_path / "none.toml")
+    (tmp_path / "bad.toml").write_text("[[jars]]\ncoordinates = 3")
+    with pytest.raises(ConfigError, match="damaged"):
+        pins.load(tmp_path / "bad.toml")
+
+
+def test_a_port_in_use_or_chosen_twice_is_told_before_anything_starts() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = other.getsockname()[1]
+        with pytest.raises(ConfigError, match=rf"Port {taken} for kafka is in use .* --kafka-port"):
+            choose(Ports(kafka=taken))
+    with pytest.raises(ConfigError, match="twice"):
+        choose(Ports(kafka=taken, mongo=taken))
+
+
+def test_free_ports_are_different_and_chosen_ones_are_kept() -> None:
+    found = choose(Ports(postgres=15_432))
+    assert found.postgres == 15_432
+    assert len({found.kafka, found.postgres, found.mongo, found.controller}) == 4
+
+
+def test_a_process_id_used_again_is_another_process() -> None:
+    me = state.Identity.of(os.getpid())
+    assert me is not None and me.process() is not None
+    assert state.Identity(me.pid, me.created - 10).process() is None
+
+
+def test_files_of_the_stack_are_private_and_damage_is_told(tmp_path: Path) -> None:
+    me = state.Identity.of(os.getpid())
+    assert me is not None
+    written = state.StackState(me, [state.ProcessState("kafka", state.READY, me)])
+    state.write(tmp_path / state.STATE_FILE, written)
+    assert (tmp_path / state.STATE_FILE).stat().st_mode & 0o777 == 0o600
+    assert state.running(tmp_path) == written
+    (tmp_path / state.STATE_FILE).write_text("{")
+    with pytest.raises(ConfigError, match="damaged"):
+        state.read(tmp_path)
+
+
+def test_wipe_deletes_no_folder_that_is_not_a_data_folder(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(ConfigError, match="nothing was deleted"):
+        stop.down(tmp_path, wipe=True)
+    assert (tmp_path / "thesis.tex").exists()
+
+
+def test_last_words_are_of_this_life_and_name_a_full_disk(tmp_path: Path) -> None:
+    log = tmp_path / "x.log"
+    assert last_words(log) == ""
+    log.write_text("PANIC: No space left on device\ninitdb: removing contents\n")
+    assert last_words(log) == "the disk is full: make room"
+    began = log.stat().st_size
+    with log.open("a") as more:
+        more.write("error: the contract is wrong\n\n")
+    assert last_words(log, began) == "error: the contract is wrong"
+
+
+BOUND = """
+import subprocess, sys
+from clearwell.local import child
+flags, program, *args = sys.argv[1:]
+subprocess.run([*child.prefix(15, flags == "unprivileged"), sys.executable, "-c", program, *args])
+"""
+"""A parent that runs a program as a child of the stack's kind."""
+
+
+def test_a_child_is_told_when_its_parent_is_killed() -> None:
+    program = """
+import signal
+def told(*_):
+    print("told", flush=True)
+    raise SystemExit
+signal.signal(signal.SIGTERM, told)
+print("up", flush=True)
+signal.pause()
+"""
+    parent = subprocess.Popen([sys.executable, "-c", BOUND, "", program], stdout=subprocess.PIPE)
+    assert parent.stdout is not None
+    with parent.stdout as lines:
+        assert lines.readline() == b"up\n"
+        parent.kill()
+        parent.wait()
+        assert lines.read() == b"told\n"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has rights to drop")
+def test_postgres_runs_as_nobody_and_reaches_what_only_root_may_enter(tmp_path: Path) -> None:
+    private = tmp_path / "private"
+    private.mkdir(mode=0o700)
+    (private / "file").touch(mode=0o600)
+    program = "import os, sys; print(os.geteuid(), os.access(sys.argv[1], os.R_OK)); open(sys.argv[1], 'a').close()"
+    command = [sys.executable, "-c", BOUND, "unprivileged", program, str(private / "file")]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
+    assert done.stdout.split() == [b"65534", b"True"]
