@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from clearwell.contract.model import CleanSchema
-
 
 @dataclass(frozen=True, slots=True)
 class Claim:
@@ -38,7 +36,9 @@ class CleanBatch:
     """Clean events of one partition, in order, repeats already removed.
 
     `rows[i]` holds Python values in the order of `CleanSchema.fields`; `raw_topics[i]`/`raw_offsets[i]` is its raw
-    identity. The batch covers clean offsets up to (not including) `next_offset`, also where `rows` is empty.
+    identity, its raw partition is `partition` (invariant 3). Values are str (also of a protected field), int, float,
+    Decimal, bool, datetime with a time zone, date, bytes, list, what `json.loads` gives for json, and None.
+    The batch covers clean offsets up to (not including) `next_offset`, also where `rows` is empty.
     `unrouted` and `repeats` count the events of that range that are not in `rows`; `marks` is the state after it.
     """
 
@@ -53,9 +53,17 @@ class CleanBatch:
     unrouted: int = 0
     repeats: int = 0
 
+    def coordinates(self) -> str:
+        """Which batch this is, for messages: never its data (invariant 9)."""
+        raw = f" (raw offsets {self.raw_offsets[0]} to {self.raw_offsets[-1]})" if self.raw_offsets else ""
+        return f"partition {self.partition} of topic {self.topic_id} before offset {self.next_offset}{raw}"
+
 
 class Destination(Protocol):
     """One store of one stream. Not thread-safe: one thread uses one destination at a time.
+
+    Rows follow `newest.py`: one a key, replaced only by a newer one. Every method connects when it has to, so the same
+    call may be made again after Retryable; a batch that was written then changes nothing, counters included.
 
     Every method raises Retryable when the store is not there or not well, ConfigError when rights, names or types are
     wrong, Fatal when going on would break an invariant.

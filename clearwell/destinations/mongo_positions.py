@@ -1,0 +1,79 @@
+"""Where each group is in each clean partition, one document each, in the same database as the rows (invariant 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from pymongo import ReturnDocument, errors
+from pymongo.collection import Collection
+from pymongo.read_concern import ReadConcern
+
+from clearwell.destinations.fencing import older_epoch, older_generation
+from clearwell.destinations.protocol import Accounts, Claim, CleanBatch
+from clearwell.errors import Retryable
+
+COLLECTION = "clearwell_delivery"
+
+Positions = Collection[dict[str, Any]]
+
+
+def claim(positions: Positions, group: str, topic_id: str, partition: int, generation: int) -> Claim:
+    """One atomic findAndModify: refuse an older generation, else a new epoch. Raises Fenced."""
+    wanted = {"_id": _id(group, topic_id, partition), "generation": {"$lte": generation}}
+    fresh = {"next_offset": 0, "marks": {}, "delivered": 0, "unrouted": 0, "repeats": 0}
+    named = {"group": group, "topic_id": topic_id, "partition": partition}
+    change = {
+        "$set": {"generation": generation, "updated_at": datetime.now(UTC)},
+        "$inc": {"epoch": 1},
+        "$setOnInsert": fresh | named,
+    }
+    try:
+        found = positions.find_one_and_update(wanted, change, upsert=True, return_document=ReturnDocument.AFTER)
+    except errors.DuplicateKeyError:  # the document is there and its generation is later, or it was just made
+        known = positions.find_one({"_id": wanted["_id"]})
+        if known is not None and known["generation"] > generation:
+            raise older_generation(group, partition, generation, f"the collection {COLLECTION}") from None
+        raise Retryable(f"Partition {partition} of {group} is being claimed by two deliverers at once.") from None
+    if found is None:  # an upsert that returns the document after it always has one
+        raise Retryable(f"Partition {partition} of {group} was deleted while it was claimed.")
+    return Claim(found["epoch"], found["next_offset"], found["marks"])
+
+
+def is_behind(positions: Positions, group: str, batch: CleanBatch) -> bool:
+    """Whether the batch has still to be written. Raises Fenced when the partition was claimed since."""
+    known = _read(positions, group, batch)
+    if known is None or known["epoch"] != batch.epoch:
+        raise older_epoch(group, batch)
+    return bool(known["next_offset"] < batch.next_offset)
+
+
+def advance(positions: Positions, group: str, batch: CleanBatch) -> None:
+    """Move the position, once the rows are durable. Raises Fenced when the partition was claimed since."""
+    mine = {"_id": _id(group, batch.topic_id, batch.partition), "epoch": batch.epoch}
+    behind = mine | {"next_offset": {"$lt": batch.next_offset}}
+    counted = {"delivered": len(batch.rows), "unrouted": batch.unrouted, "repeats": batch.repeats}
+    moved = {"next_offset": batch.next_offset, "marks": dict(batch.marks), "updated_at": datetime.now(UTC)}
+    if positions.update_one(behind, {"$set": moved, "$inc": counted}).matched_count:
+        return
+    if is_behind(positions, group, batch):
+        raise Retryable(f"The position of partition {batch.partition} of {group} is not yet held by a majority.")
+
+
+def accounts(positions: Positions, group: str, topic_id: str) -> Sequence[Accounts]:
+    """One entry for each partition that was claimed, by number."""
+    found = positions.find({"group": group, "topic_id": topic_id}).sort("partition")
+    return [
+        Accounts(one["partition"], one["next_offset"], one["delivered"], one["unrouted"], one["repeats"])
+        for one in found
+    ]
+
+
+def _read(positions: Positions, group: str, batch: CleanBatch) -> Mapping[str, Any] | None:
+    durable = positions.with_options(read_concern=ReadConcern("majority"))
+    return durable.find_one({"_id": _id(group, batch.topic_id, batch.partition)})
+
+
+def _id(group: str, topic_id: str, partition: int) -> str:
+    return f"position/{group}/{topic_id}/{partition}"

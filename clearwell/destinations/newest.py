@@ -1,0 +1,59 @@
+"""Which of two versions of a row is newer: the one rule of invariant 4, in Python.
+
+Newer is the later event time; of equal event times, the later raw record. Raw offsets tell the order inside one
+incarnation of the raw topic, its partitions then being compared by number so that the order is total and a replay in
+any order ends in the same rows. Records of two incarnations can't be compared: the one that arrives later wins.
+A row without an event time is older than any with one. An equal record counts as newer: writing it again is harmless.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from operator import itemgetter
+from typing import Any, NamedTuple
+
+from clearwell.contract.model import CleanSchema
+from clearwell.destinations.protocol import CleanBatch
+
+
+class Version(NamedTuple):
+    """What the rule looks at."""
+
+    event_time: datetime | None
+    raw_topic: str
+    raw_offset: int
+    raw_partition: int
+
+
+def replaces(new: Version, stored: Version) -> bool:
+    """Whether `new` takes the place of `stored`."""
+    if new.event_time != stored.event_time:
+        return stored.event_time is None or (new.event_time is not None and new.event_time > stored.event_time)
+    if new.raw_topic != stored.raw_topic:
+        return True
+    return (new.raw_offset, new.raw_partition) >= (stored.raw_offset, stored.raw_partition)
+
+
+def key_of(schema: CleanSchema) -> Callable[[tuple[Any, ...]], Any]:
+    """A function from a row to its key: the value itself, or a tuple when the key has several fields."""
+    names = [field.name for field in schema.fields]
+    return itemgetter(*(names.index(name) for name in schema.key))
+
+
+def newest_rows(batch: CleanBatch, schema: CleanSchema) -> Sequence[int]:
+    """Indexes into `batch.rows`, ascending, of the newest row of each key.
+
+    A key twice in one flush makes ON CONFLICT fail, and lets an unordered bulk write pick either.
+    """
+    key = key_of(schema)
+    keys = [key(row) for row in batch.rows]
+    if len(set(keys)) == len(keys):
+        return range(len(keys))
+    time = [field.name for field in schema.fields].index(schema.event_time)
+    best: dict[Any, tuple[int, Version]] = {}
+    for index, one in enumerate(keys):
+        version = Version(batch.rows[index][time], batch.raw_topics[index], batch.raw_offsets[index], batch.partition)
+        if one not in best or replaces(version, best[one][1]):
+            best[one] = (index, version)
+    return sorted(index for index, _ in best.values())

@@ -1,0 +1,87 @@
+"""What a PostgreSQL error means for us, in one place.
+
+The server's words never go into a message: they quote data (DETAIL, "invalid input syntax for ..."), and libpq's quote
+pieces of a malformed address, the password among them (invariants 9 and 10). The condition's name and SQLSTATE do.
+"""
+
+from __future__ import annotations
+
+import re
+
+import psycopg
+from psycopg import errors
+from psycopg.conninfo import conninfo_to_dict
+
+from clearwell.errors import ClearwellError, ConfigError, Fatal, Retryable
+
+_WORLD = ("08", "40", "53", "55", "57", "58")
+"""SQLSTATE classes of a bad world: connection, rollback, resources, locks, operator intervention, system."""
+
+_DATA = ("22", "23")
+"""SQLSTATE classes of a value the table refuses."""
+
+# libpq gives no SQLSTATE when a connection fails, only the server's (usually English) words.
+_CONNECT = (
+    (r"password|role .* does not exist|authentication", "refuses the user or the password: correct them in its URL."),
+    (r"database .* does not exist", "has no such database: create it, or correct its name in the URL."),
+    (r"no pg_hba\.conf entry", "lets this user not in from here: add it to pg_hba.conf, or correct the URL."),
+    (r"permission denied", "lets this user not connect to that database: grant CONNECT."),
+    (r"certificate|SSL|TLS", "and this program can't agree on TLS: check sslmode and the certificates in its URL."),
+    (r"invalid .*(value|option)|invalid port", "has an option in its URL that is not valid: correct it."),
+)
+
+
+_OBJECT = re.compile(r'\b(database|schema|table|relation) "?([A-Za-z_]\w{0,62})\b')
+
+
+def where(dsn: str) -> str:
+    """ "Postgres at host:port/database", without user and password. Raises ConfigError when the URL can't be read."""
+    try:
+        parts = conninfo_to_dict(dsn)
+    except psycopg.Error:
+        raise ConfigError(
+            'The Postgres URL can\'t be read: write it as "postgresql://user:password@host:port/database", with '
+            "special characters percent-encoded."
+        ) from None
+    host, port, name = (str(parts.get(part) or "") for part in ("host", "port", "dbname"))
+    # A password with a bare @ or / would otherwise end up in the host.
+    plain = all(re.fullmatch(r"[\w.\-:,/]*", part) for part in (host, port, name))
+    return f"Postgres at {host or 'localhost'}:{port or '5432'}/{name}" if plain else "Postgres"
+
+
+def on_connect(error: psycopg.Error, server: str) -> ClearwellError:
+    """What to raise when no connection was made to `server` (see `where`)."""
+    text = str(error)
+    for pattern, sentence in _CONNECT:
+        if re.search(pattern, text):
+            return ConfigError(f"{server} {sentence}")
+    if "resolve host" in text or "translate host" in text:
+        return Retryable(f"The host of {server} can't be found: check the URL and the network.")
+    return Retryable(f"{server} does not answer: start it, or correct its URL.")
+
+
+def on_statement(error: psycopg.Error, server: str, doing: str) -> ClearwellError:
+    """What to raise when a statement failed; `doing` says what for ("write partition 3, offsets up to 900")."""
+    state = error.sqlstate or ""
+    named = f"{type(error).__name__}{f', SQLSTATE {state}' if state else ''}"
+    if isinstance(error, errors.InsufficientPrivilege):
+        return ConfigError(f"{server} does not let this user {doing}: grant the missing right on {_object(error)}.")
+    if state.startswith(("42", "3D", "3F")):
+        return ConfigError(f"{server} can't {doing}: {_object(error)} is not as Clearwell made it ({named}).")
+    if state == "25006":
+        return Retryable(f"{server} is read-only now, so it can't {doing}: is it a standby?")
+    if state.startswith(_DATA) or isinstance(error, psycopg.DataError):
+        column = f" in column {error.diag.column_name}" if error.diag.column_name else ""
+        return Fatal(f"{server} refuses a row{column} ({named}), so Clearwell can't {doing}. Nothing was skipped.")
+    if state.startswith(_WORLD) or (not state and isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)):
+        return Retryable(f"{server} failed ({named}) where Clearwell was to {doing}.")
+    return Fatal(f"{server} failed in an unexpected way ({named}) where Clearwell was to {doing}.")
+
+
+def _object(error: psycopg.Error) -> str:
+    """The schema, table or column an error is about: names, never values."""
+    parts = (error.diag.schema_name, error.diag.table_name, error.diag.column_name)
+    if any(parts):
+        return ".".join(part for part in parts if part)
+    named = _OBJECT.search(error.diag.message_primary or "")
+    return f"{named[1]} {named[2]}" if named else "the database, its tables and the schema clearwell_delivery"

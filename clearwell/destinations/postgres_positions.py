@@ -1,0 +1,107 @@
+"""Where each group is in each clean partition, kept in the store beside the rows (invariant 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from psycopg import Connection
+from psycopg.types.json import Jsonb
+
+from clearwell.destinations.fencing import older_epoch, older_generation
+from clearwell.destinations.protocol import Accounts, Claim, CleanBatch
+
+SCHEMA = "clearwell_delivery"
+
+CREATE = f"""
+CREATE SCHEMA IF NOT EXISTS {SCHEMA};
+CREATE TABLE {SCHEMA}.positions (
+    group_name text NOT NULL,
+    topic_id text NOT NULL,
+    partition integer NOT NULL,
+    next_offset bigint NOT NULL DEFAULT 0,
+    generation bigint NOT NULL,
+    epoch bigint NOT NULL DEFAULT 1,
+    marks jsonb NOT NULL DEFAULT '{{}}',
+    delivered bigint NOT NULL DEFAULT 0,
+    unrouted bigint NOT NULL DEFAULT 0,
+    repeats bigint NOT NULL DEFAULT 0,
+    updated_at timestamp with time zone NOT NULL DEFAULT now(),
+    PRIMARY KEY (group_name, topic_id, partition)
+)
+"""
+
+_CLAIM = f"""
+INSERT INTO {SCHEMA}.positions AS known (group_name, topic_id, partition, generation)
+VALUES (%(group)s, %(topic_id)s, %(partition)s, %(generation)s)
+ON CONFLICT (group_name, topic_id, partition) DO UPDATE
+SET generation = excluded.generation, epoch = known.epoch + 1, updated_at = now()
+WHERE known.generation <= excluded.generation
+RETURNING epoch, next_offset, marks
+"""  # noqa: S608 - the schema's name is a constant
+
+_ADVANCE = f"""
+UPDATE {SCHEMA}.positions
+SET next_offset = %(next_offset)s, marks = %(marks)s, updated_at = now(), delivered = delivered + %(delivered)s,
+    unrouted = unrouted + %(unrouted)s, repeats = repeats + %(repeats)s
+WHERE group_name = %(group)s AND topic_id = %(topic_id)s AND partition = %(partition)s
+  AND epoch = %(epoch)s AND next_offset < %(next_offset)s
+"""  # noqa: S608
+
+_READ = f"""
+SELECT epoch, next_offset FROM {SCHEMA}.positions
+WHERE group_name = %(group)s AND topic_id = %(topic_id)s AND partition = %(partition)s
+"""  # noqa: S608
+
+_ACCOUNTS = f"""
+SELECT partition, next_offset, delivered, unrouted, repeats FROM {SCHEMA}.positions
+WHERE group_name = %(group)s AND topic_id = %(topic_id)s ORDER BY partition
+"""  # noqa: S608
+
+
+def create_positions(connection: Connection[Any]) -> None:
+    """Create the table where it is missing; a user without CREATE may go on where it exists."""
+    row = connection.execute(f"SELECT to_regclass('{SCHEMA}.positions') IS NOT NULL").fetchone()
+    if not (row and row[0]):
+        connection.execute(CREATE)
+
+
+def claim(connection: Connection[Any], group: str, topic_id: str, partition: int, generation: int) -> Claim:
+    """One atomic statement: refuse an older generation, else a new epoch. Raises Fenced."""
+    wanted = {"group": group, "topic_id": topic_id, "partition": partition, "generation": generation}
+    found = connection.execute(_CLAIM, wanted).fetchone()
+    if found is None:
+        raise older_generation(group, partition, generation, f"the table {SCHEMA}.positions")
+    epoch, next_offset, marks = found
+    return Claim(epoch, next_offset, marks)
+
+
+def advance(connection: Connection[Any], group: str, batch: CleanBatch) -> bool:
+    """Move the position inside the caller's transaction; the row's lock holds others off until it ends.
+
+    False when the position is there already: the batch was written before (a commit whose reply was lost).
+    Raises Fenced when the partition was claimed since.
+    """
+    values = {
+        "group": group,
+        "topic_id": batch.topic_id,
+        "partition": batch.partition,
+        "epoch": batch.epoch,
+        "next_offset": batch.next_offset,
+        "marks": Jsonb(dict(batch.marks)),
+        "delivered": len(batch.rows),
+        "unrouted": batch.unrouted,
+        "repeats": batch.repeats,
+    }
+    if connection.execute(_ADVANCE, values).rowcount == 1:
+        return True
+    found = connection.execute(_READ, values).fetchone()
+    if found is None or found[0] != batch.epoch:
+        raise older_epoch(group, batch)
+    return False
+
+
+def accounts(connection: Connection[Any], group: str, topic_id: str) -> Sequence[Accounts]:
+    """One entry for each partition that was claimed, by number."""
+    found = connection.execute(_ACCOUNTS, {"group": group, "topic_id": topic_id}).fetchall()
+    return [Accounts(*row) for row in found]
