@@ -43,7 +43,11 @@ class Problems:
             place = error.where or where
             self.add(str(error).removeprefix(f"{place}: "), place)
 
+    def found(self) -> list[tuple[Location, str]]:
+        """What was noted, in the order of the file."""
+        return sorted(self._found, key=lambda one: (one[0].file, one[0].line, one[0].column))
+
     def raise_any(self) -> None:
         """Raise ContractProblems when anything was noted."""
         if self._found:
-            raise ContractProblems(sorted(self._found, key=lambda one: (one[0].file, one[0].line, one[0].column)))
+            raise ContractProblems(self.found())

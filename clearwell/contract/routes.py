@@ -17,9 +17,8 @@ OPTIONS: Mapping[str, Mapping[str, Text]] = {"postgres": {"table": WORD}, "mongo
 """The destinations there are, and the options of a route to each. Names of tables default to the stream's."""
 
 
-def check_routes(contract: Contract, schema: CleanSchema) -> None:
-    """Raise ContractProblems with everything that is wrong with the contract's routes."""
-    problems = Problems()
+def check_routes(contract: Contract, schema: CleanSchema, problems: Problems) -> None:
+    """Note everything that is wrong with the contract's routes."""
     seen: set[str] = set()
     for number, route in enumerate(contract.routes):
         path = f"routes.{number}"
@@ -36,7 +35,6 @@ def check_routes(contract: Contract, schema: CleanSchema) -> None:
             _check_option(route, name, value, contract.lines.get(f"{path}.{name}", where), problems)
         if route.when is not None:
             check_condition(route.when, {field.name: field for field in schema.fields}, where, problems)
-    problems.raise_any()
 
 
 def _check_option(route: Route, name: str, value: Any, place: Location, problems: Problems) -> None:
@@ -54,10 +52,8 @@ def check_shared(contracts: Iterable[Contract]) -> None:
     owners: dict[tuple[str, str], str] = {}
     for contract in contracts:
         for route in contract.routes:
-            held_in = str(
-                next((route.options[name] for name in OPTIONS.get(route.to, ()) if name in route.options), "")
-            )
-            place = (route.to, held_in or contract.stream)
+            names = [str(route.options[name]) for name in OPTIONS.get(route.to, ()) if name in route.options]
+            place = (route.to, names[0] if names else contract.stream)
             owner = owners.setdefault(place, contract.stream)
             if owner != contract.stream:
                 where = route.where or contract.where

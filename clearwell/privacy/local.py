@@ -12,15 +12,14 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from hashlib import blake2b
 from pathlib import Path
 
 import msgspec
 
 from clearwell.errors import ConfigError
-from clearwell.privacy.encoding import length_prefixed
 from clearwell.privacy.envelope import KEY_BYTES, KEY_ID
 from clearwell.privacy.keyring import DataKey
+from clearwell.privacy.pseudonym import derive_key
 
 FORMAT = "clearwell-keys-1"
 MAX_BYTES = 1_048_576
@@ -86,10 +85,9 @@ class LocalKeyring:
 
     def pseudonym_key(self, stream: str) -> DataKey:
         """The key of a stream's pseudonyms, derived from the file's root; rotation does not change it."""
-        context = length_prefixed("clearwell pseudonym key") + length_prefixed(stream)
-        return DataKey("pseudonym", blake2b(context, key=self._root, digest_size=KEY_BYTES).digest())
+        return derive_key(self._root, stream)
 
-    def keys(self) -> tuple[KeyInfo, ...]:
+    def infos(self) -> tuple[KeyInfo, ...]:
         """What may be shown of the keys, in the order they were made."""
         return self._infos
 

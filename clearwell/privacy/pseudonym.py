@@ -26,7 +26,7 @@ from typing import Any
 from clearwell.contract.model import Field, Type
 from clearwell.contract.values import INT_BOUNDS, width_misfit
 from clearwell.privacy.encoding import base64url, length_prefixed
-from clearwell.privacy.keyring import Keyring
+from clearwell.privacy.keyring import DataKey, Keyring
 
 MASK = "***"
 PSEUDONYM_MARK = "cwp1."
@@ -58,6 +58,12 @@ def _keyed(secret: bytes, mark: str, size: int, context: tuple[str, ...]) -> One
         return mark + base64url(digest.digest())
 
     return protect
+
+
+def derive_key(root: bytes, stream: str) -> DataKey:
+    """A stream's pseudonym key from the 32-byte `root` of a keyring, so that one stored secret serves all streams."""
+    context = length_prefixed("clearwell pseudonym key") + length_prefixed(stream)
+    return DataKey("pseudonym", hashlib.blake2b(context, key=root, digest_size=32).digest())
 
 
 def generaliser(field: Field) -> Callable[[Any], Any]:
