@@ -30,11 +30,11 @@ CACHED_LENGTH = 64
 def emit_decode(code: Code, contract: Contract) -> None:
     """Write the lines that decode and validate one event."""
     code.step = "decode"
-    decoder = msgspec.json.Decoder(raw_struct(contract.fields, contract.unknown_fields))
+    decoder = msgspec.json.Decoder(raw_struct(contract.fields, contract.unknown_fields, code.variable))
     code.constants |= {"_decode": decoder.decode, "_UNSET": msgspec.UNSET, "_UTC": datetime.UTC}
     code.add("_event = _decode(_value)")
     for field in contract.fields:
-        code.add(f"{code.variable(field.name)} = _event.{field.name}")
+        code.add(f"{code.variable(field.name)} = _event.{code.variable(field.name)}")
     _emit_presence(code, contract)
     code.step = "validate"
     for field in contract.fields:
@@ -62,14 +62,13 @@ def _emit_presence(code: Code, contract: Contract) -> None:
     extra = contract.unknown_fields is UnknownFields.KEEP
     if extra:
         code.add(f"{code.variable(EXTRA.name)} = None")
-    names = frozenset(field.name for field in contract.fields)
-    plain = frozenset(field.name for field in contract.fields if field.type is not Type.JSON)
+    declared = code.reference("declared", {field.name: field.type for field in contract.fields})
     look = code.reference("inspect", inspect)
     with code.block("if _quotes != _value.count(34) or 92 in _value:  # quotes, backslashes"):
-        call = f"{look}(_value, {code.reference('plain', plain)})"
+        call = f"{look}(_value, {declared})"
         if extra:
             code.add(f"_whole = {call}")
-            rest = f"{{_name: _whole[_name] for _name in _whole if _name not in {code.reference('declared', names)}}}"
+            rest = f"{{_name: _whole[_name] for _name in _whole if _name not in {declared}}}"
             code.add(f"{code.variable(EXTRA.name)} = {rest} or None")
         else:
             code.add(call)

@@ -24,7 +24,7 @@ def explainer(contract: Contract, steps_by_line: Sequence[str]) -> Explain:
     `steps_by_line[n]` is the step that wrote line n + 1 of the code, for exceptions that no step foresaw.
     """
     fields = {field.name: field for field in contract.fields}
-    plain = frozenset(field.name for field in contract.fields if field.type is not Type.JSON)
+    declared = {field.name: field.type for field in contract.fields}
 
     def explain(offset: int, value: bytes | None, error: Exception) -> Rejected:
         if value is None:
@@ -33,7 +33,7 @@ def explainer(contract: Contract, steps_by_line: Sequence[str]) -> Explain:
             return Rejected(offset, error.reason, error.step, error.field)
         step = _step_of(error, steps_by_line)
         if step in ("decode", ""):
-            return _undecoded(offset, value, error, fields, plain)
+            return _undecoded(offset, value, error, fields, declared)
         return Rejected(offset, f"the step could not process this event ({type(error).__name__})", step)
 
     return explain
@@ -47,11 +47,11 @@ def _step_of(error: Exception, steps_by_line: Sequence[str]) -> str:
 
 
 def _undecoded(
-    offset: int, value: bytes, error: Exception, fields: Mapping[str, Field], plain: frozenset[str]
+    offset: int, value: bytes, error: Exception, fields: Mapping[str, Field], declared: Mapping[str, Type]
 ) -> Rejected:
     """What is wrong with bytes that the decoder refused: first the JSON itself, then the types."""
     try:
-        inspect(value, plain)
+        inspect(value, declared)
     except BadEvent as bad:
         return Rejected(offset, bad.reason, bad.step, bad.field)
     except RecursionError:

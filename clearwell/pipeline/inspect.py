@@ -6,6 +6,7 @@ An event that could hold any of these is looked at here; the generated code know
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import jiter
@@ -27,11 +28,11 @@ class BadEvent(Exception):
         self.reason, self.step, self.field = reason, step, field
 
 
-def inspect(value: bytes, plain: frozenset[str]) -> dict[str, Any]:
-    """The event as a dict, after a full reading. `plain` are the declared fields that are not json.
+def inspect(value: bytes, declared: Mapping[str, Type]) -> dict[str, Any]:
+    """The event as a dict, after a full reading. `declared` are the types of the declared fields.
 
     Raises BadEvent for text that is not UTF-8 or JSON, not an object, holds a key twice, NUL, a lone surrogate, or,
-    outside of the plain fields (which the fast decoder judges), nesting or numbers beyond what stores hold.
+    in json and undeclared fields (the fast decoder judges the others), nesting or numbers beyond what stores hold.
     """
     event = _parse(value)
     if not isinstance(event, dict):
@@ -39,8 +40,8 @@ def inspect(value: bytes, plain: frozenset[str]) -> dict[str, Any]:
     for name, inner in event.items():
         if "\0" in name:
             raise BadEvent("a key holds the character NUL", "decode")
-        if name not in plain:
-            check_json(inner, "")
+        if name not in declared or declared[name] is Type.JSON:
+            check_json(inner, name if name in declared else "")
         elif "\0" in inner if isinstance(inner, str) else _has_nul(inner):
             raise BadEvent(f"{name} holds the character NUL", "validate", name)
     return event

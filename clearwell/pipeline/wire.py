@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import Annotated, Any
 
@@ -27,14 +27,21 @@ def quoted(type_: Type) -> bool:
     return type_ in (Type.STRING, Type.DECIMAL, Type.TIMESTAMP, Type.DATE, Type.BYTES)
 
 
-def raw_struct(fields: Iterable[Field], unknown: UnknownFields) -> type[msgspec.Struct]:
-    """The struct that raw events decode into. A missing optional field is UNSET, so that it differs from null."""
+def raw_struct(
+    fields: Iterable[Field], unknown: UnknownFields, attribute: Callable[[str], str] = str
+) -> type[msgspec.Struct]:
+    """The struct that raw events decode into. A missing optional field is UNSET, so that it differs from null.
+
+    `attribute` gives the Python name of a field, since "class" can't be one.
+    """
     declared: list[Any] = []
+    names: dict[str, str] = {}
     for field in fields:
-        known = _raw_type(field)
-        declared.append((field.name, known) if field.required else (field.name, known | None | UnsetType, UNSET))
+        own, known = attribute(field.name), _raw_type(field)
+        names[own] = field.name
+        declared.append((own, known) if field.required else (own, known | None | UnsetType, UNSET))
     reject = unknown is UnknownFields.REJECT
-    return msgspec.defstruct("Raw", declared, kw_only=True, gc=False, forbid_unknown_fields=reject)
+    return msgspec.defstruct("Raw", declared, kw_only=True, gc=False, forbid_unknown_fields=reject, rename=names)
 
 
 def _raw_type(field: Field) -> Any:
