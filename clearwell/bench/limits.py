@@ -1,0 +1,88 @@
+"""The raw limits: the least code that reads the same events, run as a process of its own (`python -m`).
+
+`read`: aiokafka `getmany` and a JSON decode, nothing else. `bare`: confluent-kafka `consume`, a decode into typed rows
+and the same upsert, with no cleaning, no privacy, no accounts and one process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from dataclasses import replace
+
+import msgspec
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from confluent_kafka import Consumer
+
+from clearwell import settings
+from clearwell.bench.scene import PARTITIONS
+from clearwell.contract.load import find
+from clearwell.contract.model import CleanSchema
+from clearwell.destinations.postgres import PostgresDestination
+from clearwell.destinations.protocol import CleanBatch
+from clearwell.kafka.names import raw_topic
+from clearwell.pipeline.clean import CleanCodec
+
+FLUSH = 5_000
+
+
+async def read(bootstrap: str, topic: str, total: int) -> float:
+    """Events a second of `getmany` with a JSON decode of each value."""
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=bootstrap, auto_offset_reset="earliest", max_partition_fetch_bytes=4_194_304
+    )
+    decode = msgspec.json.Decoder().decode
+    await consumer.start()
+    consumer.assign([TopicPartition(topic, partition) for partition in range(PARTITIONS)])
+    seen, start = 0, time.perf_counter()
+    while seen < total:
+        for records in (await consumer.getmany(timeout_ms=1000, max_records=FLUSH)).values():
+            for record in records:
+                decode(record.value)
+            seen += len(records)
+    seconds = time.perf_counter() - start
+    await consumer.stop()
+    return seen / seconds
+
+
+def bare(where: settings.Settings, stream: str, total: int) -> float:
+    """Events a second of consume, decode and upsert of the raw fields into a table `<stream>_bare`."""
+    contract = find(where.schemas, stream)
+    fields = tuple(replace(field, privacy=None) for field in contract.fields)
+    schema = CleanSchema(stream, 1, fields, contract.key, contract.event_id, "time_hour")
+    codec = CleanCodec(schema)
+    store = PostgresDestination(where.postgres, schema, f"{stream}_bare", f"bare.{stream}")
+    store.open()
+    epoch = store.claim("bare", 0, 0).epoch
+    consumer = Consumer(
+        {"bootstrap.servers": where.kafka, "group.id": f"bare.{stream}", "auto.offset.reset": "earliest"}
+    )
+    consumer.subscribe([raw_topic(stream)])
+    seen, start = 0, 0.0
+    while seen < total:
+        messages = consumer.consume(FLUSH, timeout=0.5)
+        if not messages:
+            continue
+        start = start or time.perf_counter()
+        rows = codec.decode([message.value() or b"" for message in messages])
+        seen += len(rows)
+        offsets = range(seen - len(rows), seen)
+        store.write(CleanBatch("bare", 0, seen, epoch, rows, ["bare"] * len(rows), offsets, {}))
+    seconds = time.perf_counter() - start
+    consumer.close()
+    store.close()
+    return seen / seconds
+
+
+def main() -> None:
+    """`python -m clearwell.bench.limits read|bare STREAM TOTAL`: prints {"events_per_second": …}."""
+    kind, stream, total = sys.argv[1], sys.argv[2], int(sys.argv[3])
+    where = settings.load()
+    rate = asyncio.run(read(where.kafka, raw_topic(stream), total)) if kind == "read" else bare(where, stream, total)
+    sys.stdout.write(json.dumps({"events_per_second": rate}) + "\n")
+
+
+if __name__ == "__main__":
+    main()

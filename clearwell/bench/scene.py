@@ -1,0 +1,114 @@
+"""A stream of its own for one measurement: contract, topics and raw events, removed again at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import os
+import shutil
+import tempfile
+import uuid
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from aiokafka import AIOKafkaProducer
+from psycopg import sql
+
+from clearwell.contract.load import find
+from clearwell.contract.model import Contract
+from clearwell.demo.flights import flights
+from clearwell.kafka import admin
+from clearwell.kafka.names import raw_topic
+from clearwell.kafka.topics import plans
+from clearwell.settings import Settings
+
+PARTITIONS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """One bench stream. `schemas` is a folder with its contract alone; `env` is what its services run under."""
+
+    settings: Settings
+    contract: Contract
+    schemas: Path
+    env: dict[str, str]
+
+    @property
+    def stream(self) -> str:
+        """The stream's name, which is also its table's."""
+        return self.contract.stream
+
+
+@contextmanager
+def scene(settings: Settings) -> Iterator[Scene]:
+    """The flights contract under a name nobody has, with empty topics; all of it goes at the end."""
+    stream = f"bench_{uuid.uuid4().hex[:10]}"
+    schemas = Path(tempfile.mkdtemp(prefix="clearwell-bench-"))
+    try:
+        _copy_contract(settings.schemas / "flights" / "v1.yaml", schemas, stream)
+        contract = find(schemas, stream)
+        admin.ensure_topics(settings.kafka, stream, contract.version, partitions=PARTITIONS)
+        env = {
+            **os.environ,
+            "CLEARWELL_KAFKA": settings.kafka,
+            "CLEARWELL_POSTGRES": settings.postgres,
+            "CLEARWELL_MONGO": settings.mongo,
+            "CLEARWELL_KEYS": str(settings.keys),
+            "CLEARWELL_SCHEMAS": str(schemas),
+        }
+        yield Scene(settings, contract, schemas, env)
+    finally:
+        admin.delete_topics(settings.kafka, [plan.name for plan in plans(stream, 1)])
+        with psycopg.connect(settings.postgres) as connection:
+            connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(sql.Identifier(stream)))
+        shutil.rmtree(schemas, ignore_errors=True)
+
+
+def events(count: int) -> Iterator[bytes]:
+    """`count` flights as JSON; from the second round on the ids are new ones."""
+    for round_ in itertools.count():
+        for event in itertools.islice(flights(), count - round_ * 336_776):
+            if round_:
+                event["id"] = f"{round_}-{event['id']}"
+            yield json.dumps(event, separators=(",", ":")).encode()
+        if count <= (round_ + 1) * 336_776:
+            return
+
+
+def fill_raw(one: Scene, count: int) -> None:
+    """Put `count` flights into the raw topic, spread over its partitions by id."""
+    asyncio.run(_fill(one.settings.kafka, raw_topic(one.stream), count))
+
+
+async def _fill(bootstrap: str, topic: str, count: int) -> None:
+    async with AIOKafkaProducer(
+        bootstrap_servers=bootstrap, compression_type="zstd", max_batch_size=1_000_000
+    ) as producer:
+        batches: dict[int, Any] = {}
+        sent = []
+        for value in events(count):
+            partition = zlib.crc32(value[:40]) % PARTITIONS
+            batch = batches.get(partition) or producer.create_batch()
+            if batch.append(key=None, value=value, timestamp=None) is None:
+                sent.append(await producer.send_batch(batch, topic, partition=partition))
+                batch = producer.create_batch()
+                batch.append(key=None, value=value, timestamp=None)
+            batches[partition] = batch
+        for partition, batch in batches.items():
+            sent.append(await producer.send_batch(batch, topic, partition=partition))
+        await asyncio.gather(*sent)
+
+
+def _copy_contract(original: Path, schemas: Path, stream: str) -> None:
+    text = original.read_text()
+    folder = schemas / stream
+    folder.mkdir(parents=True)
+    renamed = text.replace("stream: flights", f"stream: {stream}").replace("table: flights", f"table: {stream}")
+    (folder / "v1.yaml").write_text(renamed)

@@ -1,0 +1,71 @@
+"""`clearwell bench`: performance on this machine, each figure beside its limit in the same run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import click
+from rich.console import Console
+
+from clearwell import settings
+from clearwell.bench import figures
+from clearwell.cli.group import Group
+from clearwell.cli.output import emit, home_option, json_option, table
+from clearwell.demo.flights import FLIGHTS
+from clearwell.settings import Settings
+
+Measure = Callable[[Settings, int, figures.Say], figures.Figures]
+
+
+@click.group(cls=Group)
+def bench() -> None:
+    """Measure this machine: Clearwell's processes beside the least code that does the same reads or writes.
+
+    Needs a running stack (`clearwell up --no-services`) that has nothing else to do. Absolute figures drift with the
+    machine; the ratio is what counts.
+    """
+
+
+def _options(command: Callable[..., None]) -> Callable[..., None]:
+    events = click.option("--events", default=FLIGHTS, show_default=True, help="How many flights to run through.")
+    return events(home_option(json_option(command)))
+
+
+@bench.command()
+@_options
+def cleaner(events: int, as_json: bool) -> None:
+    """One cleaner process beside aiokafka getmany and a JSON decode."""
+    _run(figures.bench_cleaner, events, as_json)
+
+
+@bench.command()
+@_options
+def postgres(events: int, as_json: bool) -> None:
+    """One Postgres deliverer beside server-side COPY into the keyed table."""
+    _run(figures.bench_postgres, events, as_json)
+
+
+@bench.command("end-to-end")
+@_options
+def end_to_end(events: int, as_json: bool) -> None:
+    """raw → Postgres, cleaner and deliverer together, beside one bare consume-and-upsert loop; and latency."""
+    _run(figures.bench_end_to_end, events, as_json)
+
+
+def _run(measure: Measure, events: int, as_json: bool) -> None:
+    screen = Console(stderr=True, highlight=False)
+    found = measure(settings.load(), events, lambda doing: screen.print(f"[dim]{doing} …[/dim]"))
+    emit(as_json, found, lambda: table(["figure", "value"], _rows(found)))
+
+
+def _rows(found: figures.Figures) -> list[list[object]]:
+    rows: list[list[object]] = [
+        ["events a second", f"{found.events_per_second:,}"],
+        [f"limit: {found.limit}", f"{found.limit_per_second:,}"],
+        ["ratio (goal)", f"{found.ratio} ({found.goal})"],
+        ["CPU seconds", found.cpu_seconds],
+        ["peak memory of a worker", f"{found.peak_rss_mb} MB"],
+    ]
+    if found.latency_p99_ms is not None:
+        rows.append(["p99 raw to Postgres at 2,000/s", f"{found.latency_p99_ms} ms"])
+    return rows
