@@ -2,18 +2,44 @@
 
 from __future__ import annotations
 
+from clearwell.errors import ConfigError
 from clearwell.local.services import contracts
 from clearwell.settings import Settings
 
+KEYS_MADE = "keys.made"
+"""In the data folder: it has had a key file of its own."""
+
 
 def prepare(settings: Settings) -> None:
-    """Bring the surroundings up to date: registry, topics of every contract. Doing it again is harmless. Blocks.
+    """Bring the surroundings up to date: key file, registry, topics of every contract. Doing it again is harmless.
 
-    Raises ConfigError where the user must mend something, Retryable where a server is not well.
+    Blocks. Raises ConfigError where the user must mend something, Retryable where a server is not well.
     """
     from clearwell.kafka.admin import ensure_topics
     from clearwell.registry.migrate import migrate
 
+    make_keys(settings)
     migrate(settings.postgres)
     for contract in contracts(settings.schemas):
         ensure_topics(settings.kafka, contract.stream, contract.version)
+
+
+def make_keys(settings: Settings) -> None:
+    """Make the key file of a new data folder. Never a second one: what the lost one has sealed would stay closed, and
+    the same person would get another pseudonym (invariant 6). Raises ConfigError when it has gone.
+    """
+    from clearwell.privacy.local import LocalKeyring
+
+    made = settings.home / KEYS_MADE
+    if settings.keys.exists():
+        made.touch()
+        return
+    if settings.keys.parent != settings.home:
+        raise ConfigError(f"There is no key file at {settings.keys}: make one with `clearwell keys create`.")
+    if made.exists():
+        raise ConfigError(
+            f"The key file {settings.keys} has gone: put its copy back. Without it, what it has sealed stays closed; "
+            "`clearwell down --wipe` starts anew, without the data."
+        )
+    LocalKeyring.create(settings.keys)
+    made.touch()

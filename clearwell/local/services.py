@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from clearwell import settings
@@ -33,6 +33,7 @@ def environment(home: Path, plan: Plan) -> Mapping[str, str]:
         "CLEARWELL_SCHEMAS": plan.schemas,
         "CLEARWELL_KEYS": plan.keys,
         "CLEARWELL_WORKER": "local",
+        "APP_DATADIR": str(home / "faust"),  # Faust makes it, and we keep nothing in it
         "PYTHONPATH": path,
     }
 
@@ -64,24 +65,35 @@ def plan_services(home: Path, plan: Plan) -> tuple[Process, ...]:
 
 def _process(service: str, args: list[str], group: str, env: Mapping[str, str], bootstrap: str) -> Process:
     argv = (sys.executable, "-m", f"services.{service}", *args)
-    return Process(group, argv, ready=_joined(bootstrap, group), env=env)
+    return Process(group, argv, ready=Joined(bootstrap, group), env=env)
 
 
-def _joined(bootstrap: str, group: str) -> Callable[[], None]:
-    """Ready means: a member of its consumer group, with the rebalance over."""
+class Joined:
+    """Ready means: somebody new is in its consumer group, and the rebalance is over.
 
-    def check() -> None:
+    A static member stays in its group while its process is away, and comes back with a new member id.
+    """
+
+    def __init__(self, bootstrap: str, group: str) -> None:
+        self._bootstrap = bootstrap
+        self._group = group
+        self._before: set[str] | None = None
+
+    def __call__(self) -> None:
+        """Returns when that is so; raises otherwise. The first call sees who was there before the process started."""
         from kafka.admin import KafkaAdminClient
 
-        admin = KafkaAdminClient(bootstrap_servers=bootstrap.split(","), request_timeout_ms=3000)
+        admin = KafkaAdminClient(bootstrap_servers=self._bootstrap.split(","), request_timeout_ms=3000)
         try:
-            found = admin.describe_groups([group])[group]
-            if found["group_state"] != "Stable" or not found["members"]:
-                raise ConnectionError(f"group is {found['group_state']}")
+            found = admin.describe_groups([self._group])[self._group]
         finally:
             admin.close()
-
-    return check
+        members = {member["member_id"] for member in found["members"]}
+        if self._before is None:
+            self._before = members
+        if found["group_state"] != "Stable" or not members - self._before:
+            raise ConnectionError(f"group is {found['group_state']}")
+        self._before = members
 
 
 def _running() -> None:
