@@ -10,6 +10,11 @@ SHOWN = 50
 """More problems than this are counted, not listed: the file is then likely not a contract at all."""
 
 
+def printable(message: str) -> str:
+    """`message` on one line, with control characters escaped."""
+    return "".join(letter if letter.isprintable() else f"\\x{ord(letter):02x}" for letter in message)
+
+
 class ContractProblems(ContractError):
     """Everything that is wrong in one contract, in the order of the file; the message has one problem a line."""
 
@@ -32,8 +37,11 @@ class Problems:
         return len(self._found)
 
     def add(self, message: str, where: Location) -> None:
-        """Note one problem; `message` is a sentence that says what is wrong and what to write instead."""
-        self._found.append((where, message))
+        """Note one problem; `message` is a sentence that says what is wrong and what to write instead.
+
+        It may quote the file, so what would break the line, or play with the terminal, is escaped.
+        """
+        self._found.append((where, printable(message)))
 
     def add_error(self, error: ContractError, where: Location) -> None:
         """Note the problem or problems that `error` carries; `where` is used when it does not say."""

@@ -24,6 +24,7 @@ from yaml.events import (
     StreamEndEvent,
 )
 
+from clearwell.contract.problems import printable
 from clearwell.errors import ContractError, Location
 
 MAX_BYTES = 256 * 1024
@@ -80,7 +81,7 @@ def parse(text: str, file: str) -> Node:
     try:
         return _Reader(file, yaml.parse(text, Loader=yaml.SafeLoader)).document()
     except yaml.YAMLError as error:
-        raise ContractError(f"This is not YAML: {_said(error)}.", _place_of(error, file)) from error
+        raise ContractError(printable(f"This is not YAML: {_said(error)}."), _place_of(error, file)) from error
     except (ValueError, OverflowError) as error:  # PyYAML lets "\UFFFFFFFF" through to chr()
         raise ContractError("This is not YAML: a character escape names no character.", Location(file, 1)) from error
 
@@ -124,7 +125,7 @@ class _Reader:
         return Location(self._file, mark.line + 1, mark.column + 1) if mark else Location(self._file, 1)
 
     def _wrong(self, message: str, event: Event) -> ContractError:
-        return ContractError(message, self._place(event))
+        return ContractError(printable(message), self._place(event))
 
     def _node(self, event: Event, depth: int, named_at: Location | None = None) -> Node:
         self._nodes += 1
