@@ -45,4 +45,4 @@ def begin(bootstrap: str, name: str, topic: str, start: Start) -> dict[int, int]
             ) from None
         finally:
             consumer.close(timeout_ms=admin.TIMEOUT_MS)
-    return offsets
+    return dict(sorted(offsets.items()))
