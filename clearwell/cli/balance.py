@@ -70,7 +70,8 @@ def _render(found: Balance) -> RenderableType:
         "",
         table(["destination", "expected", "delivered", "unrouted", "keys", "held", "waiting", ""], stores),
         "",
-        *([table(["dead letters", "reason"], _reasons(found)), ""] if found.reasons else []),
+        table(["dead letters", "reason"], _reasons(found)) if found.reasons else "no dead letters",
+        "",
         _verdict(found),
     )
 

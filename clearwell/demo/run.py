@@ -1,0 +1,182 @@
+"""The demo, step by step: stack, source, subscription, drain, accounts, backfill, a model from each."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow.parquet as parquet
+
+from clearwell import settings
+from clearwell.accounts import Balance, balance
+from clearwell.contract.load import find
+from clearwell.contract.model import Contract
+from clearwell.demo.flights import Source, write_source
+from clearwell.demo.follower import Follower
+from clearwell.demo.model import FIELDS, DelayModel
+from clearwell.demo.stages import DeadLetters, Snapshot, Stages
+from clearwell.errors import ConfigError, Fatal
+from clearwell.kafka import admin
+from clearwell.kafka.bounded import reader
+from clearwell.kafka.names import dead_topic
+from clearwell.local import stack
+from clearwell.registry import Registry
+from clearwell.registry.register import register
+from clearwell.registry.spec import load_spec
+from clearwell.settings import Settings
+from clearwell.subscriptions.registered import register as subscribe
+
+STREAM = "flights"
+SUBSCRIPTION = "delay-model"
+LOOK = 0.5
+"""Seconds between two looks at the stages."""
+
+PATIENCE = 300.0
+"""Seconds without progress after which the demo gives up."""
+
+Show = Callable[[Snapshot], None]
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What the demo found, in events; errors of the models in minutes of delay."""
+
+    raw: int
+    clean: int
+    dropped: int
+    dead: int
+    postgres: int
+    mongo: int
+    subscribed: int
+    backfilled: int
+    seconds: float
+    balanced: bool
+    drain_seconds: float
+    reasons: dict[str, int]
+    live_model_error: float
+    backfill_model_error: float
+    training_set: str
+
+
+def run(home: Path, events: int, progress: Callable[[str, int, int], None], say: Say, show: Show) -> Summary:
+    """Run the demo in the data folder `home`. Raises ClearwellError; what was started keeps running."""
+    start = time.monotonic()
+    say("starting Kafka, PostgreSQL, MongoDB and our services")
+    stack.up(home, progress=progress)
+    where = settings.load()
+    contract = find(where.schemas, STREAM)
+    say("writing the source file: real flights, with a few dozen broken events among them")
+    source = write_source(home / "demo", events)
+    _refuse_other_data(where, source)
+    subscribe(SUBSCRIPTION, STREAM, contract.version, list(FIELDS), "predict delays at arrival", "earliest")
+    follower = Follower(SUBSCRIPTION)
+    follower.start()
+    _register(where, home, source)
+    say(f"registered the connector; {source.events:,} events are on their way")
+    drained = time.monotonic()
+    asyncio.run(_drain(where, contract, source.events, follower, show))
+    drain_seconds = time.monotonic() - drained
+    follower.finish()
+    say("taking the accounts")
+    accounts = balance(where, contract)
+    say("replaying history into a training set")
+    training = home / "training" / STREAM
+    backfilled = _backfill(training)
+    learned, unseen = _train(training)
+    held = {one.name: one.held for one in accounts.destinations}
+    return Summary(
+        raw=accounts.total("raw"),
+        clean=accounts.total("clean"),
+        dropped=accounts.total("dropped"),
+        dead=accounts.total("dead"),
+        postgres=held["postgres"],
+        mongo=held["mongo"],
+        subscribed=follower.events,
+        backfilled=backfilled,
+        seconds=round(time.monotonic() - start, 1),
+        balanced=_agrees(accounts, source, backfilled),
+        drain_seconds=round(drain_seconds, 1),
+        reasons=accounts.reasons,
+        live_model_error=round(follower.model.mean_error, 2),
+        backfill_model_error=round(learned.error(unseen), 2),
+        training_set=str(training),
+    )
+
+
+def _agrees(accounts: Balance, source: Source, backfilled: int) -> bool:
+    """The accounts add up, and to what was put in."""
+    return (
+        accounts.balanced
+        and accounts.settled
+        and (accounts.total("clean"), accounts.total("dropped"), accounts.total("dead"))
+        == (source.good, source.repeated, source.bad)
+        and backfilled == source.good
+    )
+
+
+def _refuse_other_data(where: Settings, source: Source) -> None:
+    brought = sum(admin.end_offsets(where.kafka, f"raw.{STREAM}").values())
+    if brought not in (0, source.events):
+        raise ConfigError(
+            f"raw.{STREAM} already holds {brought:,} events, not the {source.events:,} of this demo: "
+            "run `clearwell down --wipe` first, or give the demo a data folder of its own with --home."
+        )
+
+
+def _register(where: Settings, home: Path, source: Source) -> None:
+    spec = home / "demo" / "connector.yaml"
+    config = {"path": str(source.path), "id_field": "id"}
+    spec.write_text(
+        json.dumps({"name": "flights-demo", "source": "file", "stream": STREAM, "config": config}, indent=2) + "\n"
+    )
+    registry = Registry(where.postgres)
+    try:
+        register(registry, load_spec(spec), where.schemas)
+    finally:
+        registry.close()
+
+
+async def _drain(where: Settings, contract: Contract, expected: int, follower: Follower, show: Show) -> None:
+    """Look at all stages until none waits for anything."""
+    stages = Stages(where, contract, SUBSCRIPTION, expected)
+    async with reader(where.kafka) as log:
+        letters = DeadLetters(log, STREAM, lambda: admin.end_offsets(where.kafka, dead_topic(STREAM)))
+        snapshot, moved, before = Snapshot(), time.monotonic(), -1
+        while not (snapshot.stages and snapshot.idle):
+            await letters.update()
+            snapshot = Snapshot(await asyncio.to_thread(stages.counts), dict(letters.reasons))
+            show(snapshot)
+            total = sum(stage.done for stage in snapshot.stages)
+            if total != before:
+                moved, before = time.monotonic(), total
+            if follower.failure is not None:
+                raise follower.failure
+            if time.monotonic() - moved > PATIENCE:
+                raise Fatal(f"Nothing moved for {PATIENCE:.0f} s: look at `clearwell status` and the logs it names.")
+            await asyncio.sleep(LOOK)
+    stages.close()
+
+
+def _backfill(into: Path) -> int:
+    """Rows that a backfill of everything keeps. Runs the service as cron would."""
+    command = [sys.executable, "-m", "services.backfill", "run", STREAM, "--into", str(into), "--json"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
+    if done.returncode:
+        raise Fatal(f"The backfill ended with exit code {done.returncode}; see above.")
+    return int(json.loads(done.stdout)["kept"])
+
+
+def _train(training: Path) -> tuple[DelayModel, list[dict[str, float]]]:
+    """A model trained on nine tenths of the training set, and the tenth it has not seen."""
+    rows = parquet.read_table(training, columns=list(FIELDS)).to_pylist()
+    unseen = rows[9::10]
+    model = DelayModel()
+    model.learn(row for index, row in enumerate(rows) if index % 10 != 9)
+    return model, unseen
