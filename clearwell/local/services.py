@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -50,22 +51,27 @@ def service_names(found: Iterable[Contract]) -> set[str]:
 def plan_services(home: Path, plan: Plan) -> tuple[Process, ...]:
     """All services of the contracts in the plan's folder. Raises ContractError when one is wrong."""
     env = environment(home, plan)
-    bootstrap = settings.load(os.environ | dict(env)).kafka
+    where = settings.load(os.environ | dict(env))
     made = []
     for contract in contracts(Path(plan.schemas)):
         stream, version = contract.stream, contract.version
         base = ["--stream", stream, "--version", str(version)]
-        made.append(_process("cleaner", base, cleaner_group(stream, version), env, bootstrap))
+        made.append(_process("cleaner", base, cleaner_group(stream, version), env, where.kafka))
         for to in dict.fromkeys(route.to for route in contract.routes):
             group = deliverer_group(stream, version, to)
-            made.append(_process("deliverer", [*base, "--destination", to], group, env, bootstrap))
-    made.append(Process(COLLECTOR, (sys.executable, "-m", "services.collector"), ready=_running, env=env))
-    return tuple(made)
+            made.append(_process("deliverer", [*base, "--destination", to], group, env, where.kafka))
+    return (*made, _collector(env, where.postgres))
 
 
 def _process(service: str, args: list[str], group: str, env: Mapping[str, str], bootstrap: str) -> Process:
     argv = (sys.executable, "-m", f"services.{service}", *args)
     return Process(group, argv, ready=Joined(bootstrap, group), env=env)
+
+
+def _collector(env: Mapping[str, str], postgres: str) -> Process:
+    name = f"{COLLECTOR}.{secrets.token_hex(4)}"  # on one server there may be the collectors of several stacks
+    argv = (sys.executable, "-m", "services.collector")
+    return Process(COLLECTOR, argv, ready=Connected(postgres, name), env={**env, "PGAPPNAME": name})
 
 
 class Joined:
@@ -96,5 +102,18 @@ class Joined:
         self._before = members
 
 
-def _running() -> None:
-    """A collector joins no group: it is ready when it runs."""
+class Connected:
+    """Ready means: a connection to the registry that bears this process's name."""
+
+    def __init__(self, postgres: str, name: str) -> None:
+        self._postgres = postgres
+        self._name = name
+
+    def __call__(self) -> None:
+        """Returns when that is so; raises otherwise."""
+        import psycopg
+
+        with psycopg.connect(self._postgres, connect_timeout=3) as connection:
+            query = "SELECT 1 FROM pg_stat_activity WHERE application_name = %s"
+            if connection.execute(query, [self._name]).fetchone() is None:
+                raise ConnectionError("not connected to the registry yet")
