@@ -1,4 +1,7 @@
-"""The registry's tables, in the Postgres schema `clearwell`; changes come as Alembic migrations in `migrations/`."""
+"""The registry's tables, in a Postgres schema of their own; changes come as Alembic migrations in `migrations/`.
+
+The schema is not called `clearwell`: a user of that name would find it before `public`, and a stream's table there.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from sqlalchemy import BigInteger, CheckConstraint, DateTime, ForeignKey, Identi
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-SCHEMA = "clearwell"
+SCHEMA = "clearwell_registry"
 
 
 class Base(DeclarativeBase):

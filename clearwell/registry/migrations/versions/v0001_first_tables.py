@@ -9,6 +9,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 revision = "0001"
 down_revision = None
 
+_SCHEMA = "clearwell_registry"
 _TIME = sa.DateTime(timezone=True)
 
 
@@ -26,7 +27,7 @@ def upgrade() -> None:
         sa.Column("created_at", _TIME, nullable=False, server_default=sa.func.now()),
         sa.Column("updated_at", _TIME, nullable=False, server_default=sa.func.now()),
         sa.CheckConstraint("state in ('running', 'paused', 'finished', 'failing')", name="connector_state_check"),
-        schema="clearwell",
+        schema=_SCHEMA,
     )
     op.create_table(
         "position",
@@ -36,9 +37,9 @@ def upgrade() -> None:
         sa.Column("events", sa.BigInteger(), nullable=False),
         sa.Column("updated_at", _TIME, nullable=False, server_default=sa.func.now()),
         sa.ForeignKeyConstraint(
-            ["connector"], ["clearwell.connector.name"], name="position_connector_fkey", ondelete="CASCADE"
+            ["connector"], [f"{_SCHEMA}.connector.name"], name="position_connector_fkey", ondelete="CASCADE"
         ),
-        schema="clearwell",
+        schema=_SCHEMA,
     )
     op.create_table(
         "subscription",
@@ -48,7 +49,7 @@ def upgrade() -> None:
         sa.Column("fields", JSONB(), nullable=False),
         sa.Column("purpose", sa.String(), nullable=False),
         sa.Column("created_at", _TIME, nullable=False, server_default=sa.func.now()),
-        schema="clearwell",
+        schema=_SCHEMA,
     )
     op.create_table(
         "audit",
@@ -58,11 +59,11 @@ def upgrade() -> None:
         sa.Column("action", sa.String(), nullable=False),
         sa.Column("object", sa.String(), nullable=False),
         sa.Column("detail", JSONB(), nullable=False),
-        schema="clearwell",
+        schema=_SCHEMA,
     )
 
 
 def downgrade() -> None:
     """Drop the four tables."""
     for table in ("audit", "subscription", "position", "connector"):
-        op.drop_table(table, schema="clearwell")
+        op.drop_table(table, schema=_SCHEMA)
