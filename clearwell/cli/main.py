@@ -60,11 +60,14 @@ def clearwell() -> None:
     """
 
 
-def main(args: Sequence[str] | None = None) -> int:
-    """Entry point: run one command and return its exit code; no failure ends in a traceback."""
+def main(args: Sequence[str] | None = None, command: click.Command = clearwell, prog_name: str = "clearwell") -> int:
+    """Entry point: run one command and return its exit code; no failure ends in a traceback.
+
+    `command` is another tree of commands, for a service that has its own.
+    """
     given = list(sys.argv[1:] if args is None else args)
     try:
-        result = clearwell.main(given, prog_name="clearwell", standalone_mode=False)
+        result = command.main(given, prog_name=prog_name, standalone_mode=False)
         return result if isinstance(result, int) else 0
     except click.exceptions.Exit as stop:
         return stop.exit_code
