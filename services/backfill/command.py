@@ -1,0 +1,140 @@
+"""`clearwell backfill plan | run`: the commands themselves; the library's command line starts this process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Group as Lines
+from rich.console import RenderableType
+
+from clearwell import settings
+from clearwell.cli.group import Group
+from clearwell.cli.output import emit, home_option, json_option, progress, table
+from services.backfill import run as running
+from services.backfill.bound import parse
+from services.backfill.manifest import Manifest
+from services.backfill.plan import CHUNK, Plan, file_name, make_request, run_folder
+
+
+@click.group(cls=Group)
+def backfill() -> None:
+    """Replay a stream's history through its own pipeline into Parquet, for training.
+
+    The rows are what the live stream gave, or would have given. Time is when Kafka took an event in; a range holds
+    its beginning and not its end.
+    """
+
+
+def range_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """What to read and where to write, the same for both commands."""
+    for option in (
+        click.option("--chunk", type=click.IntRange(1_000, 10_000_000), default=CHUNK, help="Offsets of one file."),
+        click.option("--version", type=click.IntRange(1), help="Of the contract; the highest by default."),
+        click.option("--into", type=click.Path(path_type=Path, file_okay=False), required=True, help="The folder."),
+        click.option("--to", "end", help="Offset, date or time; by default the newest event as of now."),
+        click.option("--from", "start", help="Offset, date or time (UTC); by default the oldest event."),
+        click.argument("stream"),
+    ):
+        command = option(command)
+    return command
+
+
+@backfill.command("plan")
+@range_options
+@home_option
+@json_option
+def plan_command(
+    stream: str, start: str | None, end: str | None, into: Path, version: int | None, chunk: int, as_json: bool
+) -> None:
+    """Show what `run` would read and write.
+
+    \b
+      clearwell backfill plan flights --from 2013-01-01 --to 2013-02-01 --into training/flights
+    """
+    plan = _plan(stream, start, end, into, version, chunk)
+    emit(as_json, _shown(plan, into), lambda: _overview(plan, into))
+
+
+@backfill.command("run")
+@range_options
+@click.option("--dry-run", is_flag=True, help="Only plan.")
+@home_option
+@json_option
+def run_command(
+    stream: str,
+    start: str | None,
+    end: str | None,
+    into: Path,
+    version: int | None,
+    chunk: int,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Write the training set; a run that was broken off goes on where it was.
+
+    The same range again is found finished and nothing is done, so it can stand in a crontab.
+
+    \b
+      clearwell backfill run flights --from 2013-01-01 --to 2013-02-01 --into training/flights
+    """
+    plan = _plan(stream, start, end, into, version, chunk)
+    if dry_run:
+        emit(as_json, _shown(plan, into), lambda: _overview(plan, into))
+        return
+    with progress() as report:
+        what, total = f"backfilling {stream}", plan.events
+        done, ran = asyncio.run(running.run(settings.load(), plan, into, lambda count: report(what, count, total)))
+    folder = str(run_folder(into, plan))
+    emit(as_json, {"folder": folder, "ran": ran, "manifest": done}, lambda: _sentence(done, ran, folder))
+
+
+def _plan(stream: str, start: str | None, end: str | None, into: Path, version: int | None, chunk: int) -> Plan:
+    where = settings.load()
+    begin = parse(start, "--from") if start else None
+    until = parse(end, "--to") if end else None
+    return running.choose_plan(where, make_request(where, stream, version, begin, until, chunk), into)
+
+
+def _shown(plan: Plan, into: Path) -> dict[str, object]:
+    return {
+        "run": plan.run,
+        "folder": str(run_folder(into, plan)),
+        "stream": plan.request.stream,
+        "version": plan.request.version,
+        "topic": plan.topic,
+        "topic_id": plan.topic_id,
+        "events": plan.events,
+        "ranges": plan.ranges,
+        "gone_before": plan.gone,
+        "files": [file_name(chunk) for chunk in plan.chunks()],
+    }
+
+
+def _overview(plan: Plan, into: Path) -> RenderableType:
+    if not plan.ranges:
+        return f"{plan.topic} holds no events of that range.{_gone(plan)}"
+    files = [chunk.partition for chunk in plan.chunks()]
+    rows = [(one.partition, one.first, one.end - 1, len(one), files.count(one.partition)) for one in plan.ranges]
+    shown = table(("partition", "first offset", "last offset", "events", "files"), rows)
+    return Lines(shown, f"{plan.events:,} events into {run_folder(into, plan)}.{_gone(plan)}")
+
+
+def _sentence(done: Manifest, ran: bool, folder: str) -> str:
+    begun = "Written" if ran else "This run is finished already; nothing was done"
+    said = f"{begun}: {done.kept:,} rows in {folder} ({done.dropped:,} dropped, {done.rejected:,} rejected)."
+    if done.gone:
+        said += f" {done.gone:,} offsets of the range held no event: retention has removed them."
+    return said
+
+
+def _gone(plan: Plan) -> str:
+    if not plan.gone:
+        return ""
+    count = sum(plan.gone.values())
+    if plan.request.start is not None and plan.request.start.time is not None:
+        return f" Up to {count:,} older events of that time are gone: retention has removed them."
+    return f" {count:,} older events are gone: retention has removed them."
