@@ -74,9 +74,7 @@ def show(stream: str, number: int | None, python: bool, as_json: bool) -> None:
     """
     pipeline = compile_pipeline(load(_file(stream, number)), MemoryKeyring())
     if python:
-        emit(as_json, {"python": pipeline.source}, lambda: "")
-        if not as_json:
-            click.echo(pipeline.source)
+        emit(as_json, {"python": pipeline.source}, lambda: pipeline.source)
         return
     emit(as_json, as_object(pipeline), lambda: as_text(pipeline))
 

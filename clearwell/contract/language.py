@@ -88,6 +88,19 @@ class GivenShape:
         return {"anyOf": [event, {"type": "array", "items": event, "minItems": 1}]}
 
 
+class ExpectShape:
+    """Fields and their values; null means that the field is there and null."""
+
+    def read(self, node: Node, called: str, problems: Problems) -> dict[str, Any] | None:
+        if isinstance(node.value, dict):
+            return {name: child.plain() for name, child in node.value.items()}
+        problems.add(f"{called} must be a map of fields and values, not {kind(node.value)}.", node.where)
+        return None
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "object"}
+
+
 ROUTE = Record(
     {
         "to": Key(WORD, required=True, says="The destination: postgres or mongo."),
@@ -109,7 +122,7 @@ EXAMPLE = Record(
     {
         "name": Key(Text(200), required=True, says="What the example shows."),
         "given": Key(GivenShape(), required=True, says="A raw event, or several; the outcome is the last one's."),
-        "expect": Key(Record({}, others=Anything({})), says="Fields of the clean event and their values."),
+        "expect": Key(ExpectShape(), says="Fields of the clean event and their values."),
         "dropped": Key(Text(200), says="The name of the step that drops the event."),
         "rejected": Key(Text(500), says="A part of the reason for which the event is rejected."),
     },

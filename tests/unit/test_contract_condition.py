@@ -46,8 +46,16 @@ def holds(written: Any, **values: Any) -> bool:
 
 @pytest.mark.parametrize(
     ("op", "constant", "less", "same", "more"),
-    [("eq", 5, 0, 1, 0), ("ne", 5, 1, 0, 1), ("lt", 5, 1, 0, 0), ("lte", 5, 1, 1, 0)]
-    + [("gt", 5, 0, 0, 1), ("gte", 5, 0, 1, 1), ("in", [5, 7], 0, 1, 0), ("exists", True, 1, 1, 1)],
+    [
+        ("eq", 5, 0, 1, 0),
+        ("ne", 5, 1, 0, 1),
+        ("lt", 5, 1, 0, 0),
+        ("lte", 5, 1, 1, 0),
+        ("gt", 5, 0, 0, 1),
+        ("gte", 5, 0, 1, 1),
+        ("in", [5, 7], 0, 1, 0),
+        ("exists", True, 1, 1, 1),
+    ],
 )
 def test_comparisons(op: str, constant: Any, less: int, same: int, more: int) -> None:
     assert [holds({"field": "n", op: constant}, n=n) for n in (4, 5, 6)] == [bool(one) for one in (less, same, more)]

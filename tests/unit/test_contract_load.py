@@ -156,7 +156,11 @@ WRONG = [
     (text("tests:\n  - {name: a, given: 3, expect: {}}\n"), 12, "must be an event"),
     (text("tests:\n  - {name: a, given: [], expect: {}}\n"), 12, "must be an event"),
     (text("tests:\n  - &x {name: a, given: {}, expect: {}}\n"), 12, "Anchors"),
-    (text("tests:\n  - {name: a, given: {}, dropped: x}\n  - {name: a, given: {}, dropped: x}\n"), 13, "is there twice"),
+    (
+        text("tests:\n  - {name: a, given: {}, dropped: x}\n  - {name: a, given: {}, dropped: x}\n"),
+        13,
+        "is there twice",
+    ),
     (GOOD.replace("fields:", "fields: []\nfeilds:"), 8, 'Did you mean "fields"?'),
     (GOOD + "owner: again\n", 11, '"owner" is written twice; it was first written on line 3'),
     (GOOD.replace("owner: team@example.com", "owner: *team"), 3, "Aliases"),
@@ -247,7 +251,7 @@ def test_the_path_and_the_content_agree(tmp_path: Path) -> None:
         load(put(tmp_path, "visits", "v2.yaml"))
     with pytest.raises(ContractError, match=r'v1\.yaml:1: The file is in the folder "vists"'):
         load(put(tmp_path, "vists", "v1.yaml"))
-    with pytest.raises(ContractError, match='is called "visits.yml"'):
+    with pytest.raises(ContractError, match=r'is called "visits\.yml"'):
         load(put(tmp_path, "visits", "visits.yml"))
 
 

@@ -1,0 +1,229 @@
+"""`clearwell contract check | show | test | schema`, as a person types them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jsonschema  # type: ignore[import-untyped]
+import pytest
+
+from clearwell.cli.contract_schema import language_schema
+from clearwell.cli.main import main
+from clearwell.contract.tree import parse
+from tests.unit.contract_text import text
+
+ROOT = Path(__file__).parents[2]
+MASKED = "{type: int32, privacy: mask}"
+ROUTED = "routes:\n  - {to: postgres, table: visits}\n"
+
+Put = Callable[..., Path]
+
+
+@pytest.fixture
+def put(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Put:
+    """Writes a contract into a folder that the command then finds."""
+    monkeypatch.setenv("CLEARWELL_SCHEMAS", str(tmp_path / "schemas"))
+    monkeypatch.chdir(tmp_path)
+
+    def write(extra: str = "", **changed: str) -> Path:
+        stream, version = changed.get("stream", "visits"), changed.get("version", "1")
+        path = tmp_path / "schemas" / stream / f"v{version}.yaml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text(extra, **changed))
+        return path
+
+    return write
+
+
+def run(capsys: pytest.CaptureFixture[str], *args: str) -> tuple[int, str, str]:
+    code = main(["contract", *args])
+    out = capsys.readouterr()
+    return code, out.out, out.err
+
+
+def test_the_committed_contracts_are_right_and_their_examples_pass(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLEARWELL_SCHEMAS", str(ROOT / "schemas"))
+    assert run(capsys, "check")[0] == 0
+    code, out, _ = run(capsys, "test", "flights", "--json")
+    assert code == 0
+    shown = json.loads(out)
+    assert shown["failed"] == 0
+    assert shown["passed"] >= 1
+
+
+def test_check_says_one_line_for_each_right_file(put: Put, capsys: pytest.CaptureFixture[str]) -> None:
+    put(ROUTED)
+    put("routes:\n  - {to: mongo, collection: calls}\n", stream="calls")
+    code, out, err = run(capsys, "check")
+    assert (code, err) == (0, "")
+    assert [line.split(":")[0] for line in out.splitlines()] == ["schemas/calls/v1.yaml", "schemas/visits/v1.yaml"]
+    code, out, _ = run(capsys, "check", "--json", "visits")
+    assert code == 0
+    assert json.loads(out)["ok"] is True
+
+
+def test_check_shows_every_error_of_every_file(put: Put, capsys: pytest.CaptureFixture[str]) -> None:
+    put("steps:\n  - trm: {fields: [id]}\n  - trim: {fields: [idd]}\n")
+    put("routs: []\n", stream="calls", owner="12")
+    code, out, err = run(capsys, "check")
+    assert code == 2
+    assert "2 of 2 are wrong" in out
+    assert [line.split(" ")[0] for line in err.splitlines()][:2] == [
+        "schemas/calls/v1.yaml:3:",
+        "schemas/calls/v1.yaml:11:",
+    ]
+    assert 'schemas/visits/v1.yaml:12: There is no step "trm". Did you mean "trim"?' in err
+    code, out, err = run(capsys, "check", "calls", "--json")
+    assert code == 2
+    (only,) = json.loads(out)["contracts"]
+    assert [(one["line"], one["file"]) for one in only["problems"]] == [
+        (3, "schemas/calls/v1.yaml"),
+        (11, "schemas/calls/v1.yaml"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("extra", "changed", "said"),
+    [
+        ("routes:\n  - {to: postgress}\n", {}, '12: There is no destination "postgress". Did you mean "postgres"?'),
+        ("routes:\n  - {to: postgres, tabel: x}\n", {}, 'has no option "tabel". Did you mean "table"?'),
+        ("routes:\n  - {to: mongo, table: x}\n", {}, 'A route to mongo has no option "table".'),
+        ("routes:\n  - {to: postgres, table: 'a; drop'}\n", {}, "must be a lower-case word"),
+        ("routes:\n  - {to: postgres, table: 3}\n", {}, "must be text, not a whole number"),
+        ("routes:\n  - {to: mongo}\n  - {to: mongo}\n", {}, "13: There are two routes to mongo"),
+        ("routes:\n  - {to: mongo, when: {field: m, eq: 1}}\n", {}, 'There is no field "m" to compare here'),
+        (
+            "routes:\n  - {to: mongo, when: {field: n, eq: 1}}\n",
+            {"n": "{type: int32, privacy: encrypt}"},
+            "protected (encrypt)",
+        ),
+        ("", {"at": "{type: timestamp}"}, '`event_time` is "at", which can be null'),
+        ("", {"at": "{type: date, required: true}"}, "must be a timestamp"),
+        ("", {"id": "{type: string, required: true, privacy: mask}"}, "protected by mask"),
+        ("", {"key": "n"}, '`key` is "n", which can be null'),
+        ("", {"key": "idd"}, 'names "idd", which no clean event has. Did you mean "id"?'),
+        (
+            "steps:\n  - derive: {field: m, sum: [n, n]}\n",
+            {"n": "{type: int32, privacy: mask}"},
+            "must be protected too",
+        ),
+        (
+            "steps:\n  - cast: {field: n, to: int32}\n",
+            {"n": "{type: float64, privacy: {generalise: 0.5}}"},
+            '"n" after the steps: a bucket of int32 must be a whole number',
+        ),
+    ],
+)
+def test_check_finds_what_only_the_clean_event_shows(
+    put: Put, capsys: pytest.CaptureFixture[str], extra: str, changed: dict[str, str], said: str
+) -> None:
+    put(extra, **changed)
+    code, _, err = run(capsys, "check", "visits")
+    assert code == 2
+    assert said in err
+
+
+def test_two_streams_may_not_share_a_table(put: Put, capsys: pytest.CaptureFixture[str]) -> None:
+    put(ROUTED)
+    put(ROUTED, stream="calls")
+    code, _, err = run(capsys, "check")
+    assert code == 2
+    assert '"visits" in postgres holds the stream "calls" already' in err
+
+
+def test_check_tells_readers_of_the_version_before(put: Put, capsys: pytest.CaptureFixture[str]) -> None:
+    put(ROUTED)
+    put("  m: {type: int32}\n" + ROUTED, version="2")
+    code, out, _ = run(capsys, "check", "schemas/visits/v2.yaml")
+    assert code == 0
+    assert "Readers of v1 can read it." in out
+    put(ROUTED, version="2", n="{type: int64}")
+    code, out, _ = run(capsys, "check", "visits")
+    assert code == 0
+    assert "Readers of v1 can't read it (n has another type)" in out
+
+
+def test_what_is_not_there(put: Put, capsys: pytest.CaptureFixture[str]) -> None:
+    put()
+    code, _, err = run(capsys, "check", "visit")
+    assert code == 2
+    assert 'Did you mean "visits"?' in err
+    code, _, err = run(capsys, "check", "schemas/visits/v7.yaml")
+    assert (code, err) == (2, "schemas/visits/v7.yaml:1: There is no such file.\n")
+    code, _, err = run(capsys, "show", "visits", "--version", "3")
+    assert (code, err) == (2, 'error: The stream "visits" has no version 3; it has v1.\n')
+
+
+def test_show(put: Put, capsys: pytest.CaptureFixture[str]) -> None:
+    put("steps:\n  - rename: {n: number}\nroutes:\n  - {to: mongo, when: {not: {field: number, eq: 3}}}\n")
+    code, out, _ = run(capsys, "show", "visits")
+    assert code == 0
+    assert "not (number eq 3)" in out
+    code, out, _ = run(capsys, "show", "visits", "--json")
+    shown: dict[str, Any] = json.loads(out)
+    assert [field["name"] for field in shown["fields"]] == ["id", "at", "n"]
+    assert [field["name"] for field in shown["clean"]] == ["id", "at", "number"]
+    code, out, _ = run(capsys, "show", "visits", "--python")
+    compile(out, "shown", "exec")
+    assert out.startswith("def process(")
+
+
+def test_examples_that_go_otherwise_are_told(put: Put, capsys: pytest.CaptureFixture[str]) -> None:
+    put(
+        "steps:\n"
+        "  - drop_when: {when: {field: n, eq: 0}}\n"
+        "  - derive: {field: f, ratio: [n, n]}\n"
+        "  - derive: {field: p, concat: [id], privacy: pseudonym}\n"
+        "tests:\n"
+        "  - name: right\n"
+        "    given: {id: a, at: '2020-01-01T01:00:00+01:00', n: 1}\n"
+        "    expect: {at: '2020-01-01T00:00:00Z', f: 1}\n"
+        "  - {name: other, given: {id: a, at: '2020-01-01T00:00:00Z', n: 1}, expect: {n: 2, m: 1, p: x, id: null}}\n"
+        "  - {name: true is not 1, given: {id: a, at: '2020-01-01T00:00:00Z', n: 1}, expect: {n: true}}\n"
+        "  - {name: falls, given: {id: a, at: '2020-01-01T00:00:00Z', n: 0}, expect: {n: 0}}\n"
+        "  - {name: dropped, given: {id: a, at: '2020-01-01T00:00:00Z', n: 0}, dropped: drop_when}\n"
+        "  - {name: kept, given: {id: a, at: '2020-01-01T00:00:00Z', n: 1}, dropped: drop_when}\n"
+        "  - {name: not json, given: '{', rejected: JSON}\n"
+        "  - {name: another reason, given: [{id: a}, '{'], rejected: required}\n"
+    )
+    code, out, _ = run(capsys, "test", "visits", "--json")
+    assert code == 1
+    found = {one["name"]: one["problems"] for one in json.loads(out)["tests"]}
+    assert found["right"] == found["dropped"] == found["not json"] == []
+    assert found["other"] == [
+        '"n" should be 2, but is 1',
+        'the clean event has no field "m"',
+        '"p" leaves as pseudonym, which is different under each key: leave it out',
+        '"id" should be null, but is "a"',
+    ]
+    assert found["true is not 1"] == ['"n" should be true, but is 1']
+    assert found["falls"] == ["it should be kept, but was dropped by 1.drop_when"]
+    assert found["kept"] == ["it should be dropped by drop_when, but was kept"]
+    assert found["another reason"][0].startswith('it should be rejected for "required", but was rejected by decode')
+    code, out, _ = run(capsys, "test", "visits")
+    assert code == 1
+    assert "FAILED  falls" in out
+    assert "3 of 8 passed." in out
+
+
+def test_the_schema_for_editors_is_current_and_agrees_with_the_contracts() -> None:
+    committed = json.loads((ROOT / "docs/reference/contract.schema.json").read_text())
+    assert committed == language_schema(), "run `clearwell contract schema --write`"
+    jsonschema.Draft202012Validator.check_schema(committed)
+    validator = jsonschema.Draft202012Validator(committed)
+    for path in (ROOT / "schemas").glob("*/v*.yaml"):
+        validator.validate(_plain(path))
+    for wrong in (
+        {"stream": "x"},
+        {**_plain(ROOT / "schemas/flights/v1.yaml"), "steps": [{"trm": {"fields": ["id"]}}]},
+    ):
+        assert not validator.is_valid(wrong)
+
+
+def _plain(path: Path) -> Any:
+    return parse(path.read_text(), str(path)).plain()
