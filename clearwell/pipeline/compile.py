@@ -22,6 +22,9 @@ __all__ = ["Pipeline", "State", "compile"]
 
 Run = Callable[[Sequence[int], Sequence[bytes | None], State, Outcomes], None]
 
+NOT_DATA = (ClearwellError, MemoryError, NameError)
+"""Exceptions that are no verdict on an event: a bad world, and a mistake in the code that we write."""
+
 _HEAD = """\
 def process(_offsets, _values, _state, _outcomes):
     _keep_offset = _outcomes.offsets.append
@@ -37,7 +40,7 @@ _LOOP = """\
 """
 
 _TAIL = """\
-        except (_ClearwellError, _MemoryError):
+        except _not_data:
             raise
         except _Exception as _error:
             _reject(_explain(_offset, _value, _error))
@@ -90,13 +93,13 @@ def compile(contract: Contract, keyring: Keyring) -> Pipeline:
     emit_output(code, plan, keyring)
     source, steps_by_line = _assemble(code)
     namespace = code.constants | {
-        "__builtins__": {},
-        "_ClearwellError": ClearwellError,
+        # No builtins by name: the code's own names all begin with "_". C functions import lazily by this one.
+        "__builtins__": {"__import__": builtins.__import__},
         "_Exception": Exception,
-        "_MemoryError": MemoryError,
         "_Rejected": Rejected,
         "_explain": explainer(contract, steps_by_line),
         "_len": len,
+        "_not_data": NOT_DATA,
         "_zip": zip,
     }
     file = f"<pipeline of {contract.stream} v{contract.version}>"

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from msgspec import UNSET, Meta, UnsetType
 
 from clearwell.contract.model import Field, Type
 from clearwell.steps.code import Code
 from clearwell.steps.scope import Scope, Wrong
-from clearwell.steps.step import Step
+from clearwell.steps.step import PrivacyOfNew, Step
 
 Code32 = Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)]
 
@@ -31,7 +31,7 @@ class Label(Step, frozen=True, kw_only=True):
     into: Annotated[str, Meta(description="A new field for the number; without it the field changes.")] | UnsetType = (
         UNSET
     )
-    privacy: Annotated[Any, Meta(description="Protection of the new field.")] = UNSET
+    privacy: PrivacyOfNew = UNSET
 
     def effect(self, scope: Scope) -> None:
         target = scope.need(self.field, "field", types=(Type.STRING,))
@@ -77,7 +77,7 @@ class OneHot(Step, frozen=True, kw_only=True):
     prefix: Annotated[str, Meta(description="First part of the names; the field's name unless given.")] | UnsetType = (
         UNSET
     )
-    privacy: Annotated[Any, Meta(description="Protection of the new fields.")] = UNSET
+    privacy: PrivacyOfNew = UNSET
 
     def effect(self, scope: Scope) -> None:
         target = scope.need(self.field, "field", types=(Type.STRING,))

@@ -20,6 +20,9 @@ from clearwell.steps.step import Step
 UNIX = {"unix_seconds": 1_000_000, "unix_milliseconds": 1_000, "unix_microseconds": 1}
 """Microseconds in one unit of the three formats for numbers."""
 
+NOT_EXACT = (ValueError, OverflowError)
+"""What a conversion raises for a value that it can't take."""
+
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _DIRECTIVE = re.compile(r"%(.)", re.DOTALL)
@@ -54,7 +57,7 @@ class Cast(Step, frozen=True, kw_only=True):
         with code.unless_null(target):
             with code.block("try:"):
                 code.add(f"{variable} = {make}({variable}, {result.precision}, {result.scale})")
-            with code.block("except (ValueError, OverflowError):"):
+            with code.block(f"except {code.reference('NOT_EXACT', NOT_EXACT)}:"):
                 code.reject(f"{self.field} is not exactly {self.to}", self.field)
 
 
@@ -95,7 +98,7 @@ class ParseTime(Step, frozen=True, kw_only=True):
         with code.unless_null(before[self.field]):
             with code.block("try:"):
                 code.add(f"{variable} = {parse}({variable})")
-            with code.block("except (ValueError, OverflowError):"):
+            with code.block(f"except {code.reference('NOT_EXACT', NOT_EXACT)}:"):
                 code.reject(f"{self.field} is not a time in the declared format", self.field)
 
 

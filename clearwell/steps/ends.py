@@ -11,8 +11,6 @@ from clearwell.errors import Location, nearest
 STABLE = (PrivacyKind.PSEUDONYM, PrivacyKind.HASH)
 """Protections under which equal values stay equal and others stay apart, so that a key or an id still works."""
 
-GENERALISED = (Type.INT32, Type.INT64, Type.FLOAT64, Type.DECIMAL, Type.TIMESTAMP, Type.DATE)
-
 
 def check_ends(contract: Contract, fields: Mapping[str, Field], problems: Problems) -> None:
     """Note what is wrong with key, event_id, event_time, subject and privacy in the clean event."""
@@ -25,10 +23,6 @@ def check_ends(contract: Contract, fields: Mapping[str, Field], problems: Proble
             _check_role(role, field, where, problems)
     if contract.subject is not None:
         _field("subject", contract.subject, fields, contract.lines.get("subject", contract.where), problems)
-    for field in fields.values():
-        if field.privacy and field.privacy.kind is PrivacyKind.GENERALISE and field.type not in GENERALISED:
-            where = field.where or contract.where
-            problems.add(f'"{field.name}" is {field.type} after the steps, which can\'t be generalised.', where)
 
 
 def _field(role: str, name: str, fields: Mapping[str, Field], where: Location, problems: Problems) -> Field | None:

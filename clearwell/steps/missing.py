@@ -49,7 +49,11 @@ class DropWhen(Step, frozen=True, kw_only=True):
     example: ClassVar[str] = "drop_when: {name: test flights, when: {field: carrier, eq: ZZ}}"
 
     when: Annotated[
-        Any, Meta(description="A condition: field with eq, ne, in, lt, lte, gt, gte or exists; all, any, not.")
+        Any,
+        Meta(
+            description="A condition: field with eq, ne, in, lt, lte, gt, gte or exists; all, any, not.",
+            extra_json_schema={"$ref": "#/$defs/condition"},
+        ),
     ]
     title: Annotated[str, Meta(description="What the rule is about, for people.")] = setting(default="", name="name")
 
@@ -94,6 +98,8 @@ class Fill(Step, frozen=True, kw_only=True):
         if len(given) != 1:
             raise Wrong("fill takes exactly one of constant, mean, median, mode, previous.")
         if given == ["previous"]:
+            if target.privacy is not None:  # invariant 7: it would outlive its subject under another's key
+                raise Wrong(f'"{target.name}" is protected: a value of one event must not enter another.', "previous")
             return
         if given[0] in ("mean", "median") and target.type not in (*INTEGERS, Type.FLOAT64, Type.DECIMAL):
             raise Wrong(f'"{target.name}" is {target.type}, which has no {given[0]}.', given[0])

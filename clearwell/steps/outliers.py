@@ -11,11 +11,12 @@ from msgspec import UNSET, Meta, UnsetType
 from msgspec import field as setting
 
 from clearwell.contract.model import Field, Type
+from clearwell.contract.values import INT_BOUNDS, python_value
 from clearwell.steps.code import Code
 from clearwell.steps.scope import INTEGERS, NUMBERS, Scope, Wrong
 from clearwell.steps.step import Action, Step
 
-Number = int | float
+Number = float
 
 
 class _Range(Step, frozen=True, kw_only=True):
@@ -35,11 +36,14 @@ class _Range(Step, frozen=True, kw_only=True):
             raise Wrong("`into` goes with `action: flag` alone.", "into")
         if low is not None and high is not None and high < low:
             raise Wrong("No value lies in this range: the lowest is above the highest.")
-        if self.action == "flag":
-            scope.add(Field(self.flag(), Type.BOOL, target.required), "field", source=[target])
+        if self.action != "flag":
+            allowed = target.allowed if self.action == "reject" else None
+            minimum, maximum = _tighter(target, low, high)
+            scope.change(target, minimum=minimum, maximum=maximum, allowed=allowed)
+        elif target.privacy is not None:
+            raise Wrong(f'"{target.name}" is protected, and a flag would tell of it: use reject or clip.', "action")
         else:
-            tighter = {"minimum": _bound(low), "maximum": _bound(high)}
-            scope.change(target, **{name: value for name, value in tighter.items() if value is not None})
+            scope.add(Field(self.flag(), Type.BOOL, target.required), "into")
 
     def emit(self, code: Code, before: Mapping[str, Field], after: Mapping[str, Field]) -> None:
         target = before[self.field]
@@ -135,11 +139,22 @@ def _typed(target: Field, low: Number, high: Number) -> tuple[Any, Any]:
     if not (math.isfinite(low) and math.isfinite(high)):
         raise Wrong("These numbers give no finite range.")
     if target.type in INTEGERS:
-        return math.ceil(low), math.floor(high)
+        lowest, highest = INT_BOUNDS[target.type]
+        return max(math.ceil(low), lowest), min(math.floor(high), highest)
     if target.type is Type.DECIMAL:
         unit = Decimal(1).scaleb(-target.scale)
         return Decimal(repr(low)).quantize(unit, "ROUND_CEILING"), Decimal(repr(high)).quantize(unit, "ROUND_FLOOR")
     return float(low), float(high)
+
+
+def _tighter(target: Field, low: Any, high: Any) -> tuple[Any, Any]:
+    """The bounds that hold after the step, as a field writes them: the narrower of old and new."""
+    old_low, old_high = (
+        None if bound is None else python_value(target.type, bound) for bound in (target.minimum, target.maximum)
+    )
+    least = [limit for limit in (low, old_low) if limit is not None]
+    most = [limit for limit in (high, old_high) if limit is not None]
+    return _bound(max(least, default=None)), _bound(min(most, default=None))
 
 
 def _bound(limit: Any) -> Any:

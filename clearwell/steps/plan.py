@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from clearwell.contract.model import CleanSchema, Contract, Field, PrivacyKind, StepCall, Type, UnknownFields
 from clearwell.contract.problems import Problems
+from clearwell.contract.verify import verify
 from clearwell.errors import ContractError, nearest
 from clearwell.steps.ends import check_ends
 from clearwell.steps.scope import Scope, UnknownField, Wrong
@@ -74,7 +75,9 @@ def bind(contract: Contract) -> Plan:
     if not failed:
         check_ends(contract, fields, problems)
     problems.raise_any()
-    return Plan(tuple(bound), start, fields, _schema(contract, fields), sum(one.step.lookback() for one in bound))
+    schema = _schema(contract, fields)
+    verify(contract, schema)
+    return Plan(tuple(bound), start, fields, schema, sum(one.step.lookback() for one in bound))
 
 
 def _understand(call: StepCall) -> Step:

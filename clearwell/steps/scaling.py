@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 from msgspec import UNSET, Meta, UnsetType
 from msgspec import field as setting
 
 from clearwell.contract.model import Field, Type
 from clearwell.steps.code import Code
-from clearwell.steps.numbers import emit_check
+from clearwell.steps.numbers import LARGEST, emit_check
 from clearwell.steps.scope import INTEGERS, Scope, Wrong
-from clearwell.steps.step import Step
+from clearwell.steps.step import PrivacyOfNew, Step
 
-Number = int | float
+Number = float
 
 
 class _Scale(Step, frozen=True, kw_only=True):
@@ -24,7 +24,7 @@ class _Scale(Step, frozen=True, kw_only=True):
     into: Annotated[str, Meta(description="A new field for the result; without it the field changes.")] | UnsetType = (
         UNSET
     )
-    privacy: Annotated[Any, Meta(description="Protection of the new field.")] = UNSET
+    privacy: PrivacyOfNew = UNSET
 
     def effect(self, scope: Scope) -> None:
         target = scope.need(self.field, "field", types=(*INTEGERS, Type.FLOAT64))
@@ -77,8 +77,8 @@ class MinMax(_Scale, frozen=True, kw_only=True):
     clip: Annotated[bool, Meta(description="Whether results below 0 become 0 and above 1 become 1.")] = False
 
     def effect(self, scope: Scope) -> None:
-        if not self.minimum < self.maximum:
-            raise Wrong("max must be above min.", "max")
+        if not 0 < self.maximum - self.minimum <= LARGEST:
+            raise Wrong("max must be above min, by a finite distance.", "max")
         super().effect(scope)
 
     def formula(self, variable: str) -> str:

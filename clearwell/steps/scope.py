@@ -103,14 +103,15 @@ class Scope:
     def rename(self, old: str, new: str, *path: str | int) -> None:
         """Give a field another name in its place; its privacy goes with it. Raises Wrong when the name is taken."""
         field = self.need(old, *path)
-        self._free(new, *path)
+        self._free(new, *path, besides=old)
         renamed = replace(field, name=new)
         self._fields = {(new if name == old else name): one for name, one in self._fields.items()}
         self._fields[new] = renamed
 
-    def _free(self, name: str, *path: str | int) -> None:
-        if name in self._fields:
-            raise Wrong(f'There is a field "{name}" already: choose another name.', *path)
+    def _free(self, name: str, *path: str | int, besides: str = "") -> None:
+        for taken in self._fields:
+            if taken.lower() == name.lower() and taken != besides:  # stores may not tell cases apart
+                raise Wrong(f'There is a field "{taken}" already: choose another name.', *path)
         if not re.fullmatch(str(FIELD_NAME.pattern), name):
             raise Wrong(f'"{name[:80]}" can\'t be the name of a field: it must be {FIELD_NAME.hint}.', *path)
 

@@ -11,7 +11,7 @@ from clearwell.contract.model import Field
 from clearwell.steps import formulas
 from clearwell.steps.code import Code
 from clearwell.steps.scope import Scope, Wrong
-from clearwell.steps.step import Step, convert
+from clearwell.steps.step import PrivacyOfNew, Step, convert
 
 Operands = Annotated[list[str], Meta(min_length=1, max_length=50)]
 
@@ -48,7 +48,7 @@ class Derive(Step, frozen=True, kw_only=True):
     )
     unit: Annotated[str, Meta(max_length=64, description="What the number counts.")] | None = None
     description: Annotated[str, Meta(max_length=2000, description="What the new field means.")] = ""
-    privacy: Annotated[Any, Meta(description="Protection of the new field; needed when a source is protected.")] = UNSET
+    privacy: PrivacyOfNew = UNSET
 
     def effect(self, scope: Scope) -> None:
         formula = self._formula()

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 import msgspec
 
+from clearwell.contract.fields import PrivacyShape
 from clearwell.contract.model import Field
 from clearwell.errors import nearest
 from clearwell.steps.code import Code
 from clearwell.steps.scope import Scope, Wrong
+
+PrivacyOfNew = Annotated[
+    Any,
+    msgspec.Meta(
+        description="Protection of the new field; needed when it is computed from a protected one.",
+        extra_json_schema=PrivacyShape().schema(),
+    ),
+]
+"""The `privacy` argument of steps that compute a field; `Scope.privacy` reads it."""
 
 Action = Literal["reject", "clip", "flag"]
 T = TypeVar("T", bound=msgspec.Struct)

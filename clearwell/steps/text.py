@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
@@ -11,6 +10,7 @@ from msgspec import Meta
 from msgspec import field as setting
 
 from clearwell.contract.model import Field, Type
+from clearwell.contract.patterns import compile_pattern
 from clearwell.steps.code import Code
 from clearwell.steps.scope import Scope, Wrong
 from clearwell.steps.step import Step
@@ -121,14 +121,14 @@ class Replace(_Text, frozen=True, kw_only=True):
 
     def effect(self, scope: Scope) -> None:
         try:
-            re.compile(self.pattern)
-        except (re.error, RecursionError, OverflowError) as error:
-            raise Wrong("The pattern is not a regular expression that Python's `re` accepts.", "pattern") from error
+            compile_pattern(self.pattern)
+        except ValueError as error:
+            raise Wrong(f"`pattern` {error}.", "pattern") from error
         super().effect(scope)
 
     def apply(self, text: str) -> str:
-        return re.sub(self.pattern, lambda _: self.text, text)
+        return compile_pattern(self.pattern).sub(lambda _: self.text, text)
 
     def python(self, code: Code, variable: str) -> str:
-        substitute = code.reference("substitute", re.compile(self.pattern).sub)
+        substitute = code.reference("substitute", compile_pattern(self.pattern).sub)
         return f"{substitute}({self.text.replace(chr(92), chr(92) * 2)!r}, {variable})"
