@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
@@ -23,6 +24,10 @@ PrivacyOfNew = Annotated[
 """The `privacy` argument of steps that compute a field; `Scope.privacy` reads it."""
 
 Action = Literal["reject", "clip", "flag"]
+_MISSING = "Object missing required field `"
+_WORDS = {"array": "a list", "object": "a map", "str": "text", "int": "a whole number", "float": "a number"}
+_WORDS |= {"bool": "true or false", "null": "nothing"}
+
 T = TypeVar("T", bound=msgspec.Struct)
 
 
@@ -66,13 +71,8 @@ def convert(cls: type[T], args: Any) -> T:
         return msgspec.convert(args, cls)
     except msgspec.ValidationError as error:
         message, _, path = str(error).partition(" - at `$.")
-        missing = message.removeprefix("Object missing required field `").rstrip("`")
-        if missing != message:
-            raise Wrong(f'The argument "{missing}" is missing.') from error
+        if message.startswith(_MISSING):
+            raise Wrong(f'The argument "{message.removeprefix(_MISSING).rstrip("`")}" is missing.') from error
         where = path.rstrip("`").replace("[...]", "")
-        raise Wrong(f"{message}{f' for {where}' if where else ''}.", *where.split(".")) from error
-
-
-def words(names: tuple[str, ...]) -> str:
-    """Names for a sentence: "a", "a and b", "a, b and c"."""
-    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+        said = re.sub("`(\\w+)`", lambda found: _WORDS.get(found[1], found[0]), message)
+        raise Wrong(f"{said}{f' for {where}' if where else ''}.", *where.split(".")) from error
