@@ -14,13 +14,9 @@ import pytest
 from clearwell import settings
 from clearwell.local import stack as embedded
 from clearwell.settings import Settings
+from tests.support.platform import Platform
 
 SCHEMAS = Path(__file__).parents[1] / "schemas"
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Warnings are errors, but these are kafka-python's own, at import."""
-    config.addinivalue_line("filterwarnings", "ignore:(read|open)_text is deprecated:DeprecationWarning")
 
 
 @pytest.fixture(scope="session")
@@ -46,3 +42,25 @@ def stack() -> Iterator[Settings]:
 def unique() -> Callable[[str], str]:
     """Makes names that no other test has: `unique("flights")` is a legal stream, topic, table and collection name."""
     return lambda base: f"{base}_{uuid.uuid4().hex[:10]}"
+
+
+@pytest.fixture
+def platform(stack: Settings, unique: Callable[[str], str], tmp_path: Path) -> Iterator[Platform]:
+    """The flights contract under a name of its own; start its services with `platform.start`."""
+    one = Platform(stack, tmp_path, unique("flights"))
+    yield one
+    one.close()
+
+
+@pytest.fixture
+def platform_of(stack: Settings, unique: Callable[[str], str], tmp_path: Path) -> Iterator[Callable[[str], Platform]]:
+    """Makes a platform of another contract: YAML in which `$stream` stands for the name."""
+    made: list[Platform] = []
+
+    def make(contract: str) -> Platform:
+        made.append(Platform(stack, tmp_path / f"platform{len(made)}", unique("stream"), contract))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()

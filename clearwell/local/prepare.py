@@ -15,13 +15,16 @@ def prepare(settings: Settings) -> None:
 
     Blocks. Raises ConfigError where the user must mend something, Retryable where a server is not well.
     """
-    from clearwell.kafka.admin import ensure_topics
+    from clearwell.kafka import admin
     from clearwell.registry.migrate import migrate
 
     make_keys(settings)
     migrate(settings.postgres)
-    for contract in contracts(settings.schemas):
-        ensure_topics(settings.kafka, contract.stream, contract.version)
+    try:
+        for contract in contracts(settings.schemas):
+            admin.ensure_topics(settings.kafka, contract.stream, contract.version)
+    finally:
+        admin.close()  # a kept client would look for a stopped Kafka for as long as this process lives
 
 
 def make_keys(settings: Settings) -> None:

@@ -21,6 +21,7 @@ from clearwell import settings
 from clearwell.errors import ConfigError, Fatal, Retryable
 from clearwell.local import jars, pins, state
 from clearwell.local.jars import Progress
+from clearwell.local.logs import roll
 from clearwell.local.message import Message
 from clearwell.local.ports import Ports, choose
 from clearwell.local.prepare import prepare
@@ -122,7 +123,9 @@ def _start(home: Path, plan: state.Plan, progress: Progress) -> None:
 
 def _spawn(home: Path, plan: state.Plan) -> tuple[int, IO[bytes]]:
     """Start the supervisor; returns its process group and its standard output. It detaches itself from this process."""
-    with (home / state.LOGS / "supervisor.log").open("ab") as log:
+    log_file = home / state.LOGS / "supervisor.log"
+    roll(log_file)
+    with log_file.open("ab") as log:
         launcher = subprocess.Popen(
             [sys.executable, "-m", "clearwell.local.supervisor", str(home)],
             stdin=subprocess.DEVNULL,

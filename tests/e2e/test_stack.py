@@ -200,6 +200,22 @@ def test_a_named_server_that_is_away_is_told_without_its_password(
     assert state.running(tmp_path / "away") is None
 
 
+def test_services_join_a_running_stack_and_come_back_when_killed(home: Path) -> None:
+    before = pids(home)
+    schemas = Path(__file__).parents[2] / "schemas"
+    stack.up(home, schemas=schemas)
+    assert pids(home)[: len(before)] == before
+    services = {name for name in states(home) if name not in state.SERVERS}
+    assert {"collector", "cleaner.flights.v1", "deliverer.flights.v1.postgres"} <= services
+    assert {one.state for one in stack.status(home)} == {"ready"}
+    assert (home / "keys.json").stat().st_mode & 0o777 == 0o600
+
+    stack.restart(home, "cleaner.flights.v1", signal.SIGKILL)
+    stack.restart(home, "collector", signal.SIGKILL)
+
+    assert stack.up(home, schemas=schemas) == up(home)
+
+
 def test_what_a_killed_supervisor_leaves_is_ended_and_the_data_stays(home: Path) -> None:
     with psycopg.connect(up(home).postgres) as connection:
         connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
