@@ -130,7 +130,7 @@ class Deliverer:
         topics, offsets = clean.raw_identities(records)
         fresh = known.repeats.fresh_many(topics, offsets)  # invariant 3
         rows = self._codec.decode([record.value for record, new in zip(records, fresh, strict=True) if new])
-        origins = [origin for *origin, new in zip(topics, offsets, fresh, strict=True) if new]
+        origins = [(topic, at) for topic, at, new in zip(topics, offsets, fresh, strict=True) if new]
         repeats = len(records) - len(rows)
         if self._wanted is not None:
             chosen = [i for i, row in enumerate(rows) if self._wanted(row)]

@@ -1,0 +1,181 @@
+"""source topic → cleaner → clean topic → Postgres and MongoDB, with real processes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import psycopg
+import pytest
+from kafka import KafkaConsumer, TopicPartition
+
+from clearwell.demo.flights import BROKEN
+from clearwell.kafka import clean, dead
+from clearwell.kafka.names import clean_topic, dead_topic, dropped_topic
+from tests.support.platform import PARTITIONS, Platform, numbered, until
+from tests.support.rows import expected, in_mongo, in_postgres
+
+pytestmark = pytest.mark.slow
+
+
+def records(platform: Platform, topic: str) -> list[object]:
+    """Everything a topic holds."""
+    consumer = KafkaConsumer(bootstrap_servers=platform.settings.kafka, auto_offset_reset="earliest")
+    places = [TopicPartition(topic, partition) for partition in range(PARTITIONS)]
+    consumer.assign(places)
+    ends = consumer.end_offsets(places)
+    found: list[object] = []
+    while any(consumer.position(place) < ends[place] for place in places):
+        found += [record for some in consumer.poll(500).values() for record in some]
+    consumer.close()
+    return found
+
+
+def test_every_event_arrives_in_both_stores_as_the_pipeline_made_it(platform: Platform) -> None:
+    values = list(numbered(3_000))
+    platform.put(values)
+    platform.put(values[:50])  # repeats of the source, dropped by `deduplicate`
+    platform.start("cleaner")
+    platform.start("deliverer", "--destination", "postgres")
+    platform.start("deliverer", "--destination", "mongo")
+    found = platform.settle()
+    assert found.balanced
+    assert (found.total("raw"), found.total("clean"), found.total("dropped"), found.total("dead")) == (
+        3050,
+        3000,
+        50,
+        0,
+    )
+    assert {one.name: (one.delivered, one.held) for one in found.destinations} == {
+        "postgres": (3000, 3000),
+        "mongo": (3000, 3000),
+    }
+    want = expected(platform, values)
+    assert in_postgres(platform) == want
+    assert in_mongo(platform).keys() == want.keys()
+    assert all(service.stop() == 0 for service in platform.services)
+
+
+def test_partition_order_and_raw_identity_are_kept(platform: Platform) -> None:
+    platform.put(numbered(2_000))
+    platform.start("cleaner")
+    until(lambda: platform.cleaned() == 2_000)
+    by_partition: dict[int, list[int]] = {}
+    for record in records(platform, clean_topic(platform.stream, 1)):
+        topic_id, offset = clean.raw_identity(record.headers)  # type: ignore[attr-defined]
+        assert topic_id == platform.ids[f"raw.{platform.stream}"]
+        by_partition.setdefault(record.partition, []).append(offset)  # type: ignore[attr-defined]
+    assert len(by_partition) == PARTITIONS
+    for offsets in by_partition.values():
+        assert offsets == list(range(len(offsets)))  # nothing was dropped or dead here
+
+
+def test_each_poison_record_is_one_dead_letter_and_its_neighbours_flow(platform: Platform) -> None:
+    template = next(iter(numbered(1)))
+    poison: list[bytes | None] = [line.replace(b"@", template[1:-1]) for line in BROKEN]
+    poison += [None, b"", b" ", b'{"id":"' + b"y" * 1_000_000 + b'"}', b"\x00", b'{"id":"a' + b"\\u0000" + b'"}']
+    good = numbered(2 * len(poison))
+    mixed: list[bytes | None] = []
+    for bad in poison:
+        mixed += [next(good), bad, next(good)]
+    platform.put(mixed, partition=1)
+    platform.start("cleaner")
+    platform.start("deliverer", "--destination", "postgres")
+    platform.start("deliverer", "--destination", "mongo")
+    found = platform.settle()
+    assert found.balanced
+    assert (found.total("clean"), found.total("dead")) == (2 * len(poison), len(poison))
+    for record in records(platform, dead_topic(platform.stream)):
+        letter = dead.read(record.headers)  # type: ignore[attr-defined]
+        assert letter.reason
+        assert letter.partition == 1
+        opened = dead.open_letter(platform.keyring, platform.stream, letter, record.value)  # type: ignore[attr-defined]
+        assert opened == (mixed[letter.offset] or b"")
+        assert letter.offset % 3 == 1
+
+
+def test_a_protected_value_is_nowhere_in_the_clear(platform: Platform) -> None:
+    secret = b"CANARY7"
+    values = [value.replace(b"N00001", secret) for value in numbered(20)]
+    values.append(values[1].replace(b'"year":2013', b'"year":"2013"').replace(b"e0000001", b"e9999999"))  # a dead one
+    platform.put(values)
+    platform.start("cleaner")
+    platform.start("deliverer", "--destination", "postgres")
+    platform.start("deliverer", "--destination", "mongo")
+    found = platform.settle()
+    assert (found.total("clean"), found.total("dead")) == (20, 1)
+    for topic in (clean_topic(platform.stream, 1), dead_topic(platform.stream), dropped_topic(platform.stream)):
+        for record in records(platform, topic):
+            assert secret not in (record.value or b"") + (record.key or b"")  # type: ignore[attr-defined]
+            assert not any(secret in value for _, value in record.headers)  # type: ignore[attr-defined]
+    with psycopg.connect(platform.settings.postgres) as connection:
+        table = connection.execute(f'SELECT t::text FROM "{platform.stream}" t').fetchall()  # noqa: S608
+    assert len(table) == 20
+    assert secret.decode() not in str(table)
+    assert any(row["tailnum"] == secret.decode() for row in in_mongo(platform).values())  # it is there, sealed
+    for service in platform.services:
+        assert secret.decode() not in service.text()
+
+
+def test_the_stop_rule_ends_the_cleaner_and_a_restart_does_not_forget_it(platform: Platform) -> None:
+    contract = platform.contract_file.read_text()
+    strict = contract.replace("{rejected: 5000, of_last: 10000}", "{rejected: 5, of_last: 100}")
+    platform.contract_file.write_text(strict)
+    platform.put([*numbered(20), *[b"{"] * 4], partition=0)
+    cleaner = platform.start("cleaner")
+    until(lambda: platform.balance().total("dead") == 4)
+    platform.put([b"{"] * 3, partition=0)
+    assert cleaner.ended() == 70
+    assert "more than 5 of the last 100 events were rejected" in cleaner.text()
+    again = platform.start("cleaner")
+    assert again.ended() == 70
+    assert platform.balance().total("dead") == 4  # the slice that broke the rule is not written
+    platform.contract_file.write_text(contract)
+    platform.start("cleaner")
+    until(lambda: platform.balance().total("dead") == 7)
+    assert platform.balance().balanced
+
+
+def test_a_route_with_when_delivers_only_what_it_wants(platform_of: Callable[[str], Platform]) -> None:
+    platform = platform_of(
+        """
+stream: $stream
+version: 1
+owner: tests@example.com
+description: Two kinds of events.
+key: id
+event_id: id
+event_time: at
+fields:
+  id: {type: string, required: true}
+  at: {type: timestamp, required: true}
+  amount: {type: int64, required: true}
+routes:
+  - {to: postgres, when: {field: amount, gte: 50}}
+"""
+    )
+    platform.put(b'{"id":"e%d","at":"2026-01-01T00:00:00Z","amount":%d}' % (n, n) for n in range(100))
+    platform.start("cleaner")
+    platform.start("deliverer", "--destination", "postgres")
+    found = platform.settle()
+    assert found.balanced
+    (store,) = found.destinations
+    assert (store.delivered, store.unrouted, store.held) == (50, 50, 50)
+
+
+@pytest.mark.parametrize(
+    ("break_it", "says"),
+    [
+        (lambda p: p.settings.keys.unlink(), r"keys"),
+        (lambda p: p.contract_file.write_text("stream: x\nfeilds: {}\n"), r"v1.yaml:2.*feilds.*fields"),
+    ],
+    ids=["no key file", "a broken contract"],
+)
+def test_what_the_user_can_mend_is_one_sentence_and_exit_code_2(
+    platform: Platform, break_it: Callable[[Platform], object], says: str
+) -> None:
+    break_it(platform)
+    cleaner = platform.start("cleaner")
+    assert cleaner.ended() == 2
+    assert re.search(says, cleaner.text(), re.DOTALL)
+    assert "Traceback" not in cleaner.text()

@@ -1,0 +1,1 @@
+"""What several tests use: a stream of their own with its services as real processes."""

@@ -1,0 +1,121 @@
+"""What the collector's tests share: a stream of their own with its contract, connectors, the raw topic read."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from kafka import KafkaConsumer, TopicPartition
+
+from clearwell.kafka import admin
+from clearwell.kafka.names import raw_topic
+from clearwell.registry import Connector, Registry, SavedPosition, connectors, migrate, positions
+from clearwell.settings import Settings
+from services.collector.collector import Collector
+
+CONTRACT = """stream: {stream}
+version: 1
+owner: tests@example.com
+description: Events of a test.
+key: id
+event_id: id
+event_time: at
+unknown_fields: drop
+fields:
+  id: {{type: string, required: true}}
+  at: {{type: timestamp, required: true}}
+  n: {{type: int64}}
+"""
+
+CHECKOUT = Path(__file__).parents[2]
+
+
+class Sandbox:
+    """One stream on the test stack with its own contract folder; `where` are the settings of its services."""
+
+    def __init__(self, stack: Settings, stream: str, folder: Path) -> None:
+        self.stream = stream
+        self.folder = folder
+        schemas = folder / "schemas"
+        (schemas / stream).mkdir(parents=True)
+        (schemas / stream / "v1.yaml").write_text(CONTRACT.format(stream=stream))
+        self.where = replace(stack, schemas=schemas)
+        migrate(stack.postgres)
+        self.registry = Registry(stack.postgres)
+        self.names: list[str] = []
+        self._next: dict[int, int] = {}
+
+    def add(self, name: str, source: str = "file", **config: Any) -> str:
+        """Register a connector into the stream without checking it."""
+        with self.registry.session() as session:
+            connectors.add(session, name, source, self.stream, config)
+        self.names.append(name)
+        return name
+
+    def state(self, name: str) -> tuple[Connector, SavedPosition]:
+        """What the registry knows of a connector."""
+        with self.registry.session() as session:
+            return connectors.get(session, name), positions.load(session, name)
+
+    def collect(self, name: str) -> int:
+        """Run the connector in this process until it is finished or failing; the exit code."""
+        return asyncio.run(Collector(self.registry, self.where, name).run(asyncio.Event(), once=True))
+
+    def start(self, *args: str) -> subprocess.Popen[str]:
+        """A collector as a process of its own."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "services.collector", *args],
+            env=self.environment(),
+            cwd=CHECKOUT,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def environment(self) -> Mapping[str, str]:
+        """The environment of a service of this stream."""
+        return os.environ | {
+            "CLEARWELL_HOME": str(self.where.home),
+            "CLEARWELL_SCHEMAS": str(self.where.schemas),
+            "CLEARWELL_KEYS": str(self.where.keys),
+        }
+
+    def new_records(self) -> list[Any]:
+        """The raw records that came since the last call, in order within each partition."""
+        topic = raw_topic(self.stream)
+        ends = admin.end_offsets(self.where.kafka, topic)
+        waiting = {p: end for p, end in ends.items() if end > self._next.get(p, 0)}
+        found: list[Any] = []
+        if not waiting:
+            return found
+        consumer = KafkaConsumer(bootstrap_servers=self.where.kafka.split(","), group_id=None, enable_auto_commit=False)
+        places = {p: TopicPartition(topic, p) for p in waiting}
+        consumer.assign(list(places.values()))
+        for p, place in places.items():
+            consumer.seek(place, self._next.get(p, 0))
+        while any(consumer.position(places[p]) < end for p, end in waiting.items()):
+            for records in consumer.poll(timeout_ms=1000, max_records=50_000).values():
+                found += [record for record in records if record.offset < waiting[record.partition]]
+        consumer.close()
+        self._next |= waiting
+        return found
+
+    def close(self) -> None:
+        """Forget connectors and topics."""
+        with self.registry.session() as session:
+            for name in self.names:
+                if connectors.find(session, name) is not None:
+                    connectors.remove(session, name)
+        self.registry.close()
+        admin.delete_topics(self.where.kafka, [f"{kind}.{self.stream}" for kind in ("raw", "dead", "dropped")])
+        admin.delete_topics(self.where.kafka, [f"clean.{self.stream}.v1"])
+
+
+def header(record: Any, name: str) -> str | None:
+    """One header of a record as text, None when it is not there."""
+    return next((value.decode() for key, value in record.headers if key == name), None)

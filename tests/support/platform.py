@@ -1,0 +1,182 @@
+"""A stream of a test's own on the shared stack, and our services on it as real processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from aiokafka.partitioner import murmur2
+from kafka import KafkaProducer
+
+from clearwell.accounts import Balance, balance
+from clearwell.contract.load import find
+from clearwell.contract.model import Contract
+from clearwell.kafka import admin
+from clearwell.kafka.names import clean_topic, raw_topic
+from clearwell.privacy.local import LocalKeyring
+from clearwell.settings import Settings
+
+FLIGHTS = Path(__file__).parents[2] / "schemas" / "flights" / "v1.yaml"
+CHECKOUT = Path(__file__).parents[2]
+PARTITIONS = 4
+
+
+class Service:
+    """One of our services as a process; its log is in `log`."""
+
+    def __init__(self, name: str, arguments: Sequence[str], env: dict[str, str], log: Path) -> None:
+        self.log = log
+        with log.open("ab") as file:
+            command = [sys.executable, "-m", f"services.{name}", *arguments]
+            self.process = subprocess.Popen(command, env=env, cwd=CHECKOUT, stdout=file, stderr=file)
+
+    def kill(self) -> None:
+        """SIGKILL, and wait for the end of it."""
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self) -> int:
+        """SIGTERM; returns the exit code."""
+        self.process.terminate()
+        try:
+            return self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise
+
+    def ended(self, within: float = 60.0) -> int:
+        """Wait for the process to end by itself; returns the exit code."""
+        return self.process.wait(within)
+
+    def text(self) -> str:
+        """All it has logged."""
+        return self.log.read_text(errors="replace")
+
+
+class Platform:
+    """One stream: a contract under a unique name, its topics, its key file, its processes."""
+
+    def __init__(self, settings: Settings, folder: Path, stream: str, contract: str | None = None) -> None:
+        """`contract` is YAML in which `$stream` stands for the stream's name; the flights contract by default."""
+        text = contract if contract is not None else flights_contract()
+        self.folder = folder
+        self.stream = stream
+        path = folder / "schemas" / stream / "v1.yaml"
+        path.parent.mkdir(parents=True)
+        path.write_text(text.replace("$stream", stream))
+        self.contract_file = path
+        keys = folder / "keys.json"
+        self.keyring = LocalKeyring.create(keys)
+        self.settings = Settings(
+            settings.kafka, settings.postgres, settings.mongo, settings.home, folder / "schemas", keys
+        )
+        self.ids = admin.ensure_topics(settings.kafka, stream, 1, partitions=PARTITIONS)
+        self.services: list[Service] = []
+        self._producer: KafkaProducer | None = None
+
+    @property
+    def contract(self) -> Contract:
+        """The contract as it is in its file now."""
+        return find(self.settings.schemas, self.stream)
+
+    def put(self, values: Iterable[bytes | None], partition: int | None = None) -> int:
+        """Append raw events, spread over the partitions by content where none is given; returns how many."""
+        if self._producer is None:
+            self._producer = KafkaProducer(
+                bootstrap_servers=self.settings.kafka, linger_ms=20, max_request_size=9_000_000, batch_size=500_000
+            )
+        topic, futures = raw_topic(self.stream), []
+        for value in values:
+            at = partition if partition is not None else (murmur2((value or b"")[:64]) & 0x7FFFFFFF) % PARTITIONS
+            futures.append(self._producer.send(topic, value=value, key=b"k" if value is None else None, partition=at))
+        self._producer.flush()
+        for future in futures:
+            future.get(30)
+        return len(futures)
+
+    def start(self, name: str, *arguments: str, **env: str) -> Service:
+        """Start `cleaner` or `deliverer` (give it "--destination", NAME)."""
+        log = self.folder / f"{name}{len(self.services)}.log"
+        service = Service(name, ["--stream", self.stream, *arguments], self.env() | env, log)
+        self.services.append(service)
+        return service
+
+    def env(self) -> dict[str, str]:
+        """The environment of this stream's services."""
+        return {
+            **os.environ,
+            "CLEARWELL_HOME": str(self.settings.home),
+            "CLEARWELL_KAFKA": self.settings.kafka,
+            "CLEARWELL_POSTGRES": self.settings.postgres,
+            "CLEARWELL_MONGO": self.settings.mongo,
+            "CLEARWELL_SCHEMAS": str(self.settings.schemas),
+            "CLEARWELL_KEYS": str(self.settings.keys),
+        }
+
+    def balance(self) -> Balance:
+        """The accounts of the stream now."""
+        return balance(self.settings, self.contract)
+
+    def cleaned(self) -> int:
+        """Records in the clean topic, repeats included."""
+        return sum(admin.end_offsets(self.settings.kafka, clean_topic(self.stream, 1)).values())
+
+    def settle(self, within: float = 90.0) -> Balance:
+        """Wait until nothing waits any more; returns the accounts. Needs a cleaner and every deliverer running."""
+        deadline = time.monotonic() + within
+        while True:
+            found = self.balance()
+            if found.settled and found.total("raw"):
+                return found
+            self.alive()
+            assert time.monotonic() < deadline, f"not settled within {within} s: {found}"
+
+    def alive(self) -> None:
+        """Fail with the log of a service that ended by itself."""
+        for service in self.services:
+            if service.process.poll() not in (None, 0, -signal.SIGKILL, -signal.SIGTERM):
+                raise AssertionError(f"{service.log.name} ended: {service.text()[-3000:]}")
+
+    def close(self) -> None:
+        """End every process and delete the topics."""
+        for service in self.services:
+            if service.process.poll() is None:
+                service.kill()
+        if self._producer is not None:
+            self._producer.close()
+        admin.delete_topics(self.settings.kafka, self.ids)
+
+
+def flights_contract() -> str:
+    """The flights contract with `$stream` for its name, table and collection."""
+    text = FLIGHTS.read_text()
+    for key in ("stream", "table", "collection"):
+        text = text.replace(f"{key}: flights", f"{key}: $stream")
+    return text
+
+
+def until(condition: Callable[[], Any], within: float = 60.0, every: float = 0.05) -> Any:
+    """Wait for something to be true; returns it."""
+    deadline = time.monotonic() + within
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"did not happen within {within} s"
+        time.sleep(every)
+    return found
+
+
+def numbered(count: int, start: int = 0) -> Iterator[bytes]:
+    """Good flight events with ids of their own."""
+    for number in range(start, start + count):
+        yield (
+            b'{"id":"e%07d","year":2013,"month":%d,"day":%d,"dep_time":517,"sched_dep_time":515,"dep_delay":%d,'
+            b'"arr_time":830,"sched_arr_time":819,"arr_delay":11,"carrier":"UA","flight":1545,"tailnum":"N%05d",'
+            b'"origin":"EWR","dest":"IAH","air_time":227,"distance":1400,"hour":5,"minute":15,'
+            b'"time_hour":"2013-01-01T10:00:00Z"}'
+            % (number, number % 12 + 1, number % 28 + 1, number % 1000, number % 100_000)
+        )

@@ -1,0 +1,57 @@
+"""What a destination must hold: the same events through the pipeline in memory, compared field by field."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import dict_row
+from pymongo import MongoClient
+
+from clearwell.pipeline.batch import RawBatch
+from clearwell.pipeline.clean import CleanCodec
+from clearwell.pipeline.compile import compile
+from clearwell.privacy.envelope import unseal
+from tests.support.platform import Platform
+
+Rows = dict[str, dict[str, Any]]
+
+
+def expected(platform: Platform, values: Sequence[bytes]) -> Rows:
+    """Clean rows by id of `values`, in the clear where they are encrypted."""
+    pipeline = compile(platform.contract, platform.keyring)
+    outcomes = pipeline.process(RawBatch("x" * 22, 0, range(len(values)), list(values)), pipeline.new_state())
+    return _clear(platform, CleanCodec(pipeline.schema).decode_dicts(outcomes.values))
+
+
+def in_postgres(platform: Platform) -> Rows:
+    """The table's rows by id, our own columns left out, in the clear."""
+    query = sql.SQL("SELECT * FROM {}").format(sql.Identifier(platform.stream))
+    with psycopg.connect(platform.settings.postgres, row_factory=dict_row) as connection:
+        connection.execute("SET timezone = 'UTC'")
+        found = connection.execute(query).fetchall()
+    return _clear(platform, ({k: v for k, v in row.items() if not k.startswith("_")} for row in found))
+
+
+def in_mongo(platform: Platform) -> Rows:
+    """The collection's documents by id, our own fields left out, in the clear."""
+    client: MongoClient[dict[str, Any]] = MongoClient(platform.settings.mongo, tz_aware=True)
+    with client:
+        found = list(client.get_default_database()[platform.stream].find())
+    rows = [{("id" if k == "_id" else k): v for k, v in one.items() if k == "_id" or k[0] != "_"} for one in found]
+    return _clear(platform, rows)
+
+
+def _clear(platform: Platform, rows: Iterable[Mapping[str, Any]]) -> Rows:
+    result: Rows = {}
+    for row in rows:
+        clear = dict(row)
+        if clear["tailnum"] is not None:
+            opened = unseal(platform.keyring, platform.stream, "tailnum", clear["id"], clear["tailnum"])
+            clear["tailnum"] = opened.decode()
+        assert clear["id"] not in result, "one event twice"
+        result[clear["id"]] = json.loads(json.dumps(clear, default=str))
+    return result
