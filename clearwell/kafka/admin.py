@@ -16,6 +16,7 @@ from kafka import KafkaAdminClient, TopicPartition, errors
 from kafka.admin import ConfigResource, ConfigResourceType, OffsetSpec
 
 from clearwell.errors import ConfigError, Retryable
+from clearwell.kafka.clients import connect
 from clearwell.kafka.failures import translated
 from clearwell.kafka.topics import PARTITIONS, TopicPlan, differences, plans
 
@@ -120,11 +121,7 @@ def ask(bootstrap: str, doing: str, question: Callable[[KafkaAdminClient], T]) -
 def _client(bootstrap: str) -> KafkaAdminClient:
     with _lock:
         if bootstrap not in _clients:
-            _clients[bootstrap] = KafkaAdminClient(
-                bootstrap_servers=bootstrap.split(","),
-                bootstrap_timeout_ms=TIMEOUT_MS,
-                request_timeout_ms=TIMEOUT_MS,
-            )
+            _clients[bootstrap] = connect(KafkaAdminClient, bootstrap, request_timeout_ms=TIMEOUT_MS)
         return _clients[bootstrap]
 
 

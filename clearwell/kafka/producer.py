@@ -18,6 +18,7 @@ from kafka.errors import KafkaTimeoutError
 from kafka.producer.producer_batch import ProducerBatch
 from kafka.record.memory_records import MemoryRecordsBuilder
 
+from clearwell.kafka.clients import connect
 from clearwell.kafka.failures import as_ours, translated
 from clearwell.kafka.wire import Record, encode_records, partition_of, size
 
@@ -55,10 +56,12 @@ class Sending:
 def _outcome(batch: ProducerBatch, deadline: float) -> Exception | None:
     future = batch.produce_future
     future.wait(max(deadline - time.monotonic(), 0))
+    error: Exception | None = None
     if not future.is_done:  # a latch without a result: the batch was split, which our sizes rule out
-        return KafkaTimeoutError("no outcome")
-    _, _, exception_of = future.value  # kafka-python resolves a batch's own future well even when the batch failed
-    return exception_of(0) if exception_of is not None else None  # type: ignore[no-any-return]
+        error = KafkaTimeoutError("no outcome")
+    elif (exception_of := future.value[2]) is not None:  # a batch's own future ends well even when the batch failed
+        error = exception_of(0)
+    return error
 
 
 class EventProducer:
@@ -70,23 +73,22 @@ class EventProducer:
     def __init__(self, bootstrap: str, client_id: str) -> None:
         """Connects. Raises Retryable when Kafka does not answer within 5 seconds."""
         self._bootstrap = bootstrap
-        with translated(bootstrap, "connecting"):
-            self._kafka = KafkaProducer(
-                bootstrap_servers=bootstrap.split(","),
-                client_id=client_id,
-                acks="all",
-                enable_idempotence=True,
-                compression_type="zstd",
-                batch_size=BATCH_BYTES,
-                max_request_size=8 * BATCH_BYTES,
-                delivery_timeout_ms=int(DELIVERY_SECONDS * 1000),
-                request_timeout_ms=10_000,
-                max_block_ms=10_000,
-                bootstrap_timeout_ms=5_000,
-                reconnect_backoff_max_ms=1_000,
-                allow_auto_create_topics=False,
-                metrics_enabled=False,
-            )
+        self._kafka = connect(
+            KafkaProducer,
+            bootstrap,
+            client_id=client_id,
+            acks="all",
+            enable_idempotence=True,
+            compression_type="zstd",
+            batch_size=BATCH_BYTES,
+            max_request_size=8 * BATCH_BYTES,
+            delivery_timeout_ms=int(DELIVERY_SECONDS * 1000),
+            request_timeout_ms=10_000,
+            max_block_ms=10_000,
+            reconnect_backoff_max_ms=1_000,
+            allow_auto_create_topics=False,
+            metrics_enabled=False,
+        )
 
     def begin(self, topic: str, records: Sequence[Record]) -> Sending:
         """Hand records over and return at once; they go out in the order of the calls.

@@ -95,7 +95,9 @@ class Collector:
         while not stop.is_set():
             run = Run(connector, self._registry, self._where)
             try:
-                if await run.go(stop):
+                if not await run.go(stop):
+                    log.info("connector %s: stopped", connector.name)
+                else:
                     log.info("connector %s: all read", connector.name)
                     await self._note(lambda s: connectors.note_end(s, connector.name, State.FINISHED))
                 return
