@@ -113,5 +113,5 @@ def read(folder: Path) -> Manifest | None:
     """The manifest of a finished run; None when it is not there."""
     try:
         return msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
-    except (FileNotFoundError, msgspec.DecodeError):
+    except (FileNotFoundError, NotADirectoryError, msgspec.DecodeError):
         return None
