@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from alembic import command
-from alembic.config import Config
 from sqlalchemy import text
 
 from clearwell.registry.database import Registry
@@ -19,6 +17,9 @@ def migrate(postgres: str) -> None:
 
     Raises Retryable when Postgres is not there, ConfigError when the rights are missing.
     """
+    from alembic import command  # late: the services that import this package never migrate
+    from alembic.config import Config
+
     registry = Registry(postgres)
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
