@@ -19,6 +19,7 @@ async def reader(bootstrap: str) -> AsyncIterator[Reader]:
         bootstrap_servers=bootstrap,
         enable_auto_commit=False,
         auto_offset_reset="earliest",
+        fetch_max_wait_ms=20,  # a fetch at the end of one partition holds up the first of the next
         max_partition_fetch_bytes=4_194_304,
     )
     try:
