@@ -367,6 +367,10 @@ def outcome(value: bytes, mode: str) -> dict[str, Any] | str:
 @example(value=b'{"id":"a","at":"2013-01-01T10:00:00Z","must":{"a":"","a":{}},"j":{}}')
 @example(value=b'{"id":"a","at":"2013-01-01T10:00:00Z","must":1,"d":1.5,"n":1,"n":2}')
 @example(value=b'{"id":"a","at":"2013-01-01T10:00:00Z","must":1,"tags":["a"],"tags":[]}')
+@example(value=b'{"id":"\\u0000","at":"2013-01-01T10:00:00Z","must":1}')
+@example(value=b'{"id":"a","at":"2013-01-01T10:00:00Z","must":1,"tags":["\\u0000"]}')
+@example(value=b'{"id":"a","at":"2013-01-01T10:00:00Z","must":' + b"[" * 65 + b"]" * 65 + b"}")
+@example(value=b'{"id":"a","at":"2013-01-01T10:00:00Z","must":' + b"[" * 66 + b"]" * 66 + b"}")
 def test_verdict_and_values_are_those_of_the_reference(mode: str, value: bytes) -> None:
     try:
         expected: dict[str, Any] | None = reference(value, mode)
