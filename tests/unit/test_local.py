@@ -182,6 +182,7 @@ def told(*_):
     print("told", flush=True)
     raise SystemExit
 signal.signal(signal.SIGTERM, told)
+signal.alarm(10)
 print("up", flush=True)
 signal.pause()
 """
