@@ -43,8 +43,9 @@ def ensure_topics(
     missing = [plan for plan in wanted if plan.name not in found]
     if missing:
         _create(bootstrap, missing, partitions, replication)
+    ids = require_topics(bootstrap, stream, version)
     _check_settings(bootstrap, [plan for plan in wanted if plan.name in found])
-    return require_topics(bootstrap, stream, version)
+    return ids
 
 
 def require_topics(bootstrap: str, stream: str, version: int) -> dict[str, str]:
