@@ -3,7 +3,8 @@
 Newer is the later event time; of equal event times, the later raw record. Raw offsets tell the order inside one
 incarnation of the raw topic, its partitions then being compared by number so that the order is total and a replay in
 any order ends in the same rows. Records of two incarnations can't be compared: the one that arrives later wins.
-A row without an event time is older than any with one. An equal record counts as newer: writing it again is harmless.
+A row without an event time is older than any with one. An equal record counts as newer: writing it again is harmless,
+and a replay under a widened contract fills the columns that were added.
 """
 
 from __future__ import annotations

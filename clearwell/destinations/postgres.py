@@ -22,17 +22,19 @@ from clearwell.destinations import ddl, postgres_errors, postgres_positions, pos
 from clearwell.destinations.newest import newest_rows
 from clearwell.destinations.protocol import Accounts, Claim, CleanBatch
 from clearwell.destinations.shape import NAME_RULE, check_schema, is_name
-from clearwell.errors import ConfigError, Fatal
+from clearwell.errors import ClearwellError, ConfigError, Fatal
 
 Session = Connection[tuple[Any, ...]]
 
 _DEFAULTS = {"connect_timeout": "10", "keepalives_idle": "30", "tcp_user_timeout": "60000"}
 """libpq options for a URL that doesn't set them, so that a dead network is noticed (s, s, ms)."""
 
-_TIMEOUTS = {"statement_timeout": "120s", "idle_in_transaction_session_timeout": "60s"}
-"""Session settings where nobody set them: a dead deliverer's locks go away by themselves."""
-
-_SET_IF_UNSET = "SELECT set_config(name, %s, false) FROM pg_settings WHERE name = %s AND setting = '0'"
+_LIMITS = """
+SELECT set_config(name, seconds, false)
+FROM (VALUES ('statement_timeout', '120s'), ('idle_in_transaction_session_timeout', '60s')) AS ours (name, seconds)
+WHERE current_setting(name) = '0'
+"""
+"""Time limits where nobody set them: a dead deliverer's locks go away by themselves."""
 
 
 class PostgresDestination:
@@ -112,13 +114,16 @@ class PostgresDestination:
 
     @contextlib.contextmanager
     def _talking(self, doing: str) -> Iterator[Session]:
-        """A session that is alive; what PostgreSQL raises becomes ours, and the session is then given up."""
+        """A session that is alive; what PostgreSQL raises becomes ours, and after any error the session is given up."""
         session = self._connected()
         try:
             yield session
         except psycopg.Error as error:
             self.close()
             raise postgres_errors.on_statement(error, self._server, doing) from None
+        except ClearwellError:
+            self.close()
+            raise
 
     def _connected(self) -> Session:
         if self._session is None or self._session.closed:
@@ -137,8 +142,7 @@ class PostgresDestination:
 
     def _set_up(self, session: Session) -> None:
         set_json_dumps(msgspec.json.encode, session)
-        for name, value in _TIMEOUTS.items():
-            session.execute(_SET_IF_UNSET, (value, name))
+        session.execute(_LIMITS)
         session.execute(ddl.create_staging(self._schema))
 
 

@@ -1,0 +1,165 @@
+"""MongoDB at its worst: connections cut before and after the rows, refused documents, wrong addresses."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from pymongo import MongoClient
+from pymongo.errors import OperationFailure
+
+from clearwell.contract.model import Field, Type
+from clearwell.destinations.mongo import MongoDestination
+from clearwell.destinations.mongo_errors import translate
+from clearwell.errors import ClearwellError, ConfigError, Fatal, Retryable
+from clearwell.settings import Settings
+from tests.conformance.stores import (
+    SIMPLE,
+    START,
+    Event,
+    MongoCase,
+    batch_of,
+    batches_of,
+    expected,
+    fields_of,
+    reveals_nothing,
+    some_events,
+)
+
+CANARY = "pw-canary-5f1e"
+
+
+@pytest.fixture
+def case(stack: Settings, unique: Callable[[str], str]) -> MongoCase:
+    return MongoCase(stack, unique("events"))
+
+
+@pytest.fixture
+def destination(case: MongoCase, unique: Callable[[str], str]) -> Iterator[MongoDestination]:
+    # The embedded server does not tell a driver that waits for news that it is primary again: let the driver ask.
+    asking = f"{case.url}?serverMonitoringMode=poll&heartbeatFrequencyMS=500"
+    made = MongoDestination(asking, SIMPLE, case.collection, unique("group"))
+    made.open()
+    yield made
+    made.close()
+
+
+@contextmanager
+def failing(case: MongoCase, commands: list[str], times: int, **how: Any) -> Iterator[None]:
+    """The server fails the next `times` of `commands` (a fail point of MongoDB's test commands)."""
+    with MongoClient[dict[str, Any]](case.url) as client:
+        data = {"failCommands": commands, **how}
+        client.admin.command("configureFailPoint", "failCommand", mode={"times": times}, data=data)
+        try:
+            yield
+        finally:
+            client.admin.command("configureFailPoint", "failCommand", mode="off")
+
+
+FAULTS: dict[str, dict[str, Any]] = {
+    "connection cut": {"closeConnection": True},
+    "shutting down": {"errorCode": 11600},
+    "not primary": {"errorCode": 10107},
+}
+
+
+@pytest.mark.parametrize("how", FAULTS.values(), ids=FAULTS.keys())
+@pytest.mark.parametrize("command", ["find", "insert", "update"])
+def test_a_fault_at_any_command_loses_and_repeats_nothing(
+    destination: MongoDestination, case: MongoCase, command: str, how: dict[str, Any]
+) -> None:
+    events = some_events(random.Random(5), 120, 40)
+    failures = 0
+    for batch in batches_of(events, destination.claim("clean-a", 0, 1), 60):
+        with failing(case, [command], times=2, **how):  # the driver itself retries once
+            for _ in range(5):
+                try:
+                    destination.write(batch)
+                    break
+                except Retryable as error:
+                    failures += 1
+                    assert "\n" not in str(error)
+    assert failures >= 2
+    stored = fields_of(case.rows(), "id", "number")
+    assert stored == [(e.id, e.number) for _, e in sorted(expected(events).items())]
+    (account,) = destination.accounts("clean-a")
+    assert (account.next_offset, account.delivered) == (120, 120)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        (Field("value", Type.INT32), 2**31),
+        (Field("value", Type.INT64), 2**63),
+        (Field("value", Type.STRING), f"{CANARY}\ud800"),
+        (Field("value", Type.STRING), 5),
+        (Field("value", Type.JSON), {f"{CANARY}\0": 1}),
+    ],
+    ids=["int32", "int64", "surrogate", "type", "json-nul"],
+)
+def test_a_document_the_collection_refuses_stops_loudly_and_is_not_skipped(
+    case: MongoCase, field: Field, value: Any
+) -> None:
+    destination = MongoDestination(case.url, replace(SIMPLE, fields=(*SIMPLE.fields, field)), case.collection, "group")
+    destination.open()
+    claim = destination.claim("clean-a", 0, 10**6)
+    event = Event("bad", START, 2, raw_offset=31)
+    bad = batch_of([event], claim, claim.next_offset + 9, rows=[(*event.row, value)])
+    with pytest.raises(Fatal, match=r"partition 0 of topic clean-a before offset 9 \(raw offsets 31 to 31\)") as caught:
+        destination.write(bad)
+    assert reveals_nothing(caught.value, CANARY)
+    assert destination.accounts("clean-a")[0].next_offset == 0
+    destination.close()
+
+
+def test_a_unique_index_of_the_users_own_is_not_taken_for_a_repeat(
+    destination: MongoDestination, case: MongoCase
+) -> None:
+    with MongoClient[dict[str, Any]](case.url) as client:
+        client.get_default_database()[case.collection].create_index("number", unique=True)
+    events = [Event("a", START, 1, raw_offset=0), Event("b", START, 1, raw_offset=1)]
+    claim = destination.claim("clean-a", 0, 1)
+    with pytest.raises(Fatal, match="unique index"):
+        destination.write(batch_of(events, claim, 2))
+    assert destination.accounts("clean-a")[0].next_offset == 0
+
+
+def test_a_collection_of_somebody_else_is_left_alone(case: MongoCase) -> None:
+    with MongoClient[dict[str, Any]](case.url) as client:
+        client.get_default_database()[case.collection].insert_one({"theirs": 1})
+    destination = MongoDestination(case.url, SIMPLE, case.collection, "group")
+    with pytest.raises(ConfigError, match="Clearwell did not make it"):
+        destination.open()
+    destination.close()
+
+
+@pytest.mark.parametrize(
+    ("url", "kind", "said"),
+    [
+        (f"mongo://u:{CANARY}@h/d", ConfigError, "can't be read"),
+        (f"mongodb://u:{CANARY}@h", ConfigError, "names no database"),
+        (f"mongodb://u:{CANARY}@x@h/d", ConfigError, "can't be read"),
+        (f"mongodb://u:{CANARY}@127.0.0.1:1/d?serverSelectionTimeoutMS=50", Retryable, "127.0.0.1:1/d does not answer"),
+    ],
+    ids=["scheme", "database", "unescaped", "port"],
+)
+def test_a_wrong_address_gives_one_clear_sentence(url: str, kind: type[ClearwellError], said: str) -> None:
+    with pytest.raises(kind, match=said) as caught:
+        destination = MongoDestination(url, SIMPLE, "events", "group")
+        try:
+            destination.open()
+        finally:
+            destination.close()
+    assert reveals_nothing(caught.value, CANARY)
+
+
+@pytest.mark.parametrize(("code", "said"), [(18, "refuses the user or the password"), (13, "does not let this user")])
+def test_a_missing_right_is_a_config_error(code: int, said: str) -> None:
+    error = translate(OperationFailure(f"not with {CANARY}", code), "MongoDB at h:1/d", "write partition 0")
+    assert isinstance(error, ConfigError)
+    assert said in str(error)
+    assert CANARY not in str(error)
