@@ -6,6 +6,7 @@ client its thread, to nobody: a collector that tries for hours would run out of 
 
 from __future__ import annotations
 
+import logging
 import socket
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -25,6 +26,7 @@ def connect(kind: Callable[..., Client], bootstrap: str, **config: Any) -> Clien
     Raises Retryable when none of the addresses answers within 5 seconds, ConfigError when they are none.
     """
     require_reachable(bootstrap)
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)  # our callers tell every failure, in one sentence
     made: list[KafkaNetClient] = []
 
     def remembering(**net_config: Any) -> KafkaNetClient:

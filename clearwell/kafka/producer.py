@@ -8,7 +8,6 @@ fails when they change.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -27,9 +26,6 @@ BATCH_BYTES = 1_000_000
 
 DELIVERY_SECONDS = 30.0
 """How long kafka-python retries a batch by itself before it fails."""
-
-for _noisy in ("kafka.producer", "kafka.net", "kafka.cluster"):
-    logging.getLogger(_noisy).setLevel(logging.ERROR)  # our callers report failures, one sentence each
 
 
 class Sending:
