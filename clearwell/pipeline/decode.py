@@ -16,7 +16,7 @@ import msgspec
 from clearwell.contract.model import Contract, Field, Type, UnknownFields
 from clearwell.contract.patterns import compile_pattern
 from clearwell.contract.values import python_value
-from clearwell.pipeline.inspect import BadEvent, check_json, inspect
+from clearwell.pipeline.inspect import BadEvent, check_json, inspector
 from clearwell.pipeline.wire import quoted, raw_struct
 from clearwell.steps.code import Code
 from clearwell.steps.numbers import fits
@@ -62,16 +62,15 @@ def _emit_presence(code: Code, contract: Contract) -> None:
     extra = contract.unknown_fields is UnknownFields.KEEP
     if extra:
         code.add(f"{code.variable(EXTRA.name)} = None")
-    declared = code.reference("declared", {field.name: field.type for field in contract.fields})
-    look = code.reference("inspect", inspect)
+    look = code.reference("inspect", inspector(contract.fields))
     with code.block("if _quotes != _value.count(34) or 92 in _value:  # quotes, backslashes"):
-        call = f"{look}(_value, {declared})"
         if extra:
-            code.add(f"_whole = {call}")
+            declared = code.reference("declared", frozenset(field.name for field in contract.fields))
+            code.add(f"_whole = {look}(_value)")
             rest = f"{{_name: _whole[_name] for _name in _whole if _name not in {declared}}}"
             code.add(f"{code.variable(EXTRA.name)} = {rest} or None")
         else:
-            code.add(call)
+            code.add(f"{look}(_value)")
 
 
 def _emit_value(code: Code, field: Field) -> None:

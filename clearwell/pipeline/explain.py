@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache, partial
+from typing import Any
 
 import msgspec
 
 from clearwell.contract.model import Contract, Field, Type
 from clearwell.pipeline.batch import Rejected
-from clearwell.pipeline.inspect import BadEvent, inspect
+from clearwell.pipeline.inspect import BadEvent, inspector
 
+Inspect = Callable[[bytes], dict[str, Any]]
+Translate = Callable[[str], tuple[str, str]]
 Explain = Callable[[int, bytes | None, Exception], Rejected]
+
+SENTENCES = 1_000
+"""How many of the decoder's messages are remembered with their translations; a broken source repeats the same few."""
 
 _GOT = re.compile(r"got `(str|int|float|bool|null|object|array)`")
 _WORDS = {"str": "text", "int": "a whole number", "float": "a number with a fraction", "bool": "true or false"}
@@ -24,7 +31,8 @@ def explainer(contract: Contract, steps_by_line: Sequence[str]) -> Explain:
     `steps_by_line[n]` is the step that wrote line n + 1 of the code, for exceptions that no step foresaw.
     """
     fields = {field.name: field for field in contract.fields}
-    declared = {field.name: field.type for field in contract.fields}
+    inspect = inspector(contract.fields)
+    translate = lru_cache(SENTENCES)(partial(_translated, fields))
 
     def explain(offset: int, value: bytes | None, error: Exception) -> Rejected:
         if value is None:
@@ -33,7 +41,7 @@ def explainer(contract: Contract, steps_by_line: Sequence[str]) -> Explain:
             return Rejected(offset, error.reason, error.step, error.field)
         step = _step_of(error, steps_by_line)
         if step in ("decode", ""):
-            return _undecoded(offset, value, error, fields, declared)
+            return _undecoded(offset, value, error, inspect, translate)
         return Rejected(offset, f"the step could not process this event ({type(error).__name__})", step)
 
     return explain
@@ -46,23 +54,21 @@ def _step_of(error: Exception, steps_by_line: Sequence[str]) -> str:
     return steps_by_line[line] if 0 <= line < len(steps_by_line) else ""
 
 
-def _undecoded(
-    offset: int, value: bytes, error: Exception, fields: Mapping[str, Field], declared: Mapping[str, Type]
-) -> Rejected:
+def _undecoded(offset: int, value: bytes, error: Exception, inspect: Inspect, translate: Translate) -> Rejected:
     """What is wrong with bytes that the decoder refused: first the JSON itself, then the types."""
     try:
-        inspect(value, declared)
+        inspect(value)
     except BadEvent as bad:
         return Rejected(offset, bad.reason, bad.step, bad.field)
     except RecursionError:
         return Rejected(offset, "the event is nested too deep", "decode")
     if isinstance(error, msgspec.ValidationError):
-        reason, field = _translated(str(error), fields)
+        reason, field = translate(str(error))
         return Rejected(offset, reason, "validate", field)
     return Rejected(offset, "the event is not JSON", "decode")
 
 
-def _translated(said: str, fields: Mapping[str, Field]) -> tuple[str, str]:
+def _translated(fields: Mapping[str, Field], said: str) -> tuple[str, str]:
     """The decoder's message in plain words, and the declared field it is about ("" when none)."""
     if said.startswith("Object contains unknown field"):
         return "the event has a field that the contract does not declare", ""

@@ -6,12 +6,12 @@ An event that could hold any of these is looked at here; the generated code know
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import jiter
 
-from clearwell.contract.model import Type
+from clearwell.contract.model import Field, Type
 from clearwell.contract.values import INT_BOUNDS
 
 MAX_DEPTH = 64
@@ -28,23 +28,30 @@ class BadEvent(Exception):
         self.reason, self.step, self.field = reason, step, field
 
 
-def inspect(value: bytes, declared: Mapping[str, Type]) -> dict[str, Any]:
-    """The event as a dict, after a full reading. `declared` are the types of the declared fields.
+def inspector(fields: Iterable[Field]) -> Callable[[bytes], dict[str, Any]]:
+    """A function that gives the bytes of an event as a dict, after a full reading; `fields` are the declared ones.
 
-    Raises BadEvent for text that is not UTF-8 or JSON, not an object, holds a key twice, NUL, a lone surrogate, or,
+    It raises BadEvent for text that is not UTF-8 or JSON, not an object, holds a key twice, NUL, a lone surrogate, or,
     in json and undeclared fields (the fast decoder judges the others), nesting or numbers beyond what stores hold.
     """
-    event = _parse(value)
-    if not isinstance(event, dict):
-        raise BadEvent("the event is JSON, but not an object", "decode")
-    for name, inner in event.items():
-        if "\0" in name:
-            raise BadEvent("a key holds the character NUL", "decode")
-        if name not in declared or declared[name] is Type.JSON:
-            check_json(inner, name if name in declared else "")
-        elif "\0" in inner if isinstance(inner, str) else _has_nul(inner):
-            raise BadEvent(f"{name} holds the character NUL", "validate", name)
-    return event
+    fields = tuple(fields)
+    declared = frozenset(field.name for field in fields)
+    plain = frozenset(field.name for field in fields if field.type is not Type.JSON)
+
+    def inspect(value: bytes) -> dict[str, Any]:
+        event = _parse(value)
+        if not isinstance(event, dict):
+            raise BadEvent("the event is JSON, but not an object", "decode")
+        for name in [name for name in event if name not in plain]:
+            if "\0" in name:
+                raise BadEvent("a key holds the character NUL", "decode")
+            check_json(event[name], name if name in declared else "")
+        if b"\\u0000" in value:  # the only way to write NUL in JSON
+            for name in [name for name in event if name in plain]:
+                _refuse_nul(event[name], name)
+        return event
+
+    return inspect
 
 
 def _parse(value: bytes) -> Any:
@@ -75,8 +82,10 @@ def _why(value: bytes, said: str) -> str:
     return "the event is not JSON"
 
 
-def _has_nul(inner: Any) -> bool:
-    return isinstance(inner, list) and any(isinstance(one, str) and "\0" in one for one in inner)
+def _refuse_nul(inner: Any, field: str) -> None:
+    for one in inner if isinstance(inner, list) else [inner]:
+        if isinstance(one, str) and "\0" in one:
+            raise BadEvent(f"{field} holds the character NUL", "validate", field)
 
 
 def check_json(value: Any, field: str) -> None:
