@@ -16,6 +16,9 @@ from clearwell.local.process import Process
 
 HEAP = "512m"
 
+UTF8 = {"LC_ALL": "C.UTF-8"}
+"""Else Java can't open files whose names are not ASCII, where the surroundings know no language."""
+
 SERVER_PROPERTIES = """\
 process.roles=broker,controller
 node.id=1
@@ -34,6 +37,8 @@ transaction.state.log.num.partitions=4
 share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
+broker.session.timeout.ms=5000
+broker.heartbeat.interval.ms=1000
 log.cleaner.dedupe.buffer.size=33554432
 """
 
@@ -57,7 +62,8 @@ def process(home: Path, port: int, controller: int, jars: Sequence[Path]) -> Pro
     def setup() -> None:
         folder.mkdir(exist_ok=True)
         data = folder / "data"
-        properties.write_text(SERVER_PROPERTIES.format(host=LOOPBACK, port=port, controller=controller, data=data))
+        text = SERVER_PROPERTIES.format(host=LOOPBACK, port=port, controller=controller, data=_escaped(data))
+        properties.write_text(text)
         if not (data / "meta.properties").exists():
             _format(java, properties, home)
 
@@ -65,10 +71,18 @@ def process(home: Path, port: int, controller: int, jars: Sequence[Path]) -> Pro
         name="kafka",
         argv=(*java, *heap, "kafka.Kafka", str(properties)),
         ready=lambda: check(f"{LOOPBACK}:{port}"),
+        env=UTF8,
         setup=setup,
         endpoint=f"{LOOPBACK}:{port}",
         stop_signal=signal.SIGTERM,
     )
+
+
+def _escaped(path: Path) -> str:
+    """`path` as Java's property files spell it: Latin-1 with a backslash before what is not ASCII or is a backslash."""
+    units = str(path).replace("\\", "\\\\").encode("utf-16-be")
+    pairs = [int.from_bytes(units[i : i + 2]) for i in range(0, len(units), 2)]
+    return "".join(chr(unit) if unit < 128 else f"\\u{unit:04x}" for unit in pairs)
 
 
 def _format(java: list[str], properties: Path, home: Path) -> None:
@@ -76,7 +90,7 @@ def _format(java: list[str], properties: Path, home: Path) -> None:
     cluster = urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
     tool = ["-Xmx128m", "kafka.tools.StorageTool", "format", "--ignore-formatted", "-c", str(properties)]
     command = [*child.prefix(signal.SIGKILL, False), *java, *tool, f"--cluster-id={cluster}"]
-    run_logged(command, home / "logs" / "kafka.log", "Kafka's data folder could not be made")
+    run_logged(command, home / "logs" / "kafka.log", "Kafka's data folder could not be made", UTF8)
 
 
 def check(bootstrap: str) -> None:

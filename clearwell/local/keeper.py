@@ -20,7 +20,7 @@ from clearwell.local.state import LOGS, READY, RESTARTING, STARTING, STOPPED, Id
 
 log = logging.getLogger(__name__)
 
-READY_WITHIN = 60.0
+READY_WITHIN = 120.0
 """Seconds a process may take until it answers; then it is ended and started again."""
 
 ENDS_WITHIN = 15.0

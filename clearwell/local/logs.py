@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from clearwell.errors import Fatal
@@ -38,10 +39,12 @@ def last_words(file: Path, since: int = 0, longest: int = 300) -> str:
     return next((line.strip()[:longest] for line in reversed(said.splitlines()) if line.strip()), "")
 
 
-def run_logged(command: Sequence[str], log: Path, failure: str) -> None:
+def run_logged(command: Sequence[str], log: Path, failure: str, env: Mapping[str, str] | None = None) -> None:
     """Run `command` to its end, its output into `log`. Raises Fatal with `failure` and its last words."""
     began = size(log)
     with log.open("ab") as output:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=os.environ | dict(env or {})
+        )
     if done.returncode != 0:
         raise Fatal(f"{failure}: {last_words(log, began)}. Its log: {log}")

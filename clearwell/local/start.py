@@ -25,11 +25,12 @@ from clearwell.local.logs import roll
 from clearwell.local.message import Message
 from clearwell.local.ports import Ports, choose
 from clearwell.local.prepare import prepare
+from clearwell.local.servers import require_parts
 from clearwell.local.services import contracts, environment, service_names
 from clearwell.local.stop import end_orphans
-from clearwell.settings import Endpoints
+from clearwell.settings import Endpoints, external
 
-JOIN_WITHIN = 60.0
+JOIN_WITHIN = 120.0
 """Seconds that `up` waits for services to be ready, and for what another `up` has started."""
 
 GIVE_UP_AFTER = 3
@@ -59,6 +60,7 @@ def up(
     Retryable for what may pass (the network, a named server that is away), Fatal when a server does not start.
     """
     home = home.absolute()
+    require_parts(external())
     _make_folder(home)
     plan = state.Plan(
         ports=ports or Ports(),
@@ -77,6 +79,8 @@ def up(
 
 
 def _make_folder(home: Path) -> None:
+    if "," in str(home):
+        raise ConfigError(f"The path of the data folder, {home}, holds a comma, which Kafka takes for two: use --home.")
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         (home / state.LOGS).mkdir(exist_ok=True)
@@ -103,10 +107,9 @@ def _locked(home: Path) -> Iterator[None]:
 
 def _start(home: Path, plan: state.Plan, progress: Progress) -> None:
     end_orphans(home)
-    external = settings.external()
     if plan.services:
         contracts(Path(plan.schemas))
-    if "kafka" not in external:
+    if "kafka" not in external():
         jars.fetch(pins.load(), progress)
     plan = msgspec.structs.replace(plan, ports=choose(plan.ports))
     state.write(home / state.PLAN_FILE, plan)
@@ -180,7 +183,7 @@ def _join(home: Path, plan: state.Plan) -> None:
 
 
 def _await_ready(home: Path, with_services: bool, progress: Progress) -> None:
-    """Wait until all that was asked for is ready. Raises Fatal for what keeps ending, Retryable after a minute."""
+    """Wait until all that was asked for is ready. Raises Fatal for what keeps ending, Retryable after JOIN_WITHIN."""
 
     def all_ready(found: state.StackState) -> bool:
         wanted = [one for one in found.processes if with_services or one.name in state.SERVERS]
@@ -199,7 +202,7 @@ def _await_ready(home: Path, with_services: bool, progress: Progress) -> None:
 
 
 def _await(home: Path, condition: Callable[[state.StackState], bool]) -> None:
-    """Look at what the supervisor writes until `condition` holds. Raises Retryable after a minute."""
+    """Look at what the supervisor writes until `condition` holds. Raises Retryable after JOIN_WITHIN."""
     until = time.monotonic() + JOIN_WITHIN
     while time.monotonic() < until:
         found = state.running(home)

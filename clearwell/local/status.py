@@ -18,7 +18,7 @@ DOWN, EXTERNAL = "down", "external"
 WELL = (state.READY, EXTERNAL)
 """States in which there is nothing to do."""
 
-BACK_WITHIN = 60.0
+BACK_WITHIN = 120.0
 """Seconds until a process that was ended on purpose must be ready again."""
 
 
@@ -60,7 +60,7 @@ def kill(home: Path, name: str, number: int = signal.SIGKILL) -> int:
 
 
 def restart(home: Path, name: str, number: int = signal.SIGTERM) -> None:
-    """End one process and wait until its successor is ready, on the same port. Raises Fatal after a minute."""
+    """End one process and wait until its successor is ready, on the same port. Raises Fatal after BACK_WITHIN."""
     old = kill(home, name, number)
     until = time.monotonic() + BACK_WITHIN
     while time.monotonic() < until:
