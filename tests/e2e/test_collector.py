@@ -21,7 +21,7 @@ from clearwell.registry import State, connectors, positions, spec
 from clearwell.settings import Settings
 from clearwell.source import EVENT_LIMIT, DiscoveredStream, Position, SourceConfig, SourceEvent
 from services.collector.collector import Collector
-from tests.support.collecting import Sandbox, header
+from tests.support.collecting import Sandbox, header, until
 
 Unique = Callable[[str], str]
 
@@ -305,10 +305,10 @@ def test_a_running_collector_picks_up_pauses_and_stops(sandbox: Sandbox, unique:
         log.wait_for("collector started")
         name = sandbox.add(unique("c"), path=str(path), follow=True, poll_seconds=0.02)
         log.wait_for(f"connector {name}: reading")
-        _until(lambda: sandbox.state(name)[1].events == 10)
+        until(lambda: sandbox.state(name)[1].events == 10)
         with path.open("ab") as file:
             file.write(b'{"id":"new"}\n')
-        _until(lambda: sandbox.state(name)[1].events == 11)
+        until(lambda: sandbox.state(name)[1].events == 11)
         with sandbox.registry.session() as session:
             connectors.set_state(session, name, State.PAUSED, "pause")
         log.wait_for(f"connector {name}: stopped")
@@ -316,7 +316,7 @@ def test_a_running_collector_picks_up_pauses_and_stops(sandbox: Sandbox, unique:
             file.write(b'{"id":"paused"}\n')
         with sandbox.registry.session() as session:
             connectors.set_state(session, name, State.RUNNING, "resume")
-        _until(lambda: sandbox.state(name)[1].events == 12)
+        until(lambda: sandbox.state(name)[1].events == 12)
         process.terminate()
         assert process.wait(10) == 0
     finally:
@@ -326,13 +326,3 @@ def test_a_running_collector_picks_up_pauses_and_stops(sandbox: Sandbox, unique:
         assert process.stderr is not None
         process.stderr.close()
     assert len(sandbox.new_records()) == 12
-
-
-def _until(true: Callable[[], bool]) -> None:
-    """Wait until something is so, at most 20 seconds."""
-    waiting = threading.Event()
-    for _ in range(400):
-        if true():
-            return
-        waiting.wait(0.05)
-    raise AssertionError("it did not happen within 20 seconds")

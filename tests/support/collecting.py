@@ -6,7 +6,9 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+import threading
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -119,3 +121,12 @@ class Sandbox:
 def header(record: Any, name: str) -> str | None:
     """One header of a record as text, None when it is not there."""
     return next((value.decode() for key, value in record.headers if key == name), None)
+
+
+def until(true: Callable[[], bool], seconds: float = 30.0) -> None:
+    """Wait until something is so. Raises AssertionError when that takes longer than `seconds`."""
+    waiting = threading.Event()
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, f"it did not happen within {seconds:.0f} seconds"
+        waiting.wait(0.05)
