@@ -7,6 +7,7 @@ from clearwell.steps.convert import Cast, ParseTime
 from clearwell.steps.duplicates import Deduplicate
 from clearwell.steps.missing import DropWhen, Fill, Require
 from clearwell.steps.outliers import Bounds, IqrOutlier, ZscoreOutlier
+from clearwell.steps.python import Python
 from clearwell.steps.scaling import DecimalScale, MinMax, Zscore
 from clearwell.steps.shape import Derive, DropField, Rename
 from clearwell.steps.step import Step
@@ -35,6 +36,7 @@ STEPS: tuple[type[Step], ...] = (
     Derive,
     Rename,
     DropField,
+    Python,
 )
 
 BY_VERB: dict[str, type[Step]] = {step.verb: step for step in STEPS}
