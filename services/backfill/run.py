@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from clearwell.contract.load import find
-from clearwell.errors import ConfigError, Retryable
+from clearwell.errors import ConfigError
 from clearwell.kafka import admin
 from clearwell.kafka.bounded import Reader, reader
 from clearwell.pipeline.batch import Outcomes, RawBatch
@@ -24,13 +22,12 @@ from services.backfill.files import locked, move_folder, written
 from services.backfill.manifest import Manifest
 from services.backfill.part import Account, PartWriter, account_of
 from services.backfill.plan import Plan, Range, Request, file_name, make_plan, run_folder, work_folder
+from services.backfill.source import Source
 
 Progress = Callable[[int], None]
 """Told the raw offsets done so far."""
 
 PLAN = "_plan.json"
-SILENCE = 60.0
-"""Seconds without an event after which Kafka is taken to be gone."""
 
 
 def choose_plan(where: Settings, request: Request, into: Path) -> Plan:
@@ -63,9 +60,9 @@ async def run(where: Settings, plan: Plan, into: Path, progress: Progress) -> tu
             return known, False
         with written(work / PLAN) as beside:
             beside.write_bytes(msgspec.json.encode(plan))
+        pipeline = compiled(where, plan.request)
         async with reader(where.kafka) as log:
-            replay = Replay(where, plan, work, log)
-            done = await replay.all(progress)
+            done = await Replay(where, plan, work, pipeline, log).all(progress)
         manifest.write(work, done)
         move_folder(work, run_folder(into, plan))
     return done, True
@@ -74,15 +71,16 @@ async def run(where: Settings, plan: Plan, into: Path, progress: Progress) -> tu
 class Replay:
     """One run of one plan. The state of the steps is carried from a chunk to the next, or rebuilt (invariant 8)."""
 
-    def __init__(self, where: Settings, plan: Plan, folder: Path, log: Reader) -> None:
+    def __init__(self, where: Settings, plan: Plan, folder: Path, pipeline: Pipeline, log: Reader) -> None:
         self._where = where
         self._plan = plan
         self._folder = folder
-        self._log = log
-        self._pipeline = compiled(where, plan.request)
-        self._hash = hashlib.sha256(self._pipeline.source.encode()).hexdigest()
-        self._codec = CleanCodec(self._pipeline.schema)
-        self._state: State = self._pipeline.new_state()
+        self._source = Source(log, plan.topic)
+        self._ends = {one.partition: one.end for one in plan.ranges}
+        self._pipeline = pipeline
+        self._hash = hashlib.sha256(pipeline.source.encode()).hexdigest()
+        self._codec = CleanCodec(pipeline.schema)
+        self._state: State = pipeline.new_state()
         self._stands = (-1, -1)
 
     async def all(self, progress: Progress) -> Manifest:
@@ -122,25 +120,10 @@ class Replay:
                 pass
 
     async def _outcomes(self, wanted: Range) -> AsyncIterator[Outcomes]:
-        async for records in self._slices(wanted):
+        async for records in self._source.read(wanted, ahead=self._ends[wanted.partition]):
             offsets, values = [one.offset for one in records], [one.value for one in records]
             batch = RawBatch(self._plan.topic_id, wanted.partition, offsets, values)
             yield self._pipeline.process(batch, self._state)
-
-    async def _slices(self, wanted: Range) -> AsyncIterator[list[Any]]:
-        slices = self._log.records(self._plan.topic, wanted.partition, wanted.first, wanted.end)
-        while True:
-            try:
-                async with asyncio.timeout(SILENCE):
-                    records = await anext(slices, None)
-            except TimeoutError:
-                raise Retryable(
-                    f"Kafka gave no event of {self._plan.topic} for {SILENCE:.0f} s: run it again when it is well, "
-                    "it goes on where it was."
-                ) from None
-            if records is None:
-                return
-            yield records
 
     def _confirm_topic(self) -> None:
         if admin.topic_id(self._where.kafka, self._plan.topic) != self._plan.topic_id:

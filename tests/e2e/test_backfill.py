@@ -237,8 +237,9 @@ def test_mistakes_are_one_sentence_and_an_exit_code(platform: Platform, tmp_path
     platform.settings.keys.unlink()
     platform.put(numbered(1))
     process = start(platform, "run", platform.stream, "--into", str(tmp_path))
-    assert b"There is no key file at" in process.communicate(timeout=60)[1]
-    assert process.returncode == 2
+    err = process.communicate(timeout=60)[1]
+    assert b"There is no key file at" in err
+    assert process.returncode == 2, err
 
 
 def test_the_library_alone_says_where_backfills_run(

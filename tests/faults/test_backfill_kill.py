@@ -29,14 +29,14 @@ def test_killed_and_run_again_is_the_same_as_run_once(platform: Platform, tmp_pa
     sys.stdout.write(f"seed {seed}\n")  # shown when this fails
     chance = random.Random(seed)
     for partition in range(PARTITIONS):  # repeats reach over the borders of chunks: what steps remember is rebuilt
-        events = [*numbered(4_000), *BROKEN, *numbered(2_000, start=3_000)]
+        events = [*numbered(3_000), *BROKEN, *numbered(1_500, start=2_500)]
         platform.put(events, partition=partition)
     once = backfill(platform, "run", "--into", str(tmp_path / "once"), *CHUNK)
     killed, written = tmp_path / "killed", 0
     for _ in range(KILLS):
         process = start(platform, "run", platform.stream, "--into", str(killed), *CHUNK)
-        wanted = written + chance.randint(1, 4)
-        until(lambda wanted=wanted: len(parts(killed)) >= wanted, every=0.001)
+        wanted = written + chance.randint(1, 3)
+        until(lambda wanted=wanted: len(parts(killed)) >= wanted, every=0.01)
         time.sleep(chance.uniform(0, 0.05))
         process.kill()
         process.communicate()
@@ -48,7 +48,7 @@ def test_killed_and_run_again_is_the_same_as_run_once(platform: Platform, tmp_pa
     folder = Path(again["folder"])
     assert {name: (folder / name).stat().st_mtime_ns for name in kept} == kept, "finished files are not written again"
     assert account(again) == account(once)
-    assert again["manifest"]["dropped"] >= PARTITIONS * 1_000
+    assert again["manifest"]["dropped"] >= PARTITIONS * 500
     assert rows(platform, folder) == rows(platform, Path(once["folder"]))
     assert names(folder) == names(Path(once["folder"]))
     for path in folder.glob("*.parquet"):

@@ -50,7 +50,7 @@ fields:
 steps:
   - trim: {fields: [email]}
   - fill: {field: small, previous: 500}
-  - deduplicate: {by: id, window: 1000}
+  - deduplicate: {by: id, window: 1990}
   - derive: {field: who, concat: [person], privacy: pseudonym}
 """
 
