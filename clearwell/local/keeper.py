@@ -48,7 +48,10 @@ class Keeper:
         waits = delays(0.3, 30.0)
         while not self._stopping.is_set():
             began = time.monotonic()
-            problem = await self._live()
+            try:
+                problem = await self._live()
+            except OSError as error:  # no process id, no memory, no log file: it may pass
+                problem = f"could not be started: {error.strerror}"
             if self._stopping.is_set():
                 break
             self._tell_first(problem)

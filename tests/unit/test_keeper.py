@@ -1,0 +1,164 @@
+"""One supervised process: awaited, started again with growing waits, ended in an orderly way or killed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from clearwell.errors import Fatal
+from clearwell.local import keeper as under_test
+from clearwell.local.keeper import Keeper
+from clearwell.local.process import Process, nothing
+from clearwell.local.state import READY, STOPPED
+
+WAITING = "import signal; signal.pause()"
+DEAF = (
+    "import signal, pathlib, sys; signal.signal(15, signal.SIG_IGN); pathlib.Path(sys.argv[1]).touch(); signal.pause()"
+)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    (tmp_path / "logs").mkdir()
+    return tmp_path
+
+
+def process(program: str, *args: str, **more: object) -> Process:
+    return Process("thing", (sys.executable, "-c", program, *args), **{"ready": nothing, **more})  # type: ignore[arg-type]
+
+
+@asynccontextmanager
+async def kept(process: Process, home: Path, seen: list[str] | None = None) -> AsyncIterator[Keeper]:
+    def changed() -> None:
+        if seen is not None:
+            seen.append(keeper.state.state)
+
+    keeper = Keeper(process, home, changed)
+    task = asyncio.create_task(keeper.run())
+    try:
+        yield keeper
+    finally:
+        keeper.stop()
+        await asyncio.wait_for(task, 20)
+        assert keeper.state.state == STOPPED
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110 - what changes is another process
+            await asyncio.sleep(0.02)
+
+
+def test_it_is_ready_only_once_it_answers(home: Path) -> None:
+    answers = iter([OSError("refused"), ValueError("not yet"), None])
+
+    def ready() -> None:
+        if (answer := next(answers)) is not None:
+            raise answer
+
+    async def scene() -> None:
+        seen: list[str] = []
+        async with kept(process(WAITING, ready=ready), home, seen) as keeper:
+            await keeper.first_life
+            assert keeper.state.state == READY
+            assert seen == ["starting", "starting", "ready"]
+
+    asyncio.run(scene())
+
+
+def test_one_that_keeps_ending_is_started_again_ever_later_and_says_why(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[float] = []
+
+    def delays(first: float, cap: float) -> Iterator[float]:
+        for number in range(1_000):
+            asked.append(first * 2**number)
+            yield 0.01
+
+    monkeypatch.setattr(under_test, "delays", delays)
+    program = "print('started'); print('error: mend the contract'); raise SystemExit(2)"
+
+    def never() -> None:
+        raise ConnectionError
+
+    async def scene() -> None:
+        async with kept(process(program, ready=never), home) as keeper:
+            with pytest.raises(Fatal, match=r"thing .* ended with exit code 2, saying: error: mend the contract"):
+                await keeper.first_life
+            await until(lambda: keeper.state.restarts >= 3)
+            assert "error: mend the contract" in keeper.state.last_error
+
+    asyncio.run(scene())
+    assert asked[:3] == [0.3, 0.6, 1.2]
+
+
+def test_a_killed_one_comes_back_as_another_process(home: Path) -> None:
+    async def scene() -> None:
+        async with kept(process(WAITING), home) as keeper:
+            await keeper.first_life
+            first = keeper.state.identity
+            assert first is not None
+            os.kill(first.pid, 9)
+            await until(lambda: keeper.state.restarts == 1 and keeper.state.state == READY)
+            assert keeper.state.identity != first
+            assert keeper.state.last_error == f"(pid {first.pid}) was ended by SIGKILL"
+
+    asyncio.run(scene())
+
+
+def test_one_that_never_answers_is_ended_and_started_again(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(under_test, "READY_WITHIN", 0.3)
+
+    def silent() -> None:
+        raise TimeoutError
+
+    async def scene() -> None:
+        async with kept(process(WAITING, ready=silent), home) as keeper:
+            with pytest.raises(Fatal, match=r"did not answer within 0 s \(TimeoutError\)"):
+                await keeper.first_life
+            await until(lambda: keeper.state.restarts == 1)
+
+    asyncio.run(scene())
+
+
+def test_a_deaf_one_is_killed(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(under_test, "ENDS_WITHIN", 0.3)
+    marker = home / "deaf"
+
+    async def scene() -> int:
+        async with kept(process(DEAF, str(marker)), home) as keeper:
+            await until(marker.exists)
+            assert keeper.state.identity is not None
+            return keeper.state.identity.pid
+
+    pid = asyncio.run(scene())
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, 0)
+        raise AssertionError("it still runs")
+
+
+def test_a_start_that_the_system_refuses_is_tried_again(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = asyncio.create_subprocess_exec
+    refusals = iter([OSError(11, "Resource temporarily unavailable")])
+
+    async def refuse_once(*args: str, **more: object) -> asyncio.subprocess.Process:
+        if (error := next(refusals, None)) is not None:
+            raise error
+        return await real(*args, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", refuse_once)
+
+    async def scene() -> None:
+        async with kept(process(WAITING), home) as keeper:
+            await until(lambda: keeper.state.state == READY)
+            assert keeper.state.last_error == "could not be started: Resource temporarily unavailable"
+
+    asyncio.run(scene())
