@@ -69,6 +69,7 @@ class KeyOf:
         declared = {field.name for field in contract.fields}
         self._decode = msgspec.json.Decoder(shape).decode if declared.issuperset(names) else None
         self._single = len(names) == 1
+        self._clear = self._single and self._protect == [None]
 
     def __call__(self, data: bytes) -> bytes | None:
         """The key, or None."""
@@ -78,13 +79,15 @@ class KeyOf:
             found: Any = self._decode(data)
         except Exception:  # hostile data raises outside msgspec's own errors too; the cleaner judges, not we
             return None
-        values = [found.k0] if self._single else list(msgspec.structs.astuple(found))
+        key = str(found.k0).encode() if self._clear else self._joined(msgspec.structs.astuple(found))
+        return key if len(key) <= LONGEST else _shortened(key)
+
+    def _joined(self, values: Sequence[str | int]) -> bytes:
         clear = [str(value).encode() for value in values]
         parts = [
             one if protect is None else protect(one).encode() for one, protect in zip(clear, self._protect, strict=True)
         ]
-        key = parts[0] if self._single else msgspec.json.encode([part.decode() for part in parts])
-        return key if len(key) <= LONGEST else _shortened(key)
+        return parts[0] if self._single else msgspec.json.encode([part.decode() for part in parts])
 
 
 def raw_name(contract: Contract, name: str) -> str:

@@ -35,10 +35,16 @@ Unique = Callable[[str], str]
 
 @pytest.fixture
 def registry(stack: Settings) -> Iterator[Registry]:
-    """The registry of the test stack, with its tables."""
+    """The registry of the test stack, with its tables; the connectors of a test are removed after it."""
     migrate(stack.postgres)
     registry = Registry(stack.postgres)
+    with registry.session() as session:
+        before = {one.name for one in connectors.list_connectors(session)}
     yield registry
+    with registry.session() as session:
+        for one in connectors.list_connectors(session):
+            if one.name not in before:
+                connectors.remove(session, one.name)
     registry.close()
 
 
