@@ -48,6 +48,7 @@ class MongoDestination:
         self._group = group
         self._document = document_maker(schema)
         self._client: MongoClient[Document] | None = None
+        self._unchecked: bool | None = None  # whether our writes go round the validator; None until asked
 
     def open(self) -> None:
         """Create or widen the collection."""
@@ -89,14 +90,17 @@ class MongoDestination:
     def _store(self, database: Database[Document], batch: CleanBatch) -> None:
         collection = database[self._collection]
         documents = self._documents(batch)
+        if self._unchecked is None:
+            self._unchecked = mongo_collection.is_embedded(database)
         try:
-            collection.insert_many(documents, ordered=False)
+            collection.insert_many(documents, ordered=False, bypass_document_validation=self._unchecked)
         except errors.BulkWriteError as error:
             present = mongo_errors.duplicates(error)
             if present is None:
                 raise
             # Not upserts: what does not match is newer already, and a unique index of the user's can't look like that.
-            collection.bulk_write([_replace_older(documents[index]) for index in present], ordered=False)
+            older = [_replace_older(documents[index]) for index in present]
+            collection.bulk_write(older, ordered=False, bypass_document_validation=self._unchecked)
 
     def _documents(self, batch: CleanBatch) -> list[Document]:
         rows, topics, offsets, make = batch.rows, batch.raw_topics, batch.raw_offsets, self._document

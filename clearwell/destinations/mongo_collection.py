@@ -41,6 +41,14 @@ def prepare(database: Database[dict[str, Any]], schema: CleanSchema, collection:
     _set_validator(database, schema, collection)
 
 
+def is_embedded(database: Database[dict[str, Any]]) -> bool:
+    """Whether this is the embedded server, which interprets the validator anew for each document: 170 µs at 24 fields.
+
+    There our own writes, typed by the contract already, go round it; others' don't.
+    """
+    return "secantusVersion" in database.client.admin.command("buildInfo")
+
+
 def _check(known: Mapping[str, Any], schema: CleanSchema, collection: str) -> None:
     version = f"{schema.stream} v{schema.version}"
     if tuple(known["key"]) != schema.key:

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 from pymongo import MongoClient
-from pymongo.errors import OperationFailure
+from pymongo.errors import OperationFailure, WriteError
 
 from clearwell.contract.model import Field, Type
+from clearwell.destinations import mongo_collection
 from clearwell.destinations.mongo import MongoDestination
 from clearwell.destinations.mongo_errors import translate
 from clearwell.errors import ClearwellError, ConfigError, Fatal, Retryable
@@ -102,8 +103,9 @@ def test_a_fault_at_any_command_loses_and_repeats_nothing(
     ids=["int32", "int64", "surrogate", "type", "json-nul"],
 )
 def test_a_document_the_collection_refuses_stops_loudly_and_is_not_skipped(
-    case: MongoCase, field: Field, value: Any
+    case: MongoCase, field: Field, value: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(mongo_collection, "is_embedded", lambda database: False)  # as on MongoDB itself
     destination = MongoDestination(case.url, replace(SIMPLE, fields=(*SIMPLE.fields, field)), case.collection, "group")
     destination.open()
     claim = destination.claim("clean-a", 0, 10**6)
@@ -126,6 +128,22 @@ def test_a_unique_index_of_the_users_own_is_not_taken_for_a_repeat(
     with pytest.raises(Fatal, match="unique index"):
         destination.write(batch_of(events, claim, 2))
     assert destination.accounts("clean-a")[0].next_offset == 0
+
+
+def test_what_others_write_is_checked_by_the_schema_of_all_versions(
+    destination: MongoDestination, case: MongoCase, unique: Callable[[str], str]
+) -> None:
+    wide = replace(SIMPLE, version=2, fields=(*SIMPLE.fields, Field("gate", Type.INT32)))
+    for schema in (wide, SIMPLE):  # the older version opens last
+        other = MongoDestination(case.url, schema, case.collection, unique("group"))
+        other.open()
+        other.close()
+    destination.write(batch_of([Event("a", START, 1, raw_offset=0)], destination.claim("clean-a", 0, 1), 1))
+    with MongoClient[dict[str, Any]](case.url) as client:
+        collection = client.get_default_database()[case.collection]
+        for name in ("number", "gate"):
+            with pytest.raises(WriteError, match="failed validation"):
+                collection.update_one({"_id": "a"}, {"$set": {name: "five"}})
 
 
 def test_a_collection_of_somebody_else_is_left_alone(case: MongoCase) -> None:
