@@ -7,8 +7,8 @@ import glob
 import gzip
 import os
 import zlib
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import aclosing, contextmanager
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
@@ -79,14 +79,15 @@ class FileSource:
         files = await asyncio.to_thread(self._files)
         first, offset = _start(files, after)
         for index in range(first, len(files)):
-            async for batch in self._read_file(files[index], offset if index == first else 0):
-                yield batch
+            async with aclosing(self._read_file(files[index], offset if index == first else 0)) as batches:
+                async for batch in batches:
+                    yield batch
 
     async def close(self) -> None:
         """Stop following. The open file is closed when its reader ends or is closed."""
         self._closed = True
 
-    async def _read_file(self, file: _File, offset: int) -> AsyncIterator[tuple[list[SourceEvent], Position]]:
+    async def _read_file(self, file: _File, offset: int) -> AsyncGenerator[tuple[list[SourceEvent], Position], None]:
         config = self._config
         with _failures(file.path), Lines(file.path, offset, wait_for_newline=config.follow) as lines:
             reader = await asyncio.to_thread(self._reader, file, lines, offset)

@@ -11,15 +11,15 @@ from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import pytest
 
 from clearwell.errors import ConfigError, Retryable
 from clearwell.kafka.producer import EventProducer, Sending
-from clearwell.registry import State, connectors, positions, spec
+from clearwell.registry import Connector, State, connectors, positions, spec
 from clearwell.settings import Settings
-from clearwell.source import EVENT_LIMIT, DiscoveredStream, Position, SourceConfig, SourceEvent
+from clearwell.source import EVENT_LIMIT, SECRET, DiscoveredStream, Position, SourceConfig, SourceEvent
 from services.collector.collector import Collector
 from tests.support.collecting import Sandbox, header, until
 
@@ -39,17 +39,24 @@ def lines(count: int, keys: int = 50) -> list[bytes]:
     return [b'{"id":"k%d","at":"2026-01-01T00:00:00Z","n":%d}' % (n % keys, n) for n in range(count)]
 
 
+class FakeConfig(SourceConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A source with a secret."""
+
+    token: Annotated[str, SECRET] = ""
+
+
 class Fake:
     """A source made of a script: each call of `read` plays the next part of `plays`, from `after` on."""
 
     name: ClassVar[str] = "fake"
-    Config: ClassVar[type[SourceConfig]] = SourceConfig
+    Config: ClassVar[type[SourceConfig]] = FakeConfig
     plays: ClassVar[list[Exception | None]] = []
     events: ClassVar[list[bytes]] = []
     afters: ClassVar[list[Position | None]] = []
 
-    def __init__(self, config: SourceConfig) -> None:
+    def __init__(self, config: FakeConfig) -> None:
         self.closed = False
+        self.token = config.token
 
     def check(self) -> None:
         """Nothing to check."""
@@ -65,7 +72,7 @@ class Fake:
         start = 0 if after is None else int(after["next"])
         for batch, first in enumerate(range(start, len(self.events), 10)):
             if batch == 3 and error is not None:
-                raise error
+                raise type(error)(f"{error} {self.token}".strip())
             chunk = self.events[first : first + 10]
             yield [SourceEvent(f"e{first + i}", data) for i, data in enumerate(chunk)], {"next": first + len(chunk)}
 
@@ -152,11 +159,12 @@ def test_one_bad_connector_fails_with_a_message_and_never_stops_another(sandbox:
     bad = sandbox.add(unique("bad"), path=str(sandbox.folder / "missing.ndjson"))
     worse = sandbox.add(unique("worse"), source="no_such_source")
     good = sandbox.add(unique("good"), path=str(sandbox.folder / "in.ndjson"))
-    with sandbox.registry.session() as session:
-        for other in connectors.list_connectors(session):
-            if other.name not in sandbox.names:
-                connectors.remove(session, other.name)
-    assert asyncio.run(Collector(sandbox.registry, sandbox.where).run(asyncio.Event(), once=True)) == 2
+
+    class Ours(Collector):
+        async def _wanted(self) -> list[Connector]:
+            return [one for one in await super()._wanted() if one.name in sandbox.names]
+
+    assert asyncio.run(Ours(sandbox.registry, sandbox.where).run(asyncio.Event(), once=True)) == 2
     assert sandbox.state(good)[0].state is State.FINISHED
     connector, saved = sandbox.state(bad)
     assert connector.state is State.FAILING and "missing.ndjson does not exist" in str(connector.last_error)
@@ -180,6 +188,32 @@ def test_an_error_of_the_source_ends_it_after_what_came_before_is_durable(
     assert "jane" not in str(connector.last_error) + caplog.text
     assert (saved.position, saved.events) == ({"next": 30}, 30)
     assert len(sandbox.new_records()) == 30
+
+
+def test_a_secret_stays_out_of_state_and_log(
+    sandbox: Sandbox,
+    unique: Unique,
+    fake: type[Fake],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv("CANARY", "canary-71c9")
+    fake.plays = [ConfigError("refused, said the server:")]
+    name = sandbox.add(unique("c"), source="fake", token="${env:CANARY}")
+    assert sandbox.collect(name) == 2
+    assert sandbox.state(name)[0].last_error == "refused, said the server: ***"
+    assert "canary" not in caplog.text
+
+
+def test_a_secret_is_registered_as_a_reference_alone(sandbox: Sandbox, fake: type[Fake]) -> None:
+    path = sandbox.folder / "spec.yaml"
+    text = "name: c\nsource: fake\nstream: s\nconfig: {token: TOKEN}\n"
+    path.write_text(text.replace("TOKEN", "canary-71c9"))
+    with pytest.raises(ConfigError, match=r"config\.token is a secret: write a reference") as refused:
+        spec.load_spec(path)
+    assert "canary" not in str(refused.value)
+    path.write_text(text.replace("TOKEN", '"${env:CANARY}"'))
+    assert spec.load_spec(path).config == {"token": "${env:CANARY}"}
 
 
 def test_a_passing_failure_is_told_and_reading_goes_on_from_the_position(
