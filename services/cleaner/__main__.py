@@ -29,7 +29,7 @@ async def make(stream: str, version: int | None) -> tuple[Any, str, Cleaner]:
     admin.require_topics(where.kafka, stream, contract.version)
     identity = TopicIdentity(topic, lambda: admin.topic_id(where.kafka, topic))
     app = worker.build_app(cleaner_group(stream, contract.version), where.kafka, GroupPositions(identity))
-    return app, topic, Cleaner(pipeline, keyring, identity, Tail(where.kafka, stream), lambda: app.producer)
+    return app, topic, Cleaner(pipeline, keyring, identity, Tail(where.kafka, stream), lambda: worker.producer_of(app))
 
 
 def main() -> int:
