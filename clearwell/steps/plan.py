@@ -38,7 +38,6 @@ class Plan:
     """
 
     steps: tuple[BoundStep, ...]
-    start: Mapping[str, Field]
     clear: Mapping[str, Field]
     schema: CleanSchema
     lookback: int
@@ -77,7 +76,7 @@ def bind(contract: Contract) -> Plan:
     problems.raise_any()
     schema = _schema(contract, fields)
     verify(contract, schema)
-    return Plan(tuple(bound), start, fields, schema, sum(one.step.lookback() for one in bound))
+    return Plan(tuple(bound), fields, schema, sum(one.step.lookback() for one in bound))
 
 
 def _understand(call: StepCall) -> Step:
