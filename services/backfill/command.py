@@ -32,7 +32,7 @@ def backfill() -> None:
 def range_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """What to read and where to write, the same for both commands."""
     for option in (
-        click.option("--chunk", type=click.IntRange(1_000, 10_000_000), default=CHUNK, help="Offsets of one file."),
+        click.option("--chunk", type=click.IntRange(100, 10_000_000), default=CHUNK, help="Offsets of one file."),
         click.option("--version", type=click.IntRange(1), help="Of the contract; the highest by default."),
         click.option("--into", type=click.Path(path_type=Path, file_okay=False), required=True, help="The folder."),
         click.option("--to", "end", help="Offset, date or time; by default the newest event as of now."),

@@ -16,7 +16,7 @@ from tests.support.platform import PARTITIONS, Platform, numbered, until
 
 pytestmark = pytest.mark.slow
 KILLS = 5
-CHUNK = ("--chunk", "1000")
+CHUNK = ("--chunk", "300")
 
 
 def parts(folder: Path) -> list[Path]:
