@@ -6,6 +6,7 @@ the URL (invariant 10). The error's code and class do.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -43,7 +44,8 @@ def where(url: str) -> tuple[str, str]:
     if not database:
         raise ConfigError(f"The MongoDB URL names no database: write it as {form}.")
     hosts = ",".join(f"{host}:{port}" for host, port in parts["nodelist"])
-    return f"MongoDB at {hosts}/{database}", str(database)
+    plain = re.fullmatch(r"[\w.\-:,\[\]]+/[\w\-]+", f"{hosts}/{database}")  # a bare / in a password moves it there
+    return f"MongoDB at {hosts}/{database}" if plain else "MongoDB", str(database)
 
 
 def translate(error: Exception, server: str, doing: str) -> ClearwellError:

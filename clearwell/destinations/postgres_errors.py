@@ -44,8 +44,8 @@ def where(dsn: str) -> str:
             "special characters percent-encoded."
         ) from None
     host, port, name = (str(parts.get(part) or "") for part in ("host", "port", "dbname"))
-    # A password with a bare @ or / would otherwise end up in the host.
-    plain = all(re.fullmatch(r"[\w.\-:,/]*", part) for part in (host, port, name))
+    # A password with a bare @, / or ? ends up in one of them.
+    plain = all(re.fullmatch(r"[\w.\-:,/]*", part) for part in (host, name)) and re.fullmatch(r"[\d,]*", port)
     return f"Postgres at {host or 'localhost'}:{port or '5432'}/{name}" if plain else "Postgres"
 
 

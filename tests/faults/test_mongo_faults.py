@@ -161,9 +161,10 @@ def test_a_collection_of_somebody_else_is_left_alone(case: MongoCase) -> None:
         (f"mongo://u:{CANARY}@h/d", ConfigError, "can't be read"),
         (f"mongodb://u:{CANARY}@h", ConfigError, "names no database"),
         (f"mongodb://u:{CANARY}@x@h/d", ConfigError, "can't be read"),
+        (f"mongodb://127.0.0.1:1/{CANARY}@h/d?serverSelectionTimeoutMS=50", ClearwellError, "MongoDB"),
         (f"mongodb://u:{CANARY}@127.0.0.1:1/d?serverSelectionTimeoutMS=50", Retryable, "127.0.0.1:1/d does not answer"),
     ],
-    ids=["scheme", "database", "unescaped", "port"],
+    ids=["scheme", "database", "unescaped", "slash", "port"],
 )
 def test_a_wrong_address_gives_one_clear_sentence(url: str, kind: type[ClearwellError], said: str) -> None:
     with pytest.raises(kind, match=said) as caught:

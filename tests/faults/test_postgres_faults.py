@@ -255,10 +255,18 @@ def test_a_wrong_address_gives_one_clear_sentence(
 
 
 @pytest.mark.parametrize(
-    "dsn", [f"postgresql//u:{CANARY}@h/d", f"postgresql://u:{CANARY}@h:1:2/d?x", f"host=h bogus=1 password={CANARY}"]
+    "dsn",
+    [
+        f"postgresql//u:{CANARY}@h/d",
+        f"postgresql://u:{CANARY}@h:1:2/d?x",
+        f"host=h bogus=1 password={CANARY}",
+        f"postgresql://u:x@{CANARY}@127.0.0.1:1/d",
+        f"postgresql://127.0.0.1:{CANARY}/x@h/d",
+        f"postgresql://127.0.0.1:1/{CANARY}@h/d",
+    ],
 )
 def test_an_address_that_is_none_does_not_reveal_its_password(dsn: str) -> None:
-    with pytest.raises(ConfigError, match="Postgres") as caught:
+    with pytest.raises(ClearwellError, match="Postgres") as caught:
         PostgresDestination(dsn, SIMPLE, "t", "group").open()
     assert reveals_nothing(caught.value, CANARY)
 
