@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, ClassVar, Protocol
 
 import msgspec
@@ -19,18 +20,27 @@ NOTE_HEAD = 1_024
 """Bytes of a refused event that its note keeps, for the one who looks at the dead letter."""
 
 
+class Refusal(StrEnum):
+    """Why a source could make no event of an item: a closed list, so that no header can bring data into a reason."""
+
+    TOO_LARGE = f"the event is larger than {EVENT_LIMIT} bytes"
+    ROW_WIDTH = "the row has more or fewer values than the header"
+    NOT_UTF8 = "the row is not UTF-8"
+    QUOTES = "the quotes of the row do not match"
+
+
 class SourceEvent(msgspec.Struct, frozen=True, gc=False):
     """One event as the source gave it.
 
     `id` is stable: reading the same item again gives the same id. `data` is the event as JSON bytes, untouched where
     the source speaks JSON (malformed included: the cleaner judges, not the source). `refused` is the reason why the
-    source could not make an event of an item, without quoting it (invariant 9): such an item still goes to the raw
+    source could not make an event of an item: such an item still goes to the raw
     topic and becomes a dead letter, so that nothing is lost and its neighbours flow (invariant 5).
     """
 
     id: str
     data: bytes
-    refused: str | None = None
+    refused: Refusal | None = None
 
 
 def refuse(event_id: str, size: int, head: bytes) -> SourceEvent:
@@ -38,8 +48,8 @@ def refuse(event_id: str, size: int, head: bytes) -> SourceEvent:
 
     The note is not JSON whatever the head is, so that the cleaner can only reject it.
     """
-    reason = f"the event has {size} bytes; at most {EVENT_LIMIT} are taken"
-    return SourceEvent(event_id, f"refused: {reason}; it begins: ".encode() + head[:NOTE_HEAD], reason)
+    note = f"refused: the event has {size} bytes; at most {EVENT_LIMIT} are taken; it begins: "
+    return SourceEvent(event_id, note.encode() + head[:NOTE_HEAD], Refusal.TOO_LARGE)
 
 
 @dataclass(frozen=True, slots=True)

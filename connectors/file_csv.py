@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from clearwell.errors import ConfigError, nearest
-from clearwell.source import EVENT_LIMIT, SourceEvent, refuse
+from clearwell.source import EVENT_LIMIT, Refusal, SourceEvent, refuse
 from connectors.file_lines import Line, Lines, is_overlong
 from connectors.file_ndjson import BOM
 
@@ -60,14 +60,14 @@ class CsvReader:
             events.append(event)
         return events, self._rows.end
 
-    def _event(self, start: int, row: list[str] | str | None, raw: bytes) -> SourceEvent:
+    def _event(self, start: int, row: list[str] | Refusal | None, raw: bytes) -> SourceEvent:
         event_id = f"{self._file}#{start}"
         if row is None:
             return refuse(event_id, self._rows.end - start - 1, raw)
-        if isinstance(row, str):
+        if isinstance(row, Refusal):
             return SourceEvent(event_id, raw, row)
         if len(row) != len(self._header):
-            return SourceEvent(event_id, raw, f"the row has {len(row)} values; the header has {len(self._header)}")
+            return SourceEvent(event_id, raw, Refusal.ROW_WIDTH)
         if self._id is not None:
             event_id = row[self._id] or event_id
         values = {
@@ -87,8 +87,8 @@ class Rows:
         self.end = 0
         csv.field_size_limit(max(csv.field_size_limit(), EVENT_LIMIT))
 
-    def next(self) -> tuple[int, list[str] | str | None, bytes] | None:
-        """Where the row starts, its values (a text: why it is no row; None: too long), its bytes. None at the end."""
+    def next(self) -> tuple[int, list[str] | Refusal | None, bytes] | None:
+        """Where the row starts, its values (a Refusal: why it is no row; None: too long), its bytes. None at the end."""
         line = self._pull()
         while line is not None and not line[1].strip():
             line = self._pull()
@@ -105,9 +105,9 @@ class Rows:
                 return start, data.decode().split(","), data
             return self._quoted(start, data)
         except UnicodeDecodeError:
-            return start, "the row is not UTF-8", data
+            return start, Refusal.NOT_UTF8, data
 
-    def _quoted(self, start: int, data: bytes) -> tuple[int, list[str] | str, bytes]:
+    def _quoted(self, start: int, data: bytes) -> tuple[int, list[str] | Refusal, bytes]:
         more: list[Line] = []
         try:
             row = next(csv.reader(self._texts(data, more), strict=True))
@@ -115,7 +115,7 @@ class Rows:
             row = None
         if row is None:  # the quotes of the first line are wrong: it alone is refused, what follows is read afresh
             self._ahead.extendleft(reversed(more))
-            return start, "the quotes of the row do not match", data
+            return start, Refusal.QUOTES, data
         if more:
             self.end = more[-1][2]
         return start, row, b"\n".join([data, *(line[1] for line in more)])

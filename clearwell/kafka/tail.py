@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 from clearwell.kafka import dead
 from clearwell.kafka.bounded import reader
@@ -16,11 +17,11 @@ class Tail:
         self._bootstrap = bootstrap
         self._stream = stream
 
-    async def raw(self, partition: int, start: int, end: int) -> AsyncIterator[tuple[list[int], list[bytes | None]]]:
-        """Offsets and values of raw events in [start, end), as far as retention still has them, in slices."""
+    async def raw(self, partition: int, start: int, end: int) -> AsyncIterator[list[Any]]:
+        """Records of raw events in [start, end), as far as retention still has them, in slices."""
         async with reader(self._bootstrap) as log:
             async for records in log.records(raw_topic(self._stream), partition, start, end):
-                yield [r.offset for r in records], [r.value for r in records]
+                yield records
 
     async def dead_offsets(self, partition: int, topic_id: str, start: int, end: int) -> list[int]:
         """Raw offsets in [start, end) of one raw incarnation that have a dead letter, sorted.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 
@@ -11,20 +11,22 @@ class RawBatch:
     """Raw events of one partition of one incarnation of a raw topic, in offset order.
 
     `topic_id` is Kafka's id of the topic (KIP-516, 22 characters): a recreated topic is a new identity (invariant 3).
-    `offsets` may have holes. `values` are the bytes on the wire; None is a tombstone. All three have the same length.
+    `offsets` may have holes. `values` are the bytes on the wire; None is a tombstone. Both have the same length.
+    `refused` maps offsets of items that the source could make no event of to why: they are rejected unread.
     """
 
     topic_id: str
     partition: int
     offsets: Sequence[int]
     values: Sequence[bytes | None]
+    refused: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
     """One bad event, as a value (invariant 5). The reason never quotes data (invariant 9).
 
-    `step` is "decode", "validate", "protect" or "<number>.<step name>" (numbered from 1 as written in the contract);
+    `step` is "source", "decode", "validate", "protect" or "<number>.<step name>" (numbered from 1 as written in the contract);
     `field` is "" where the whole event is meant.
     """
 

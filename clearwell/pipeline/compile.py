@@ -76,8 +76,22 @@ class Pipeline:
         outcomes = Outcomes()
         if batch.offsets:
             state.admit(batch)
-            self._run(batch.offsets, batch.values, state, outcomes)
+            if batch.refused:
+                self._run(batch.offsets, _unread(batch), state, outcomes)
+                outcomes.rejected = [_refusal(batch, one) for one in outcomes.rejected]
+            else:
+                self._run(batch.offsets, batch.values, state, outcomes)
         return outcomes
+
+
+def _unread(batch: RawBatch) -> list[bytes | None]:
+    """The values, with nothing in the place of what the source refused: it is rejected whatever it is."""
+    return [None if at in batch.refused else value for at, value in zip(batch.offsets, batch.values, strict=True)]
+
+
+def _refusal(batch: RawBatch, one: Rejected) -> Rejected:
+    reason = batch.refused.get(one.offset)
+    return one if reason is None else Rejected(one.offset, reason, "source")
 
 
 def compile(contract: Contract, keyring: Keyring) -> Pipeline:

@@ -12,7 +12,8 @@ from clearwell.contract.load import find
 from clearwell.errors import ConfigError
 from clearwell.kafka import admin
 from clearwell.kafka.bounded import Reader, reader
-from clearwell.pipeline.batch import Outcomes, RawBatch
+from clearwell.kafka.raw import raw_batch
+from clearwell.pipeline.batch import Outcomes
 from clearwell.pipeline.clean import CleanCodec
 from clearwell.pipeline.compile import Pipeline, State, compile
 from clearwell.privacy.local import LocalKeyring
@@ -121,8 +122,7 @@ class Replay:
 
     async def _outcomes(self, wanted: Range) -> AsyncIterator[Outcomes]:
         async for records in self._source.read(wanted, ahead=self._ends[wanted.partition]):
-            offsets, values = [one.offset for one in records], [one.value for one in records]
-            batch = RawBatch(self._plan.topic_id, wanted.partition, offsets, values)
+            batch = raw_batch(self._plan.topic_id, wanted.partition, records)
             yield self._pipeline.process(batch, self._state)
 
     def _confirm_topic(self) -> None:

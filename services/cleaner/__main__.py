@@ -6,9 +6,6 @@ import argparse
 import sys
 from typing import Any
 
-from clearwell.pipeline.compile import compile
-from clearwell.privacy.local import LocalKeyring
-
 from clearwell import settings
 from clearwell.contract.load import find
 from clearwell.kafka import admin, worker
@@ -16,6 +13,8 @@ from clearwell.kafka.identity import TopicIdentity
 from clearwell.kafka.names import cleaner_group, raw_topic
 from clearwell.kafka.positions import GroupPositions
 from clearwell.kafka.tail import Tail
+from clearwell.pipeline.compile import compile
+from clearwell.privacy.local import LocalKeyring
 from services.cleaner.service import Cleaner
 
 

@@ -8,16 +8,17 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from aiokafka.errors import KafkaError
-from clearwell.pipeline.compile import Pipeline, State
 
 from clearwell.errors import Retryable
 from clearwell.kafka import clean, dead, dropped
 from clearwell.kafka.identity import TopicIdentity
 from clearwell.kafka.lanes import Slice
 from clearwell.kafka.names import clean_topic, dead_topic, dropped_topic
+from clearwell.kafka.raw import raw_batch
 from clearwell.kafka.tail import Tail
 from clearwell.kafka.transport import BatchProducer
 from clearwell.pipeline.batch import Outcomes, RawBatch
+from clearwell.pipeline.compile import Pipeline, State
 from clearwell.privacy.keyring import Keyring
 from services.cleaner.stop_rule import StopRule
 
@@ -55,16 +56,15 @@ class Cleaner:
         self._rules[partition] = StopRule(limits, first, letters)
         state = self._pipeline.new_state()
         if self._pipeline.lookback:
-            async for offsets, values in self._tail.raw(partition, first - self._pipeline.lookback, first):
-                self._pipeline.process(RawBatch(self._identity.id, partition, offsets, values), state)
+            async for records in self._tail.raw(partition, first - self._pipeline.lookback, first):
+                self._pipeline.process(raw_batch(self._identity.id, partition, records), state)
         self._states[partition] = state
         log.info("partition %d starts at offset %d (generation %d)", partition, first, generation)
 
     async def handle(self, piece: Slice) -> Awaitable[None]:
         """Clean one slice and hand what comes out to the producer, in order."""
         topic_id = await self._identity.confirm()  # invariant 3
-        records = piece.records
-        batch = RawBatch(topic_id, piece.partition, [r.offset for r in records], [r.value for r in records])
+        batch = raw_batch(topic_id, piece.partition, piece.records)
         outcomes = self._pipeline.process(batch, self._states[piece.partition])
         self._rules[piece.partition].count(piece.last, [one.offset for one in outcomes.rejected])
         return self._durable(await self._send(batch, outcomes))

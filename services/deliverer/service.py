@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from aiokafka.structs import OffsetAndMetadata
-from clearwell.pipeline.clean import CleanCodec
 from faust.types import TP
 
 from clearwell.backoff import delays
@@ -21,6 +20,7 @@ from clearwell.kafka import clean
 from clearwell.kafka.identity import TopicIdentity
 from clearwell.kafka.lanes import Slice
 from clearwell.kafka.repeats import Repeats
+from clearwell.pipeline.clean import CleanCodec
 
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from clearwell.errors import ConfigError
-from clearwell.source import EVENT_LIMIT, Position, SourceEvent
+from clearwell.source import EVENT_LIMIT, Position, Refusal, SourceEvent
 from connectors import file_lines
 from connectors.file import FileConfig, FileSource
 
@@ -113,7 +113,7 @@ def test_a_line_over_the_limit_becomes_a_note_and_its_neighbours_flow(tmp_path: 
     if size <= EVENT_LIMIT:
         assert found[1] == SourceEvent(f"big.ndjson#{len(LINES[0]) + 1}", big)
     else:
-        assert found[1].refused is not None and str(EVENT_LIMIT) in found[1].refused
+        assert found[1].refused is Refusal.TOO_LARGE
         assert len(found[1].data) < 2_000
         with pytest.raises(ValueError, match="Expecting"):
             json.loads(found[1].data)
@@ -184,12 +184,12 @@ def test_a_broken_csv_row_is_refused_alone(tmp_path: Path) -> None:
     found = events(read(path))
     assert [(event.data, event.refused) for event in found] == [
         (b'{"a":"1","b":"2"}', None),
-        (b"1", "the row has 1 values; the header has 2"),
-        (b'3,"open', "the quotes of the row do not match"),
+        (b"1", Refusal.ROW_WIDTH),
+        (b'3,"open', Refusal.QUOTES),
         (b'{"a":"4","b":"5"}', None),
-        (b"\xff,6", "the row is not UTF-8"),
-        (b"7,8,9", "the row has 3 values; the header has 2"),
-        (b'5,"x"y', "the quotes of the row do not match"),
+        (b"\xff,6", Refusal.NOT_UTF8),
+        (b"7,8,9", Refusal.ROW_WIDTH),
+        (b'5,"x"y', Refusal.QUOTES),
         (b'{"a":"6","b":"7"}', None),
     ]
 

@@ -1,0 +1,31 @@
+"""Fetched raw records → what a pipeline takes; one place, so that live and backfill read alike (invariant 8)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from clearwell.kafka.names import REFUSED
+from clearwell.pipeline.batch import RawBatch
+from clearwell.source import Refusal
+
+UNKNOWN_REFUSAL = "the source could make no event of it"
+
+
+def raw_batch(topic_id: str, partition: int, records: Sequence[Any]) -> RawBatch:
+    """Records of one partition, in offset order, as a batch.
+
+    Our connectors put the mark of a refused item last among the headers. Its text becomes a reason only when it is one
+    of `Refusal`: a header is not trusted to be free of data (invariant 9).
+    """
+    refused = {
+        one.offset: _reason(one.headers[-1][1]) for one in records if one.headers and one.headers[-1][0] == REFUSED
+    }
+    return RawBatch(topic_id, partition, [one.offset for one in records], [one.value for one in records], refused)
+
+
+def _reason(header: bytes) -> str:
+    try:
+        return Refusal(header.decode())
+    except ValueError:
+        return UNKNOWN_REFUSAL
