@@ -88,7 +88,7 @@ class Rows:
         csv.field_size_limit(max(csv.field_size_limit(), EVENT_LIMIT))
 
     def next(self) -> tuple[int, list[str] | Refusal | None, bytes] | None:
-        """Where the row starts, its values (a Refusal: why it is no row; None: too long), its bytes. None at the end."""
+        """Where the row starts, its values (Refusal: why it is none; None: too long), its bytes. None at the end."""
         line = self._pull()
         while line is not None and not line[1].strip():
             line = self._pull()

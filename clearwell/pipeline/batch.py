@@ -26,8 +26,8 @@ class RawBatch:
 class Rejected:
     """One bad event, as a value (invariant 5). The reason never quotes data (invariant 9).
 
-    `step` is "source", "decode", "validate", "protect" or "<number>.<step name>" (numbered from 1 as written in the contract);
-    `field` is "" where the whole event is meant.
+    `step` is "source", "decode", "validate", "protect" or "<number>.<step name>" (numbered from 1 as written in the
+    contract); `field` is "" where the whole event is meant.
     """
 
     offset: int
