@@ -24,7 +24,8 @@ from clearwell.demo.stages import DeadLetters, Snapshot, Stages
 from clearwell.errors import ConfigError, Fatal
 from clearwell.kafka import admin
 from clearwell.kafka.bounded import reader
-from clearwell.kafka.names import dead_topic
+from clearwell.kafka.groups import committed
+from clearwell.kafka.names import clean_topic, dead_topic, model_group
 from clearwell.local import stack
 from clearwell.registry import Registry
 from clearwell.registry.register import register
@@ -60,7 +61,8 @@ class Summary:
     balanced: bool
     drain_seconds: float
     reasons: dict[str, int]
-    live_model_error: float
+    live_model_error: float | None
+    """None where an earlier run had followed everything already."""
     backfill_model_error: float
     training_set: str
 
@@ -87,9 +89,9 @@ def run(home: Path, events: int, progress: Callable[[str, int, int], None], say:
     say("taking the accounts")
     accounts = balance(where, contract)
     say("replaying history into a training set")
-    training = home / "training" / STREAM
-    backfilled = _backfill(training)
+    backfilled, training = _backfill(home / "training" / STREAM)
     learned, unseen = _train(training)
+    subscribed = _followed(where, contract) - accounts.total("repeats")
     held = {one.name: one.held for one in accounts.destinations}
     return Summary(
         raw=accounts.total("raw"),
@@ -98,27 +100,33 @@ def run(home: Path, events: int, progress: Callable[[str, int, int], None], say:
         dead=accounts.total("dead"),
         postgres=held["postgres"],
         mongo=held["mongo"],
-        subscribed=follower.events,
+        subscribed=subscribed,
         backfilled=backfilled,
         seconds=round(time.monotonic() - start, 1),
-        balanced=_agrees(accounts, source, backfilled),
+        balanced=_agrees(accounts, source, backfilled, subscribed),
         drain_seconds=round(drain_seconds, 1),
         reasons=accounts.reasons,
-        live_model_error=round(follower.model.mean_error, 2),
+        live_model_error=round(follower.model.mean_error, 2) if follower.events else None,
         backfill_model_error=round(learned.error(unseen), 2),
         training_set=str(training),
     )
 
 
-def _agrees(accounts: Balance, source: Source, backfilled: int) -> bool:
+def _agrees(accounts: Balance, source: Source, backfilled: int, subscribed: int) -> bool:
     """The accounts add up, and to what was put in."""
     return (
         accounts.balanced
         and accounts.settled
         and (accounts.total("clean"), accounts.total("dropped"), accounts.total("dead"))
         == (source.good, source.repeated, source.bad)
-        and backfilled == source.good
+        and backfilled == subscribed == source.good
     )
+
+
+def _followed(where: Settings, contract: Contract) -> int:
+    """Clean records that the model has committed; repeats after a crash of the cleaner are among them."""
+    topic = clean_topic(STREAM, contract.version)
+    return sum(offset for offset, _ in committed(where.kafka, model_group(SUBSCRIPTION), topic).values())
 
 
 def _refuse_other_data(where: Settings, source: Source) -> None:
@@ -164,13 +172,14 @@ async def _drain(where: Settings, contract: Contract, expected: int, follower: F
     stages.close()
 
 
-def _backfill(into: Path) -> int:
-    """Rows that a backfill of everything keeps. Runs the service as cron would."""
+def _backfill(into: Path) -> tuple[int, Path]:
+    """Rows that a backfill of everything keeps, and the folder they are in. Runs the service as cron would."""
     command = [sys.executable, "-m", "services.backfill", "run", STREAM, "--into", str(into), "--json"]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
     if done.returncode:
         raise Fatal(f"The backfill ended with exit code {done.returncode}; see above.")
-    return int(json.loads(done.stdout)["kept"])
+    told = json.loads(done.stdout)
+    return int(told["manifest"]["kept"]), Path(told["folder"])
 
 
 def _train(training: Path) -> tuple[DelayModel, list[dict[str, float]]]:
