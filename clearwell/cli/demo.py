@@ -56,7 +56,7 @@ class View:
     def say(self, doing: str) -> None:
         """One line about the next step."""
         self._end_live()
-        self._screen.print(f"[bold]•[/bold] {doing}")
+        self._screen.print(f"[bold]•[/bold] {doing}", soft_wrap=True)
 
     def show(self, snapshot: Snapshot) -> None:
         """The stages as they are now, with rates over the last few seconds."""
@@ -98,6 +98,10 @@ class View:
             self._looks.clear()
 
 
+def _minutes(error: float | None) -> str:
+    return "it had learned all in an earlier run" if error is None else f"{error} min"
+
+
 def _render(done: Summary) -> RenderableType:
     rows: list[list[object]] = [
         ["raw events in Kafka", done.raw],
@@ -108,8 +112,8 @@ def _render(done: Summary) -> RenderableType:
         ["documents in MongoDB", done.mongo],
         ["events the model followed", done.subscribed],
         ["rows in the training set", done.backfilled],
-        ["model, live: mean error", f"{done.live_model_error} min"],
-        ["model, from the backfill: mean error on unseen", f"{done.backfill_model_error} min"],
+        ["model, live: mean error", _minutes(done.live_model_error)],
+        ["model, from the backfill: mean error on unseen flights", _minutes(done.backfill_model_error)],
         ["seconds for the drain / for everything", f"{done.drain_seconds} / {done.seconds}"],
     ]
     verdict = (

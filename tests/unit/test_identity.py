@@ -18,7 +18,7 @@ def test_a_recreated_topic_is_noticed() -> None:
         identity = TopicIdentity("raw.flights", lambda: answers.pop(0))
         assert await identity.refresh() == "first"
         assert await identity.confirm() == "first"
-        with pytest.raises(Fatal, match="raw.flights was deleted and made again"):
+        with pytest.raises(Fatal, match=r"raw\.flights was deleted and made again"):
             await identity.confirm()
 
     asyncio.run(scenario())

@@ -19,7 +19,7 @@ def test_up_to_n_of_m_pass() -> None:
 
 def test_one_more_stops_and_says_what_to_do() -> None:
     rule = StopRule(Limits(rejected=3, of_last=10), 0)
-    with pytest.raises(Fatal, match="more than 3 of the last 10 events were rejected.*dead letters"):
+    with pytest.raises(Fatal, match=r"more than 3 of the last 10 events were rejected.*dead letters"):
         rule.count(9, [1, 4, 8, 9])
 
 
