@@ -9,11 +9,13 @@ import os
 import signal
 import traceback
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 
 import faust
 
 from clearwell.errors import ClearwellError, Fatal
+from clearwell.kafka.identity import TopicIdentity
 from clearwell.kafka.lanes import Lanes, SliceWork
 from clearwell.kafka.transport import BatchProducer, BatchSchema, Positions
 
@@ -21,6 +23,9 @@ log = logging.getLogger(__name__)
 
 REQUEST_TIMEOUT = 300.0
 """Seconds that a produce request is retried in place before the process gives up and ends."""
+
+GUARD_EVERY = 5.0
+"""Seconds between two looks at the topic's identity while nothing comes."""
 
 PRODUCER_MAX_BATCH = 8_388_608
 """Bytes. A clean or dead record may be larger than its raw event (sealing adds a third), never larger than this."""
@@ -78,17 +83,26 @@ def producer_of(app: faust.App) -> BatchProducer:
     return producer
 
 
-def run(make: Callable[[], Awaitable[tuple[faust.App, str, SliceWork]]]) -> int:
-    """Run one agent over one topic until SIGTERM or SIGINT (returns 0) or a failure (its exit code). Blocks.
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One agent over one topic: the app, which topic, and the work."""
 
-    `make` is awaited inside the event loop and gives the app, the topic and the work. A failure ends the process
-    without acknowledging anything more: the slices are read again (invariant 2).
+    app: faust.App
+    topic: TopicIdentity
+    work: SliceWork
+
+
+def run(make: Callable[[], Awaitable[Job]]) -> int:
+    """Run a job until SIGTERM or SIGINT (returns 0) or a failure (its exit code). Blocks.
+
+    `make` is awaited inside the event loop. A failure ends the process without acknowledging anything more: the slices
+    are read again (invariant 2).
     """
     gc.set_threshold(50_000, 20, 100)  # 11–25 % on decode
     return asyncio.run(_run(make))
 
 
-async def _run(make: Callable[[], Awaitable[tuple[faust.App, str, SliceWork]]]) -> int:
+async def _run(make: Callable[[], Awaitable[Job]]) -> int:
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[BaseException | None] = loop.create_future()
 
@@ -99,15 +113,17 @@ async def _run(make: Callable[[], Awaitable[tuple[faust.App, str, SliceWork]]]) 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, end, None)
     try:
-        app, topic, work = await make()
+        job = await make()
     except ClearwellError as error:
         return report(error)
-    lanes = Lanes(work, fail=end)
-    app.agent(app.topic(topic, schema=BatchSchema()), isolated_partitions=True, name=topic)(lanes.run)
+    app, name = job.app, job.topic.topic
+    lanes = Lanes(job.work, fail=end)
+    app.agent(app.topic(name, schema=BatchSchema()), isolated_partitions=True, name=name)(lanes.run)
     await app.start()
-    watch = asyncio.create_task(_watch(app, end))
+    watches = [asyncio.create_task(_watch(app, end)), asyncio.create_task(_guard(job.topic, end))]
     failure = await ended
-    watch.cancel()
+    for watch in watches:
+        watch.cancel()
     if failure is not None:
         code = report(failure)
         logging.shutdown()
@@ -121,6 +137,17 @@ async def _watch(app: faust.App, end: Callable[[BaseException | None], None]) ->
     """Faust marks itself crashed or stopped in many ways; each of them ends this process."""
     await app.wait_until_stopped()
     end(app.crash_reason or Fatal("Faust stopped by itself."))
+
+
+async def _guard(topic: TopicIdentity, end: Callable[[BaseException | None], None]) -> None:
+    """A recreated topic is noticed while nothing comes, too: aiokafka gives a deleted one up and never looks again."""
+    while True:
+        await asyncio.sleep(GUARD_EVERY)
+        try:
+            if topic.id:
+                await topic.confirm()
+        except Exception as error:
+            end(error)
 
 
 def report(error: BaseException) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import Any
 
 from clearwell import settings
 from clearwell.contract.load import find
@@ -18,7 +17,7 @@ from clearwell.privacy.local import LocalKeyring
 from services.cleaner.service import Cleaner
 
 
-async def make(stream: str, version: int | None) -> tuple[Any, str, Cleaner]:
+async def make(stream: str, version: int | None) -> worker.Job:
     """The app, its topic and its work. Raises ConfigError or Fatal when anything it needs is missing (invariant 6)."""
     where = settings.load()
     contract = find(where.schemas, stream, version)
@@ -28,7 +27,8 @@ async def make(stream: str, version: int | None) -> tuple[Any, str, Cleaner]:
     admin.require_topics(where.kafka, stream, contract.version)
     identity = TopicIdentity(topic, lambda: admin.topic_id(where.kafka, topic))
     app = worker.build_app(cleaner_group(stream, contract.version), where.kafka, GroupPositions(identity))
-    return app, topic, Cleaner(pipeline, keyring, identity, Tail(where.kafka, stream), lambda: worker.producer_of(app))
+    work = Cleaner(pipeline, keyring, identity, Tail(where.kafka, stream), lambda: worker.producer_of(app))
+    return worker.Job(app, identity, work)
 
 
 def main() -> int:

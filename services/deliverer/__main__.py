@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import Any
-
-from clearwell.destinations.catalogue import open_destination
-from clearwell.pipeline.clean import CleanCodec
 
 from clearwell import settings
 from clearwell.contract.condition import compile_condition
 from clearwell.contract.load import find
 from clearwell.contract.model import Contract, Route
+from clearwell.destinations.catalogue import open_destination
 from clearwell.errors import ConfigError, nearest
 from clearwell.kafka import admin, worker
 from clearwell.kafka.identity import TopicIdentity
 from clearwell.kafka.names import clean_topic, deliverer_group
+from clearwell.pipeline.clean import CleanCodec
 from clearwell.steps import bind
 from services.deliverer.service import Deliverer, Store, StorePositions
 
 
-async def make(stream: str, version: int | None, destination: str) -> tuple[Any, str, Deliverer]:
+async def make(stream: str, version: int | None, destination: str) -> worker.Job:
     """The app, its topic and its work. Raises ConfigError when anything it needs is missing (invariant 6)."""
     where = settings.load()
     contract = find(where.schemas, stream, version)
@@ -36,7 +34,7 @@ async def make(stream: str, version: int | None, destination: str) -> tuple[Any,
     positions = StorePositions(store, identity)
     wanted = compile_condition(route.when, schema) if route.when is not None else None
     app = worker.build_app(group, where.kafka, positions)
-    return app, topic, Deliverer(store, positions, identity, CleanCodec(schema), wanted)
+    return worker.Job(app, identity, Deliverer(store, positions, identity, CleanCodec(schema), wanted))
 
 
 def route_to(contract: Contract, destination: str) -> Route:

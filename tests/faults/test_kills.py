@@ -6,7 +6,7 @@ import os
 import random
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import psycopg
@@ -55,12 +55,12 @@ class Feed:
             self.values.remove(b"{broken")
 
 
-def check(platform: Platform, feed: Feed, stored: Rows) -> None:
+def check(platform: Platform, feed: Feed, read: Callable[[Platform], Rows]) -> None:
     """The accounts add up, and every row is the one that the pipeline makes of its event."""
     found = platform.settle(180)
     assert found.balanced, found
     assert found.total("clean") == len(feed.values)
-    want = expected(platform, feed.values)
+    want, stored = expected(platform, feed.values), read(platform)
     assert want.keys() - stored.keys() == set(), "missing"
     assert stored.keys() - want.keys() == set(), "extra"
     wrong = [key for key in want if stored[key] != want[key]]
@@ -82,7 +82,7 @@ def test_cleaner_killed_ten_times(platform: Platform) -> None:
     platform.start("cleaner", CLEARWELL_WORKER="w")
     found = platform.settle(180)
     assert found.total("dead") == found.total("raw") - len(feed.values)
-    check(platform, feed, in_postgres(platform))
+    check(platform, feed, in_postgres)
 
 
 @pytest.mark.parametrize("destination", ["postgres", "mongo"])
@@ -91,7 +91,6 @@ def test_deliverer_killed_ten_times(platform: Platform, destination: str) -> Non
     feed = Feed(platform)
     platform.only(destination)
     platform.start("cleaner")
-    read = in_postgres if destination == "postgres" else in_mongo
     with feed.running():
         for _ in range(KILLS):
             deliverer = platform.start("deliverer", "--destination", destination, CLEARWELL_WORKER="w")
@@ -99,11 +98,12 @@ def test_deliverer_killed_ten_times(platform: Platform, destination: str) -> Non
             time.sleep(random_.uniform(0, 1.0))
             deliverer.kill()
     platform.start("deliverer", "--destination", destination, CLEARWELL_WORKER="w")
-    platform.settle(180)
-    stored = read(platform)
-    if destination == "mongo":  # a MongoDB date has milliseconds, which is all that these events have
-        stored = {key: row | {"scheduled_at": row["scheduled_at"][:19] + "+00:00"} for key, row in stored.items()}
-    check(platform, feed, stored)
+    check(platform, feed, in_postgres if destination == "postgres" else _in_mongo_to_the_second)
+
+
+def _in_mongo_to_the_second(platform: Platform) -> Rows:
+    """A MongoDB date has milliseconds and no more, which is all that these events have."""
+    return {key: row | {"scheduled_at": row["scheduled_at"][:19] + "+00:00"} for key, row in in_mongo(platform).items()}
 
 
 def test_postgres_connections_are_cut_in_the_middle_of_flushes(platform: Platform) -> None:
@@ -121,6 +121,5 @@ def test_postgres_connections_are_cut_in_the_middle_of_flushes(platform: Platfor
                 "WHERE pid <> pg_backend_pid() AND application_name LIKE %s AND state <> 'idle'",
                 (f"%{platform.stream}%",),
             ).fetchone()[0]  # type: ignore[index]
-    platform.settle(180)
-    check(platform, feed, in_postgres(platform))
+    check(platform, feed, in_postgres)
     assert deliverer.process.poll() is None, "it was retried in place"

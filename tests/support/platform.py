@@ -19,6 +19,7 @@ from clearwell.contract.load import find
 from clearwell.contract.model import Contract
 from clearwell.demo.stages import Stages
 from clearwell.kafka import admin
+from clearwell.kafka.clients import connect
 from clearwell.kafka.names import clean_topic, raw_topic
 from clearwell.privacy.local import LocalKeyring
 from clearwell.settings import Settings
@@ -79,7 +80,6 @@ class Platform:
         )
         self.ids = admin.ensure_topics(settings.kafka, stream, 1, partitions=PARTITIONS)
         self.services: list[Service] = []
-        self._producer: KafkaProducer | None = None
 
     @property
     def contract(self) -> Contract:
@@ -88,17 +88,19 @@ class Platform:
 
     def put(self, values: Iterable[bytes | None], partition: int | None = None) -> int:
         """Append raw events, spread over the partitions by content where none is given; returns how many."""
-        if self._producer is None:
-            self._producer = KafkaProducer(
-                bootstrap_servers=self.settings.kafka, linger_ms=20, max_request_size=9_000_000, batch_size=500_000
-            )
         topic, futures = raw_topic(self.stream), []
-        for value in values:
-            at = partition if partition is not None else (murmur2((value or b"")[:64]) & 0x7FFFFFFF) % PARTITIONS
-            futures.append(self._producer.send(topic, value=value, key=b"k" if value is None else None, partition=at))
-        self._producer.flush()
-        for future in futures:
-            future.get(30)
+        producer = connect(
+            KafkaProducer, self.settings.kafka, linger_ms=20, max_request_size=9_000_000, batch_size=500_000
+        )
+        try:
+            for value in values:
+                at = partition if partition is not None else (murmur2((value or b"")[:64]) & 0x7FFFFFFF) % PARTITIONS
+                futures.append(producer.send(topic, value=value, key=b"k" if value is None else None, partition=at))
+            producer.flush()
+            for future in futures:
+                future.get(30)
+        finally:
+            producer.close()
         return len(futures)
 
     def start(self, name: str, *arguments: str, **env: str) -> Service:
@@ -160,8 +162,6 @@ class Platform:
         for service in self.services:
             if service.process.poll() is None:
                 service.kill()
-        if self._producer is not None:
-            self._producer.close()
         admin.delete_topics(self.settings.kafka, self.ids)
 
 
