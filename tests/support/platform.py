@@ -18,6 +18,7 @@ from clearwell.accounts import Balance, balance
 from clearwell.contract.load import find
 from clearwell.contract.model import Contract
 from clearwell.demo.stages import Stages
+from clearwell.errors import Retryable
 from clearwell.kafka import admin
 from clearwell.kafka.clients import connect
 from clearwell.kafka.names import clean_topic, raw_topic
@@ -149,7 +150,10 @@ class Platform:
 
     def _idle(self, stages: Stages) -> bool:
         self.alive()
-        return not any(stage.lag for stage in stages.counts() if stage.name != "model")
+        try:
+            return not any(stage.lag for stage in stages.counts() if stage.name != "model")
+        except Retryable:  # Kafka is coming back
+            return False
 
     def alive(self) -> None:
         """Fail with the log of a service that ended by itself."""
