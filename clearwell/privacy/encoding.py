@@ -7,7 +7,7 @@ import struct
 
 import msgspec
 
-_LENGTH = struct.Struct(">I")
+pack_length = struct.Struct(">I").pack
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
 
 
@@ -24,4 +24,4 @@ def base64url(data: bytes) -> str:
 def length_prefixed(text: str) -> bytes:
     """UTF-8 of `text` after its length in bytes (four bytes, big-endian), so that joined texts stay apart."""
     known = text.encode()
-    return _LENGTH.pack(len(known)) + known
+    return pack_length(len(known)) + known

@@ -23,7 +23,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from clearwell.errors import ClearwellError
-from clearwell.privacy.encoding import base64url, length_prefixed
+from clearwell.privacy.encoding import base64url, length_prefixed, pack_length
 from clearwell.privacy.keyring import DataKey, Keyring
 
 MARK = "cw1."
@@ -64,7 +64,8 @@ class Sealer:
         prefix = self._prefixes.get(field)
         if prefix is None:
             prefix = self._prefixes[field] = self._stream + length_prefixed(field)
-        sealed = self._encrypt(nonce, clear, prefix + length_prefixed(event_id) + self._tail)
+        event = event_id.encode()
+        sealed = self._encrypt(nonce, clear, prefix + pack_length(len(event)) + event + self._tail)
         return self._head + base64url(nonce + sealed)
 
 

@@ -36,6 +36,10 @@ OneWay = Callable[[bytes], str]
 """Clear bytes (see `clear_bytes`) → protected text. Deterministic; nothing leads back without the key."""
 
 
+REMEMBERED = 10_000
+"""How many values of one field are remembered with their pseudonyms; join keys repeat (0.1 against 0.9 µs)."""
+
+
 def pseudonymiser(keyring: Keyring, stream: str, field: str, domain: str | None = None) -> OneWay:
     """The pseudonym function of one field; those that share a `domain` share pseudonyms. Raises Fatal without a key."""
     if domain is None:
@@ -51,11 +55,17 @@ def hasher(keyring: Keyring, stream: str, field: str) -> OneWay:
 
 def _keyed(secret: bytes, mark: str, size: int, context: tuple[str, ...]) -> OneWay:
     start = hashlib.blake2b(b"".join(map(length_prefixed, context)), key=secret, digest_size=size)
+    known: dict[bytes, str] = {}
 
     def protect(clear: bytes) -> str:
-        digest = start.copy()
-        digest.update(clear)
-        return mark + base64url(digest.digest())
+        found = known.get(clear)
+        if found is None:
+            digest = start.copy()
+            digest.update(clear)
+            if len(known) >= REMEMBERED:
+                known.clear()
+            found = known[clear] = mark + base64url(digest.digest())
+        return found
 
     return protect
 

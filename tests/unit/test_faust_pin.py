@@ -7,9 +7,12 @@ import inspect
 from importlib.metadata import version
 
 import pytest
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from faust import streams
 from faust.transport import consumer
 from faust.transport.drivers import aiokafka as driver
+
+from clearwell.kafka import transport
 
 PINNED = {
     driver.AIOKafkaConsumerThread.seek_to_committed: "775ab0adc4b0",
@@ -34,6 +37,18 @@ PINNED = {
 def fingerprint(method: object) -> str:
     """The first 12 hex digits of the SHA-256 of a method's source."""
     return hashlib.sha256(inspect.getsource(method).encode()).hexdigest()[:12]  # type: ignore[arg-type]
+
+
+def test_batches_are_compressed_by_our_own_function(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The producer puts it where aiokafka's batch builder looks it up (`BatchProducer.on_start`)."""
+    compressed: list[int] = []
+    monkeypatch.setattr(transport.record_batches, "zstd_encode", lambda data: compressed.append(len(data)) or b"")
+    options = {"is_transactional": 0, "producer_id": -1, "producer_epoch": -1, "base_sequence": 0}
+    zstd = 4
+    builder = DefaultRecordBatchBuilder(2, zstd, batch_size=10_000, **options)
+    builder.append(0, 1, key=None, value=b"x" * 1_000, headers=[])
+    builder.build()
+    assert compressed
 
 
 def test_versions_are_the_pinned_ones() -> None:
