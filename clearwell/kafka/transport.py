@@ -31,6 +31,10 @@ from mode.utils.futures import notify
 Record = tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]
 """Key, value, headers."""
 
+FETCH_WAIT_MS = 20
+"""How long the broker holds a fetch that finds nothing. aiokafka has one fetch a broker under way and leaves partitions
+out of it whose records are not consumed yet; Faust's 1,500 ms would keep those waiting for the empty ones."""
+
 BATCH_BYTES = 1_000_000
 """A produced batch is closed at this size (uncompressed), unless one record alone is larger."""
 
@@ -58,6 +62,11 @@ def compress(payload: Any, level: int | None = None) -> bytes:
 
 class BatchConsumerThread(driver.AIOKafkaConsumerThread):
     """Asks the app's positions where to start, and commits with metadata."""
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        consumer._fetch_max_wait_ms = FETCH_WAIT_MS
+        return consumer
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
         """Seek every assigned partition to where `app.positions` says; returns those offsets."""

@@ -16,7 +16,10 @@ from clearwell.kafka.identity import TopicIdentity
 from clearwell.kafka.names import clean_topic, deliverer_group
 from clearwell.pipeline.clean import CleanCodec
 from clearwell.steps import bind
-from services.deliverer.service import Deliverer, Store, StorePositions
+from services.deliverer.positions import StorePositions
+from services.deliverer.service import Deliverer
+from services.deliverer.store import Store
+from services.deliverer.writer import Writer
 
 
 async def make(stream: str, version: int | None, destination: str) -> worker.Job:
@@ -34,7 +37,7 @@ async def make(stream: str, version: int | None, destination: str) -> worker.Job
     positions = StorePositions(store, identity)
     wanted = compile_condition(route.when, schema) if route.when is not None else None
     app = worker.build_app(group, where.kafka, positions)
-    return worker.Job(app, identity, Deliverer(store, positions, identity, CleanCodec(schema), wanted))
+    return worker.Job(app, identity, Deliverer(Writer(store), positions, identity, CleanCodec(schema), wanted))
 
 
 def route_to(contract: Contract, destination: str) -> Route:

@@ -4,81 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
-from collections.abc import Awaitable, Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
-from aiokafka.structs import OffsetAndMetadata
-from faust.types import TP
-
-from clearwell.backoff import delays
-from clearwell.destinations.protocol import Claim, CleanBatch, Destination
-from clearwell.errors import Retryable
+from clearwell.destinations.protocol import Claim, CleanBatch
 from clearwell.kafka import clean
 from clearwell.kafka.identity import TopicIdentity
 from clearwell.kafka.lanes import Slice
 from clearwell.kafka.repeats import Repeats
 from clearwell.pipeline.clean import CleanCodec
+from services.deliverer.positions import StorePositions
+from services.deliverer.writer import Writer
 
 log = logging.getLogger(__name__)
-Result = TypeVar("Result")
-
-
-class Store:
-    """A destination on a thread of its own: one call at a time, in order, retried in place while the world is bad."""
-
-    def __init__(self, destination: Destination) -> None:
-        self.destination = destination
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix=destination.name)
-        self._closing = threading.Event()
-
-    def call(self, action: Callable[[], Result]) -> asyncio.Future[Result]:
-        """Queue `action`; the future holds its result, or what it raised other than Retryable."""
-        return asyncio.get_running_loop().run_in_executor(self._thread, self._insist, action)
-
-    def close(self) -> None:
-        """Stop retrying and let go of the store."""
-        self._closing.set()
-        self._thread.shutdown()
-        self.destination.close()
-
-    def _insist(self, action: Callable[[], Result]) -> Result:
-        for wait in delays():
-            try:
-                return action()
-            except Retryable as error:  # later calls wait behind this one, so order is kept
-                log.warning("%s: %s Trying again in %.1f s.", self.destination.name, error, wait)
-                if self._closing.wait(wait):
-                    raise
-        raise AssertionError("delays() is endless")
-
-
-class StorePositions:
-    """Partitions start where the store says, whatever the group committed (invariant 4)."""
-
-    def __init__(self, store: Store, identity: TopicIdentity) -> None:
-        self._store = store
-        self._identity = identity
-        self._generations: dict[int, tuple[str, int]] = {}
-        self.claims: dict[int, Claim] = {}
-
-    async def start(self, committed: Mapping[TP, OffsetAndMetadata | None], generation: int) -> Mapping[TP, int]:
-        """See `clearwell.kafka.transport.Positions`. A partition is claimed once a generation."""
-        topic_id = await self._identity.refresh()
-        for tp in committed:
-            if self._generations.get(tp.partition) != (topic_id, generation):
-                self.claims[tp.partition] = await self._claim(topic_id, tp.partition, generation)
-                self._generations[tp.partition] = (topic_id, generation)
-        return {tp: self.claims[tp.partition].next_offset for tp in committed}
-
-    def metadata(self, tp: TP) -> str:
-        """The topic's id."""
-        return self._identity.id
-
-    async def _claim(self, topic_id: str, partition: int, generation: int) -> Claim:
-        return await self._store.call(lambda: self._store.destination.claim(topic_id, partition, generation))
 
 
 @dataclass(slots=True)
@@ -94,14 +33,14 @@ class Deliverer:
 
     def __init__(
         self,
-        store: Store,
+        writer: Writer,
         positions: StorePositions,
         identity: TopicIdentity,
         codec: CleanCodec,
         wanted: Callable[[tuple[Any, ...]], bool] | None,
     ) -> None:
         """`wanted` is the route's `when`; None means every event."""
-        self._store = store
+        self._writer = writer
         self._positions = positions
         self._identity = identity
         self._codec = codec
@@ -122,7 +61,7 @@ class Deliverer:
         """Decode one slice and queue its write."""
         topic_id = await self._identity.confirm()
         batch = self._batch(topic_id, piece)
-        return self._durable(self._store.call(lambda: self._store.destination.write(batch)), batch)
+        return self._durable(self._writer.write(batch), batch)
 
     def _batch(self, topic_id: str, piece: Slice) -> CleanBatch:
         known = self._partitions[piece.partition]

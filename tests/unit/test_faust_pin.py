@@ -7,6 +7,7 @@ import inspect
 from importlib.metadata import version
 
 import pytest
+from aiokafka import AIOKafkaConsumer
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from faust import streams
 from faust.transport import consumer
@@ -16,6 +17,7 @@ from clearwell.kafka import transport
 
 PINNED = {
     driver.AIOKafkaConsumerThread.seek_to_committed: "775ab0adc4b0",
+    driver.AIOKafkaConsumerThread._create_worker_consumer: "c2701bfc3e6f",
     driver.AIOKafkaConsumerThread._commit: "932852ce7a23",
     driver.AIOKafkaConsumerThread._fetch_records: "39a2c6c79fc1",
     driver.Consumer._to_message: "7c24f6511b2f",
@@ -49,6 +51,10 @@ def test_batches_are_compressed_by_our_own_function(monkeypatch: pytest.MonkeyPa
     builder.append(0, 1, key=None, value=b"x" * 1_000, headers=[])
     builder.build()
     assert compressed
+
+
+def test_the_wait_of_a_fetch_is_where_we_set_it() -> None:
+    assert "self._fetch_max_wait_ms" in inspect.getsource(AIOKafkaConsumer.start)
 
 
 def test_versions_are_the_pinned_ones() -> None:

@@ -1,0 +1,46 @@
+"""A destination as the event loop sees it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from clearwell.backoff import delays
+from clearwell.destinations.protocol import Destination
+from clearwell.errors import Retryable
+
+log = logging.getLogger(__name__)
+Result = TypeVar("Result")
+
+
+class Store:
+    """A destination on a thread of its own: one call at a time, in order, retried in place while the world is bad."""
+
+    def __init__(self, destination: Destination) -> None:
+        self.destination = destination
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=destination.name)
+        self._closing = threading.Event()
+
+    def call(self, action: Callable[[], Result]) -> asyncio.Future[Result]:
+        """Queue `action`; the future holds its result, or what it raised other than Retryable."""
+        return asyncio.get_running_loop().run_in_executor(self._thread, self._insist, action)
+
+    def close(self) -> None:
+        """Stop retrying and let go of the store."""
+        self._closing.set()
+        self._thread.shutdown()
+        self.destination.close()
+
+    def _insist(self, action: Callable[[], Result]) -> Result:
+        for wait in delays():
+            try:
+                return action()
+            except Retryable as error:  # later calls wait behind this one, so order is kept
+                log.warning("%s: %s Trying again in %.1f s.", self.destination.name, error, wait)
+                if self._closing.wait(wait):
+                    raise
+        raise AssertionError("delays() is endless")

@@ -1,0 +1,64 @@
+"""Batches that wait for the store are joined, partition by partition: one transaction for all that came meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from dataclasses import dataclass, field, replace
+
+from clearwell.destinations.protocol import CleanBatch
+from services.deliverer.store import Store
+
+MOST_ROWS = 20_000
+"""A joined batch takes no more once it has this many rows: a larger flush is hardly faster, and costs memory."""
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """A batch whose write has not begun."""
+
+    batch: CleanBatch
+    written: asyncio.Future[None] = field(init=False)
+
+
+class Writer:
+    """Queues batches for a store in order; while one is written, what comes for a partition becomes one more batch."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._lock = threading.Lock()  # the store's thread takes what the event loop joins
+        self._waiting: dict[int, _Waiting] = {}
+
+    def write(self, batch: CleanBatch) -> asyncio.Future[None]:
+        """Completes when `batch` is durable; raises what the store raised, other than Retryable."""
+        with self._lock:
+            waiting = self._waiting.get(batch.partition)
+            if waiting is not None and _fit(waiting.batch, batch):
+                waiting.batch = join(waiting.batch, batch)
+                return waiting.written
+            waiting = self._waiting[batch.partition] = _Waiting(batch)
+        waiting.written = self._store.call(lambda: self._write(waiting))
+        return waiting.written
+
+    def _write(self, waiting: _Waiting) -> None:
+        """On the store's thread; called again with the same batch after a Retryable."""
+        with self._lock:
+            if self._waiting.get(waiting.batch.partition) is waiting:
+                del self._waiting[waiting.batch.partition]
+        self._store.destination.write(waiting.batch)
+
+
+def _fit(first: CleanBatch, then: CleanBatch) -> bool:
+    return (first.topic_id, first.epoch) == (then.topic_id, then.epoch) and len(first.rows) < MOST_ROWS
+
+
+def join(first: CleanBatch, then: CleanBatch) -> CleanBatch:
+    """Two consecutive batches of one partition as one."""
+    return replace(
+        then,
+        rows=[*first.rows, *then.rows],
+        raw_topics=[*first.raw_topics, *then.raw_topics],
+        raw_offsets=[*first.raw_offsets, *then.raw_offsets],
+        unrouted=first.unrouted + then.unrouted,
+        repeats=first.repeats + then.repeats,
+    )
