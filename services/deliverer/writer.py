@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from clearwell.destinations.protocol import CleanBatch
 from services.deliverer.store import Store
 
-MOST_ROWS = 20_000
+MOST_ROWS = 10_000
 """A joined batch takes no more once it has this many rows: a larger flush is hardly faster, and costs memory."""
 
 
