@@ -1,4 +1,4 @@
-"""Makes the destination of a route. Which there are, and their options, is the contract language's: `contract.routes`."""
+"""Makes the destination of a route. Which there are, and their options, is in the language: `contract.routes`."""
 
 from __future__ import annotations
 
