@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import subprocess
@@ -260,7 +261,9 @@ def test_a_process_id_used_again_is_left_alone(tmp_path: Path) -> None:
 def test_an_interrupted_up_leaves_nothing_running(tmp_path: Path) -> None:
     home = tmp_path / "home"
     command = [sys.executable, "-m", "clearwell.cli.main", "up", "--no-services", "--home", str(home)]
-    starting = subprocess.Popen(command, stderr=subprocess.PIPE)
+    # A shell starts what it puts in the background with SIGINT ignored, and we may be in the background.
+    heed = functools.partial(signal.signal, signal.SIGINT, signal.default_int_handler)
+    starting = subprocess.Popen(command, stderr=subprocess.PIPE, preexec_fn=heed)
     await_that(lambda: (home / state.STATE_FILE).exists())
     seen = pids(home)
     starting.send_signal(signal.SIGINT)
