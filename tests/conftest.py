@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from clearwell import settings
+from clearwell.kafka import admin
 from clearwell.local import stack as embedded
 from clearwell.settings import Settings
 from tests.support.platform import Platform
@@ -33,6 +34,7 @@ def stack() -> Iterator[Settings]:
         env = os.environ | {"CLEARWELL_HOME": str(home), "CLEARWELL_SCHEMAS": str(SCHEMAS)}
         yield settings.load(env)
     finally:
+        admin.close()
         if not kept:
             embedded.down(home, wipe=True)
             shutil.rmtree(home, ignore_errors=True)

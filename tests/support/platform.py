@@ -89,14 +89,21 @@ class Platform:
 
     def put(self, values: Iterable[bytes | None], partition: int | None = None) -> int:
         """Append raw events, spread over the partitions by content where none is given; returns how many."""
-        topic, futures = raw_topic(self.stream), []
+        return self.append(
+            raw_topic(self.stream),
+            ((value, [], spread(value) if partition is None else partition) for value in values),
+        )
+
+    def append(self, topic: str, records: Iterable[tuple[bytes | None, list[tuple[str, bytes]], int]]) -> int:
+        """Append (value, headers, partition) to a topic of the stream, all acknowledged; returns how many."""
         producer = connect(
             KafkaProducer, self.settings.kafka, linger_ms=20, max_request_size=9_000_000, batch_size=500_000
         )
         try:
-            for value in values:
-                at = partition if partition is not None else (murmur2((value or b"")[:64]) & 0x7FFFFFFF) % PARTITIONS
-                futures.append(producer.send(topic, value=value, key=b"k" if value is None else None, partition=at))
+            futures = [
+                producer.send(topic, value=value, key=b"k" if value is None else None, headers=headers, partition=at)
+                for value, headers, at in records
+            ]
             producer.flush()
             for future in futures:
                 future.get(30)
@@ -167,6 +174,11 @@ class Platform:
             if service.process.poll() is None:
                 service.kill()
         admin.delete_topics(self.settings.kafka, self.ids)
+
+
+def spread(value: bytes | None) -> int:
+    """The partition that an event goes to by the beginning of its content."""
+    return int(murmur2((value or b"")[:64]) & 0x7FFFFFFF) % PARTITIONS
 
 
 def flights_contract() -> str:
