@@ -152,7 +152,9 @@ class Subscription:
         with translated(self._bootstrap, f"reading {self.topic}"):
             fetched = self._consumer.poll(timeout_ms=POLL_MS)
             generation = self._consumer.group_metadata().generation_id
-        if generation != self._generation:
+            assigned = {place.partition for place in self._consumer.assignment()}
+        # A poll may end between the new generation and its partitions, so both are looked at.
+        if generation != self._generation or assigned != self._lanes.keys():
             self._generation = generation
             self._take_over()
         elif self._same_topic(insist=bool(fetched)):
