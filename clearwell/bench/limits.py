@@ -10,11 +10,14 @@ import asyncio
 import json
 import sys
 import time
+import uuid
 from dataclasses import replace
 
 import msgspec
+import psycopg
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from confluent_kafka import Consumer
+from psycopg import sql
 
 from clearwell import settings
 from clearwell.bench.scene import PARTITIONS
@@ -48,17 +51,16 @@ async def read(bootstrap: str, topic: str, total: int) -> float:
 
 
 def bare(where: settings.Settings, stream: str, total: int) -> float:
-    """Events a second of consume, decode and upsert of the raw fields into a table `<stream>_bare`."""
+    """Events a second of consume, decode and upsert of the raw fields into a table of its own, dropped at the end."""
     contract = find(where.schemas, stream)
     fields = tuple(replace(field, privacy=None) for field in contract.fields)
     schema = CleanSchema(stream, 1, fields, contract.key, contract.event_id, "time_hour")
     codec = CleanCodec(schema)
-    store = PostgresDestination(where.postgres, schema, f"{stream}_bare", f"bare.{stream}")
+    table = f"{stream}_{uuid.uuid4().hex[:8]}"
+    store = PostgresDestination(where.postgres, schema, table, table)
     store.open()
     epoch = store.claim("bare", 0, 0).epoch
-    consumer = Consumer(
-        {"bootstrap.servers": where.kafka, "group.id": f"bare.{stream}", "auto.offset.reset": "earliest"}
-    )
+    consumer = Consumer({"bootstrap.servers": where.kafka, "group.id": table, "auto.offset.reset": "earliest"})
     consumer.subscribe([raw_topic(stream)])
     seen, start = 0, 0.0
     while seen < total:
@@ -73,6 +75,8 @@ def bare(where: settings.Settings, stream: str, total: int) -> float:
     seconds = time.perf_counter() - start
     consumer.close()
     store.close()
+    with psycopg.connect(where.postgres) as connection:
+        connection.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(table)))
     return seen / seconds
 
 

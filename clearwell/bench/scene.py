@@ -26,6 +26,7 @@ from clearwell.demo.flights import flights
 from clearwell.kafka import admin
 from clearwell.kafka.names import raw_topic
 from clearwell.kafka.topics import plans
+from clearwell.privacy.local import LocalKeyring
 from clearwell.settings import Settings
 
 PARTITIONS = 4
@@ -60,7 +61,7 @@ def scene(settings: Settings) -> Iterator[Scene]:
             "CLEARWELL_KAFKA": settings.kafka,
             "CLEARWELL_POSTGRES": settings.postgres,
             "CLEARWELL_MONGO": settings.mongo,
-            "CLEARWELL_KEYS": str(settings.keys),
+            "CLEARWELL_KEYS": str(_keys(schemas)),
             "CLEARWELL_SCHEMAS": str(schemas),
         }
         yield Scene(settings, contract, schemas, env)
@@ -104,6 +105,13 @@ async def _fill(bootstrap: str, topic: str, count: int) -> None:
         for partition, batch in batches.items():
             sent.append(await producer.send_batch(batch, topic, partition=partition))
         await asyncio.gather(*sent)
+
+
+def _keys(folder: Path) -> Path:
+    """A key file of the scene's own: what a bench seals need never be opened."""
+    path = folder / "keys.json"
+    LocalKeyring.create(path)
+    return path
 
 
 def _copy_contract(original: Path, schemas: Path, stream: str) -> None:
