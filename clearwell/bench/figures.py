@@ -1,7 +1,7 @@
 """The three measurements, each beside its limit on the same events.
 
-A shared machine changes its speed from one minute to the next. So the limits that are processes of their own are measured
-before and after, and the mean counts.
+A shared machine changes its speed from one minute to the next. So limits that are processes of their own are
+measured before and after, and the mean counts.
 """
 
 from __future__ import annotations
