@@ -278,5 +278,7 @@ def test_the_codec_refuses_what_is_no_clean_event_without_quoting_it(people, val
 
 def test_the_examples_of_the_flights_contract_hold(ring):
     pipeline = compile(load(FLIGHTS), ring)
-    assert [one.problems for one in run_examples(pipeline)] == [()]
+    results = run_examples(pipeline)
+    assert results
+    assert not any(one.problems for one in results)
     assert pipeline.lookback == 20_000
