@@ -66,6 +66,8 @@ def build_app(group: str, bootstrap: str, positions: Positions) -> faust.App:
         consumer_max_fetch_size=4_194_304,
         consumer_group_instance_id=f"{group}.{worker}" if worker else None,
         consumer_auto_offset_reset="earliest",
+        # A broker that has just come back may not name the topic yet: look again soon, not in Faust's five minutes.
+        consumer_metadata_max_age_ms=5_000,
         producer_compression_type="zstd",
         producer_max_batch_size=PRODUCER_MAX_BATCH,
         producer_max_request_size=PRODUCER_MAX_BATCH,
