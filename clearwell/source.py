@@ -1,17 +1,22 @@
-"""The protocol a connector implements. A source is a noun; a new one costs one file and one entry-point line."""
+"""The protocol a connector implements. A source is a noun; a new one costs one file and one entry-point line.
+
+`Source` is read from by a collector; `PushSource` is sent requests. What else a source may be able to do is a protocol
+of its own beside them: `Acknowledging`, `Disposable`, `Comparing`. `clearwell.testing.SourceSuite` proves a source.
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import msgspec
 
-Position = Mapping[str, Any]
-"""Where to go on reading: a small JSON object that only its source understands."""
+from clearwell.errors import ClearwellError, ConfigError
 
+HEARTBEAT_SECONDS = 10.0
+"""A source that waits for events says so this often (`Source.read`), so that a stuck one is noticed."""
 
 EVENT_LIMIT = 1_048_576
 """Bytes of the largest event that enters a raw topic; larger ones become a note (`refuse`). The topics allow for it."""
@@ -65,20 +70,121 @@ class SourceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """Base of every source's configuration; unknown keys are refused, and the class is also the spec.
 
     Mark a field `Annotated[str, PATH]` when it is a path (relative to the spec file), `Annotated[str, SECRET]` when it
-    is a secret: then only a reference such as `${env:NAME}` is accepted (invariant 10).
+    is a secret: then only a reference such as `${env:NAME}` is accepted; `Annotated[str, SECRET_IN_URL]` when it is a
+    URL whose password must be one (invariant 10). Marks are also found in structs inside.
     """
+
+
+class SourcePosition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Base of every source's positions: where to go on reading, small, kept as a JSON object in the registry."""
 
 
 PATH = msgspec.Meta(extra={"clearwell": "path"})
 SECRET = msgspec.Meta(extra={"clearwell": "secret"})
+SECRET_IN_URL = msgspec.Meta(extra={"clearwell": "secret in url"})
+
+Batch: TypeAlias = tuple[list[SourceEvent], SourcePosition | None]
+"""Events in the source's order, and the position after the last of them (None: still at the beginning)."""
+
+P = TypeVar("P", bound=SourcePosition)
+
+
+def stored_position(stored: Mapping[str, Any] | None, shape: type[P]) -> P | None:
+    """A position as the registry keeps it, typed. Raises ConfigError when it is none of `shape`."""
+    try:
+        return None if stored is None else msgspec.convert(stored, shape)
+    except msgspec.ValidationError as error:
+        keys = ", ".join(shape.__struct_encode_fields__)
+        raise ConfigError(f"This is no position of this source ({error}): its keys are {keys}.") from None
 
 
 class Source(Protocol):
     """Reads events in batches and says where it is. Made by `Source(config)`, which does no I/O.
 
-    Obligations: ids are stable; `read(after)` resumes after the last event of the batch that came with `after`,
-    without loss; the items of a batch are in the source's order. What may be raised: ConfigError for what the user can
-    mend, Retryable for what may pass.
+    Obligations:
+    - ids are stable: reading an item again, also in another process, gives the same id;
+    - `read(after)` resumes after the last event of the batch that came with `after`, without loss;
+    - every item becomes exactly one event: what cannot be one is a `refuse`d one, and its neighbours flow;
+    - errors, `repr` and logs hold no secrets and no data; ConfigError for what the user can mend, Retryable for what
+      may pass; nothing else is raised on purpose;
+    - cancellation is welcome at every await, and leaves nothing open; blocking calls go to a thread.
+    """
+
+    name: ClassVar[str]
+    Config: ClassVar[type[SourceConfig]]
+    Position: ClassVar[type[SourcePosition]]
+
+    def __init__(self, config: Any) -> None:
+        """`config` is an instance of `Config`, references already resolved."""
+
+    @property
+    def id_fields(self) -> tuple[str, ...]:
+        """The raw fields whose values make up the ids, so that protected ones are hidden; () where none do."""
+
+    def check(self) -> None:
+        """Prove that the source can be read; raise ConfigError or Retryable with one clear sentence. Blocks."""
+
+    def discover(self) -> list[DiscoveredStream]:
+        """The streams on offer, with types and at most 1,000 sample rows each. Blocks; raises as `check` does."""
+
+    def read(self, after: Any) -> AsyncIterator[Batch]:
+        """Batches of events, each with the position after its last event; ends when the source is exhausted.
+
+        `after` is a `Position` of this source, or None for the beginning. A source that waits for events yields an
+        empty list with its position at least every HEARTBEAT_SECONDS.
+        """
+
+    async def close(self) -> None:
+        """Let go of everything; calling it again is harmless."""
+
+
+@runtime_checkable
+class Acknowledging(Protocol):
+    """A source that tells its server how far the events are durable (a replication slot, a broker's session)."""
+
+    async def acknowledged(self, position: Any) -> None:
+        """Everything up to `position` is in Kafka and the position is saved (invariant 1); called in order."""
+
+
+@runtime_checkable
+class Disposable(Protocol):
+    """A source whose server keeps something for it that must go when the connector is removed or reset."""
+
+    def dispose(self) -> None:
+        """Drop it; harmless when it is gone already. Blocks; raises as `check` does."""
+
+
+@runtime_checkable
+class Comparing(Protocol):
+    """A source that can say what lies between two of its positions."""
+
+    def between(self, old: Any, new: Any) -> str:
+        """One sentence for a person: what would be read again or skipped when `old` becomes `new` (None: beginning)."""
+
+
+class Request(msgspec.Struct, frozen=True):
+    """What somebody sent to a push source; names of headers are lower-case."""
+
+    method: str
+    headers: Mapping[str, str]
+    query: Mapping[str, str]
+    body: bytes
+
+
+class RequestRefused(ClearwellError):
+    """A request is not taken: `status` is the HTTP status, `retry_after` seconds for those who may come again."""
+
+    def __init__(self, status: int, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.retry_after = retry_after
+
+
+class PushSource(Protocol):
+    """Is sent events over HTTP at `/push/<connector>`. Obligations as for `Source`, as far as they apply.
+
+    The sender gets its answer only after Kafka has acknowledged all events of the request (invariant 1); it sends again
+    what was not answered, so ids must be stable over that.
     """
 
     name: ClassVar[str]
@@ -87,14 +193,18 @@ class Source(Protocol):
     def __init__(self, config: Any) -> None:
         """`config` is an instance of `Config`, references already resolved."""
 
+    @property
+    def id_fields(self) -> tuple[str, ...]:
+        """As `Source.id_fields`."""
+
     def check(self) -> None:
-        """Prove that the source can be read; raise ConfigError or Retryable with one clear sentence."""
+        """Prove that the configuration can work; raises ConfigError."""
 
     def discover(self) -> list[DiscoveredStream]:
-        """The streams on offer, with types and sample rows."""
+        """What can be known before anything was sent: often nothing."""
 
-    def read(self, after: Position | None) -> AsyncIterator[tuple[list[SourceEvent], Position]]:
-        """Batches of events, each with the position after its last event; ends when the source is exhausted."""
+    def receive(self, request: Request) -> Sequence[SourceEvent]:
+        """The events of a request. Raises RequestRefused; never blocks."""
 
     async def close(self) -> None:
         """Let go of everything; calling it again is harmless."""

@@ -6,6 +6,7 @@ import asyncio
 import glob
 import gzip
 import os
+import time
 import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing, contextmanager
@@ -15,7 +16,7 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 import msgspec
 
 from clearwell.errors import ConfigError, Retryable
-from clearwell.source import PATH, DiscoveredStream, Position, SourceConfig, SourceEvent
+from clearwell.source import HEARTBEAT_SECONDS, PATH, Batch, DiscoveredStream, SourceConfig, SourceEvent, SourcePosition
 from connectors.file_csv import CsvReader, Rows, read_header, require_columns
 from connectors.file_lines import Lines
 from connectors.file_ndjson import NdjsonReader
@@ -49,16 +50,29 @@ class FileConfig(SourceConfig, frozen=True, forbid_unknown_fields=True, kw_only=
     batch_events: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 5_000
 
 
+class FilePosition(SourcePosition, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`offset` counts the bytes read of the uncompressed content of `file`."""
+
+    file: str
+    offset: Annotated[int, msgspec.Meta(ge=0)]
+
+
 class FileSource:
-    """Reads files in batches. A position is {"file": name, "offset": bytes read of the uncompressed content}."""
+    """Reads files in batches."""
 
     name: ClassVar[str] = "file"
     Config: ClassVar[type[SourceConfig]] = FileConfig
+    Position: ClassVar[type[SourcePosition]] = FilePosition
 
     def __init__(self, config: FileConfig) -> None:
         """Does no I/O yet."""
         self._config = config
         self._closed = False
+
+    @property
+    def id_fields(self) -> tuple[str, ...]:
+        """The configured field."""
+        return () if self._config.id_field is None else (self._config.id_field,)
 
     def check(self) -> None:
         """Prove that every file is there, readable and of a known format."""
@@ -71,7 +85,7 @@ class FileSource:
         rows = tuple(row for row in map(_object, self._peek(first)) if row is not None)
         return [DiscoveredStream(first.path.name.split(".")[0], _types(rows), rows)]
 
-    async def read(self, after: Position | None) -> AsyncIterator[tuple[list[SourceEvent], Position]]:
+    async def read(self, after: FilePosition | None) -> AsyncIterator[Batch]:
         """Batches of events; ends after the last file, unless `follow` is set.
 
         Raises ConfigError when a file is missing, unreadable, damaged, or shorter than the position says.
@@ -87,14 +101,16 @@ class FileSource:
         """Stop following. The open file is closed when its reader ends or is closed."""
         self._closed = True
 
-    async def _read_file(self, file: _File, offset: int) -> AsyncGenerator[tuple[list[SourceEvent], Position], None]:
+    async def _read_file(self, file: _File, offset: int) -> AsyncGenerator[Batch, None]:
         config = self._config
         with _failures(file.path), Lines(file.path, offset, wait_for_newline=config.follow) as lines:
             reader = await asyncio.to_thread(self._reader, file, lines, offset)
+            end, silent_since = offset, time.monotonic()
             while not self._closed:
                 events, end = await asyncio.to_thread(reader.batch, config.batch_events)
-                if events:
-                    yield events, {"file": file.key, "offset": end}
+                if events or time.monotonic() - silent_since >= HEARTBEAT_SECONDS:
+                    yield events, FilePosition(file=file.key, offset=end)
+                    silent_since = time.monotonic()
                 elif not config.follow:
                     return
                 else:
@@ -151,14 +167,14 @@ def _key(path: Path) -> str:
     return os.fsencode(path).decode(errors="backslashreplace")
 
 
-def _start(files: list[_File], after: Position | None) -> tuple[int, int]:
+def _start(files: list[_File], after: FilePosition | None) -> tuple[int, int]:
     """The index of the file and the offset in it where reading goes on."""
     if after is None:
         return 0, 0
     for index, file in enumerate(files):
-        if file.key == after["file"]:
-            return index, int(after["offset"])
-    raise ConfigError(f"{after['file']}, where reading stopped, is gone: put it back, or register a new connector.")
+        if file.key == after.file:
+            return index, after.offset
+    raise ConfigError(f"{after.file}, where reading stopped, is gone: put it back, or register a new connector.")
 
 
 def _format(wanted: Format, path: Path) -> Literal["ndjson", "csv"]:

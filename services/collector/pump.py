@@ -8,7 +8,7 @@ from contextlib import aclosing
 from typing import Any, NamedTuple, cast
 
 from clearwell.kafka.producer import EventProducer, Sending
-from clearwell.source import Position, Source, SourceEvent
+from clearwell.source import Acknowledging, Source, SourceEvent, SourcePosition
 from services.collector.records import RecordMaker
 
 IN_FLIGHT = 4
@@ -18,11 +18,11 @@ LAST_ACKS = 3.0
 """Seconds that a stopping pump waits for what is in flight; what is not acknowledged then is read again."""
 
 
-class Batch(NamedTuple):
+class Flight(NamedTuple):
     """A batch on its way, and the position after it."""
 
     sending: Sending
-    position: Position
+    position: SourcePosition | None
     events: int
 
 
@@ -35,7 +35,7 @@ class Pump:
         maker: RecordMaker,
         producer: EventProducer,
         topic: str,
-        save: Callable[[Position, int], None],
+        save: Callable[[SourcePosition, int], None],
     ) -> None:
         """`save(position, events)` blocks until the position is durable; it is called in the source's order."""
         self._source = source
@@ -44,9 +44,9 @@ class Pump:
         self._topic = topic
         self._save = save
         self._room = asyncio.Semaphore(IN_FLIGHT)
-        self._sent: asyncio.Queue[Batch | None] = asyncio.Queue()
+        self._sent: asyncio.Queue[Flight | None] = asyncio.Queue()
 
-    async def run(self, after: Position | None, stop: asyncio.Event) -> bool:
+    async def run(self, after: SourcePosition | None, stop: asyncio.Event) -> bool:
         """True when the source is exhausted and all of it is durable; False when `stop` came first.
 
         Raises what the source, Kafka or the registry raised; what was acknowledged until then is saved first.
@@ -68,22 +68,28 @@ class Pump:
                 raise error
         return exhausted and settled
 
-    async def _read(self, after: Position | None) -> None:
+    async def _read(self, after: SourcePosition | None) -> None:
         # every source's `read` is an async generator; the protocol promises an iterator alone
         async with aclosing(cast(Any, self._source.read(after))) as batches:
             async for events, position in batches:
                 await self._room.acquire()
                 sending = await asyncio.to_thread(self._send, events)
-                self._sent.put_nowait(Batch(sending, position, len(events)))
+                self._sent.put_nowait(Flight(sending, position, len(events)))
 
     def _send(self, events: Sequence[SourceEvent]) -> Sending:
         return self._producer.begin(self._topic, self._maker.make(events))
 
     async def _settle(self) -> None:
-        while (batch := await self._sent.get()) is not None:
-            await asyncio.to_thread(batch.sending.wait)
+        saved: SourcePosition | None = None
+        while (flight := await self._sent.get()) is not None:
+            await asyncio.to_thread(flight.sending.wait)
             self._room.release()
-            await asyncio.to_thread(self._save, batch.position, batch.events)
+            if flight.position is None or (not flight.events and flight.position == saved):
+                continue  # a heartbeat of a source that waits
+            await asyncio.to_thread(self._save, flight.position, flight.events)
+            saved = flight.position
+            if isinstance(self._source, Acknowledging):
+                await self._source.acknowledged(saved)
 
 
 async def _ended(task: asyncio.Task[None], patience: float = 0.0) -> bool:

@@ -24,16 +24,16 @@ class RecordMaker:
     """Makes the raw records of one connector. Protected values leave it only as pseudonyms (invariant 9)."""
 
     def __init__(
-        self, connector: str, contract: Contract, id_field: str | None, keyring: Callable[[], Keyring]
+        self, connector: str, contract: Contract, id_fields: Sequence[str], keyring: Callable[[], Keyring]
     ) -> None:
-        """`id_field` is the field the source takes ids from, None where ids are positions.
+        """`id_fields` are the fields the source makes ids of; none where ids are positions.
 
         `keyring` is asked only when the key or the id must be hidden. Raises Fatal when it has no key (invariant 6).
         """
         self._template = Template(f"/connectors/{connector}", f"clearwell.{contract.stream}")
         self._key_of = KeyOf(contract, keyring)
-        hidden = id_field is not None and not is_public(contract, id_field)
-        self._hide_id = pseudonymiser(keyring(), contract.stream, str(id_field)) if hidden else None
+        hidden = not all(is_public(contract, field) for field in id_fields)
+        self._hide_id = pseudonymiser(keyring(), contract.stream, "+".join(id_fields)) if hidden else None
 
     def make(self, events: Sequence[SourceEvent]) -> list[Record]:
         """One record an event, in order. The time stamp in the headers is now: when the events were read."""

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
 
 from clearwell.contract.load import find as find_contract
 from clearwell.errors import ClearwellError
@@ -16,7 +20,7 @@ from clearwell.registry import Connector, Registry, connectors, positions
 from clearwell.registry.references import hide
 from clearwell.registry.spec import open_source
 from clearwell.settings import Settings
-from clearwell.source import Position, Source
+from clearwell.source import Source, SourcePosition, stored_position
 from services.collector.pump import Pump
 from services.collector.records import RecordMaker
 
@@ -45,7 +49,7 @@ class Run:
         name, stream = self._connector.name, self._connector.stream
         source, maker = await asyncio.to_thread(self._open)
         try:
-            after = await asyncio.to_thread(self._load)
+            after = stored_position(await asyncio.to_thread(self._load), source.Position)
             producer = await asyncio.to_thread(EventProducer, self._where.kafka, f"collector-{name}")
             try:
                 log.info("connector %s: reading into %s", name, raw_topic(stream))
@@ -59,24 +63,25 @@ class Run:
         connector, where = self._connector, self._where
         contract = find_contract(where.schemas, connector.stream)
         source, self._secrets = open_source(connector.source, connector.config)
-        id_field = connector.config.get("id_field")
-        maker = RecordMaker(connector.name, contract, id_field, self._keyring)
+        maker = RecordMaker(connector.name, contract, source.id_fields, self._keyring)
         ensure_topics(where.kafka, contract.stream, contract.version)
         return source, maker
 
     def _keyring(self) -> Keyring:
         return LocalKeyring(self._where.keys)
 
-    def _load(self) -> Position | None:
+    def _load(self) -> Mapping[str, Any] | None:
         with self._registry.session() as session:
             saved = positions.load(session, self._connector.name)
         self._version = saved.version
         return saved.position
 
-    def _save(self, position: Position, events: int) -> None:
+    def _save(self, position: SourcePosition, events: int) -> None:
         """Invariant 1: called only after Kafka acknowledged everything before `position`."""
         with self._registry.session() as session:
-            self._version = positions.save(session, self._connector.name, self._version, position, events)
+            self._version = positions.save(
+                session, self._connector.name, self._version, msgspec.to_builtins(position), events
+            )
             if not self.progressed:
                 connectors.note_progress(session, self._connector.name)
         self.progressed = True

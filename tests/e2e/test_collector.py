@@ -19,7 +19,7 @@ from clearwell.errors import ConfigError, Retryable
 from clearwell.kafka.producer import EventProducer, Sending
 from clearwell.registry import Connector, State, connectors, positions, spec
 from clearwell.settings import Settings
-from clearwell.source import EVENT_LIMIT, SECRET, DiscoveredStream, Position, SourceConfig, SourceEvent
+from clearwell.source import EVENT_LIMIT, SECRET, Batch, DiscoveredStream, SourceConfig, SourceEvent, SourcePosition
 from services.collector.collector import Collector
 from tests.support.collecting import Sandbox, header, until
 
@@ -45,14 +45,22 @@ class FakeConfig(SourceConfig, frozen=True, forbid_unknown_fields=True, kw_only=
     token: Annotated[str, SECRET] = ""
 
 
+class FakePosition(SourcePosition, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The number of the event that comes next."""
+
+    next: int
+
+
 class Fake:
     """A source made of a script: each call of `read` plays the next part of `plays`, from `after` on."""
 
     name: ClassVar[str] = "fake"
     Config: ClassVar[type[SourceConfig]] = FakeConfig
+    Position: ClassVar[type[SourcePosition]] = FakePosition
+    id_fields = ()
     plays: ClassVar[list[Exception | None]] = []
     events: ClassVar[list[bytes]] = []
-    afters: ClassVar[list[Position | None]] = []
+    afters: ClassVar[list[FakePosition | None]] = []
 
     def __init__(self, config: FakeConfig) -> None:
         self.closed = False
@@ -65,16 +73,19 @@ class Fake:
         """Nothing on offer."""
         return []
 
-    async def read(self, after: Position | None) -> AsyncIterator[tuple[list[SourceEvent], Position]]:
+    async def read(self, after: FakePosition | None) -> AsyncIterator[Batch]:
         """Ten events a batch; the error of this play comes after three batches."""
         self.afters.append(after)
         error = self.plays.pop(0) if self.plays else None
-        start = 0 if after is None else int(after["next"])
+        start = 0 if after is None else after.next
         for batch, first in enumerate(range(start, len(self.events), 10)):
             if batch == 3 and error is not None:
                 raise type(error)(f"{error} {self.token}".strip())
             chunk = self.events[first : first + 10]
-            yield [SourceEvent(f"e{first + i}", data) for i, data in enumerate(chunk)], {"next": first + len(chunk)}
+            yield (
+                [SourceEvent(f"e{first + i}", data) for i, data in enumerate(chunk)],
+                FakePosition(next=first + len(chunk)),
+            )
 
     async def close(self) -> None:
         """Nothing is open."""
@@ -231,7 +242,7 @@ def test_a_passing_failure_is_told_and_reading_goes_on_from_the_position(
     name = sandbox.add(unique("c"), source="fake")
     assert sandbox.collect(name) == 0
     assert told == ["try me later", "and again"]
-    assert fake.afters == [None, {"next": 30}, {"next": 60}]
+    assert fake.afters == [None, FakePosition(next=30), FakePosition(next=60)]
     connector, saved = sandbox.state(name)
     assert (connector.state, connector.last_error, connector.next_try_at) == (State.FINISHED, None, None)
     assert saved.events == 100
@@ -261,7 +272,7 @@ def test_the_position_never_passes_what_kafka_has_not_acknowledged(
     monkeypatch.setattr(EventProducer, "begin", losing)
     name = sandbox.add(unique("c"), source="fake")
     assert sandbox.collect(name) == 0
-    assert fake.afters == [None, {"next": 30}]
+    assert fake.afters == [None, FakePosition(next=30)]
     ids = Counter(header(record, "ce_id") for record in sandbox.new_records())
     assert set(ids) == {f"e{n}" for n in range(100)}
 
@@ -283,7 +294,7 @@ def test_a_position_moved_by_another_is_not_overwritten(
     monkeypatch.setattr(EventProducer, "begin", meddling)
     name = sandbox.add(unique("c"), source="fake")
     assert sandbox.collect(name) == 0
-    assert fake.afters == [None, {"next": 50}]
+    assert fake.afters == [None, FakePosition(next=50)]
     assert sandbox.state(name)[1].events == 100
 
 

@@ -60,7 +60,7 @@ def protect(contract: Contract, name: str) -> Contract:
 
 def make(contract: Contract, events: Iterable[SourceEvent], id_field: str | None = None) -> list[Record]:
     """Records of a connector called "test"."""
-    return RecordMaker("test", contract, id_field, keys).make(list(events))
+    return RecordMaker("test", contract, [] if id_field is None else [id_field], keys).make(list(events))
 
 
 def test_headers_are_those_of_the_binding() -> None:
@@ -135,11 +135,11 @@ def test_an_id_from_an_undeclared_field_is_taken_for_personal(flights: Contract)
 
 
 def test_a_public_id_needs_no_keys_and_a_protected_one_does(flights: Contract) -> None:
-    RecordMaker("test", flights, "id", no_keys)
+    RecordMaker("test", flights, ["id"], no_keys)
     with pytest.raises(Fatal, match="no key file"):
-        RecordMaker("test", protect(flights, "id"), None, no_keys)
+        RecordMaker("test", protect(flights, "id"), [], no_keys)
     with pytest.raises(Fatal, match="no key file"):
-        RecordMaker("test", flights, "tailnum", no_keys)
+        RecordMaker("test", flights, ["tailnum"], no_keys)
 
 
 def test_what_would_not_fit_is_shortened_or_refused(flights: Contract) -> None:

@@ -12,17 +12,18 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from clearwell.errors import ConfigError
-from clearwell.source import EVENT_LIMIT, Position, Refusal, SourceEvent
+from clearwell.source import EVENT_LIMIT, Refusal, SourceEvent, stored_position
 from connectors import file_lines
-from connectors.file import FileConfig, FileSource
+from connectors.file import FileConfig, FilePosition, FileSource
 
-Batches = list[tuple[list[SourceEvent], Position]]
+Batches = list[tuple[list[SourceEvent], FilePosition]]
 
 
-def read(path: Path | str, after: Position | None = None, **options: Any) -> Batches:
+def read(path: Path | str, after: FilePosition | None = None, **options: Any) -> Batches:
     """All batches of a source, to its end."""
 
     async def collect() -> Batches:
@@ -31,6 +32,11 @@ def read(path: Path | str, after: Position | None = None, **options: Any) -> Bat
             return [batch async for batch in batches]
 
     return asyncio.run(collect())
+
+
+def restored(position: FilePosition) -> FilePosition | None:
+    """As it comes back from the registry."""
+    return stored_position(json.loads(json.dumps(msgspec.to_builtins(position))), FilePosition)
 
 
 def events(batches: Batches) -> list[SourceEvent]:
@@ -69,7 +75,7 @@ def test_every_position_resumes_after_its_last_event(ndjson: Path, options: dict
     assert len(batches) == 9
     for index, (_, position) in enumerate(batches):
         before = events(batches[: index + 1])
-        assert before + events(read(ndjson, json.loads(json.dumps(position)), **options)) == whole
+        assert before + events(read(ndjson, restored(position), **options)) == whole
 
 
 def test_gzip_reads_and_resumes_like_plain(ndjson: Path, tmp_path: Path) -> None:
