@@ -1,0 +1,143 @@
+"""Rows of a database as JSON, and the values of keys and cursors as a position keeps them."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime, tzinfo
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import msgspec
+from sqlalchemy import Column, types
+from sqlalchemy.types import TypeEngine
+
+from clearwell.errors import ConfigError
+
+_TYPES: tuple[tuple[type[TypeEngine[Any]], str], ...] = (
+    (types.Boolean, "bool"),
+    (types.BigInteger, "int64"),
+    (types.SmallInteger, "int32"),
+    (types.Integer, "int64"),
+    (types.Float, "float64"),
+    (types.Numeric, "decimal"),
+    (types.DateTime, "timestamp"),
+    (types.Date, "date"),
+    (types.LargeBinary, "bytes"),
+    (types.JSON, "json"),
+    (types.ARRAY, "json"),
+)
+
+
+def contract_type(kind: TypeEngine[Any]) -> str:
+    """The contract's type for a column's; string for what it has no word for."""
+    return next((name for of, name in _TYPES if isinstance(kind, of)), "string")
+
+
+class Rows:
+    """Encodes rows of the same columns as JSON objects."""
+
+    def __init__(self, columns: Sequence[Column[Any]], zone: tzinfo) -> None:
+        """`zone` is what times without one are in."""
+        self._names = [column.name for column in columns]
+        self._changes: list[tuple[int, Callable[[Any], Any]]] = [
+            (index, change)
+            for index, column in enumerate(columns)
+            if (change := _change_of(column.type, zone)) is not None
+        ]
+        self._encode = msgspec.json.Encoder(decimal_format="number", enc_hook=_other).encode
+
+    def encode(self, row: Sequence[Any]) -> bytes:
+        """One row, whose values are in the order of the columns."""
+        values = list(row)
+        for index, change in self._changes:
+            if values[index] is not None:
+                values[index] = change(values[index])
+        return self._encode(dict(zip(self._names, values, strict=True)))
+
+
+def _change_of(kind: TypeEngine[Any], zone: tzinfo) -> Callable[[Any], Any] | None:
+    """What a column's values need before they can be JSON without loss; None where they need nothing."""
+    if isinstance(kind, types.DateTime):
+        return lambda value: value.replace(tzinfo=zone) if _is_naive(value) else value
+    if isinstance(kind, types.Numeric | types.Float | types.NullType | types.ARRAY | types.JSON):
+        return _finite
+    return None
+
+
+def _is_naive(value: Any) -> bool:
+    return isinstance(value, datetime) and value.tzinfo is None
+
+
+def _finite(value: Any) -> Any:
+    """NaN and the infinities by name: JSON has none, and null would be a loss."""
+    if isinstance(value, float | Decimal) and not math.isfinite(value):
+        return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, list):
+        return [_finite(one) for one in value]
+    if isinstance(value, dict):
+        return {name: _finite(one) for name, one in value.items()}
+    return value
+
+
+def _other(value: Any) -> Any:
+    """Types of drivers that JSON and msgspec know nothing of (networks, ranges, intervals) as their text."""
+    return str(value)
+
+
+def zone_of(name: str) -> tzinfo:
+    """The time zone called `name`. Raises ConfigError when there is none."""
+    if name == "UTC":
+        return UTC
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ConfigError(f'There is no time zone "{name}": use a name such as Europe/Berlin.') from None
+
+
+def to_position(values: Sequence[Any]) -> list[int | str]:
+    """The values of keys and cursors as JSON: integers, and everything else as text that `from_position` reads back."""
+    return [_to_text(value) for value in values]
+
+
+def _to_text(value: Any) -> int | str:
+    if isinstance(value, bool | int):
+        return int(value)
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    return str(value)
+
+
+_FROM_TEXT: dict[type, Callable[[Any], Any]] = {
+    int: int,
+    str: str,
+    Decimal: Decimal,
+    datetime: datetime.fromisoformat,
+    date: date.fromisoformat,
+    UUID: UUID,
+    bytes: base64.b64decode,
+}
+
+
+def from_position(columns: Sequence[Column[Any]], values: Sequence[int | str]) -> list[Any]:
+    """The Python values of the columns again. Raises ConfigError when they are not of their types."""
+    if len(columns) != len(values):
+        names = ", ".join(column.name for column in columns)
+        raise ConfigError(f"The position holds {len(values)} values, but rows are read in the order of {names}.")
+    try:
+        return [_FROM_TEXT[column.type.python_type](value) for column, value in zip(columns, values, strict=True)]
+    except (ValueError, ArithmeticError):
+        raise ConfigError("The position does not fit the types of the cursor and key columns: reset it.") from None
+
+
+def has_order(kind: TypeEngine[Any]) -> bool:
+    """Whether values of a column come back exactly and in one order, so that a page can start after one."""
+    try:
+        return kind.python_type in _FROM_TEXT
+    except NotImplementedError:
+        return False
