@@ -32,6 +32,7 @@ class Refusal(StrEnum):
     ROW_WIDTH = "the row has more or fewer values than the header"
     NOT_UTF8 = "the row is not UTF-8"
     QUOTES = "the quotes of the row do not match"
+    TOMBSTONE = "the record has no value (a tombstone)"
 
 
 class SourceEvent(msgspec.Struct, frozen=True, gc=False):
