@@ -21,6 +21,11 @@ def has_reference(value: object) -> bool:
     return isinstance(value, str) and _REFERENCE.fullmatch(value) is not None
 
 
+def without_references(text: str, stand_in: str) -> str:
+    """`text` with `stand_in` for every reference, and nowhere else."""
+    return _REFERENCE.sub(stand_in, text.replace(stand_in, "") if stand_in else text)
+
+
 def resolve(config: Mapping[str, Any], env: Mapping[str, str] = os.environ) -> tuple[dict[str, Any], list[str]]:
     """The configuration with its references replaced, and the values that were put in, longest first.
 

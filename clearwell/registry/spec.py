@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,8 +13,9 @@ import yaml
 
 from clearwell.errors import ConfigError, nearest
 from clearwell.registry.kinds import source_class
-from clearwell.registry.references import has_reference, resolve
-from clearwell.source import PATH, SECRET, Source, SourceConfig
+from clearwell.registry.marks import absolute_paths, require_references
+from clearwell.registry.references import resolve
+from clearwell.source import Source
 
 T = typing.TypeVar("T", bound=msgspec.Struct)
 MAX_BYTES = 1_048_576
@@ -34,17 +35,19 @@ class ConnectorSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 
 
 def load_spec(path: Path) -> ConnectorSpec:
-    """The specification in a YAML file, its paths made absolute; references stay references.
+    """The specification in a YAML file; raises as `make_spec` does, and when the file is no YAML."""
+    return make_spec(_read(path), str(path), path.absolute().parent)
 
-    Raises ConfigError with the file, the place in it and the nearest right spelling.
+
+def make_spec(written: Any, where: str, folder: Path) -> ConnectorSpec:
+    """A specification, its paths made absolute from `folder`; references stay references.
+
+    Raises ConfigError with `where`, the place in it and the nearest right spelling, and for secrets in the clear.
     """
-    spec = decode(_read(path), ConnectorSpec, str(path))
-    kind = source_class(spec.source)
-    config = _absolute_paths(kind.Config, spec.config, path.absolute().parent)
-    for key in _marked(kind.Config, SECRET):
-        if key in config and not has_reference(config[key]):
-            raise ConfigError(f"{path}: config.{key} is a secret: write a reference such as ${{env:{key.upper()}}}.")
-    return msgspec.structs.replace(spec, config=config)
+    spec = decode(written, ConnectorSpec, where)
+    shape = source_class(spec.source).Config
+    require_references(shape, spec.config, where)
+    return msgspec.structs.replace(spec, config=absolute_paths(shape, spec.config, folder))
 
 
 def open_source(kind: str, config: Mapping[str, Any]) -> tuple[Source, list[str]]:
@@ -79,25 +82,10 @@ def _read(path: Path) -> Any:
     if len(text) > MAX_BYTES:
         raise ConfigError(f"{path} is larger than {MAX_BYTES} bytes: that is no connector's YAML file.")
     try:
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
+            raise ConfigError(f"{path}: aliases (*name) are not taken in a specification: write the value out.")
         return yaml.safe_load(text)
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         place = f"{path}:{mark.line + 1}" if mark else str(path)
         raise ConfigError(f"{place}: this is not YAML ({getattr(error, 'problem', None) or 'not text'}).") from None
-
-
-def _absolute_paths(shape: type[SourceConfig], config: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Paths are meant from the spec file's folder; one that begins with a reference is left to the reader."""
-    made = dict(config)
-    for key in _marked(shape, PATH):
-        value = made.get(key)
-        if isinstance(value, str) and not value.startswith("${"):
-            made[key] = str(folder / value)
-    return made
-
-
-def _marked(shape: type[SourceConfig], mark: msgspec.Meta) -> Iterator[str]:
-    """The keys of a configuration whose type carries `mark`."""
-    for key, hint in typing.get_type_hints(shape, include_extras=True).items():
-        if mark in getattr(hint, "__metadata__", ()):
-            yield key
