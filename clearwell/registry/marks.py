@@ -29,10 +29,9 @@ Change = Callable[[str, Any, frozenset[str]], Any]
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _PASSWORD = re.compile(r"[^:]*:(?P<password>.*)@", re.DOTALL)
 _WEB = ("http", "https", "ws", "wss")
-_OBVIOUS = frozenset(
-    ("password", "passwd", "pwd", "passphrase", "sslpassword", "secret", "client_secret", "token", "access_token")
-    + ("refresh_token", "auth_token", "bearer_token", "api_key", "apikey", "api_token", "access_key", "secret_key")
-    + ("private_key", "authorization")
+_OBVIOUS = re.compile(
+    "(ssl)?password|passwd|pwd|passphrase|authorization|(client_|api_)?secret"
+    "|(api_|access_|auth_|bearer_|refresh_)?token|(api_?|access_|secret_|private_)key"
 )
 """Names whose value is a secret whatever the source's author marked: in a URL's query, and as keys of free maps."""
 
@@ -71,7 +70,7 @@ def _wrong(place: str, value: str, marks: frozenset[str]) -> str | None:
     reference = "${env:" + (re.sub(r"[^A-Z0-9]+", "_", name.upper()).strip("_") or "SECRET") + "}"
     if _SECRET in marks and not has_reference(value):
         return f"is a secret: write a reference such as {reference}."
-    if _FREE in marks and name.lower().replace("-", "_") in _OBVIOUS and without_references(value, "") == value:
+    if _FREE in marks and _OBVIOUS.fullmatch(name.lower().replace("-", "_")) and without_references(value, "") == value:
         return f"looks like a secret: write a reference such as {reference}."
     url = without_references(value, REFERENCE)
     if _URL.match(url):
@@ -94,7 +93,7 @@ def _secrets_of_url(url: str) -> Iterator[str]:
     if user and user["password"] not in ("", REFERENCE):
         yield "holds a password: write a reference such as ${env:PASSWORD} in its place."
     for name, value in parse_qsl(parts.query):
-        if name.lower().replace("-", "_") in _OBVIOUS and value != REFERENCE:
+        if _OBVIOUS.fullmatch(name.lower().replace("-", "_")) and value != REFERENCE:
             yield f"holds a secret in `{name}=`: write a reference such as ${{env:{name.upper()}}} in its place."
 
 
