@@ -42,6 +42,11 @@ def home_option(function: AnyFunction) -> AnyFunction:
     )(function)
 
 
+def dry_run_option(function: AnyFunction) -> AnyFunction:
+    """Adds `--dry-run`, which the command receives as `dry_run`."""
+    return click.option("--dry-run", is_flag=True, help="Check and say what would change; change nothing.")(function)
+
+
 def emit(as_json: bool, value: Any, render: Callable[[], RenderableType]) -> None:
     """Print the result of a command: `value` as one JSON object, or what `render` makes for people.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -10,8 +11,8 @@ import msgspec
 from rich.table import Table
 
 from clearwell import settings
-from clearwell.cli.output import emit, home_option, json_option, progress, table
-from clearwell.local import stack
+from clearwell.cli.output import dry_run_option, emit, home_option, json_option, progress, table
+from clearwell.local import outlook, stack
 from clearwell.local.state import ProcessState
 from clearwell.settings import redact
 
@@ -23,10 +24,16 @@ PORT = click.IntRange(1, 65_535)
 @click.option("--kafka-port", type=PORT, help="Default: any free port.")
 @click.option("--postgres-port", type=PORT, help="Default: any free port.")
 @click.option("--mongo-port", type=PORT, help="Default: any free port.")
+@dry_run_option
 @home_option
 @json_option
 def up(
-    services: bool, kafka_port: int | None, postgres_port: int | None, mongo_port: int | None, as_json: bool
+    services: bool,
+    kafka_port: int | None,
+    postgres_port: int | None,
+    mongo_port: int | None,
+    dry_run: bool,
+    as_json: bool,
 ) -> None:
     """Start the stack of this data folder, or find the one that runs.
 
@@ -37,10 +44,15 @@ def up(
       clearwell up
       clearwell up --kafka-port 9092 --postgres-port 5432
       clearwell up --no-services
+      clearwell up --dry-run
     """
     home = settings.home_folder()
-    began = time.monotonic()
     ports = stack.Ports(kafka=kafka_port, postgres=postgres_port, mongo=mongo_port)
+    if dry_run:
+        would = outlook.of_up(home, services, ports)
+        emit(as_json, {"dry_run": True, "home": str(home), **asdict(would)}, lambda: _would_start(would))
+        return
+    began = time.monotonic()
     with progress() as report:
         endpoints = stack.up(home, services=services, ports=ports, progress=report)
     shown = {
@@ -51,6 +63,16 @@ def up(
         "seconds": round(time.monotonic() - began, 1),
     }
     emit(as_json, shown, lambda: _ready(home, shown))
+
+
+def _would_start(would: outlook.Start) -> str:
+    found = ["A stack runs here already."] if would.running else []
+    found += [f"{name} at {address} would be used as it is." for name, address in would.use.items()]
+    if would.download_bytes:
+        found.append(f"Kafka would be downloaded: {would.download_bytes / 1e6:.0f} MB.")
+    found += [f"{path} would be made." for path in would.create]
+    found.append(f"{', '.join(would.start)} would be started." if would.start else "Nothing would be started.")
+    return "\n".join(found)
 
 
 def _ready(home: Path, shown: dict[str, object]) -> str:
@@ -118,15 +140,26 @@ def _duration(seconds: int) -> str:
 
 @click.command()
 @click.option("--wipe", is_flag=True, help="Delete the data folder too: every event, table, log and key in it.")
+@dry_run_option
 @home_option
 @json_option
-def down(wipe: bool, as_json: bool) -> None:
+def down(wipe: bool, dry_run: bool, as_json: bool) -> None:
     """End every process of the stack, services first. Named servers are left alone.
 
     The data stays for the next `up`, unless --wipe deletes it.
     """
     home = settings.home_folder()
+    if dry_run:
+        would = outlook.of_down(home, wipe)
+        emit(as_json, {"dry_run": True, "home": str(home), **asdict(would)}, lambda: _would_stop(would))
+        return
     ran = stack.down(home, wipe=wipe)
     said = "Everything has ended." if ran else "Nothing was running."
     said += f" {home} is deleted." if wipe else ""
     emit(as_json, {"home": str(home), "ran": ran, "wiped": wipe}, lambda: said)
+
+
+def _would_stop(would: outlook.Stop) -> str:
+    said = f"{', '.join(would.stop)} would be ended." if would.stop else "Nothing is running."
+    deleted = [f" {folder} would be deleted, with every event, table, log and key in it." for folder in would.delete]
+    return said + "".join(deleted)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import threading
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from kafka import KafkaAdminClient, TopicPartition, errors
@@ -57,14 +57,18 @@ def require_topics(bootstrap: str, stream: str, version: int) -> dict[str, str]:
         raise ConfigError(
             f"Topic {', '.join(missing)} does not exist on {bootstrap}: run `clearwell up`, or register a connector."
         )
-    sizes = {name: len(found[name]["partitions"]) for name in wanted}
-    wrong = [f"{name} has {size}" for name, size in sizes.items() if size != sizes[wanted[0]]]
-    if wrong:
-        raise ConfigError(
-            f"{wanted[0]} has {sizes[wanted[0]]} partitions but {', '.join(wrong)}: "
-            "a stream's topics need the same number; recreate the differing ones."
-        )
+    _check_sizes(wanted, found)
     return {name: _printed(found[name]["topic_id"]) for name in wanted}
+
+
+def missing_topics(bootstrap: str, stream: str, version: int) -> list[str]:
+    """The topics that `ensure_topics` would create; changes nothing. Raises ConfigError as it does."""
+    wanted = plans(stream, version)
+    found = _described(bootstrap, [plan.name for plan in wanted])
+    there = [plan for plan in wanted if plan.name in found]
+    _check_sizes([plan.name for plan in there], found)
+    _check_settings(bootstrap, there)
+    return [plan.name for plan in wanted if plan.name not in found]
 
 
 def topic_id(bootstrap: str, topic: str) -> str:
@@ -143,6 +147,16 @@ def _one(bootstrap: str, topic: str) -> Any:
     if topic not in found:
         raise Retryable(f"Topic {topic} does not exist on {bootstrap} (yet): register a connector for it.")
     return found[topic]
+
+
+def _check_sizes(names: list[str], found: Mapping[str, Any]) -> None:
+    sizes = {name: len(found[name]["partitions"]) for name in names}
+    wrong = [f"{name} has {size}" for name, size in sizes.items() if size != sizes[names[0]]]
+    if wrong:
+        raise ConfigError(
+            f"{names[0]} has {sizes[names[0]]} partitions but {', '.join(wrong)}: "
+            "a stream's topics need the same number; recreate the differing ones."
+        )
 
 
 def _create(bootstrap: str, wanted: list[TopicPlan], partitions: int, replication: int | None) -> None:

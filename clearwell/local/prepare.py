@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from clearwell.errors import ConfigError
 from clearwell.local.services import contracts
 from clearwell.settings import Settings
@@ -33,16 +35,20 @@ def make_keys(settings: Settings) -> None:
     """
     from clearwell.privacy.local import LocalKeyring
 
-    made = settings.home / KEYS_MADE
-    if settings.keys.exists():
-        made.touch()
-        return
-    if settings.keys.parent != settings.home:
-        raise ConfigError(f"There is no key file at {settings.keys}: make one with `clearwell keys create`.")
-    if made.exists():
+    if lacks_keys(settings.home, settings.keys):
+        LocalKeyring.create(settings.keys)
+    (settings.home / KEYS_MADE).touch()
+
+
+def lacks_keys(home: Path, keys: Path) -> bool:
+    """Whether `make_keys` would make the key file `keys`; changes nothing. Raises ConfigError as it does."""
+    if keys.exists():
+        return False
+    if keys.parent != home:
+        raise ConfigError(f"There is no key file at {keys}: make one with `clearwell keys create`.")
+    if (home / KEYS_MADE).exists():
         raise ConfigError(
-            f"The key file {settings.keys} has gone: put its copy back. Without it, what it has sealed stays closed; "
+            f"The key file {keys} has gone: put its copy back. Without it, what it has sealed stays closed; "
             "`clearwell down --wipe` starts anew, without the data."
         )
-    LocalKeyring.create(settings.keys)
-    made.touch()
+    return True

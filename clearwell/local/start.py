@@ -79,17 +79,25 @@ def up(
 
 
 def _make_folder(home: Path) -> None:
-    if "," in str(home):
-        raise ConfigError(f"The path of the data folder, {home}, holds a comma, which Kafka takes for two: use --home.")
+    check_folder(home)
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         (home / state.LOGS).mkdir(exist_ok=True)
         (home / "up.lock").touch()
-        free = shutil.disk_usage(home).free
     except OSError as error:
         raise ConfigError(
             f"The data folder {home} can't be written ({error.strerror}): choose another one with --home."
         ) from error
+
+
+def check_folder(home: Path) -> None:
+    """Raises ConfigError where `home` can be no data folder. It need not be there yet."""
+    if "," in str(home):
+        raise ConfigError(f"The path of the data folder, {home}, holds a comma, which Kafka takes for two: use --home.")
+    there = next(folder for folder in (home, *home.parents) if folder.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise ConfigError(f"The data folder {home} can't be written: choose another one with --home.")
+    free = shutil.disk_usage(there).free
     if free < ROOM:
         raise ConfigError(
             f"The disk of {home} is full: {free // 1_000_000} MB free, {ROOM // 1_000_000} MB needed. "
@@ -161,15 +169,21 @@ def _error(message: Message) -> Exception:
     return known.get(message.exit_code, Fatal)(message.error)
 
 
-def _join(home: Path, plan: state.Plan) -> None:
-    """The stack runs already: have its supervisor start the services that it lacks."""
+def running_plan(home: Path, wanted: Ports) -> state.Plan:
+    """What the running stack was asked for. Raises ConfigError when its ports are others than the `wanted` ones."""
     old = msgspec.json.decode((home / state.PLAN_FILE).read_bytes(), type=state.Plan)
-    for name, port in msgspec.structs.asdict(plan.ports).items():
+    for name, port in msgspec.structs.asdict(wanted).items():
         if port is not None and port != getattr(old.ports, name):
             raise ConfigError(
                 f"A stack runs in {home} already, with {name} on port {getattr(old.ports, name)}: "
                 "run `clearwell down` first, or leave the port out."
             )
+    return old
+
+
+def _join(home: Path, plan: state.Plan) -> None:
+    """The stack runs already: have its supervisor start the services that it lacks."""
+    old = running_plan(home, plan.ports)
     running = state.running(home)
     if running is None or not plan.services:
         return

@@ -27,7 +27,7 @@ def down(home: Path, wipe: bool = False) -> bool:
     """
     home = home.absolute()
     if wipe:
-        _require_data_folder(home)
+        require_data_folder(home)
     ran = end_supervisor(home)
     ran = end_orphans(home) or ran
     if wipe and home.exists():
@@ -70,7 +70,7 @@ def end_orphans(home: Path) -> bool:
     return bool(orphans)
 
 
-def _require_data_folder(home: Path) -> None:
-    """Never delete a folder that merely happens to be named."""
+def require_data_folder(home: Path) -> None:
+    """Never delete a folder that merely happens to be named. Raises ConfigError."""
     if home.exists() and any(home.iterdir()) and not (home / "up.lock").exists():
         raise ConfigError(f"{home} is not a data folder of Clearwell's (it has no up.lock): nothing was deleted.")

@@ -1,0 +1,131 @@
+"""What `up`, `down` and `prepare` would do, for `--dry-run`: nothing here changes anything.
+
+Each raises what the real one would raise before it begins.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from clearwell import settings
+from clearwell.local import jars, pins, state
+from clearwell.local.ports import Ports, choose
+from clearwell.local.prepare import lacks_keys
+from clearwell.local.servers import check_external, require_parts
+from clearwell.local.services import contracts, service_names
+from clearwell.local.start import check_folder, running_plan
+from clearwell.local.stop import require_data_folder
+from clearwell.settings import Settings, external, redact
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What `up` would do.
+
+    running: whether a stack runs, which it would join. start: names of processes. use: named servers and their
+    addresses, without passwords. create: files and folders. download_bytes: of Kafka's jars.
+    """
+
+    running: bool
+    start: list[str]
+    use: dict[str, str]
+    create: list[str]
+    download_bytes: int
+
+
+def of_up(home: Path, services: bool, ports: Ports) -> Start:
+    """What `up` would do with the same arguments."""
+    named = external()
+    require_parts(named)
+    check_folder(home)
+    keys = settings.key_file(os.environ | {"CLEARWELL_HOME": str(home)})
+    wanted = sorted(service_names(contracts(settings.schemas_folder()))) if services else []
+    running = state.running(home)
+    create: list[str] = []
+    download = 0
+    if running is not None:
+        running_plan(home, ports)
+        there = {one.name for one in running.processes}
+    else:
+        choose(ports)
+        check_external(named)
+        there = set()
+        wanted = [name for name in state.SERVERS if name not in named] + wanted
+        create += [] if home.exists() else [str(home)]
+        download = 0 if "kafka" in named else _missing_jars()
+    start = [name for name in wanted if name not in there]
+    if services and start and lacks_keys(home, keys):
+        create.append(str(keys))
+    return Start(running is not None, start, {name: redact(url) for name, url in named.items()}, create, download)
+
+
+def _missing_jars() -> int:
+    folder = jars.cache_folder() / "jars"
+    return sum(jar.size for jar in pins.load().jars if not (folder / jar.file_name).exists())
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """What `down` would end, in its order, and the folder it would delete."""
+
+    stop: list[str]
+    delete: list[str]
+
+
+def of_down(home: Path, wipe: bool) -> Stop:
+    """What `down` would do with the same arguments."""
+    if wipe:
+        require_data_folder(home)
+    found = state.read(home)
+    alive = [one for one in found.processes if one.identity and one.identity.process()] if found is not None else []
+    ours = [one.name for one in alive if one.name not in state.SERVERS]
+    servers = [one.name for one in alive if one.name in state.SERVERS]
+    supervisor = ["supervisor"] if found is not None and found.supervisor.process() is not None else []
+    return Stop(ours + servers + supervisor, [str(home)] if wipe and home.exists() else [])
+
+
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """What `prepare` would make: the key file, migrations of the registry's tables, topics."""
+
+    keys: list[str]
+    migrations: list[str]
+    topics: list[str]
+
+    @property
+    def nothing(self) -> bool:
+        """Whether all of it is there."""
+        return not (self.keys or self.migrations or self.topics)
+
+
+def of_prepare(where: Settings) -> Preparation:
+    """What `prepare` would make now. Asks Kafka and Postgres."""
+    from clearwell.kafka import admin
+
+    found = contracts(where.schemas)
+    keys = [str(where.keys)] if lacks_keys(where.home, where.keys) else []
+    try:
+        topics = [topic for one in found for topic in admin.missing_topics(where.kafka, one.stream, one.version)]
+    finally:
+        admin.close()
+    return Preparation(keys, _missing_migrations(where.postgres), topics)
+
+
+def _missing_migrations(postgres: str) -> list[str]:
+    """Alembic's revisions that the registry has not had, oldest first."""
+    from alembic.runtime.migration import MigrationContext
+    from alembic.script import ScriptDirectory
+
+    from clearwell.registry import Registry, models
+
+    script = ScriptDirectory(str(Path(models.__file__).with_name("migrations")))
+    registry = Registry(postgres)
+    options = {"version_table_schema": models.SCHEMA}
+    try:
+        with registry.connection() as connection:
+            now = MigrationContext.configure(connection, opts=options).get_current_revision()
+    finally:
+        registry.close()
+    return [one.revision for one in script.iterate_revisions("head", now or "base")][::-1]
