@@ -9,7 +9,7 @@ import click
 
 from clearwell import settings
 from clearwell.cli.group import Group
-from clearwell.cli.output import AnyFunction, emit, home_option, json_option, table
+from clearwell.cli.output import AnyFunction, dry_run_option, emit, home_option, json_option, table
 from clearwell.errors import ConfigError
 from clearwell.privacy.local import LocalKeyring, next_id
 
@@ -24,13 +24,9 @@ def _file_option(function: AnyFunction) -> AnyFunction:
     return option(function)
 
 
-def _dry_run_option(function: AnyFunction) -> AnyFunction:
-    return click.option("--dry-run", is_flag=True, help="Check and say what would change; write nothing.")(function)
-
-
 @keys.command()
 @_file_option
-@_dry_run_option
+@dry_run_option
 @home_option
 @json_option
 def create(file: Path | None, dry_run: bool, as_json: bool) -> None:
@@ -48,13 +44,13 @@ def create(file: Path | None, dry_run: bool, as_json: bool) -> None:
 
 @keys.command()
 @_file_option
-@_dry_run_option
+@dry_run_option
 @home_option
 @json_option
 def rotate(file: Path | None, dry_run: bool, as_json: bool) -> None:
     """Add a key that seals from now on; what the older ones sealed still opens, and pseudonyms stay the same.
 
-    Processes that run go on with the key they started with: restart the cleaners to seal with the new one.
+    Cleaners that run find the new key within a few seconds.
     """
     path = file or settings.key_file()
     new = next_id(info.id for info in LocalKeyring(path).infos())

@@ -8,6 +8,7 @@ import fcntl
 import os
 import secrets
 import stat
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +24,9 @@ from clearwell.privacy.pseudonym import derive_key
 
 FORMAT = "clearwell-keys-1"
 MAX_BYTES = 1_048_576
+
+LOOK_EVERY = 2.0
+"""Seconds after which a process that seals looks whether another one has rotated the file."""
 
 
 class _Key(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -63,24 +67,36 @@ class LocalKeyring:
         self._load()
 
     def _load(self) -> None:
+        self._looked = time.monotonic()
+        version = _version(self._path)  # before reading, so that a rotation in between is seen the next time
         known = _read(self._path)
         self._keys = {name: DataKey(name, _secret(key.secret, self._path)) for name, key in known.keys.items()}
         self._active = self._keys[known.active]
         self._root = _secret(known.pseudonym, self._path)
         self._infos = tuple(KeyInfo(name, key.created, name == known.active) for name, key in known.keys.items())
-        self._version = _version(self._path)
+        self._version = version
+
+    def _load_if_changed(self) -> None:
+        self._looked = time.monotonic()
+        if _version(self._path) != self._version:
+            self._load()
 
     def __repr__(self) -> str:  # invariant 10
         return f"LocalKeyring({str(self._path)!r})"
 
     def seal_key(self, subject: str | None) -> DataKey:
-        """The active key."""
+        """The active key, as of a look at the file at most LOOK_EVERY seconds ago.
+
+        Raises ConfigError when the file has meanwhile gone, or is damaged (invariant 6).
+        """
+        if time.monotonic() - self._looked >= LOOK_EVERY:
+            self._load_if_changed()
         return self._active
 
     def open_key(self, key_id: str) -> DataKey:
         """The key called `key_id`. Raises KeyError when the file has none, also after a look at what changed in it."""
-        if key_id not in self._keys and _version(self._path) != self._version:
-            self._load()  # rotated by another process since we read it
+        if key_id not in self._keys:
+            self._load_if_changed()  # rotated by another process since we read it
         return self._keys[key_id]
 
     def pseudonym_key(self, stream: str) -> DataKey:

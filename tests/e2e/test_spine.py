@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable
+from typing import Any
 
 import psycopg
 import pytest
@@ -12,19 +14,20 @@ from kafka import KafkaConsumer, TopicPartition
 from clearwell.demo.flights import BROKEN
 from clearwell.kafka import clean, dead
 from clearwell.kafka.names import clean_topic, dead_topic, dropped_topic
+from clearwell.privacy.local import LocalKeyring
 from tests.support.platform import PARTITIONS, Platform, numbered, until
 from tests.support.rows import expected, in_mongo, in_postgres
 
 pytestmark = pytest.mark.slow
 
 
-def records(platform: Platform, topic: str) -> list[object]:
+def records(platform: Platform, topic: str) -> list[Any]:
     """Everything a topic holds."""
     consumer = KafkaConsumer(bootstrap_servers=platform.settings.kafka, auto_offset_reset="earliest")
     places = [TopicPartition(topic, partition) for partition in range(PARTITIONS)]
     consumer.assign(places)
     ends = consumer.end_offsets(places)
-    found: list[object] = []
+    found: list[Any] = []
     while any(consumer.position(place) < ends[place] for place in places):
         found += [record for some in consumer.poll(500).values() for record in some]
     consumer.close()
@@ -62,9 +65,9 @@ def test_partition_order_and_raw_identity_are_kept(platform: Platform) -> None:
     until(lambda: platform.cleaned() == 2_000)
     by_partition: dict[int, list[int]] = {}
     for record in records(platform, clean_topic(platform.stream, 1)):
-        topic_id, offset = clean.raw_identity(record.headers)  # type: ignore[attr-defined]
+        topic_id, offset = clean.raw_identity(record.headers)
         assert topic_id == platform.ids[f"raw.{platform.stream}"]
-        by_partition.setdefault(record.partition, []).append(offset)  # type: ignore[attr-defined]
+        by_partition.setdefault(record.partition, []).append(offset)
     assert len(by_partition) == PARTITIONS
     for offsets in by_partition.values():
         assert offsets == list(range(len(offsets)))  # nothing was dropped or dead here
@@ -86,10 +89,10 @@ def test_each_poison_record_is_one_dead_letter_and_its_neighbours_flow(platform:
     assert found.balanced
     assert (found.total("clean"), found.total("dead")) == (2 * len(poison), len(poison))
     for record in records(platform, dead_topic(platform.stream)):
-        letter = dead.read(record.headers)  # type: ignore[attr-defined]
+        letter = dead.read(record.headers)
         assert letter.reason
         assert letter.partition == 1
-        opened = dead.open_letter(platform.keyring, platform.stream, letter, record.value)  # type: ignore[attr-defined]
+        opened = dead.open_letter(platform.keyring, platform.stream, letter, record.value)
         assert opened == (mixed[letter.offset] or b"")
         assert letter.offset % 3 == 1
 
@@ -106,8 +109,8 @@ def test_a_protected_value_is_nowhere_in_the_clear(platform: Platform) -> None:
     assert (found.total("clean"), found.total("dead")) == (20, 1)
     for topic in (clean_topic(platform.stream, 1), dead_topic(platform.stream), dropped_topic(platform.stream)):
         for record in records(platform, topic):
-            assert secret not in (record.value or b"") + (record.key or b"")  # type: ignore[attr-defined]
-            assert not any(secret in value for _, value in record.headers)  # type: ignore[attr-defined]
+            assert secret not in (record.value or b"") + (record.key or b"")
+            assert not any(secret in value for _, value in record.headers)
     with psycopg.connect(platform.settings.postgres) as connection:
         table = connection.execute(f'SELECT t::text FROM "{platform.stream}" t').fetchall()
     assert len(table) == 20
@@ -179,3 +182,18 @@ def test_what_the_user_can_mend_is_one_sentence_and_exit_code_2(
     assert cleaner.ended() == 2
     assert re.search(says, cleaner.text(), re.DOTALL)
     assert "Traceback" not in cleaner.text()
+
+
+def test_a_running_cleaner_seals_with_the_new_key_after_a_rotation(platform: Platform) -> None:
+    topic = clean_topic(platform.stream, 1)
+    ids = itertools.count()
+
+    def sealed_with() -> set[bytes]:
+        platform.put(numbered(20, start=20 * next(ids)))
+        platform.alive()
+        return {found for record in records(platform, topic) for found in re.findall(rb"cw1\.([\w-]+)\.", record.value)}
+
+    platform.start("cleaner")
+    until(lambda: sealed_with() == {b"local-1"}, every=0.5)
+    LocalKeyring.rotate(platform.settings.keys)
+    until(lambda: sealed_with() == {b"local-1", b"local-2"}, within=30, every=0.5)

@@ -12,6 +12,7 @@ import pytest
 
 from clearwell.cli.main import main
 from clearwell.errors import ConfigError
+from clearwell.privacy import local
 from clearwell.privacy.envelope import Sealer, draw_nonces, unseal
 from clearwell.privacy.local import LocalKeyring
 
@@ -103,6 +104,28 @@ def test_a_missing_file_says_what_to_do(path: Path) -> None:
         LocalKeyring.rotate(path)
     with pytest.raises(ConfigError, match="can't be read"):
         LocalKeyring(path.parent)
+
+
+def test_a_running_process_seals_with_the_new_key_after_a_rotation_elsewhere(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = LocalKeyring.create(path)
+    before = running.pseudonym_key("flights")
+    LocalKeyring.rotate(path)
+    assert running.seal_key(None).id == "local-1"  # no look at the file for each batch
+    monkeypatch.setattr(local, "LOOK_EVERY", 0.0)
+    assert running.seal_key(None).id == "local-2"
+    assert running.open_key("local-1").id == "local-1"
+    assert running.pseudonym_key("flights") == before
+
+
+def test_a_running_process_stops_when_the_file_has_gone(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "LOOK_EVERY", 0.0)
+    running = LocalKeyring.create(path)
+    path.unlink()
+    for _ in range(2):  # and it stays so
+        with pytest.raises(ConfigError, match="There is no key file"):
+            running.seal_key(None)
 
 
 DAMAGE: dict[str, Any] = {
