@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import click
-from sqlalchemy.orm import Session
 
 from clearwell import settings
+from clearwell.cli.connector_discover import check, discover
+from clearwell.cli.connector_open import open_registry, open_session, shown_time
+from clearwell.cli.connector_spec import spec
 from clearwell.cli.group import Group
 from clearwell.cli.output import emit, home_option, json_option, table
-from clearwell.registry import Connector, Registry, SavedPosition, State, connectors, positions
+from clearwell.registry import Connector, SavedPosition, State, connectors, positions
 from clearwell.registry.register import Registration
 from clearwell.registry.register import register as register_connector
 from clearwell.registry.spec import load_spec
@@ -23,6 +22,10 @@ from clearwell.registry.spec import load_spec
 @click.group(cls=Group)
 def connector() -> None:
     """Register sources and see how they are doing."""
+
+
+for command in (spec, check, discover):
+    connector.add_command(command)
 
 
 @connector.command()
@@ -41,9 +44,9 @@ def register(file: Path, dry_run: bool, as_json: bool) -> None:
       clearwell connector register flights.yaml --dry-run
     """
     where = settings.load()
-    spec = load_spec(file)
-    with _registry() as registry:
-        done = register_connector(registry, spec, where.schemas, dry_run=dry_run)
+    wanted = load_spec(file)
+    with open_registry() as registry:
+        done = register_connector(registry, wanted, where.schemas, dry_run=dry_run)
     shown = {
         "name": done.name,
         "outcome": done.outcome,
@@ -59,7 +62,7 @@ def register(file: Path, dry_run: bool, as_json: bool) -> None:
 @json_option
 def list_command(as_json: bool) -> None:
     """Show all connectors: state, events brought into Kafka, last error, next try."""
-    with _session() as session:
+    with open_session() as session:
         found = connectors.list_connectors(session)
         saved = positions.load_all(session)
     rows = [_row(one, saved[one.name]) for one in found]
@@ -75,15 +78,15 @@ def list_command(as_json: bool) -> None:
 @json_option
 def show(name: str, as_json: bool) -> None:
     """Show one connector: configuration (references, never secrets), position, state."""
-    with _session() as session:
+    with open_session() as session:
         found = connectors.get(session, name)
         saved = positions.load(session, name)
     row = _row(found, saved) | {
         "config": dict(found.config),
         "position": saved.position,
         "position_version": saved.version,
-        "position_saved_at": _time(saved.updated_at),
-        "created_at": _time(found.created_at),
+        "position_saved_at": shown_time(saved.updated_at),
+        "created_at": shown_time(found.created_at),
     }
     lines = ["" if value is None else f"{key:<18} {value}" for key, value in row.items()]
     emit(as_json, row, lambda: "\n".join(filter(None, lines)))
@@ -113,30 +116,15 @@ def resume(name: str, as_json: bool) -> None:
 @json_option
 def remove(name: str, as_json: bool) -> None:
     """Forget a connector and its position; what it brought into Kafka stays."""
-    with _session() as session:
+    with open_session() as session:
         connectors.remove(session, name)
     emit(as_json, {"name": name, "removed": True}, lambda: f'Connector "{name}" is removed.')
 
 
 def _set_state(name: str, state: State, action: str, as_json: bool) -> None:
-    with _session() as session:
+    with open_session() as session:
         connectors.set_state(session, name, state, action)
     emit(as_json, {"name": name, "state": state}, lambda: f'Connector "{name}" is {state}.')
-
-
-@contextmanager
-def _registry() -> Iterator[Registry]:
-    registry = Registry(settings.load().postgres)
-    try:
-        yield registry
-    finally:
-        registry.close()
-
-
-@contextmanager
-def _session() -> Iterator[Session]:
-    with _registry() as registry, registry.session() as session:
-        yield session
 
 
 def _row(one: Connector, saved: SavedPosition) -> dict[str, Any]:
@@ -147,12 +135,8 @@ def _row(one: Connector, saved: SavedPosition) -> dict[str, Any]:
         "state": one.state,
         "events": saved.events,
         "last_error": one.last_error,
-        "next_try_at": _time(one.next_try_at),
+        "next_try_at": shown_time(one.next_try_at),
     }
-
-
-def _time(at: datetime | None) -> str | None:
-    return None if at is None else at.isoformat(timespec="seconds")
 
 
 def _registered(done: Registration, dry_run: bool) -> str:

@@ -22,6 +22,9 @@ REFERENCE = "\ue000"
 """What stands for a reference while a URL is taken apart; a reference may hold slashes and colons itself."""
 
 _PATH, _SECRET, _SECRET_IN_URL = (str((mark.extra or {})["clearwell"]) for mark in (PATH, SECRET, SECRET_IN_URL))
+SECRETS = {_SECRET: "whole", _SECRET_IN_URL: "in url"}
+"""The marks of secrets, and how much of the value each means."""
+
 _FREE = "free"
 _LISTS = (shapes.ListType, shapes.VarTupleType, shapes.SetType, shapes.FrozenSetType)
 
@@ -118,7 +121,7 @@ def _walk(kind: shapes.Type, value: Any, place: str, marks: frozenset[str], chan
 
 def _chosen(kind: shapes.Type, value: Any) -> tuple[shapes.Type, frozenset[str]]:
     """Of a type's alternatives the one that `value` is written as, without its marks, and the marks."""
-    for one, marks in _choices(kind, frozenset()):
+    for one, marks in alternatives(kind):
         if isinstance(value, dict):
             fits = isinstance(one, shapes.DictType) or (isinstance(one, shapes.StructType) and _tag_fits(one, value))
         elif isinstance(value, list):
@@ -130,7 +133,9 @@ def _chosen(kind: shapes.Type, value: Any) -> tuple[shapes.Type, frozenset[str]]
     return shapes.AnyType(), frozenset()
 
 
-def _choices(kind: shapes.Type, marks: frozenset[str]) -> Iterator[tuple[shapes.Type, frozenset[str]]]:
+def alternatives(
+    kind: shapes.Type, marks: frozenset[str] = frozenset()
+) -> Iterator[tuple[shapes.Type, frozenset[str]]]:
     """The types of a union, or the one, each with what marks it."""
     while isinstance(kind, shapes.Metadata):
         mark = (kind.extra or {}).get("clearwell")
@@ -138,7 +143,7 @@ def _choices(kind: shapes.Type, marks: frozenset[str]) -> Iterator[tuple[shapes.
         kind = kind.type
     if isinstance(kind, shapes.UnionType):
         for one in kind.types:
-            yield from _choices(one, marks)
+            yield from alternatives(one, marks)
     else:
         yield kind, marks
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 from clearwell.contract.load import find as find_contract
-from clearwell.errors import ClearwellError, ConfigError
+from clearwell.errors import ClearwellError, ConfigError, ContractError
 from clearwell.registry import connectors
 from clearwell.registry.connectors import Connector
 from clearwell.registry.database import Registry
@@ -35,7 +35,7 @@ def register(registry: Registry, spec: ConnectorSpec, schemas: Path, *, dry_run:
     or Retryable when the source cannot be read, and ConfigError when an existing connector would change its source or
     stream: its position means nothing there.
     """
-    find_contract(schemas, spec.stream)
+    _require_contract(schemas, spec.stream)
     streams = probe(spec)
     with registry.session() as session:
         known = connectors.find(session, spec.name)
@@ -51,12 +51,22 @@ def register(registry: Registry, spec: ConnectorSpec, schemas: Path, *, dry_run:
         return Registration(spec.name, "changed", differences, streams)
 
 
-def probe(spec: ConnectorSpec) -> list[DiscoveredStream]:
+def _require_contract(schemas: Path, stream: str) -> None:
+    try:
+        find_contract(schemas, stream)
+    except ContractError:
+        raise
+    except ConfigError as error:
+        hint = "Draft one: `clearwell connector discover FILE --write-contract`."
+        raise ConfigError(f"{error} {hint}") from None
+
+
+def probe(spec: ConnectorSpec, *, discover: bool = True) -> list[DiscoveredStream]:
     """Open the source, prove that it can be read, and ask what it offers. Values of references never show in errors."""
     source, values = open_source(spec.source, spec.config)
     try:
         source.check()
-        return source.discover()
+        return source.discover() if discover else []
     except ClearwellError as error:
         raise type(error)(hide(str(error), values)) from None
 

@@ -1,0 +1,153 @@
+"""What a kind of source can be told: its options with type, default and text, all read from its configuration class."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import msgspec.inspect as shapes
+
+from clearwell.registry.kinds import source_class
+from clearwell.registry.marks import SECRETS, alternatives
+from clearwell.source import SourceConfig
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One option; `name` is its place ("auth.token"), `type` and `default` are for people (default None: none).
+
+    `secret` says that only a reference is taken: "whole" for all of it, "in url" for a URL's password.
+    """
+
+    name: str
+    type: str
+    required: bool
+    default: str | None
+    secret: str | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of source: `summary` is a line, `text` what else its configuration's docstring says."""
+
+    name: str
+    summary: str
+    text: str
+    options: tuple[Option, ...]
+    push: bool
+
+
+def kind(name: str) -> Kind:
+    """The kind called `name`. Raises ConfigError as `source_class` does."""
+    found = source_class(name)
+    told, texts = told_options(found.Config)
+    return Kind(name, summary_of(found), told, tuple(_options(found.Config, texts)), hasattr(found, "receive"))
+
+
+def summary_of(found: type) -> str:
+    """The first line of a source's docstring."""
+    return (inspect.getdoc(found) or "").partition("\n")[0]
+
+
+def json_schema(name: str) -> dict[str, Any]:
+    """JSON Schemas (2020-12) of a kind's `config` and, where it is read and not sent to, of its positions."""
+    found = source_class(name)
+    position = getattr(found, "Position", None)
+    return {
+        "kind": name,
+        "config": {"$schema": DIALECT} | msgspec.json.schema(found.Config),
+        "position": None if position is None else {"$schema": DIALECT} | msgspec.json.schema(position),
+        "secrets": [option.name for option in kind(name).options if option.secret],
+    }
+
+
+def told_options(shape: type[msgspec.Struct]) -> tuple[str, dict[str, str]]:
+    """A configuration's docstring, parted into what it says in general and what it says of each option.
+
+    An option's text begins with "name:" (or "one, other:") where a sentence may begin, and ends with its paragraph.
+    """
+    names = "|".join(re.escape(field.encode_name) for field in msgspec.structs.fields(shape))
+    begins = re.compile(rf"(?:(?<=[.!?)`\"] )|\A)((?:{names})(?:, (?:{names}))*): ")
+    general: list[str] = []
+    texts: dict[str, str] = {}
+    for paragraph in (inspect.getdoc(shape) or "").split("\n\n"):
+        before, *parts = begins.split(" ".join(paragraph.split()))
+        general += [before.strip()] if before.strip() else []
+        for told, text in zip(parts[::2], parts[1::2], strict=True):
+            texts |= dict.fromkeys(told.split(", "), text.strip())
+    return "\n\n".join(general), texts
+
+
+def _options(shape: type[SourceConfig], texts: dict[str, str]) -> Iterator[Option]:
+    described = shapes.type_info(shape)
+    assert isinstance(described, shapes.StructType)
+    for field in described.fields:
+        yield from _option(field, field.encode_name, texts.get(field.encode_name, ""), ())
+
+
+def _option(field: shapes.Field, name: str, text: str, inside: Sequence[type]) -> Iterator[Option]:
+    """An option, and after it those of the structs it may be."""
+    found = list(alternatives(field.type))
+    words = " or ".join(dict.fromkeys(filter(None, (_words(one) for one, _ in found))))
+    secret = next((SECRETS[mark] for _, marks in found for mark in sorted(marks) if mark in SECRETS), None)
+    yield Option(name, words, field.required, _default(field), secret, text)
+    for one, _ in found:
+        many, kind_of = "", one
+        if isinstance(one, shapes.ListType | shapes.VarTupleType):
+            many, kind_of = "[]", next(alternatives(one.item_type))[0]
+        if isinstance(kind_of, shapes.StructType) and kind_of.cls not in inside:
+            texts = told_options(kind_of.cls)[1]
+            tag = f"({kind_of.tag})" if kind_of.tag is not None else ""
+            for inner in kind_of.fields:
+                place = f"{name}{many}{tag}.{inner.encode_name}"
+                yield from _option(inner, place, texts.get(inner.encode_name, ""), (*inside, kind_of.cls))
+
+
+def _default(field: shapes.Field) -> str | None:
+    if field.default is not msgspec.NODEFAULT:
+        return None if field.default is None else _json(field.default)
+    if field.default_factory is not msgspec.NODEFAULT:
+        return _json(field.default_factory())
+    return None
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value, enc_hook=str).decode()
+
+
+def _words(one: shapes.Type) -> str:
+    """A type in words; "" for null, which is not written but left out."""
+    plain: dict[type[shapes.Type], str] = {
+        shapes.NoneType: "",
+        shapes.AnyType: "anything",
+        shapes.BoolType: "true or false",
+        shapes.StrType: "text",
+    }
+    if isinstance(one, shapes.IntType | shapes.FloatType):
+        return ("whole number" if isinstance(one, shapes.IntType) else "number") + _bounds(one)
+    if isinstance(one, shapes.LiteralType):
+        return " | ".join(sorted(map(str, one.values)))
+    if isinstance(one, shapes.DictType):
+        return f"map to {_all_words(one.value_type)}"
+    if isinstance(one, shapes.ListType | shapes.VarTupleType | shapes.SetType | shapes.FrozenSetType):
+        return f"list of {_all_words(one.item_type)}"
+    if isinstance(one, shapes.StructType):
+        return f"map ({one.tag_field}: {one.tag})" if one.tag is not None else "map"
+    return plain.get(type(one), type(one).__name__.removesuffix("Type").lower())
+
+
+def _all_words(kind_of: shapes.Type) -> str:
+    return " or ".join(filter(None, (_words(one) for one, _ in alternatives(kind_of))))
+
+
+def _bounds(number: shapes.IntType | shapes.FloatType) -> str:
+    signs = (("≥", number.ge), (">", number.gt), ("≤", number.le), ("<", number.lt))
+    said = " and ".join(f"{sign} {bound}" for sign, bound in signs if bound is not None)
+    return f" {said}" if said else ""
