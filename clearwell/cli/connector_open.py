@@ -41,7 +41,9 @@ def spec_of(target: str) -> ConnectorSpec:
         return load_spec(path)
     with open_session() as session:
         found = connectors.get(session, target)
-    return ConnectorSpec(name=found.name, source=found.source, stream=found.stream, config=dict(found.config))
+    return ConnectorSpec(
+        name=found.name, source=found.source, stream=found.stream, config=dict(found.config), limits=found.limits
+    )
 
 
 def shown_time(at: datetime | None) -> str | None:

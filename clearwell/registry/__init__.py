@@ -1,6 +1,6 @@
 """What the platform knows: connectors, their positions, subscriptions, and who changed them."""
 
-from clearwell.registry.connectors import Connector, State
+from clearwell.registry.connectors import Connector, Limits, State
 from clearwell.registry.database import Registry
 from clearwell.registry.migrate import migrate
 from clearwell.registry.positions import SavedPosition
@@ -14,6 +14,7 @@ from clearwell.registry.subscriptions import (
 
 __all__ = [
     "Connector",
+    "Limits",
     "Registry",
     "SavedPosition",
     "State",

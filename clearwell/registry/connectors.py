@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
@@ -25,9 +26,18 @@ class State(StrEnum):
     FAILING = "failing"
 
 
+class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """What a connector may do at most. `events_per_second` is an average over a few seconds; None: no limit."""
+
+    events_per_second: Annotated[float, msgspec.Meta(gt=0)] | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Connector:
-    """A registered connector. `config` holds references, never secrets (invariant 10)."""
+    """A registered connector. `config` holds references, never secrets (invariant 10).
+
+    `restarts` grows with each `restart`, so that whoever reads it knows to begin anew.
+    """
 
     name: str
     source: str
@@ -38,20 +48,33 @@ class Connector:
     next_try_at: datetime | None
     created_at: datetime
     updated_at: datetime
+    limits: Limits
+    restarts: int
 
 
-def add(session: Session, name: str, source: str, stream: str, config: Mapping[str, Any]) -> None:
+NO_LIMITS = Limits()
+
+
+def add(
+    session: Session, name: str, source: str, stream: str, config: Mapping[str, Any], limits: Limits = NO_LIMITS
+) -> None:
     """Register a new connector, running, at the beginning of its source."""
-    session.add(ConnectorRow(name=name, source=source, stream=stream, config=dict(config), state=State.RUNNING))
+    kept = msgspec.to_builtins(limits)
+    row = ConnectorRow(name=name, source=source, stream=stream, config=dict(config), state=State.RUNNING, limits=kept)
+    session.add(row)
     session.flush()
     session.add(PositionRow(connector=name, version=0, position=None, events=0))
-    audit.record(session, "register", _target(name), {"source": source, "stream": stream, "config": dict(config)})
+    detail = {"source": source, "stream": stream, "config": dict(config), "limits": kept}
+    audit.record(session, "register", target(name), detail)
 
 
-def change(session: Session, name: str, config: Mapping[str, Any], differences: list[str]) -> None:
-    """Replace a connector's configuration and set it running again; its position stays."""
-    _update(session, name, config=dict(config), state=State.RUNNING, last_error=None, next_try_at=None)
-    audit.record(session, "change", _target(name), {"differences": differences})
+def change(
+    session: Session, name: str, config: Mapping[str, Any], differences: list[str], limits: Limits = NO_LIMITS
+) -> None:
+    """Replace a connector's configuration and limits and set it running again; its position stays."""
+    kept = msgspec.to_builtins(limits)
+    _update(session, name, config=dict(config), limits=kept, state=State.RUNNING, last_error=None, next_try_at=None)
+    audit.record(session, "change", target(name), {"differences": differences})
 
 
 def find(session: Session, name: str) -> Connector | None:
@@ -78,14 +101,23 @@ def set_state(session: Session, name: str, state: State, action: str) -> None:
     """Pause or resume on a person's word; what went wrong before is forgotten."""
     get(session, name)
     _update(session, name, state=state, last_error=None, next_try_at=None)
-    audit.record(session, action, _target(name))
+    audit.record(session, action, target(name))
+
+
+def restart(session: Session, name: str) -> None:
+    """Have a connector that is not paused begin anew at once, from its position. Raises ConfigError when it is."""
+    if get(session, name).state is State.PAUSED:
+        raise ConfigError(f'Connector "{name}" is paused: `clearwell connector resume {name}` reads on.')
+    more = ConnectorRow.restarts + 1
+    _update(session, name, state=State.RUNNING, last_error=None, next_try_at=None, restarts=more)
+    audit.record(session, "restart", target(name))
 
 
 def remove(session: Session, name: str) -> None:
     """Forget a connector and its position; what it brought into Kafka stays."""
     get(session, name)
     session.execute(delete(ConnectorRow).where(ConnectorRow.name == name))
-    audit.record(session, "remove", _target(name))
+    audit.record(session, "remove", target(name))
 
 
 def note_trouble(session: Session, name: str, error: str, next_try_at: datetime) -> None:
@@ -124,10 +156,13 @@ def _connector(row: ConnectorRow) -> Connector:
         state=State(row.state),
         last_error=row.last_error,
         next_try_at=row.next_try_at,
+        limits=msgspec.convert(row.limits, Limits),
+        restarts=row.restarts,
         created_at=row.created_at,
         updated_at=row.updated_at,
     )
 
 
-def _target(name: str) -> str:
+def target(name: str) -> str:
+    """What the audit calls the connector `name`."""
     return f"connector/{name}"

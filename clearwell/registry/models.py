@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, CheckConstraint, DateTime, ForeignKey, Identity, MetaData, func
+from sqlalchemy import BigInteger, CheckConstraint, DateTime, ForeignKey, Identity, MetaData, func, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -30,7 +30,10 @@ class Base(DeclarativeBase):
 
 
 class ConnectorRow(Base):
-    """A registered connector; `config` holds references, never secrets (invariant 10)."""
+    """A registered connector; `config` holds references, never secrets (invariant 10).
+
+    `restarts` grows when a person asks for a new start: a collector that sees it grow ends the read it has.
+    """
 
     __tablename__ = "connector"
     __table_args__ = (CheckConstraint("state in ('running', 'paused', 'finished', 'failing')", name="state"),)
@@ -42,6 +45,8 @@ class ConnectorRow(Base):
     state: Mapped[str]
     last_error: Mapped[str | None]
     next_try_at: Mapped[datetime | None]
+    limits: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
+    restarts: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
 

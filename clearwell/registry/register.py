@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -41,13 +42,13 @@ def register(registry: Registry, spec: ConnectorSpec, schemas: Path, *, dry_run:
         known = connectors.find(session, spec.name)
         if known is None:
             if not dry_run:
-                connectors.add(session, spec.name, spec.source, spec.stream, spec.config)
+                connectors.add(session, spec.name, spec.source, spec.stream, spec.config, spec.limits)
             return Registration(spec.name, "registered", [], streams)
         differences = compare(known, spec)
         if not differences:
             return Registration(spec.name, "unchanged", [], streams)
         if not dry_run:
-            connectors.change(session, spec.name, spec.config, differences)
+            connectors.change(session, spec.name, spec.config, differences, spec.limits)
         return Registration(spec.name, "changed", differences, streams)
 
 
@@ -78,13 +79,19 @@ def compare(known: Connector, spec: ConnectorSpec) -> list[str]:
             f'Connector "{known.name}" reads {known.source} into {known.stream}: take another name for '
             f"{spec.source} into {spec.stream}, or remove the old one first."
         )
-    keys = sorted(known.config.keys() | spec.config.keys())
     return [
-        f"config.{key}: {_shown(known.config, key)} → {_shown(spec.config, key)}"
-        for key in keys
-        if known.config.get(key) != spec.config.get(key)
+        *_differences("config", known.config, spec.config),
+        *_differences("limits", msgspec.to_builtins(known.limits), msgspec.to_builtins(spec.limits)),
     ]
 
 
-def _shown(config: Any, key: str) -> str:
-    return msgspec.json.encode(config[key]).decode() if key in config else "(not set)"
+def _differences(place: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{place}.{key}: {_shown(old, key)} → {_shown(new, key)}"
+        for key in sorted(old.keys() | new.keys())
+        if old.get(key) != new.get(key)
+    ]
+
+
+def _shown(written: Mapping[str, Any], key: str) -> str:
+    return msgspec.json.encode(written[key]).decode() if key in written else "(not set)"

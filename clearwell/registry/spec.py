@@ -12,6 +12,7 @@ import msgspec
 import yaml
 
 from clearwell.errors import ConfigError, nearest
+from clearwell.registry.connectors import Limits
 from clearwell.registry.kinds import source_class
 from clearwell.registry.marks import absolute_paths, require_references
 from clearwell.registry.references import resolve
@@ -26,12 +27,13 @@ Stream = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]{0,62}\Z")]
 
 
 class ConnectorSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What a person registers. `config` may hold references (`clearwell.registry.references`)."""
+    """What a person registers; `config` may hold references (`clearwell.registry.references`)."""
 
     name: Name
     source: str
     stream: Stream
     config: dict[str, Any] = {}
+    limits: Limits = Limits()
 
 
 def load_spec(path: Path) -> ConnectorSpec:

@@ -81,7 +81,7 @@ class Collector:
         wanted = {one.name: one for one in found if one.state is State.RUNNING}
         for name, running in self._running.items():
             new = wanted.get(name)
-            if new is None or new.config != running.connector.config or new.created_at != running.connector.created_at:
+            if new is None or _differ(new, running.connector):
                 running.stop.set()
         for name, connector in wanted.items():
             if name not in self._running:
@@ -155,6 +155,16 @@ async def happened(event: asyncio.Event, seconds: float) -> bool:
     except TimeoutError:
         return event.is_set()
     return True
+
+
+def _differ(new: Connector, running: Connector) -> bool:
+    """Whether the read of a connector must end and begin anew, as it is registered now."""
+    return (new.config, new.limits, new.restarts, new.created_at) != (
+        running.config,
+        running.limits,
+        running.restarts,
+        running.created_at,
+    )
 
 
 def _as_bug(error: BaseException) -> str:
