@@ -23,8 +23,10 @@ from psycopg import sql
 from clearwell.contract.load import find
 from clearwell.contract.model import Contract
 from clearwell.demo.flights import flights
+from clearwell.errors import ConfigError
 from clearwell.kafka import admin
 from clearwell.kafka.names import raw_topic
+from clearwell.kafka.security import PLAINTEXT, security_of
 from clearwell.kafka.topics import plans
 from clearwell.privacy.local import LocalKeyring
 from clearwell.settings import Settings
@@ -50,6 +52,8 @@ class Scene:
 @contextmanager
 def scene(settings: Settings) -> Iterator[Scene]:
     """The flights contract under a name nobody has, with empty topics; all of it goes at the end."""
+    if security_of(settings.kafka).protocol != PLAINTEXT:
+        raise ConfigError("The bench's raw limits are measured in the clear: run it on a Kafka without TLS or SASL.")
     stream = f"bench_{uuid.uuid4().hex[:10]}"
     schemas = Path(tempfile.mkdtemp(prefix="clearwell-bench-"))
     try:

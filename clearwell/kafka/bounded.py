@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -10,13 +11,19 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from clearwell.errors import Retryable
+from clearwell.kafka.clients import require_reachable
+from clearwell.kafka.security import PLAINTEXT, security_of
 
 
 @asynccontextmanager
 async def reader(bootstrap: str) -> AsyncIterator[Reader]:
-    """A reader that is closed at the end. Raises Retryable when Kafka can't be reached."""
+    """A reader that is closed at the end. Raises Retryable when Kafka is away, ConfigError when it refuses us."""
+    security = security_of(bootstrap)
+    if security.protocol != PLAINTEXT:  # why the broker refuses us, aiokafka would tell to its log alone
+        await asyncio.to_thread(require_reachable, bootstrap, security.client_options())
     consumer = AIOKafkaConsumer(
         bootstrap_servers=bootstrap,
+        **security.client_options(),
         enable_auto_commit=False,
         auto_offset_reset="earliest",
         fetch_max_wait_ms=20,  # a fetch at the end of one partition holds up the first of the next

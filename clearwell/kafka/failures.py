@@ -10,7 +10,7 @@ from kafka import errors
 from clearwell.errors import ClearwellError, ConfigError, Retryable
 
 _UNREACHABLE = (errors.KafkaTimeoutError, errors.KafkaConnectionError, errors.NodeNotReadyError)
-_NOT_ALLOWED = (errors.AuthorizationError, errors.SaslAuthenticationFailedError, errors.SecurityDisabledError)
+_NOT_ALLOWED = (errors.AuthorizationError, errors.SecurityDisabledError)
 _TOO_LARGE = (errors.MessageSizeTooLargeError, errors.RecordListTooLargeError)
 _WRONG = (
     errors.InvalidTopicError,
@@ -39,6 +39,16 @@ def as_ours(error: Exception, bootstrap: str, doing: str) -> ClearwellError:
     if isinstance(error, (*_UNREACHABLE, OSError)):
         return Retryable(
             f"Kafka at {bootstrap} did not answer while {doing}: is it running, and is CLEARWELL_KAFKA right?"
+        )
+    if isinstance(error, errors.SaslAuthenticationFailedError):
+        return ConfigError(
+            f"Kafka at {bootstrap} refuses the user or the password, while {doing}: correct them; those of Clearwell's "
+            "own Kafka are CLEARWELL_KAFKA_USER and CLEARWELL_KAFKA_PASSWORD."
+        )
+    if isinstance(error, errors.UnsupportedSaslMechanismError):
+        return ConfigError(
+            f"Kafka at {bootstrap} does not take this SASL mechanism, while {doing}: choose another one; that of "
+            "Clearwell's own Kafka is CLEARWELL_KAFKA_MECHANISM."
         )
     if isinstance(error, _NOT_ALLOWED):
         return ConfigError(f"Kafka at {bootstrap} refused the right for {doing} ({type(error).__name__}): grant it.")

@@ -17,6 +17,7 @@ import faust
 from clearwell.errors import ClearwellError, Fatal
 from clearwell.kafka.identity import TopicIdentity
 from clearwell.kafka.lanes import Lanes, SliceWork
+from clearwell.kafka.security import KafkaSecurity, security_of
 from clearwell.kafka.transport import BatchProducer, BatchSchema, Positions
 
 log = logging.getLogger(__name__)
@@ -45,12 +46,13 @@ def build_app(group: str, bootstrap: str, positions: Positions) -> faust.App:
     """A Faust app for one consumer group; settings as measured in the facts about Faust.
 
     CLEARWELL_WORKER names this worker for static group membership: a restarted worker takes its partitions back at
-    once. Unset means an ordinary member.
+    once. Unset means an ordinary member. Raises ConfigError as `security_of` does.
     """
     worker = os.environ.get("CLEARWELL_WORKER")
     app = _App(
         group,
         broker=[f"kafkabatch://{address}" for address in bootstrap.split(",")],
+        broker_credentials=_credentials(security_of(bootstrap)),
         agent_supervisor="mode.CrashingSupervisor",
         web_enabled=False,
         topic_disable_leader=True,
@@ -75,6 +77,17 @@ def build_app(group: str, bootstrap: str, positions: Positions) -> faust.App:
     )
     app.positions = positions
     return app
+
+
+def _credentials(security: KafkaSecurity) -> faust.types.auth.CredentialsT | None:
+    if security.mechanism is not None:
+        return faust.SASLCredentials(
+            username=security.user,
+            password=security.password,
+            ssl_context=security.context,
+            mechanism=security.mechanism,
+        )
+    return faust.SSLCredentials(security.context) if security.context is not None else None
 
 
 def producer_of(app: faust.App) -> BatchProducer:

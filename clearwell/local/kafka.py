@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import socket
 import uuid
 from base64 import urlsafe_b64encode
 from collections.abc import Sequence
@@ -97,11 +96,9 @@ def check(bootstrap: str) -> None:
     """Returns when the broker answers and knows its controller; raises otherwise."""
     from kafka.admin import KafkaAdminClient
 
-    addresses = bootstrap.split(",")
-    host, _, port = addresses[0].rpartition(":")
-    if len(addresses) == 1:  # at once, where the client would wait ever longer between its attempts
-        socket.create_connection((host, int(port)), timeout=3).close()
-    admin = KafkaAdminClient(bootstrap_servers=addresses, request_timeout_ms=3000)
+    from clearwell.kafka.clients import connect
+
+    admin = connect(KafkaAdminClient, bootstrap, request_timeout_ms=3000)
     try:
         cluster = admin.describe_cluster()
         if cluster["controller_id"] < 0 or not cluster["brokers"]:

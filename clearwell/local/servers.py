@@ -71,10 +71,14 @@ def plan_servers(home: Path, plan: Plan, external: Mapping[str, str]) -> Servers
 
 
 def check_external(external: Mapping[str, str]) -> None:
-    """Talk to each named server. Raises Retryable that names the first one that does not answer."""
+    """Talk to each named server. Raises Retryable that names the first one that does not answer, ConfigError where its
+    settings are wrong.
+    """
     for name, address in external.items():
         try:
             CHECKS[name](address)
+        except ConfigError:
+            raise
         except Exception as error:  # a driver's text may hold an address with a password (invariant 10)
             raise Retryable(
                 f"{name} at {redact(address)} does not answer ({type(error).__name__}): "

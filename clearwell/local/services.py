@@ -89,7 +89,9 @@ class Joined:
         """Returns when that is so; raises otherwise. The first call sees who was there before the process started."""
         from kafka.admin import KafkaAdminClient
 
-        admin = KafkaAdminClient(bootstrap_servers=self._bootstrap.split(","), request_timeout_ms=3000)
+        from clearwell.kafka.clients import connect
+
+        admin = connect(KafkaAdminClient, self._bootstrap, request_timeout_ms=3000)
         try:
             found = admin.describe_groups([self._group])[self._group]
         finally:

@@ -43,6 +43,8 @@ def status(home: Path) -> list[ProcessState]:
 def _look_at(name: str, address: str) -> ProcessState:
     try:
         CHECKS[name](address)
+    except ConfigError as error:
+        return ProcessState(name, DOWN, last_error=str(error), endpoint=redact(address))
     except Exception as error:  # a driver's text may hold a password (invariant 10)
         return ProcessState(
             name, DOWN, last_error=f"does not answer ({type(error).__name__})", endpoint=redact(address)

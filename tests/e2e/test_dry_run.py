@@ -14,6 +14,7 @@ from clearwell.cli.main import main
 from clearwell.kafka import admin
 from clearwell.kafka.topics import plans
 from clearwell.local import state
+from clearwell.registry.migrations import versions
 from clearwell.settings import Settings
 from tests.support.platform import flights_contract
 
@@ -100,7 +101,8 @@ def test_prepare(
         monkeypatch.setenv(f"CLEARWELL_{name.upper()}", str(value))
     monkeypatch.delenv("CLEARWELL_KEYS", raising=False)
     topics = [plan.name for plan in plans(stream, 1)]
-    would = {"dry_run": True, "keys": [str(home / "keys.json")], "migrations": ["0001"], "topics": topics}
+    migrations = sorted(file.name[1:5] for file in Path(versions.__path__[0]).glob("v*.py"))
+    would = {"dry_run": True, "keys": [str(home / "keys.json")], "migrations": migrations, "topics": topics}
     try:
         assert said("prepare", "--dry-run") == would
         assert said("prepare", "--dry-run") == would  # the first one has changed nothing

@@ -1,0 +1,128 @@
+"""How to talk to the Kafka that CLEARWELL_KAFKA names: in the clear, over TLS, with a password.
+
+Read from the environment where a client is made, so that a password in a file is found anew when it has changed:
+
+    CLEARWELL_KAFKA_SECURITY   plaintext (default), ssl, sasl_plaintext, sasl_ssl
+    CLEARWELL_KAFKA_CA         a PEM file of the authorities to trust; by default those of the system
+    CLEARWELL_KAFKA_MECHANISM  SCRAM-SHA-512 (default), SCRAM-SHA-256, PLAIN
+    CLEARWELL_KAFKA_USER       a name, or a reference
+    CLEARWELL_KAFKA_PASSWORD   a reference, and nothing else: ${env:NAME} or ${file:path} (invariant 10)
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from clearwell.errors import ConfigError, nearest
+
+PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL = "PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"
+PROTOCOLS = (PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL)
+MECHANISMS = ("SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN")
+
+_REFERENCE = re.compile(r"\$\{(env|file):([^{}]+)\}")
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class KafkaSecurity:
+    """The security of one cluster. `context` is there with TLS; mechanism, user and password with SASL."""
+
+    protocol: str = PLAINTEXT
+    context: ssl.SSLContext | None = None
+    mechanism: str | None = None
+    user: str | None = None
+    password: str | None = None
+
+    def __repr__(self) -> str:  # invariant 10
+        return f"KafkaSecurity({self.protocol!r})"
+
+    def client_options(self) -> dict[str, Any]:
+        """Keywords of clients; kafka-python and aiokafka have the same."""
+        return {
+            "security_protocol": self.protocol,
+            "ssl_context": self.context,
+            **({"sasl_mechanism": self.mechanism} if self.mechanism else {}),
+            "sasl_plain_username": self.user,
+            "sasl_plain_password": self.password,
+        }
+
+
+def security_of(bootstrap: str, env: Mapping[str, str] = os.environ) -> KafkaSecurity:
+    """How to talk to `bootstrap`: as the environment says where it is the Kafka that CLEARWELL_KAFKA names.
+
+    Any other, such as the embedded one, is talked to in the clear, and never sees the password.
+    Raises ConfigError when a setting is missing or wrong; it quotes no secret.
+    """
+    wanted = env.get("CLEARWELL_KAFKA_SECURITY", PLAINTEXT).upper()
+    if wanted not in PROTOCOLS:
+        known = [name.lower() for name in PROTOCOLS]
+        raise ConfigError(
+            f'CLEARWELL_KAFKA_SECURITY is "{wanted.lower()}", but there is only {", ".join(known)}.'
+            f"{nearest(wanted.lower(), known)}"
+        )
+    if wanted == PLAINTEXT:
+        return KafkaSecurity()
+    if not env.get("CLEARWELL_KAFKA"):
+        raise ConfigError(
+            "CLEARWELL_KAFKA_SECURITY is set, but CLEARWELL_KAFKA names no server: set that too, or neither."
+        )
+    if bootstrap != env["CLEARWELL_KAFKA"]:
+        return KafkaSecurity()
+    context = _context(env.get("CLEARWELL_KAFKA_CA")) if wanted in (SSL, SASL_SSL) else None
+    if wanted == SSL:
+        return KafkaSecurity(SSL, context)
+    return KafkaSecurity(wanted, context, _mechanism(env), _user(env), _password(env))
+
+
+def _context(authorities: str | None) -> ssl.SSLContext:
+    """Certificates and host names are checked; there is no setting that turns this off."""
+    try:
+        return ssl.create_default_context(cafile=authorities)
+    except OSError as error:  # ssl.SSLError is one
+        raise ConfigError(
+            f"CLEARWELL_KAFKA_CA, {authorities}, can't be read as PEM certificates ({type(error).__name__})."
+        ) from None
+
+
+def _mechanism(env: Mapping[str, str]) -> str:
+    given = env.get("CLEARWELL_KAFKA_MECHANISM", MECHANISMS[0]).upper()
+    if given not in MECHANISMS:
+        raise ConfigError(f'CLEARWELL_KAFKA_MECHANISM is "{given}", but there is only {", ".join(MECHANISMS)}.')
+    return given
+
+
+def _user(env: Mapping[str, str]) -> str:
+    given = env.get("CLEARWELL_KAFKA_USER", "")
+    if not given:
+        raise ConfigError("CLEARWELL_KAFKA_USER is not set: Kafka with SASL needs a user and a password.")
+    return _referred("CLEARWELL_KAFKA_USER", given, env) if _REFERENCE.fullmatch(given) else given
+
+
+def _password(env: Mapping[str, str]) -> str:
+    given = env.get("CLEARWELL_KAFKA_PASSWORD", "")
+    if not _REFERENCE.fullmatch(given):
+        raise ConfigError(
+            "CLEARWELL_KAFKA_PASSWORD must say where the password is, not what it is: ${env:NAME} or ${file:path}."
+        )
+    return _referred("CLEARWELL_KAFKA_PASSWORD", given, env)
+
+
+def _referred(setting: str, reference: str, env: Mapping[str, str]) -> str:
+    """The value that a reference leads to; a file's last line end is not part of it."""
+    found = _REFERENCE.fullmatch(reference)
+    assert found is not None
+    kind, place = found.groups()
+    try:
+        value = env.get(place, "") if kind == "env" else Path(place).read_text().removesuffix("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"{setting} refers to the file {place}, which can't be read ({type(error).__name__})."
+        ) from None
+    if not value:
+        raise ConfigError(f"{setting} refers to {reference}, but nothing is there.")
+    return value
