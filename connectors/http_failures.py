@@ -1,0 +1,104 @@
+"""What may go wrong with an HTTP server, in one sentence each: no address beyond the host, no data, no secrets."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+import aiohttp
+from yarl import URL
+
+from clearwell.errors import ConfigError, Retryable
+
+LONGEST_WAIT = 3_600.0
+"""Seconds of a Retry-After that are waited for at most."""
+
+_BUSY = (408, 425, 429)
+
+
+class Busy(Retryable):
+    """The server asks us to come again after `seconds`."""
+
+    def __init__(self, message: str, seconds: float) -> None:
+        super().__init__(message)
+        self.seconds = seconds
+
+
+def web_url(text: str, option: str, schemes: tuple[str, ...]) -> URL:
+    """The URL in a configuration. Raises ConfigError, naming `option` and not quoting the URL."""
+    try:
+        url = URL(text)
+        valid = url.port is not None and url.host and url.scheme in schemes
+    except ValueError:
+        valid = False
+    if not valid:
+        raise ConfigError(f"`{option}` is no URL that begins with {' or '.join(f'{one}://' for one in schemes)}.")
+    if url.user or url.password:
+        raise ConfigError(f"`{option}` holds a user or password: write them in `auth`.")
+    return url.with_fragment(None)
+
+
+def place_of(url: URL) -> str:
+    """Host and port, for messages: paths and queries may hold secrets."""
+    return url.host_port_subcomponent or "?"
+
+
+@contextmanager
+def failures(who: str) -> Iterator[None]:
+    """aiohttp's exceptions as ours; `who` names the server at the start of a sentence."""
+    try:
+        yield
+    except aiohttp.ClientConnectorCertificateError as error:
+        reason = getattr(error.certificate_error, "verify_message", "certificate not valid")
+        raise ConfigError(f"{who} could not prove who it is ({reason}): set `ca` or the host right.") from None
+    except aiohttp.ClientSSLError:
+        raise ConfigError(f"{who} does not speak TLS as it should: is the URL's scheme right?") from None
+    except aiohttp.ClientConnectorDNSError:
+        raise Retryable(f"{who} can't be found (its name does not resolve): is it right?") from None
+    except aiohttp.ClientConnectorError as error:
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else "no connection"
+        raise Retryable(f"{who} can't be reached ({reason}); trying again.") from None
+    except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError):
+        raise ConfigError(f"{who} is, or redirects to, an address that is no valid URL: set it right.") from None
+    except aiohttp.TooManyRedirects:
+        raise ConfigError(f"{who} redirects again and again: set `url` to where it leads.") from None
+    except TimeoutError:
+        raise Retryable(f"{who} did not answer in time; trying again.") from None
+    except (aiohttp.ClientError, OSError) as error:
+        raise Retryable(f"{who} broke the connection off ({type(error).__name__}); trying again.") from None
+
+
+def require_success(status: int, headers: Mapping[str, str], who: str) -> None:
+    """Raises Busy when the server says when to come again, Retryable when it may pass, ConfigError for the rest."""
+    if status < 300:
+        return
+    if status in _BUSY or status >= 500:
+        message = f"{who} can't answer now ({status}); trying again."
+        seconds = retry_after(headers.get("Retry-After"))
+        raise Retryable(message) if seconds is None else Busy(message, seconds)
+    told = {
+        401: "does not accept who we are (401): set `auth` right",
+        403: "does not let us read this (403): grant the right, or set `auth` right",
+        404: "has nothing at this URL (404): set `url` right",
+        410: "has nothing at this URL any more (410): set `url` right",
+    }
+    raise ConfigError(f"{who} {told.get(status, f'refused the request ({status}): check the options')}.")
+
+
+def retry_after(value: str | None) -> float | None:
+    """Seconds to wait by a Retry-After header (RFC 9110, 10.2.3): a number or a date; None for anything else."""
+    if value is None:
+        return None
+    try:
+        seconds = float(value) if value.strip().isdecimal() else _until(value)
+    except (ValueError, OverflowError):
+        return None
+    return min(max(seconds, 0.0), LONGEST_WAIT)
+
+
+def _until(date: str) -> float:
+    then = parsedate_to_datetime(date)
+    return (then if then.tzinfo else then.replace(tzinfo=UTC)).timestamp() - datetime.now(UTC).timestamp()
