@@ -39,9 +39,10 @@ def record(session: Session, action: str, target: str, detail: Mapping[str, Any]
     session.add(AuditRow(who=actor(), action=action, object=target, detail=dict(detail or {})))
 
 
-def entries(session: Session, target: str | None = None, limit: int = 100) -> list[AuditEntry]:
-    """The newest entries, newest first, of one object or of all."""
+def entries(session: Session, target: str | None = None, limit: int = 100, *, prefix: bool = False) -> list[AuditEntry]:
+    """The newest entries, newest first, of one object or of all; with `prefix` of all that begin so ("connector/")."""
     query = select(AuditRow).order_by(AuditRow.id.desc()).limit(limit)
     if target is not None:
-        query = query.where(AuditRow.object == target)
+        of = AuditRow.object.startswith(target, autoescape=True) if prefix else AuditRow.object == target
+        query = query.where(of)
     return [AuditEntry(row.at, row.who, row.action, row.object, row.detail) for row in session.scalars(query)]

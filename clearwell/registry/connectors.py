@@ -104,10 +104,12 @@ def set_state(session: Session, name: str, state: State, action: str) -> None:
     audit.record(session, action, target(name))
 
 
-def restart(session: Session, name: str) -> None:
+def restart(session: Session, name: str, *, dry_run: bool = False) -> None:
     """Have a connector that is not paused begin anew at once, from its position. Raises ConfigError when it is."""
     if get(session, name).state is State.PAUSED:
         raise ConfigError(f'Connector "{name}" is paused: `clearwell connector resume {name}` reads on.')
+    if dry_run:
+        return
     more = ConnectorRow.restarts + 1
     _update(session, name, state=State.RUNNING, last_error=None, next_try_at=None, restarts=more)
     audit.record(session, "restart", target(name))

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from clearwell.errors import Fenced
+from clearwell.errors import ConfigError, Fenced
 from clearwell.registry.models import PositionRow
 
 
@@ -43,19 +43,31 @@ def save(session: Session, connector: str, version: int, position: Mapping[str, 
 
     Raises Fenced when the position is no longer at `version`: another collector or a person moved it.
     """
-    query = (
-        update(PositionRow)
-        .where(PositionRow.connector == connector, PositionRow.version == version)
-        .values(
-            version=version + 1,
-            position=dict(position),
-            events=PositionRow.events + events,
-            updated_at=func.now(),
-        )
-        .returning(PositionRow.version)
-        .execution_options(synchronize_session=False)
-    )
-    moved = session.execute(query).scalar_one_or_none()
+    more = PositionRow.events + events
+    moved = _move(session, connector, version, {"position": dict(position), "events": more})
     if moved is None:
         raise Fenced(f"The position of connector {connector} was moved by another collector or a person.")
     return moved
+
+
+def move(session: Session, connector: str, version: int, position: Mapping[str, Any] | None) -> int:
+    """Put a connector elsewhere on a person's word, None for the beginning; returns the new version.
+
+    Raises ConfigError when the position is no longer at `version`.
+    """
+    moved = _move(session, connector, version, {"position": None if position is None else dict(position)})
+    if moved is None:
+        raise ConfigError(f'The position of connector "{connector}" has just moved: look at it again.')
+    return moved
+
+
+def _move(session: Session, connector: str, version: int, values: dict[str, Any]) -> int | None:
+    """One guarded update; the new version, or None when the position is no longer at `version`."""
+    query = (
+        update(PositionRow)
+        .where(PositionRow.connector == connector, PositionRow.version == version)
+        .values(version=version + 1, updated_at=func.now(), **values)
+        .returning(PositionRow.version)
+        .execution_options(synchronize_session=False)
+    )
+    return session.execute(query).scalar_one_or_none()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import typing
 from collections.abc import Mapping
@@ -47,9 +48,29 @@ def make_spec(written: Any, where: str, folder: Path) -> ConnectorSpec:
     Raises ConfigError with `where`, the place in it and the nearest right spelling, and for secrets in the clear.
     """
     spec = decode(written, ConnectorSpec, where)
+    try:
+        json.dumps(spec.config, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        raise ConfigError(f"{where}: config holds what JSON can't (binary, a set, .nan): write it as text.") from None
     shape = source_class(spec.source).Config
     require_references(shape, spec.config, where)
     return msgspec.structs.replace(spec, config=absolute_paths(shape, spec.config, folder))
+
+
+def read_yaml(text: str | bytes) -> Any:
+    """Plain YAML; dates stay text, as their sources and JSON want them. Raises yaml.YAMLError, for aliases too."""
+    if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, _Loader)):
+        raise yaml.MarkedYAMLError(problem="aliases (*name) are not taken: write the value out")
+    return yaml.load(text, _Loader)  # noqa: S506 (a SafeLoader)
+
+
+class _Loader(yaml.SafeLoader):
+    """The safe part of YAML, without its guess at dates."""
+
+    yaml_implicit_resolvers = {
+        first: [(tag, pattern) for tag, pattern in found if tag != "tag:yaml.org,2002:timestamp"]
+        for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
 
 def open_source(kind: str, config: Mapping[str, Any]) -> tuple[Source, list[str]]:
@@ -84,9 +105,7 @@ def _read(path: Path) -> Any:
     if len(text) > MAX_BYTES:
         raise ConfigError(f"{path} is larger than {MAX_BYTES} bytes: that is no connector's YAML file.")
     try:
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
-            raise ConfigError(f"{path}: aliases (*name) are not taken in a specification: write the value out.")
-        return yaml.safe_load(text)
+        return read_yaml(text)
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         place = f"{path}:{mark.line + 1}" if mark else str(path)

@@ -1,0 +1,115 @@
+"""`clearwell connector list | show | audit`: how connectors are doing, and who changed them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import click
+import msgspec
+
+from clearwell.cli.connector_open import open_session, shown_time
+from clearwell.cli.connector_positions import written
+from clearwell.cli.output import emit, home_option, json_option, table
+from clearwell.registry import Connector, SavedPosition, audit, connectors, positions
+
+
+@click.command("list")
+@home_option
+@json_option
+def list_command(as_json: bool) -> None:
+    """Show all connectors: state, events brought into Kafka, last error, next try."""
+    with open_session() as session:
+        found = connectors.list_connectors(session)
+        saved = positions.load_all(session)
+    rows = [_row(one, saved[one.name]) for one in found]
+    heads = ("name", "source", "stream", "state", "events", "last_error", "next_try_at")
+    cells = [["" if row[head] is None else row[head] for head in heads] for row in rows]
+    nothing = "No connector is registered: run `clearwell connector register FILE`."
+    emit(as_json, {"connectors": rows}, lambda: table(heads, cells) if rows else nothing)
+
+
+@click.command()
+@click.argument("name")
+@home_option
+@json_option
+def show(name: str, as_json: bool) -> None:
+    """Show one connector: configuration (references, never secrets), limits, position, state, who reads it."""
+    with open_session() as session:
+        found = connectors.get(session, name)
+        saved = positions.load(session, name)
+    row = _row(found, saved) | {
+        "limits": msgspec.to_builtins(found.limits),
+        "config": dict(found.config),
+        "position": saved.position,
+        "position_version": saved.version,
+        "position_saved_at": shown_time(saved.updated_at),
+        "restarts": found.restarts,
+        "created_at": shown_time(found.created_at),
+        "updated_at": shown_time(found.updated_at),
+    }
+    emit(as_json, row, lambda: _sheet(row))
+
+
+@click.command("audit")
+@click.argument("name", required=False)
+@click.option("--limit", type=click.IntRange(1, 10_000), default=50, help="At most this many; default: 50.")
+@home_option
+@json_option
+def audit_command(name: str | None, limit: int, as_json: bool) -> None:
+    """Show who changed connectors and when, newest first: all, or the one called NAME, also after it was removed.
+
+    \b
+      clearwell connector audit flights
+    """
+    with open_session() as session:
+        found = audit.entries(session, connectors.target(name or ""), limit, prefix=name is None)
+    shown: list[dict[str, Any]] = [
+        {"at": shown_time(one.at), "who": one.who, "action": one.action, "connector": one.object.partition("/")[2]}
+        | {"detail": dict(one.detail)}
+        for one in found
+    ]
+    rows = [(one["at"], one["who"], one["action"], one["connector"], _detail(one["detail"])) for one in shown]
+    nothing = "Nothing was changed." if name is None else f'Nothing was changed on a connector "{name}".'
+    heads = ("at", "who", "action", "connector", "detail")
+    emit(as_json, {"entries": shown}, lambda: table(heads, rows) if rows else nothing)
+
+
+def _row(one: Connector, saved: SavedPosition) -> dict[str, Any]:
+    return {
+        "name": one.name,
+        "source": one.source,
+        "stream": one.stream,
+        "state": one.state,
+        "events": saved.events,
+        "last_error": one.last_error,
+        "next_try_at": shown_time(one.next_try_at),
+    }
+
+
+def _sheet(row: Mapping[str, Any]) -> str:
+    """A line a fact; what does not apply is left out."""
+    facts: list[tuple[str, str]] = []
+    for key, value in row.items():
+        if key == "position":
+            facts.append((key, written(value)))
+        elif isinstance(value, dict):
+            facts += [(f"{key}.{name}", _text(inner)) for name, inner in value.items()]
+        elif value is not None:
+            facts.append((key, f"{value:,}" if isinstance(value, int) else str(value)))
+    width = max(len(key) for key, _ in facts)
+    return "\n".join(f"{key:<{width}}  {value}" for key, value in facts)
+
+
+def _detail(detail: Mapping[str, Any]) -> str:
+    parts: list[str] = []
+    for key, value in detail.items():
+        if isinstance(value, list):
+            parts += map(str, value)
+        elif value not in ({}, None):
+            parts.append(f"{key} {_text(value)}")
+    return "; ".join(parts)
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()

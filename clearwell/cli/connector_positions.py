@@ -1,0 +1,121 @@
+"""`clearwell connector positions`: look at a connector's position, and move it while the connector is paused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from clearwell.cli.connector_open import open_registry, open_session, shown_time
+from clearwell.cli.group import Group
+from clearwell.cli.output import dry_run_option, emit, home_option, json_option
+from clearwell.errors import ConfigError
+from clearwell.registry import connectors, moves
+from clearwell.registry import positions as saved_positions
+
+
+@click.group(cls=Group)
+def positions() -> None:
+    """Look at a connector's position, and move it while the connector is paused."""
+
+
+@positions.command("get")
+@click.argument("name")
+@home_option
+@json_option
+def get(name: str, as_json: bool) -> None:
+    """Show the position of the connector NAME: reading goes on after it.
+
+    \b
+      clearwell connector positions get flights
+    """
+    with open_session() as session:
+        moves.require_position(connectors.get(session, name))
+        saved = saved_positions.load(session, name)
+    shown = {
+        "name": name,
+        "position": saved.position,
+        "version": saved.version,
+        "events": saved.events,
+        "saved_at": shown_time(saved.updated_at),
+    }
+    place = written(saved.position)
+    told = f"{place}\nversion {saved.version}, saved {shown['saved_at']}, after {saved.events:,} events"
+    emit(as_json, shown, lambda: told)
+
+
+@positions.command("set")
+@click.argument("name")
+@click.argument("position", metavar="[JSON]", required=False)
+@click.option("--file", type=click.Path(path_type=Path), help="Read the position from this file.")
+@click.option("--version", "seen", type=int, help="Refuse when the position is not at this version any more.")
+@dry_run_option
+@home_option
+@json_option
+def set_command(
+    name: str, position: str | None, file: Path | None, seen: int | None, dry_run: bool, as_json: bool
+) -> None:
+    """Move the connector NAME to a position; null is the beginning. Only while it is paused.
+
+    The position is checked against the source. --dry-run says what would be read again or skipped.
+
+    \b
+      clearwell connector positions set flights '{"file": "flights.ndjson", "offset": 0}' --dry-run
+      clearwell connector positions set flights --file kept.json --version 17
+    """
+    with open_registry() as registry:
+        move = moves.set_position(registry, name, _read(position, file), seen=seen, dry_run=dry_run)
+    moved(move, dry_run, as_json)
+
+
+def moved(move: moves.Move, dry_run: bool, as_json: bool) -> None:
+    """Say what a move did, or would do."""
+    shown = {
+        "name": move.name,
+        "changed": move.changes,
+        "dry_run": dry_run,
+        "old": move.old,
+        "new": move.new,
+        "version": move.version if move.changes or move.disposes else move.version - 1,
+        "meaning": move.meaning,
+        "upstream_dropped": move.disposes,
+    }
+    emit(as_json, shown, lambda: _told(move, dry_run))
+
+
+def _told(move: moves.Move, dry_run: bool) -> str:
+    if not move.changes and not move.disposes:
+        return f'Connector "{move.name}" is at {written(move.old)} already.'
+    lines = [
+        f'Connector "{move.name}" {"would go" if dry_run else "went"}',
+        f"  from  {written(move.old)}",
+        f"  to    {written(move.new)}",
+    ]
+    lines += [f"  {move.meaning}"] if move.meaning else []
+    if move.disposes:
+        lines.append(f"  What the source's server keeps for it {'would be' if dry_run else 'was'} dropped.")
+    if not dry_run:
+        lines.append(f"`clearwell connector resume {move.name}` reads on from there.")
+    return "\n".join(lines)
+
+
+def written(position: Any) -> str:
+    """A position as people read it, and as `positions set` takes it."""
+    return "the beginning" if position is None else msgspec.json.encode(position).decode()
+
+
+def _read(position: str | None, file: Path | None) -> dict[str, Any] | None:
+    """The position on the command line or in a file. Raises ConfigError when it is neither an object nor null."""
+    if (position is None) == (file is None):
+        raise ConfigError("Give the position as JSON, or a file that holds it by --file.")
+    try:
+        text = position if file is None else file.read_text()
+        found: dict[str, Any] | None = msgspec.json.decode(text or "", type=dict[str, Any] | None)
+    except OSError as error:
+        raise ConfigError(f"{file} can't be read: {error.strerror}.") from None
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        example = """'{"key": "value"}'"""
+        raise ConfigError(f"The position must be one JSON object, such as {example}, or null.") from None
+    return found

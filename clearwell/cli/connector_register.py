@@ -1,0 +1,115 @@
+"""`clearwell connector register`: from a YAML file, or from what is written on the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import yaml
+
+from clearwell import settings
+from clearwell.cli.connector_open import open_registry
+from clearwell.cli.output import dry_run_option, emit, home_option, json_option
+from clearwell.errors import ConfigError
+from clearwell.registry.register import Registration
+from clearwell.registry.register import register as register_connector
+from clearwell.registry.spec import ConnectorSpec, load_spec, make_spec, read_yaml
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path), required=False)
+@click.option("--name", help="Without FILE: the connector's name.")
+@click.option("--source", help="Without FILE: the kind of source; `clearwell connector spec` lists them.")
+@click.option("--stream", help="Without FILE: the stream that its events go to.")
+@click.option("--set", "settings_", multiple=True, metavar="KEY=VALUE", help="Without FILE: an option, as in YAML.")
+@click.option("--events-per-second", type=float, help="Without FILE: read no faster than this.")
+@dry_run_option
+@home_option
+@json_option
+def register(
+    file: Path | None,
+    name: str | None,
+    source: str | None,
+    stream: str | None,
+    settings_: Sequence[str],
+    events_per_second: float | None,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Register the connector that the YAML FILE or the options describe; a collector starts it within a second.
+
+    The specification, the contract and the connection are checked first. Doing it again changes nothing; with a
+    changed configuration the connector goes on from where it was. A key with dots is one inside another: auth.user.
+
+    \b
+      clearwell connector register deploy/connectors/flights.yaml
+      clearwell connector register flights.yaml --dry-run
+      clearwell connector register --name flights --source file --stream flights --set path=flights.ndjson
+    """
+    written = {"name": name, "source": source, "stream": stream}
+    written = {key: value for key, value in written.items() if value is not None}
+    limits = {} if events_per_second is None else {"limits": {"events_per_second": events_per_second}}
+    wanted = _wanted(file, written | limits, settings_)
+    where = settings.load()
+    with open_registry() as registry:
+        done = register_connector(registry, wanted, where.schemas, dry_run=dry_run)
+    shown = {
+        "name": done.name,
+        "outcome": done.outcome,
+        "dry_run": dry_run,
+        "differences": done.differences,
+        "streams": [{"name": one.name, "fields": dict(one.fields)} for one in done.streams],
+    }
+    emit(as_json, shown, lambda: "\n".join(_told(done, wanted, dry_run)))
+
+
+def _wanted(file: Path | None, written: dict[str, Any], options: Sequence[str]) -> ConnectorSpec:
+    """The specification in the file, or of the options; not of both."""
+    if file is not None:
+        if written or options:
+            raise ConfigError("Give a FILE, or --name, --source, --stream and --set: not both.")
+        return load_spec(file)
+    for needed in ("name", "source", "stream"):
+        if needed not in written:
+            raise ConfigError(f"Give a FILE, or --name, --source and --stream: --{needed} is missing.")
+    return make_spec(written | {"config": config_of(options)}, "the command line", Path.cwd())
+
+
+def config_of(options: Sequence[str]) -> dict[str, Any]:
+    """`["path=x", "auth.user=me"]` → `{"path": "x", "auth": {"user": "me"}}`; values are YAML.
+
+    Raises ConfigError for what is no KEY=VALUE or no YAML, and for a key that is there twice.
+    """
+    config: dict[str, Any] = {}
+    for option in options:
+        place, equals, text = option.partition("=")
+        if not equals or not all(place.split(".")):
+            raise ConfigError("--set takes KEY=VALUE, such as --set path=flights.ndjson.")
+        try:
+            value = read_yaml(text)
+        except yaml.YAMLError:
+            raise ConfigError(f"--set {place}: the value is no YAML; write text with odd signs in quotes.") from None
+        *above, last = place.split(".")
+        inside = config
+        for key in above:
+            inside = inside.setdefault(key, {})
+            if not isinstance(inside, dict):
+                raise ConfigError(f"--set {place}: {key} has a value already.")
+        if last in inside:
+            raise ConfigError(f"--set {place} is there twice.")
+        inside[last] = value
+    return config
+
+
+def _told(done: Registration, wanted: ConnectorSpec, dry_run: bool) -> Iterator[str]:
+    will = "would be " if dry_run else ""
+    into = f" ({wanted.source} into {wanted.stream})" if done.outcome == "registered" else ""
+    yield f'Connector "{done.name}" {will}{done.outcome}{into}.'
+    yield from (f"  {line}" for line in done.differences)
+    for stream in done.streams:
+        fields = ", ".join(f"{name} {kind}" for name, kind in stream.fields.items())
+        yield f"  found {stream.name}: {fields}"
+    if not dry_run and done.outcome != "unchanged":
+        yield f"`clearwell connector show {done.name}` shows how far it is."
