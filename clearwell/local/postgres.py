@@ -28,6 +28,10 @@ SETTINGS = {
     "max_wal_size": "2GB",
     "max_connections": "200",
     "jit": "off",
+    # For the source `postgres_cdc`: replication slots that decode, and room for several connectors and their snapshots.
+    "wal_level": "logical",
+    "max_replication_slots": "32",
+    "max_wal_senders": "32",
     # Failed statements and their details quote rows: neither belongs in a log (invariant 9).
     "log_min_error_statement": "panic",
     "log_error_verbosity": "terse",
