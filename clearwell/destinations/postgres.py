@@ -130,7 +130,7 @@ class PostgresDestination:
             try:
                 self._session = self._connect()
             except psycopg.Error as error:
-                raise postgres_errors.on_connect(error, self._server) from None
+                raise postgres_errors.on_connect(error, self._server, self._dsn) from None
             with self._talking("create a temporary table"):
                 self._set_up(self._session)
         return self._session

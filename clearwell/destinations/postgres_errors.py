@@ -12,6 +12,7 @@ import psycopg
 from psycopg import errors
 from psycopg.conninfo import conninfo_to_dict
 
+from clearwell.destinations.postgres_refusal import sqlstate_of_refusal
 from clearwell.errors import ClearwellError, ConfigError, Fatal, Retryable
 
 _WORLD = ("08", "40", "53", "55", "57", "58")
@@ -20,7 +21,7 @@ _WORLD = ("08", "40", "53", "55", "57", "58")
 _DATA = ("22", "23")
 """SQLSTATE classes of a value the table refuses."""
 
-# libpq gives no SQLSTATE when a connection fails, only the server's (usually English) words.
+# libpq gives no SQLSTATE when a connection fails, only its own (English) words or the server's (usually English) ones.
 _CONNECT = (
     (r"password|role .* does not exist|authentication", "refuses the user or the password: correct them in its URL."),
     (r"database .* does not exist", "has no such database: create it, or correct its name in the URL."),
@@ -28,6 +29,15 @@ _CONNECT = (
     (r"permission denied", "lets this user not connect to that database: grant CONNECT."),
     (r"certificate|SSL|TLS", "and this program can't agree on TLS: check sslmode and the certificates in its URL."),
     (r"invalid .*(value|option)|invalid port", "has an option in its URL that is not valid: correct it."),
+)
+
+_ANSWERED = re.compile(r"failed: [^:\n]+:  ")
+"""How libpq writes a server's answer, severity first, in whatever language: 'failed: FATAL:  ...'."""
+
+_REFUSALS = (
+    ("28", "refuses the user or the password, or lets them not in from here: correct its URL, or pg_hba.conf."),
+    ("3D000", "has no such database: create it, or correct its name in the URL."),
+    ("42501", "lets this user not connect to that database: grant CONNECT."),
 )
 
 
@@ -49,14 +59,23 @@ def where(dsn: str) -> str:
     return f"Postgres at {host or 'localhost'}:{port or '5432'}/{name}" if plain else "Postgres"
 
 
-def on_connect(error: psycopg.Error, server: str) -> ClearwellError:
-    """What to raise when no connection was made to `server` (see `where`)."""
+def on_connect(error: psycopg.Error, server: str, dsn: str) -> ClearwellError:
+    """What to raise when no connection was made to `server` (see `where`), whose address is `dsn`.
+
+    May ask the server once more, for the SQLSTATE of an answer in words that are not known.
+    """
     text = str(error)
     for pattern, sentence in _CONNECT:
         if re.search(pattern, text):
             return ConfigError(f"{server} {sentence}")
     if "resolve host" in text or "translate host" in text:
         return Retryable(f"The host of {server} can't be found: check the URL and the network.")
+    state = error.sqlstate or (sqlstate_of_refusal(dsn) if _ANSWERED.search(text) else "")
+    for prefix, sentence in _REFUSALS:
+        if state.startswith(prefix):
+            return ConfigError(f"{server} {sentence}")
+    if state:
+        return Retryable(f"{server} takes no connection now (SQLSTATE {state}): is it starting, or are there too many?")
     return Retryable(f"{server} does not answer: start it, or correct its URL.")
 
 
