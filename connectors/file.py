@@ -38,7 +38,8 @@ class FileConfig(SourceConfig, frozen=True, forbid_unknown_fields=True, kw_only=
     file that comes later must sort last). format: "auto" goes by the name's ending.
     id_field: the field whose value is the event's id; without it, or where an event lacks it, the id is
     "<file name>#<byte offset>". columns: types of CSV columns (a CSV value is a string otherwise, and null when empty).
-    follow: keep reading what is appended to the (one, plain) file, asking every `poll_seconds`.
+    follow: keep reading what is appended to the (one, plain) file. poll_seconds: how often to look for it.
+    batch_events: events taken together, at most.
     """
 
     path: Annotated[str, PATH]

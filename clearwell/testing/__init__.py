@@ -1,0 +1,32 @@
+"""What tests stand on: suites that prove a source, a hostile source, contracts' examples, a keyring in memory.
+
+The suites need pytest and jsonschema (`pip install clearwell[testing]`); the rest of the package does not, so they are
+imported when they are asked for.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from clearwell.testing.push_sources import PushCase, PushSourceSuite
+    from clearwell.testing.source_cases import HOSTILE, CarriesAnything, SourceCase
+    from clearwell.testing.sources import SourceSuite
+
+__all__ = ["HOSTILE", "CarriesAnything", "PushCase", "PushSourceSuite", "SourceCase", "SourceSuite"]
+
+_PLACES = {
+    "HOSTILE": "source_cases",
+    "CarriesAnything": "source_cases",
+    "PushCase": "push_sources",
+    "PushSourceSuite": "push_sources",
+    "SourceCase": "source_cases",
+    "SourceSuite": "sources",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)
