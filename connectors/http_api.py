@@ -62,13 +62,13 @@ class Api:
             async with self._session.request(config.method, url, json=config.body, max_redirects=5) as response:
                 require_success(response.status, response.headers, self._name)
                 body = await self._body(response)
-                kind, link = response.content_type, response.links.get("next", {}).get("url")
+                kind, link = response.content_type, _next_link(response)
         try:
             found = await asyncio.to_thread(lambda: marked(records(body, self._path))) if body.strip() else []
         except NotJson:
             raise self._not_json(kind, body) from None
         self._trusted = True
-        return Page(body, found, URL(str(link)) if link is not None else None)
+        return Page(body, found, link)
 
     async def _body(self, response: ClientResponse) -> bytes:
         body = bytearray()
@@ -88,6 +88,11 @@ class Api:
         if self._trusted:
             return Retryable(f"{sentence}; trying again.")
         return ConfigError(f"{sentence}: set `url`, `records` and `auth` right.")
+
+
+def _next_link(response: ClientResponse) -> URL | None:
+    link = response.links.get("next")
+    return None if link is None else URL(str(link["url"]))
 
 
 class LoopWatch:

@@ -80,7 +80,7 @@ class Cursor(Paging, frozen=True, kw_only=True, tag="cursor"):
 
 
 class PageNumber(Paging, frozen=True, kw_only=True, tag="page"):
-    """param: the query parameter that takes the page's number. start: the first page's number. Ends at an empty page."""
+    """param: the query parameter that takes the page's number. start: the first one. Reading ends at an empty page."""
 
     param: str = "page"
     start: Annotated[int, msgspec.Meta(ge=0)] = 1

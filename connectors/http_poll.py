@@ -23,7 +23,7 @@ from connectors.file_ndjson import FieldId
 from connectors.http_api import Api, LoopWatch
 from connectors.http_page import Page, Record, news
 from connectors.http_paging import AnyPaging, Place, Since, Single
-from connectors.http_session import HttpConfig, Seconds, Server, beats
+from connectors.http_session import HttpConfig, Server, beats
 from connectors.samples import field_types, json_objects
 
 SAMPLE = 1_000
@@ -52,7 +52,7 @@ class HttpPollConfig(HttpConfig, frozen=True, forbid_unknown_fields=True, kw_onl
     body: Any = None
     records: str = ""
     paging: AnyPaging = Single()
-    every: Seconds | None = None
+    every: Annotated[float, msgspec.Meta(gt=0, le=2_592_000)] | None = None
     id_field: str | None = None
     requests_per_second: Annotated[float, msgspec.Meta(ge=0.01)] | None = None
     page_megabytes: Annotated[float, msgspec.Meta(gt=0, le=1_024)] = 32.0
@@ -107,7 +107,8 @@ class HttpPollSource:
             api = Api(session, self._server.name, self._config, trusted=after is not None)
             while not self._closed.is_set():
                 async with aclosing(self._walk(api, position)) as batches:
-                    async for events, position in batches:
+                    async for events, place in batches:
+                        position = place
                         yield events, position
                 if self._config.every is None:
                     return
@@ -119,7 +120,9 @@ class HttpPollSource:
         """Stop asking; the session is closed when its reader ends or is closed."""
         self._closed.set()
 
-    async def _walk(self, api: Api, position: HttpPosition | None) -> AsyncGenerator[Batch, None]:
+    async def _walk(
+        self, api: Api, position: HttpPosition | None
+    ) -> AsyncGenerator[tuple[list[SourceEvent], HttpPosition | None], None]:
         """Pages from `position` to the last one."""
         place = Place() if position is None else Place(position.at, position.seen)
         watch = LoopWatch()
