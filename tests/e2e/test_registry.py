@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,7 +12,6 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from clearwell.cli.main import main
 from clearwell.errors import ConfigError, Fenced, Retryable
 from clearwell.registry import (
     Registry,
@@ -31,39 +30,6 @@ from clearwell.registry.models import SCHEMA, Base
 from clearwell.settings import Settings
 
 Unique = Callable[[str], str]
-
-
-@pytest.fixture
-def registry(stack: Settings) -> Iterator[Registry]:
-    """The registry of the test stack, with its tables; the connectors of a test are removed after it."""
-    migrate(stack.postgres)
-    registry = Registry(stack.postgres)
-    with registry.session() as session:
-        before = {one.name for one in connectors.list_connectors(session)}
-    yield registry
-    with registry.session() as session:
-        for one in connectors.list_connectors(session):
-            if one.name not in before:
-                connectors.remove(session, one.name)
-    registry.close()
-
-
-@pytest.fixture
-def run(stack: Settings, registry: Registry, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
-    """Runs a `clearwell` command against the test stack and returns its exit code."""
-    monkeypatch.setenv("CLEARWELL_HOME", str(stack.home))
-    monkeypatch.setenv("CLEARWELL_SCHEMAS", str(stack.schemas))
-    monkeypatch.setenv("CLEARWELL_ACTOR", "tester")
-    return lambda *args: main([str(arg) for arg in args])
-
-
-@pytest.fixture
-def spec(tmp_path: Path, unique: Unique) -> Iterator[Path]:
-    """A good specification beside a good file."""
-    (tmp_path / "events.ndjson").write_bytes(b'{"id":"a","n":1}\n{"id":"b","n":2}\n')
-    path = tmp_path / "spec.yaml"
-    path.write_text(f"name: {unique('c')}\nsource: file\nstream: flights\nconfig:\n  path: events.ndjson\n")
-    yield path
 
 
 def name_in(spec: Path) -> str:
