@@ -22,6 +22,7 @@ from clearwell.kafka.names import clean_topic, model_group
 from clearwell.kafka.repeats import Repeats
 from clearwell.pipeline.clean import CleanCodec
 from clearwell.subscriptions.batch import Batch
+from clearwell.subscriptions.coverage import Coverage
 from clearwell.subscriptions.position import Position, resume
 
 log = logging.getLogger(__name__)
@@ -88,6 +89,7 @@ class Subscription:
         self._lanes: dict[int, _Lane] = {}
         self._generation = -1
         self._epoch = 0
+        self._coverage = Coverage(bootstrap, model_group(name), self.topic)
         self._topic_id = admin.topic_id(bootstrap, self.topic)
         self._consumer = self._join()
 
@@ -101,7 +103,7 @@ class Subscription:
             if self._consumer is None:
                 raise StopIteration
             self._fetch()
-            if not self._lanes:
+            if not self._coverage.complete:
                 waited_since = time.monotonic()  # joining the group is not idling
             elif not self._ready and self._idle is not None and time.monotonic() - waited_since >= self._idle:
                 raise StopIteration
@@ -145,6 +147,7 @@ class Subscription:
                 metrics_enabled=False,
             )
             consumer.subscribe([self.topic])
+            consumer.partitions_for_topic(self.topic)  # known before joining: a leader assigns only what it knows
             return consumer
 
     def _fetch(self) -> None:
@@ -160,11 +163,25 @@ class Subscription:
         elif self._same_topic(insist=bool(fetched)):
             for place, records in fetched.items():
                 self._take(place.partition, records)
+        self._look_at_group()
+
+    def _look_at_group(self) -> None:
+        """Join again where a partition is held by no one: the group's leader, if that is us, then assigns anew.
+
+        Only static members and those that hold nothing look; for the others' shares the leader has just assigned.
+        """
+        if self._generation < 0:
+            return
+        if self._member is None and self._lanes:
+            self._coverage.assume()
+        elif self._coverage.lacks():
+            self._consumer._coordinator.request_rejoin()  # kafka-python has no public way (Java: enforceRebalance)
 
     def _take_over(self) -> None:
         """A new assignment: every partition goes on where the group has committed; older batches are void."""
         self._epoch += 1
         self._lanes = {}
+        self._coverage.forget()
         places = sorted(self._consumer.assignment())
         if self._generation < 0 or not places:
             return
@@ -237,6 +254,7 @@ class Subscription:
         log.warning("%s was deleted and made again; reading it from its beginning", self.topic)
         self.close()
         self._topic_id, self._generation, self._lanes = topic_id, -1, {}
+        self._coverage.forget()
         self._consumer = self._join()
         return False
 

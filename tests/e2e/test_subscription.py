@@ -9,21 +9,27 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import msgspec
 import pyarrow as pa
 import pytest
-from kafka import KafkaProducer
+from kafka import KafkaConsumer, KafkaProducer
+from kafka.coordinator.assignors.range import RangePartitionAssignor
+from kafka.protocol.consumer.metadata import ConsumerProtocolAssignment
 
 from clearwell.errors import ConfigError, Fatal, Retryable
 from clearwell.kafka import admin, clean
-from clearwell.kafka.names import clean_topic
+from clearwell.kafka.names import clean_topic, model_group
 from clearwell.pipeline.clean import CleanCodec
 from clearwell.settings import Settings
 from clearwell.subscriptions.begin import begin
+from clearwell.subscriptions.coverage import unheld
 from clearwell.subscriptions.subscription import PartitionLost, Subscription
+from tests.support.processes import killed_at_end
 
 FOLLOWER = Path(__file__).with_name("follower.py")
 PARTITIONS = 2
@@ -250,17 +256,85 @@ def test_no_gap_and_no_repeat_over_kills_at_random_moments(stream: Stream, tmp_p
     for _ in range(5):
         with start(stream, log, idle=30.0) as model:
             assert model.stdout is not None and model.stdout.readline() == b"ready\n"
-            time.sleep(chance.uniform(0.05, 0.7))
-            model.kill()
+            time.sleep(chance.uniform(0.0, 0.7))
     with start(stream, log, idle=3.0) as model:
         assert model.wait(60) == 0
     check(log.read_text().splitlines(), total)
 
 
-def start(stream: Stream, log: Path, idle: float) -> subprocess.Popen[bytes]:
-    """The follower as a process."""
-    argv = [sys.executable, str(FOLLOWER), stream.bootstrap, stream.name, "model", str(log), str(idle)]
-    return subprocess.Popen(argv, stdout=subprocess.PIPE)
+@pytest.mark.slow
+@pytest.mark.parametrize("assigned", [[], [0]], ids=["nothing", "one partition"])
+def test_what_a_killed_leader_assigned_to_no_one_is_read(stream: Stream, tmp_path: Path, assigned: list[int]) -> None:
+    for partition in range(PARTITIONS):
+        stream.write(partition, range(100))
+    leave_assignment(stream, assigned)
+    log = tmp_path / "log"
+    with start(stream, log, idle=3.0) as model:
+        assert model.wait(40) == 0
+    check(log.read_text().splitlines(), 100)
+
+
+def leave_assignment(stream: Stream, assigned: list[int]) -> None:
+    """What the broker has stored once the static member "one" was killed as leader, having assigned only that much."""
+
+    class Unknowing(RangePartitionAssignor):  # type: ignore[misc]
+        """Does not know of the other partitions."""
+
+        @classmethod
+        def assign(cls, cluster: object, members: list[Any]) -> dict[str, ConsumerProtocolAssignment]:
+            places = [(stream.topic, assigned)] if assigned else []
+            return {member.member_id: ConsumerProtocolAssignment(cls.version, places, b"") for member in members}
+
+    consumer = KafkaConsumer(
+        bootstrap_servers=stream.bootstrap,
+        group_id=model_group(stream.name),
+        group_instance_id="one",  # a static member does not leave the group when it is closed
+        enable_auto_commit=False,
+        partition_assignment_strategy=(Unknowing,),
+        session_timeout_ms=60_000,
+    )
+    consumer.subscribe([stream.topic])
+    consumer.partitions_for_topic(stream.topic)
+    lacking = set(range(PARTITIONS)) - set(assigned)
+    while unheld(stream.bootstrap, model_group(stream.name), stream.topic) != lacking:
+        consumer.poll(100)
+    consumer.close()
+
+
+@pytest.mark.slow
+def test_a_member_too_many_idles_and_disturbs_no_one(stream: Stream) -> None:
+    stream.write(0, range(10))
+    members = [stream.follow(stream.name, idle=30.0, member=f"m{number}") for number in range(PARTITIONS)]
+    with ExitStack() as open_members:
+        for member in members:
+            open_members.enter_context(member)
+        done = threading.Event()
+        others = [threading.Thread(target=_keep_polling, args=(member, done)) for member in members]
+        for other in others:
+            other.start()
+        try:
+            with stream.follow(stream.name, idle=7.0, member="m9") as spare:
+                while spare._generation < 0 or spare._lanes:  # until the others hold all
+                    spare._fetch()
+                generation = spare._generation
+                assert (ids(spare), spare._generation) == ([], generation)
+        finally:
+            done.set()
+            for other in others:
+                other.join()
+
+
+def _keep_polling(member: Subscription, done: threading.Event) -> None:
+    while not done.is_set():
+        member._fetch()
+
+
+@contextmanager
+def start(stream: Stream, log: Path, idle: float) -> Iterator[subprocess.Popen[bytes]]:
+    """The follower as a process, under a name that no other test has (static members stay a while), killed at the end of the block if it still runs."""
+    argv = [sys.executable, str(FOLLOWER), stream.bootstrap, stream.name, stream.name, str(log), str(idle)]
+    with killed_at_end(argv, stdout=subprocess.PIPE) as model:
+        yield model
 
 
 def check(lines: list[str], total: int) -> None:
