@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import socket
 import ssl
 import threading
 import time
@@ -67,9 +68,11 @@ class Login:
         client.connect_timeout = ANSWER_SECONDS
         if self.username:
             client.username_pw_set(self.username, self.password)
-        if secure:
-            client.tls_set_context(self._trust())
         session = Session(client, f"{host}:{port}")
+        if secure:
+            trust = self._trust()
+            session.prove(host, port, trust)
+            client.tls_set_context(trust)
         more: dict[str, Any] = {}
         if v5:
             properties: Any = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call] # paho's own gap
@@ -113,14 +116,28 @@ class Session:
         client.on_message = self._on_message
         client.on_disconnect = self._on_disconnect
 
-    def connect(self, host: str, port: int, more: dict[str, Any]) -> None:
-        """Wait until the broker has let us in. Raises as `Login.open`."""
+    def prove(self, host: str, port: int, trust: ssl.SSLContext) -> None:
+        """Have the server prove who it is, on a connection of our own: paho leaves its socket open when that fails.
+
+        Raises ConfigError when it can't, Retryable when it does not answer.
+        """
         try:
-            self._client.connect(host, port, keepalive=30, **more)
+            with (
+                socket.create_connection((host, port), ANSWER_SECONDS) as plain,
+                trust.wrap_socket(plain, server_hostname=host),
+            ):
+                return
         except ssl.SSLError as error:
             raise ConfigError(
                 f"The broker at {self._place} could not prove who it is ({error.reason}): set `ca` or the host right."
             ) from None
+        except OSError:
+            raise self._silent() from None
+
+    def connect(self, host: str, port: int, more: dict[str, Any]) -> None:
+        """Wait until the broker has let us in. Raises as `Login.open`."""
+        try:
+            self._client.connect(host, port, keepalive=30, **more)
         except OSError:
             raise self._silent() from None
         self._client.loop_start()

@@ -1,0 +1,178 @@
+"""The mqtt source on real brokers: nothing is lost between two sessions, and the broker keeps what is not durable."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from clearwell.egress import VARIABLE
+from clearwell.errors import ConfigError, Retryable
+from clearwell.source import EVENT_LIMIT, Refusal, SourceEvent
+from connectors.mqtt import MqttConfig, MqttPosition, MqttSource
+from tests.support.mqtt_broker import PASSWORD, USER, Broker
+from tests.support.sources.mqtt import MqttCase
+
+
+@pytest.fixture(params=["amqtt", "mosquitto"])
+def plant(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MqttCase]:
+    """A broker with a session."""
+    case = MqttCase(Broker(request.param, tmp_path / "broker"), "plant")
+    yield case
+    case.close()
+
+
+@pytest.fixture
+def keeping(tmp_path: Path) -> Iterator[MqttCase]:
+    """A broker that keeps what comes for an absent session: amqtt does not."""
+    case = MqttCase(Broker("mosquitto", tmp_path / "broker"), "plant")
+    yield case
+    case.close()
+
+
+def source(config: dict[str, Any], **options: Any) -> MqttSource:
+    """A source of a configuration."""
+    return MqttSource(msgspec.convert(config | options, MqttConfig))
+
+
+def take(made: MqttSource, count: int, *, durable: int | None = None) -> list[SourceEvent]:
+    """Read until `count` events have come; those of the first `durable` are acknowledged (all, when None)."""
+
+    async def read() -> list[SourceEvent]:
+        found: list[SourceEvent] = []
+        async with aclosing(made.read(None)) as batches:  # type: ignore[type-var]
+            async for events, position in batches:
+                found += events
+                known = len(found) if durable is None else min(durable, len(found))
+                await made.acknowledged(MqttPosition(taken=known))
+                assert isinstance(position, MqttPosition) and position.taken == len(found)
+                if len(found) >= count:
+                    return found
+        raise AssertionError("reading ended by itself")
+
+    return asyncio.run(asyncio.wait_for(read(), 60))
+
+
+def test_what_is_durable_is_forgotten_and_the_rest_comes_again(keeping: MqttCase) -> None:
+    keeping.fill(50)
+    first = take(source(keeping.config, batch_events=10), 50, durable=20)
+    assert sorted(keeping.number(event.data) for event in first) == list(range(50))
+    keeping.fill(5)
+    again = take(source(keeping.config), 35)
+    kept = {event.id for event in first[20:]}
+    assert kept <= {event.id for event in again}
+    assert {keeping.number(event.data) for event in again} >= set(range(50, 55))
+    assert len(again) == 35, "a message that was acknowledged came again"
+
+
+@pytest.mark.slow
+def test_a_broker_that_goes_away_is_told_and_its_session_goes_on(plant: MqttCase) -> None:
+    plant.fill(10)
+    made = source(plant.config)
+
+    async def read() -> None:
+        async with aclosing(made.read(None)) as batches:  # type: ignore[type-var]
+            async for _ in batches:
+                await asyncio.to_thread(plant.broker.stop)
+
+    with pytest.raises(Retryable, match="ended the connection"):
+        asyncio.run(asyncio.wait_for(read(), 60))
+    plant.broker.start()
+    with pytest.raises(Retryable, match="did not answer"):
+        source(plant.config, url="mqtt://127.0.0.1:1").check()
+
+
+def test_payloads_pass_untouched_and_the_topic_is_put_in_front(keeping: MqttCase) -> None:
+    payloads = [b"{", b"\xff", b" { } ", b'{"n":1}', b"[1]", b"x" * (EVENT_LIMIT + 1)]
+    for payload in payloads:
+        keeping.put(payload, "a").wait_for_publish(20)
+    found = take(source(keeping.config, topic_field="topic"), len(payloads))
+    topic = b'{"topic":"plant/a"'
+    assert [event.data for event in found[:5]] == [b"{", b"\xff", topic + b"}", topic + b',"n":1}', b"[1]"]
+    assert found[5].refused is Refusal.TOO_LARGE
+    assert len({event.id for event in found}) == len(payloads)
+
+
+def test_the_same_payload_twice_is_two_events(keeping: MqttCase) -> None:
+    for _ in range(2):
+        keeping.put(b"22.5").wait_for_publish(20)
+    assert len({event.id for event in take(source(keeping.config, id_field=None), 2)}) == 2
+
+
+def test_a_disposed_session_holds_nothing(plant: MqttCase) -> None:
+    plant.fill(5)
+    made = source(plant.config)
+    made.dispose()
+    made.dispose()
+    session = made._login.open("plant", clean=False)
+    session.subscribe(plant.config["topics"], 1)
+    assert session.take(10, 0.5) == []
+    plant.put(b'{"id":"new"}').wait_for_publish(20)
+    assert [message.payload for message in session.take(10, 10)] == [b'{"id":"new"}']
+    session.close()
+
+
+def test_a_waiting_source_says_it_is_alive(plant: MqttCase, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("connectors.mqtt.HEARTBEAT_SECONDS", 1.1)
+
+    async def first() -> tuple[list[SourceEvent], Any]:
+        async with aclosing(source(plant.config).read(MqttPosition(taken=7))) as batches:  # type: ignore[type-var]
+            return await anext(batches)  # type: ignore[no-any-return]
+
+    assert asyncio.run(asyncio.wait_for(first(), 20)) == ([], MqttPosition(taken=7))
+
+
+def test_discover_sees_what_comes(plant: MqttCase) -> None:
+    plant.put(b'{"id":"a","value":1.5}').wait_for_publish(20)
+    made = source(plant.config)
+
+    async def discover() -> list[Any]:
+        looking = asyncio.create_task(asyncio.to_thread(made.discover))
+        while not looking.done():
+            await asyncio.to_thread(plant.put, b'{"id":"a","value":1.5}')
+            await asyncio.sleep(0.1)
+        return await looking
+
+    (stream,) = asyncio.run(discover())
+    assert (stream.name, dict(stream.fields)) == ("plant", {"id": "string", "value": "float64"})
+
+
+@pytest.mark.parametrize("kind", ["amqtt", "mosquitto"])
+def test_a_wrong_password_is_one_sentence_without_it(kind: str, tmp_path: Path) -> None:
+    broker = Broker(kind, tmp_path / "broker", password=True)
+    config = {"url": broker.url, "topics": ["a"], "client_id": "c", "username": USER}
+    try:
+        source(config, password=PASSWORD).check()
+        wrong = source(config, password="canary-wrong-password")
+        with pytest.raises((ConfigError, Retryable)) as told:
+            wrong.check()
+        if kind == "mosquitto":
+            assert isinstance(told.value, ConfigError)
+        assert "canary" not in f"{told.value} {wrong._login!r} {wrong._config!r}"
+    finally:
+        broker.stop()
+
+
+@pytest.mark.slow
+def test_what_cannot_be_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = {"url": "http://x", "topics": ["a"], "client_id": "c"}
+    for url in ("http://x", "mqtt://", "mqtt://u:canary@h", "mqtt://h:x"):
+        with pytest.raises(ConfigError, match="no address of a broker") as told:
+            source(config, url=url).check()
+        assert "canary" not in str(told.value)
+    broker = Broker("amqtt", tmp_path / "broker")
+    try:
+        with pytest.raises(ConfigError, match="no topic filter"):
+            source(config, url=broker.url, topics=["a/#/b"]).check()
+        with pytest.raises((ConfigError, Retryable), match=r"prove who it is|did not answer"):
+            source(config, url=broker.url.replace("mqtt:", "mqtts:")).check()
+        monkeypatch.setenv(VARIABLE, "")
+        with pytest.raises(ConfigError, match="may not be reached"):
+            source(config, url=broker.url).check()
+    finally:
+        broker.stop()

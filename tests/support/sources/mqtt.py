@@ -1,0 +1,69 @@
+"""A topic of a real MQTT broker, in a session that the broker keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from paho.mqtt.client import Client, MQTTMessageInfo
+from paho.mqtt.enums import CallbackAPIVersion
+
+from clearwell.settings import Settings
+from connectors.mqtt_session import Login
+from tests.support.mqtt_broker import MOSQUITTO, Broker
+
+
+class MqttCase:
+    """The session is begun before anything is published: what comes before it is nobody's."""
+
+    kind = "mqtt"
+    finite = False
+
+    def __init__(self, broker: Broker, topic: str) -> None:
+        self.broker, self.topic = broker, topic
+        self.config: dict[str, Any] = {
+            "url": broker.url,
+            "topics": [f"{topic}/+"],
+            "client_id": topic,
+            "id_field": "id",
+            "batch_events": 100,
+        }
+        self._filled = 0
+        session = Login(broker.url, None, None, None, "3.1.1", 0).open(topic, clean=False)
+        session.subscribe(self.config["topics"], 1)
+        session.close()
+        self._client = Client(CallbackAPIVersion.VERSION2, f"{topic}-publisher")
+        self._client.connect("127.0.0.1", broker.port)
+        self._client.loop_start()
+
+    def fill(self, count: int) -> None:
+        """Publish the next `count` messages with QoS 1."""
+        sent = [
+            self.put(b'{"id":"k%d","at":"2026-01-01T00:00:00Z","n":%d}' % (n, n))
+            for n in range(self._filled, self._filled + count)
+        ]
+        for one in sent:
+            one.wait_for_publish(30)
+        self._filled += count
+
+    def put(self, payload: bytes, word: str = "one") -> MQTTMessageInfo:
+        """Publish one message."""
+        return self._client.publish(f"{self.topic}/{word}", payload, qos=1)
+
+    def number(self, data: bytes) -> int:
+        """The message's number."""
+        return int(msgspec.json.decode(data)["n"])
+
+    def close(self) -> None:
+        """End publisher and broker."""
+        self._client.disconnect()
+        self._client.loop_stop()
+        self.broker.stop()
+
+
+def open_case(settings: Settings, folder: Path, unique: Callable[[str], str]) -> MqttCase:
+    """A broker of its own."""
+    kind = "mosquitto" if MOSQUITTO else "amqtt"
+    return MqttCase(Broker(kind, folder / unique("broker")), unique("plant"))
