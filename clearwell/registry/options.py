@@ -95,9 +95,7 @@ def _options(shape: type[SourceConfig], texts: dict[str, str]) -> Iterator[Optio
 def _option(field: shapes.Field, name: str, text: str, inside: Sequence[type]) -> Iterator[Option]:
     """An option, and after it those of the structs it may be."""
     found = list(alternatives(field.type))
-    words = " or ".join(dict.fromkeys(filter(None, (_words(one) for one, _ in found))))
-    secret = next((SECRETS[mark] for _, marks in found for mark in sorted(marks) if mark in SECRETS), None)
-    yield Option(name, words, field.required, _default(field), secret, text)
+    yield Option(name, _all_words(field.type), field.required, _default(field), _secret(field.type), text)
     for one, _ in found:
         many, kind_of = "", one
         if isinstance(one, shapes.ListType | shapes.VarTupleType):
@@ -139,12 +137,33 @@ def _words(one: shapes.Type) -> str:
     if isinstance(one, shapes.ListType | shapes.VarTupleType | shapes.SetType | shapes.FrozenSetType):
         return f"list of {_all_words(one.item_type)}"
     if isinstance(one, shapes.StructType):
-        return f"map ({one.tag_field}: {one.tag})" if one.tag is not None else "map"
+        return "map"
     return plain.get(type(one), type(one).__name__.removesuffix("Type").lower())
 
 
 def _all_words(kind_of: shapes.Type) -> str:
-    return " or ".join(filter(None, (_words(one) for one, _ in alternatives(kind_of))))
+    """The alternatives of a type; maps that a tag tells apart as one."""
+    found = [one for one, _ in alternatives(kind_of)]
+    tags = [str(one.tag) for one in found if isinstance(one, shapes.StructType) and one.tag is not None]
+    said: list[str] = []
+    for one in found:
+        if isinstance(one, shapes.StructType) and one.tag is not None:
+            said.append(f"map ({one.tag_field}: {' | '.join(tags)})")
+        else:
+            said.append(_words(one))
+    return " or ".join(dict.fromkeys(filter(None, said)))
+
+
+def _secret(kind_of: shapes.Type) -> str | None:
+    """How much of a value, or of each value in a list or map, is secret."""
+    for one, marks in alternatives(kind_of):
+        for mark in SECRETS:
+            if mark in marks:
+                return SECRETS[mark]
+        inside = getattr(one, "item_type", None) or getattr(one, "value_type", None)
+        if inside is not None and (found := _secret(inside)):
+            return found
+    return None
 
 
 def _bounds(number: shapes.IntType | shapes.FloatType) -> str:

@@ -90,6 +90,7 @@ class Config(SourceConfig, frozen=True, forbid_unknown_fields=True, kw_only=True
     auth: Token | None = None
     low: Annotated[int, msgspec.Meta(ge=1, lt=9)]
     high: list[float] = []
+    keys: list[Annotated[str, SECRET]] | Literal["none"] = []
 
 
 def test_a_docstring_is_parted_into_options() -> None:
@@ -116,6 +117,7 @@ def test_options_are_told_with_those_inside(tmp_path: Path, monkeypatch: pytest.
         "auth(token).value": ("text", True, None, "whole"),
         "low": ("whole number ≥ 1 and < 9", True, None, None),
         "high": ("list of number", False, "[]", None),
+        "keys": ("list of text or none", False, "[]", "whole"),
     }
 
 
