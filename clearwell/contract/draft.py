@@ -76,7 +76,8 @@ class _Roles:
         taken = {one.name.lower() for one in fields}
         self.invented: dict[str, str] = {}
         self.time = event_time(fields)
-        found_id, found_key = event_id(fields, stream), key(fields, stream)
+        others = [one for one in fields if self.time is None or one is not self.time.field]
+        found_id, found_key = event_id(others, stream), key(others, stream)
         made_id = found_id.name if found_id else self._invent("event_id", "string", taken)
         self.chosen = {
             "key": found_key.name if found_key else made_id,

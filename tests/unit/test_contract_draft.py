@@ -141,6 +141,11 @@ def test_what_nothing_is_fit_for_is_left_to_a_person() -> None:
     assert contract.event_id == "the_event_id" and contract.event_time == "event_time"
 
 
+def test_the_time_of_an_event_is_not_its_id() -> None:
+    made = draft("readings", [{"ts": 1_700_000_000_000 + n, "sensor": n % 3} for n in range(50)])
+    assert made.missing == ("key", "event_id")
+
+
 def test_a_personal_id_becomes_a_pseudonym() -> None:
     contract = drafted(
         [{"user_id": f"u{n}@example.org", "at": "2024-01-01T00:00:00Z"} for n in range(5)], stream="users"
