@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import click
 
@@ -37,8 +38,8 @@ class Entry:
 class LazyGroup(Group):
     """The top of the command line: a table of commands by section, each imported only when it is called."""
 
-    def __init__(self, sections: Mapping[str, Mapping[str, Entry]], **attrs: object) -> None:
-        super().__init__(**attrs)  # type: ignore[arg-type]
+    def __init__(self, sections: Mapping[str, Mapping[str, Entry]], **attrs: Any) -> None:
+        super().__init__(**attrs)
         self.sections = sections
 
     def list_commands(self, ctx: click.Context) -> list[str]:

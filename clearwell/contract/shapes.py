@@ -6,6 +6,7 @@ editor is told can't differ.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -95,8 +96,8 @@ class Positive:
 
     def read(self, node: Node, called: str, problems: Problems) -> int | float | None:
         value = node.value
-        if type(value) in (int, float) and value > 0:  # type: ignore[operator]
-            return value  # type: ignore[return-value]
+        if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf:
+            return value
         problems.add(f"{called} must be a number above 0.", node.where)
         return None
 

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from psycopg import Connection
+from psycopg.sql import SQL, Identifier
 from psycopg.types.json import Jsonb
 
 from clearwell.destinations.fencing import older_epoch, older_generation
 from clearwell.destinations.protocol import Accounts, Claim, CleanBatch
 
 SCHEMA = "clearwell_delivery"
+_TABLE = Identifier(SCHEMA, "positions")
 
 CREATE = f"""
 CREATE SCHEMA IF NOT EXISTS {SCHEMA};
@@ -31,32 +33,32 @@ CREATE TABLE {SCHEMA}.positions (
 )
 """
 
-_CLAIM = f"""
-INSERT INTO {SCHEMA}.positions AS known (group_name, topic_id, partition, generation)
+_CLAIM = SQL("""
+INSERT INTO {} AS known (group_name, topic_id, partition, generation)
 VALUES (%(group)s, %(topic_id)s, %(partition)s, %(generation)s)
 ON CONFLICT (group_name, topic_id, partition) DO UPDATE
 SET generation = excluded.generation, epoch = known.epoch + 1, updated_at = now()
 WHERE known.generation <= excluded.generation
 RETURNING epoch, next_offset, marks
-"""  # noqa: S608 - the schema's name is a constant
+""").format(_TABLE)
 
-_ADVANCE = f"""
-UPDATE {SCHEMA}.positions
+_ADVANCE = SQL("""
+UPDATE {}
 SET next_offset = %(next_offset)s, marks = %(marks)s, updated_at = now(), delivered = delivered + %(delivered)s,
     unrouted = unrouted + %(unrouted)s, repeats = repeats + %(repeats)s
 WHERE group_name = %(group)s AND topic_id = %(topic_id)s AND partition = %(partition)s
   AND epoch = %(epoch)s AND next_offset < %(next_offset)s
-"""  # noqa: S608
+""").format(_TABLE)
 
-_READ = f"""
-SELECT epoch, next_offset FROM {SCHEMA}.positions
+_READ = SQL("""
+SELECT epoch, next_offset FROM {}
 WHERE group_name = %(group)s AND topic_id = %(topic_id)s AND partition = %(partition)s
-"""  # noqa: S608
+""").format(_TABLE)
 
-_ACCOUNTS = f"""
-SELECT partition, next_offset, delivered, unrouted, repeats FROM {SCHEMA}.positions
+_ACCOUNTS = SQL("""
+SELECT partition, next_offset, delivered, unrouted, repeats FROM {}
 WHERE group_name = %(group)s AND topic_id = %(topic_id)s ORDER BY partition
-"""  # noqa: S608
+""").format(_TABLE)
 
 
 def create_positions(connection: Connection[Any]) -> None:

@@ -117,7 +117,7 @@ def compile(contract: Contract, keyring: Keyring) -> Pipeline:
         "_zip": zip,
     }
     file = f"<pipeline of {contract.stream} v{contract.version}>"
-    exec(builtins.compile(source, file, "exec"), namespace)  # noqa: S102 (the source is ours: see steps/code.py)
+    exec(builtins.compile(source, file, "exec"), namespace)  # noqa: S102 - the source is ours: see steps/code.py
     linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
     return Pipeline(contract, plan, source, namespace["process"], tuple(code.memories))
 

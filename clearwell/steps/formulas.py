@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Literal, Protocol
 
 from clearwell.contract.model import Field, Privacy, Type
 from clearwell.steps.code import Code
@@ -13,7 +13,7 @@ from clearwell.steps.numbers import EXACT, emit_check
 from clearwell.steps.scope import INTEGERS, NUMBERS, Wrong
 
 WORDS = ("sum", "difference", "product", "ratio", "concat", "part")
-PARTS = ("year", "quarter", "month", "week", "day", "day_of_year", "weekday", "hour", "minute", "second")
+PartOfTime = Literal["year", "quarter", "month", "week", "day", "day_of_year", "weekday", "hour", "minute", "second"]
 SIGNS = {"sum": "+", "difference": "-", "product": "*"}
 
 _PART_OF = {

@@ -84,12 +84,12 @@ def _function(name: str) -> Callable[..., Any]:
         hint = nearest(name, found) or f" Install the package that lists it in the entry-point group {GROUP}."
         raise Wrong(f'There is no Python step "{name[:80]}".{hint}', "step")
     try:
-        function = found[name].load()
+        function: object = found[name].load()
     except (ImportError, AttributeError) as error:
         raise Wrong(f'The Python step "{name}" can\'t be imported ({type(error).__name__}).', "step") from error
     if not callable(function):
         raise Wrong(f'The Python step "{name}" is not a function.', "step")
-    return function  # type: ignore[no-any-return]
+    return function
 
 
 def _exactly(field: Field, function: Callable[..., Any], *values: Any) -> Any:

@@ -37,9 +37,7 @@ class Derive(Step, frozen=True, kw_only=True):
     product: Annotated[Operands, Meta(description="Numbers to multiply.")] | UnsetType = UNSET
     ratio: Annotated[Operands, Meta(description="Two fields: the first divided by the second.")] | UnsetType = UNSET
     concat: Annotated[Operands, Meta(description="Fields to write one after the other.")] | UnsetType = UNSET
-    part: (
-        Annotated[Literal[formulas.PARTS], Meta(description="Which part of the time in `of`.")] | UnsetType  # type: ignore[valid-type]
-    ) = UNSET
+    part: Annotated[formulas.PartOfTime, Meta(description="Which part of the time in `of`.")] | UnsetType = UNSET
     of: Annotated[str, Meta(description="The timestamp or date that `part` is taken from.")] | UnsetType = UNSET
     zone: Annotated[str, Meta(description="IANA time zone for `part`; UTC unless given.")] | UnsetType = UNSET
     separator: Annotated[str, Meta(max_length=100, description="Between the parts of `concat`.")] | UnsetType = UNSET
