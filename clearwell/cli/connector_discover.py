@@ -24,7 +24,9 @@ from clearwell.source import DiscoveredStream
 @home_option
 @json_option
 def check(target: str, as_json: bool) -> None:
-    """Prove that a source can be read, as a YAML FILE describes it or as the connector NAME is registered.
+    """Prove that a source can be read.
+
+    As a YAML FILE describes it, or as the connector NAME is registered.
 
     \b
       clearwell connector check flights.yaml
@@ -55,10 +57,11 @@ def discover(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Show what a source offers: streams, fields, types; with --write-contract draft the contract of its stream.
+    """Show what a source offers; draft a contract.
 
-    The draft holds types, null rates, likely roles of fields, and protects what looks personal; it passes
-    `clearwell contract check` as it is. --dry-run prints it instead of writing it.
+    Streams, fields and types; with --write-contract the contract of the connector's stream is drafted. The draft
+    holds types, null rates, likely roles of fields, and protects what looks personal; it passes `clearwell contract
+    check` as it is. --dry-run prints it instead of writing it.
 
     \b
       clearwell connector discover flights.yaml

@@ -26,7 +26,10 @@ def pause(name: str, dry_run: bool, as_json: bool) -> None:
 @home_option
 @json_option
 def resume(name: str, dry_run: bool, as_json: bool) -> None:
-    """Read on from the position: after a pause, a failure that was mended, or when a finished source has more."""
+    """Read on from the position.
+
+    After a pause, a failure that was mended, or when a finished source has more.
+    """
     _set_state(name, State.RUNNING, "resume", dry_run, as_json)
 
 
@@ -36,7 +39,10 @@ def resume(name: str, dry_run: bool, as_json: bool) -> None:
 @home_option
 @json_option
 def restart(name: str, dry_run: bool, as_json: bool) -> None:
-    """End the read that runs and begin anew from the position at once, however long the next try is away."""
+    """End the read that runs, and begin anew at once.
+
+    It goes on from the position, however long the next try is away.
+    """
     with open_session() as session:
         before = connectors.get(session, name).state
         connectors.restart(session, name, dry_run=dry_run)
@@ -50,10 +56,10 @@ def restart(name: str, dry_run: bool, as_json: bool) -> None:
 @home_option
 @json_option
 def reset(name: str, dry_run: bool, as_json: bool) -> None:
-    """Go back to the beginning of the source; only while paused.
+    """Go back to the beginning of the source.
 
-    What is in Kafka already comes again with the same event ids. What the source's server keeps for the connector, such
-    as a replication slot, is dropped.
+    Only while paused. What is in Kafka already comes again with the same event ids. What the source's server keeps
+    for the connector, such as a replication slot, is dropped.
 
     \b
       clearwell connector reset flights --dry-run
@@ -70,9 +76,10 @@ def reset(name: str, dry_run: bool, as_json: bool) -> None:
 @home_option
 @json_option
 def remove(name: str, keep_upstream: bool, dry_run: bool, as_json: bool) -> None:
-    """Forget a connector and its position; what it brought into Kafka stays.
+    """Forget a connector and its position.
 
-    What the source's server keeps for it, such as a replication slot, is dropped unless --keep-upstream is given.
+    What it brought into Kafka stays. What the source's server keeps for it, such as a replication slot, is dropped
+    unless --keep-upstream is given.
     """
     with open_registry() as registry:
         removal = moves.remove(registry, name, keep_upstream=keep_upstream, dry_run=dry_run)

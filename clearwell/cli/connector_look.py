@@ -18,7 +18,10 @@ from clearwell.registry import Connector, SavedPosition, audit, connectors, posi
 @home_option
 @json_option
 def list_command(as_json: bool) -> None:
-    """Show all connectors: state, events brought into Kafka, last error, next try."""
+    """Show how all connectors are doing.
+
+    State, events brought into Kafka, last error, next try.
+    """
     with open_session() as session:
         found = connectors.list_connectors(session)
         saved = positions.load_all(session)
@@ -34,7 +37,10 @@ def list_command(as_json: bool) -> None:
 @home_option
 @json_option
 def show(name: str, as_json: bool) -> None:
-    """Show one connector: configuration (references, never secrets), limits, position, state, who reads it."""
+    """Show all that is known of one connector.
+
+    State, limits, configuration (references, never secrets) and position.
+    """
     with open_session() as session:
         found = connectors.get(session, name)
         saved = positions.load(session, name)
@@ -57,7 +63,9 @@ def show(name: str, as_json: bool) -> None:
 @home_option
 @json_option
 def audit_command(name: str | None, limit: int, as_json: bool) -> None:
-    """Show who changed connectors and when, newest first: all, or the one called NAME, also after it was removed.
+    """Show who changed connectors, and when.
+
+    Newest first; of all, or of the one called NAME, also after it was removed.
 
     \b
       clearwell connector audit flights

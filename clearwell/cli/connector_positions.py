@@ -18,7 +18,7 @@ from clearwell.registry import positions as saved_positions
 
 @click.group(cls=Group)
 def positions() -> None:
-    """Look at a connector's position, and move it while the connector is paused."""
+    """Look at a connector's position, or move it."""
 
 
 @positions.command("get")

@@ -38,10 +38,11 @@ def register(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Register the connector that the YAML FILE or the options describe; a collector starts it within a second.
+    """Register a connector, or change it.
 
-    The specification, the contract and the connection are checked first. Doing it again changes nothing; with a
-    changed configuration the connector goes on from where it was. A key with dots is one inside another: auth.user.
+    The YAML FILE or the options describe it; a collector starts it within a second. The specification, the contract
+    and the connection are checked first. Doing it again changes nothing; with a changed configuration the connector
+    goes on from where it was. A key with dots is one inside another: auth.user.
 
     \b
       clearwell connector register deploy/connectors/flights.yaml

@@ -18,7 +18,9 @@ from clearwell.registry.options import kind as described
 @click.argument("kind", required=False)
 @json_option
 def spec(kind: str | None, as_json: bool) -> None:
-    """Show the kinds of source, or every option of one KIND; with --json its JSON Schema.
+    """Show the kinds of source, and their options.
+
+    All kinds, or every option of one KIND; with --json its JSON Schema.
 
     \b
       clearwell connector spec
