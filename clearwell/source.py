@@ -33,6 +33,7 @@ class Refusal(StrEnum):
     NOT_UTF8 = "the row is not UTF-8"
     QUOTES = "the quotes of the row do not match"
     TOMBSTONE = "the record has no value (a tombstone)"
+    BINARY = "the message is binary, not text"
 
 
 class SourceEvent(msgspec.Struct, frozen=True, gc=False):

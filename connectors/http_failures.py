@@ -22,7 +22,7 @@ _BUSY = (408, 425, 429)
 class Busy(Retryable):
     """The server asks us to come again after `seconds`."""
 
-    def __init__(self, message: str, seconds: float) -> None:
+    def __init__(self, message: str, seconds: float = 0.0) -> None:
         super().__init__(message)
         self.seconds = seconds
 

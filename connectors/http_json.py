@@ -17,8 +17,8 @@ Path = tuple[str, ...]
 class NotJson(Retryable):
     """A text is no JSON as a whole, or a list is looked for where there is none."""
 
-    def __init__(self) -> None:
-        super().__init__("What the server answered is no JSON, or holds no list where `records` says; trying again.")
+    def __init__(self, message: str = "The answer is no JSON, or has no list where one should be.") -> None:
+        super().__init__(message)
 
 
 def path_of(text: str) -> Path:

@@ -12,6 +12,7 @@ import msgspec
 from clearwell.errors import ConfigError
 from clearwell.source import (
     EVENT_LIMIT,
+    HEARTBEAT_SECONDS,
     Batch,
     DiscoveredStream,
     SourceConfig,
@@ -65,6 +66,9 @@ class HttpPosition(SourcePosition, frozen=True, forbid_unknown_fields=True, kw_o
     seen: tuple[str, ...] = ()
 
 
+Found = tuple[list[SourceEvent], HttpPosition | None]
+
+
 class HttpPollSource:
     """Reads a JSON API page by page."""
 
@@ -112,7 +116,9 @@ class HttpPollSource:
                         yield events, position
                 if self._config.every is None:
                     return
-                async with aclosing(beats(asyncio.ensure_future(self._pause(self._config.every)))) as waiting:
+                async with aclosing(
+                    beats(asyncio.ensure_future(self._pause(self._config.every)), HEARTBEAT_SECONDS)
+                ) as waiting:
                     async for _ in waiting:
                         yield [], position
 
@@ -120,15 +126,13 @@ class HttpPollSource:
         """Stop asking; the session is closed when its reader ends or is closed."""
         self._closed.set()
 
-    async def _walk(
-        self, api: Api, position: HttpPosition | None
-    ) -> AsyncGenerator[tuple[list[SourceEvent], HttpPosition | None], None]:
+    async def _walk(self, api: Api, position: HttpPosition | None) -> AsyncGenerator[Found, None]:
         """Pages from `position` to the last one."""
         place = Place() if position is None else Place(position.at, position.seen)
         watch = LoopWatch()
         while not self._closed.is_set():
             asking = asyncio.ensure_future(api.page(self._config.paging.request(self._url, place.at)))
-            async with aclosing(beats(asking)) as waiting:
+            async with aclosing(beats(asking, HEARTBEAT_SECONDS)) as waiting:
                 async for _ in waiting:
                     yield [], position
             page = asking.result()

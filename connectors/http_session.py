@@ -27,7 +27,7 @@ from yarl import URL
 
 from clearwell.egress import rules
 from clearwell.errors import ConfigError
-from clearwell.source import HEARTBEAT_SECONDS, PATH, SECRET_IN_URL, SourceConfig
+from clearwell.source import PATH, SECRET_IN_URL, SourceConfig
 from connectors.http_auth import AnyAuth, Credentials
 from connectors.http_failures import place_of, web_url
 
@@ -117,10 +117,10 @@ def guard_for(url: URL) -> ClientMiddlewareType:
     return guard
 
 
-async def beats(task: asyncio.Future[Any]) -> AsyncGenerator[None, None]:
-    """Yields a little before every HEARTBEAT_SECONDS until `task` is done; cancels it when left early."""
+async def beats(task: asyncio.Future[Any], seconds: float) -> AsyncGenerator[None, None]:
+    """Yields a little before every `seconds` until `task` is done; cancels it when left early."""
     try:
-        while not (await asyncio.wait({task}, timeout=HEARTBEAT_SECONDS - 1))[0]:
+        while not (await asyncio.wait({task}, timeout=0.9 * seconds))[0]:
             yield
     finally:
         if not task.done():

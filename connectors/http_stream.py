@@ -1,0 +1,69 @@
+"""Connections on which a server sends as it likes: what came is kept, so that it can be taken in batches."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+MOST_WAITING = 128
+"""What came and was not taken yet: more waits on the wire, so that memory stays bounded."""
+
+
+class Inbox(Generic[T]):
+    """What `receive` gives, again and again, until `is_last` says so of something or it raises."""
+
+    def __init__(self, receive: Callable[[], Awaitable[T]], is_last: Callable[[T], bool]) -> None:
+        self._receive = receive
+        self._is_last = is_last
+        self._queue: asyncio.Queue[T | BaseException] = asyncio.Queue(MOST_WAITING)
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[Inbox[T]]:
+        """Receive while this is open."""
+        receiving = asyncio.create_task(self._fill())
+        try:
+            yield self
+        finally:
+            receiving.cancel()
+            await asyncio.wait({receiving})
+
+    async def take(self, seconds: float) -> list[T]:
+        """All that is there, after at most `seconds`; raises what `receive` raised once all before it was taken."""
+        try:
+            found = [await asyncio.wait_for(self._queue.get(), seconds)]
+        except TimeoutError:
+            return []
+        while not self._queue.empty():
+            found.append(self._queue.get_nowait())
+        taken = [one for one in found if not isinstance(one, BaseException)]
+        if isinstance(found[-1], BaseException):
+            if not taken:
+                raise found[-1]
+            self._queue.put_nowait(found[-1])
+        return taken
+
+    async def _fill(self) -> None:
+        try:
+            while True:
+                item = await self._receive()
+                await self._queue.put(item)
+                if self._is_last(item):
+                    return
+        except Exception as error:
+            await self._queue.put(error)
+
+
+def passing_id(data: bytes) -> str:
+    """An id for what can't be read again: what it says, and when it came."""
+    return f"{hashlib.blake2b(data, digest_size=12).hexdigest()}/{time.time_ns()}"
+
+
+def sample_for(seconds: float) -> Callable[[], float]:
+    """Says how many of the `seconds` from now are left."""
+    end = time.monotonic() + seconds
+    return lambda: end - time.monotonic()
