@@ -90,7 +90,7 @@ def config_of(options: Sequence[str]) -> dict[str, Any]:
             raise ConfigError("--set takes KEY=VALUE, such as --set path=flights.ndjson.")
         try:
             value = read_yaml(text)
-        except yaml.YAMLError:
+        except (yaml.YAMLError, ValueError, RecursionError):
             raise ConfigError(f"--set {place}: the value is no YAML; write text with odd signs in quotes.") from None
         *above, last = place.split(".")
         inside = config

@@ -178,7 +178,7 @@ def _steps(time: EventTime | None) -> Iterator[str]:
 
 def _routes(stream: str) -> Iterator[str]:
     yield ""
-    yield "# steps that may help: deduplicate (a source may repeat events after a crash), trim, bounds, rename"
+    yield "# steps that may help: trim, bounds, rename; deduplicate, if an id never comes again with new content"
     yield "# routes:"
     yield f"#   - {{to: postgres, table: {stream}}}"
 
