@@ -121,7 +121,10 @@ class Source(Protocol):
 
     @property
     def id_fields(self) -> tuple[str, ...]:
-        """The raw fields whose values make up the ids, so that protected ones are hidden; () where none do."""
+        """The raw fields whose values make up the ids, so that protected ones are hidden; () where none do.
+
+        ("*",) says that an id is made of the whole event, such as its hash.
+        """
 
     def check(self) -> None:
         """Prove that the source can be read; raise ConfigError or Retryable with one clear sentence. Blocks."""

@@ -87,8 +87,8 @@ class MqttSource:
 
     @property
     def id_fields(self) -> tuple[str, ...]:
-        """The configured field."""
-        return () if self._config.id_field is None else (self._config.id_field,)
+        """The configured field; without one an id is a hash of the message."""
+        return (self._config.id_field or "*",)
 
     def check(self) -> None:
         """Prove that the broker lets us in and takes the subscriptions, in a session that ends at once."""

@@ -99,7 +99,12 @@ def raw_name(contract: Contract, name: str) -> str:
 
 
 def is_public(contract: Contract, name: str) -> bool:
-    """Whether the contract declares the raw field `name` without protection; what it does not declare is not public."""
+    """Whether the contract declares the raw field `name` without protection; what it does not declare is not public.
+
+    "*" stands for all fields at once.
+    """
+    if name == "*":
+        return all(field.privacy is None for field in contract.fields)
     return any(field.name == name and field.privacy is None for field in contract.fields)
 
 
