@@ -31,6 +31,7 @@ async def reader(bootstrap: str) -> AsyncIterator[Reader]:
     )
     try:
         await consumer.start()
+        await asyncio.sleep(0)  # aiokafka's tasks begin: stop() fails by CancelledError over one that never began
         yield Reader(consumer)
     except KafkaError as error:
         raise Retryable(f"Kafka at {bootstrap} does not answer ({type(error).__name__}): is it running?") from None

@@ -41,6 +41,9 @@ class _App(faust.App):
 
     GlobalTable = SetTable = SetGlobalTable = Table
 
+    def _create_directories(self) -> None:
+        """None: they are for tables, and Faust would make them in the working directory."""
+
 
 def build_app(group: str, bootstrap: str, positions: Positions) -> faust.App:
     """A Faust app for one consumer group; settings as measured in the facts about Faust.

@@ -168,7 +168,8 @@ def test_what_retention_removed_is_said(platform: Platform, tmp_path: Path) -> N
     assert (late["gone_before"], late["events"]) == ({"0": 30}, 60)
     done, _ = asyncio.run(running.run(platform.settings, plan, tmp_path / "planned before", lambda _: None))
     assert (done.kept, done.gone) == (60, 40)
-    out, _ = start(platform, "plan", platform.stream, "--into", str(tmp_path)).communicate(timeout=60)
+    with start(platform, "plan", platform.stream, "--into", str(tmp_path)) as process:
+        out, _ = process.communicate(timeout=60)
     assert b"40 older events are gone" in out
 
 
@@ -231,13 +232,13 @@ def test_mistakes_are_one_sentence_and_an_exit_code(platform: Platform, tmp_path
         (["plan", platform.stream, "--from", "noon", "--into", str(tmp_path)], b"neither an offset nor a time"),
         (["rum"], b'No such command "rum". Did you mean "run"?'),
     ):
-        process = start(platform, *arguments)
-        _, err = process.communicate(timeout=60)
+        with start(platform, *arguments) as process:
+            _, err = process.communicate(timeout=60)
         assert (process.returncode, said in err, b"Traceback" in err) == (2, True, False), err
     platform.settings.keys.unlink()
     platform.put(numbered(1))
-    process = start(platform, "run", platform.stream, "--into", str(tmp_path))
-    err = process.communicate(timeout=60)[1]
+    with start(platform, "run", platform.stream, "--into", str(tmp_path)) as process:
+        err = process.communicate(timeout=60)[1]
     assert b"There is no key file at" in err
     assert process.returncode == 2, err
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import psutil
@@ -21,6 +22,7 @@ from kafka.admin import KafkaAdminClient
 from clearwell.errors import ConfigError, Retryable
 from clearwell.local import stack, state
 from clearwell.settings import Endpoints
+from tests.support.processes import killed_at_end
 
 pytestmark = pytest.mark.slow
 
@@ -82,8 +84,9 @@ def test_a_second_up_finds_the_first(home: Path) -> None:
 
 def test_two_ups_at_once_make_one_stack(home: Path) -> None:
     command = [sys.executable, "-m", "clearwell.cli.main", "up", "--no-services", "--json", "--home", str(home)]
-    both = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(2)]
-    said = [one.communicate(timeout=60)[0] for one in both]
+    with ExitStack() as running:
+        both = [running.enter_context(killed_at_end(command, stdout=subprocess.PIPE)) for _ in range(2)]
+        said = [one.communicate(timeout=60)[0] for one in both]
     assert [one.returncode for one in both] == [0, 0]
     assert all(str(up(home).kafka).encode() in one for one in said)
 
@@ -263,11 +266,11 @@ def test_an_interrupted_up_leaves_nothing_running(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "clearwell.cli.main", "up", "--no-services", "--home", str(home)]
     # A shell starts what it puts in the background with SIGINT ignored, and we may be in the background.
     heed = functools.partial(signal.signal, signal.SIGINT, signal.default_int_handler)
-    starting = subprocess.Popen(command, stderr=subprocess.PIPE, preexec_fn=heed)
-    await_that(lambda: (home / state.STATE_FILE).exists())
-    seen = pids(home)
-    starting.send_signal(signal.SIGINT)
-    _, said = starting.communicate(timeout=60)
+    with killed_at_end(command, stderr=subprocess.PIPE, preexec_fn=heed) as starting:
+        await_that(lambda: (home / state.STATE_FILE).exists())
+        seen = pids(home)
+        starting.send_signal(signal.SIGINT)
+        _, said = starting.communicate(timeout=60)
     assert starting.returncode == 130
     assert b"Traceback" not in said
     assert all(has_ended(pid) for pid in seen)

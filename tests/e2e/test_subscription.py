@@ -331,7 +331,7 @@ def _keep_polling(member: Subscription, done: threading.Event) -> None:
 
 @contextmanager
 def start(stream: Stream, log: Path, idle: float) -> Iterator[subprocess.Popen[bytes]]:
-    """The follower as a process, under a name that no other test has (static members stay a while), killed at the end of the block if it still runs."""
+    """The follower as a process, killed at the end of the block; its group is no other test's: "one" stays a while."""
     argv = [sys.executable, str(FOLLOWER), stream.bootstrap, stream.name, stream.name, str(log), str(idle)]
     with killed_at_end(argv, stdout=subprocess.PIPE) as model:
         yield model

@@ -34,12 +34,10 @@ def test_killed_and_run_again_is_the_same_as_run_once(platform: Platform, tmp_pa
     once = backfill(platform, "run", "--into", str(tmp_path / "once"), *CHUNK)
     killed, written = tmp_path / "killed", 0
     for _ in range(KILLS):
-        process = start(platform, "run", platform.stream, "--into", str(killed), *CHUNK)
         wanted = written + chance.randint(1, 3)
-        until(lambda wanted=wanted: len(parts(killed)) >= wanted, every=0.01)
-        time.sleep(chance.uniform(0, 0.05))
-        process.kill()
-        process.communicate()
+        with start(platform, "run", platform.stream, "--into", str(killed), *CHUNK) as process:
+            until(lambda wanted=wanted: len(parts(killed)) >= wanted, every=0.01)
+            time.sleep(chance.uniform(0, 0.05))
         written = len(parts(killed))
         assert process.returncode == -9, "it was to be killed in the middle"
         assert not list(killed.glob("v=1/run=*")), "an unfinished run must not look finished"

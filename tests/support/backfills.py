@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +15,22 @@ import pyarrow.parquet as pq
 
 from clearwell.privacy.envelope import MARK, unseal
 from tests.support.platform import CHECKOUT, Platform
+from tests.support.processes import killed_at_end
 
 Row = dict[str, Any]
 
 
-def start(platform: Platform, *arguments: str) -> subprocess.Popen[bytes]:
-    """`clearwell backfill …` on this platform as a process; arguments as on the command line."""
+def start(platform: Platform, *arguments: str) -> AbstractContextManager[subprocess.Popen[bytes]]:
+    """`clearwell backfill …` on this platform as a process, for a block; arguments as on the command line."""
     command = [sys.executable, "-m", "clearwell.cli.main", "backfill", *arguments]
     pipe = subprocess.PIPE
-    return subprocess.Popen(command, env=platform.env(), cwd=CHECKOUT, stdout=pipe, stderr=pipe)
+    return killed_at_end(command, env=platform.env(), cwd=CHECKOUT, stdout=pipe, stderr=pipe)
 
 
 def backfill(platform: Platform, command: str, *arguments: str) -> Row:
     """What `clearwell backfill <command> <stream> … --json` prints."""
-    out, err = start(platform, command, platform.stream, *arguments, "--json").communicate(timeout=120)
+    with start(platform, command, platform.stream, *arguments, "--json") as process:
+        out, err = process.communicate(timeout=120)
     assert json.loads(out), err.decode()
     return dict(json.loads(out))
 

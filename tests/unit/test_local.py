@@ -17,6 +17,7 @@ from clearwell.local import jars, pins, state, stop
 from clearwell.local.logs import last_words
 from clearwell.local.pins import Jar, Pins
 from clearwell.local.ports import Ports, choose
+from tests.support.processes import killed_at_end
 
 CONTENT = {"one-1.jar": b"first jar", "two-2.jar": b"second jar", "three-3.jar": b"third jar"}
 
@@ -186,13 +187,12 @@ signal.alarm(10)
 print("up", flush=True)
 signal.pause()
 """
-    parent = subprocess.Popen([sys.executable, "-c", BOUND, "", program], stdout=subprocess.PIPE)
-    assert parent.stdout is not None
-    with parent.stdout as lines:
-        assert lines.readline() == b"up\n"
+    with killed_at_end([sys.executable, "-c", BOUND, "", program], stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == b"up\n"
         parent.kill()
         parent.wait()
-        assert lines.read() == b"told\n"
+        assert parent.stdout.read() == b"told\n"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has rights to drop")

@@ -1,0 +1,46 @@
+"""What our users of aiokafka and Faust leave behind: nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+import pytest
+
+from clearwell.kafka import admin
+from clearwell.kafka.bounded import reader
+from clearwell.kafka.names import clean_topic
+from clearwell.settings import Settings
+from tests.support.platform import CHECKOUT, Platform, numbered, until
+from tests.support.processes import killed_at_end
+
+
+class Broken(Exception):
+    """What goes wrong in the body."""
+
+
+def test_a_body_that_fails_at_once_is_what_is_raised(stack: Settings) -> None:
+    async def fail() -> None:
+        with pytest.raises(Broken):
+            async with reader(stack.kafka):
+                raise Broken
+        assert asyncio.all_tasks() == {asyncio.current_task()}, "the reader was not closed"
+
+    asyncio.run(fail())
+
+
+@pytest.mark.slow
+def test_a_run_leaves_its_working_directory_clean(platform: Platform, tmp_path: Path) -> None:
+    folder = tmp_path / "working"
+    folder.mkdir()
+    platform.put(numbered(10))
+    with (tmp_path / "log").open("ab") as log:
+        argv = [sys.executable, "-m", "services.cleaner", "--stream", platform.stream]
+        env = platform.env() | {"PYTHONPATH": str(CHECKOUT)}
+        with killed_at_end(argv, env=env, cwd=folder, stdout=log, stderr=log) as cleaner:
+            topic = clean_topic(platform.stream, 1)
+            until(lambda: sum(admin.end_offsets(platform.settings.kafka, topic).values()) == 10)
+            cleaner.terminate()
+            assert cleaner.wait(30) == 0
+    assert list(folder.iterdir()) == []
