@@ -13,6 +13,7 @@ from clearwell import settings
 from clearwell.cli.connector_open import spec_of
 from clearwell.cli.output import dry_run_option, emit, home_option, json_option
 from clearwell.contract.draft import Draft, draft, stream_name
+from clearwell.contract.problems import printable
 from clearwell.errors import ConfigError, nearest
 from clearwell.registry.register import probe
 from clearwell.registry.spec import ConnectorSpec
@@ -128,7 +129,7 @@ def _chosen(streams: Sequence[DiscoveredStream], spec: ConnectorSpec, offered: s
 
 def _offers(names: Sequence[str]) -> str:
     more = f" and {len(names) - 20} more" if len(names) > 20 else ""
-    return f"It offers {', '.join(names[:20])}{more}."
+    return printable(f"It offers {', '.join(names[:20])}{more}.")
 
 
 def _stream(one: DiscoveredStream, samples: bool) -> dict[str, Any]:
@@ -140,11 +141,11 @@ def _told(streams: Sequence[DiscoveredStream], samples: bool) -> Iterator[str]:
     if not streams:
         yield "The source can't say what it offers before it was sent something."
     for one in streams:
-        yield f"{one.name}: {len(one.fields)} fields, {len(one.sample)} sample rows"
+        yield printable(f"{one.name}: {len(one.fields)} fields, {len(one.sample)} sample rows")
         width = max(map(len, one.fields), default=0)
-        yield from (f"  {name:<{width}}  {kind}" for name, kind in one.fields.items())
+        yield from (printable(f"  {name:<{width}}  {kind}") for name, kind in one.fields.items())
         if samples:
-            yield from (f"  {msgspec.json.encode(row, enc_hook=str).decode()}" for row in one.sample)
+            yield from (printable(f"  {msgspec.json.encode(row, enc_hook=str).decode()}") for row in one.sample)
 
 
 def _written(path: Path, made: Draft) -> Iterator[str]:

@@ -12,6 +12,7 @@ import yaml
 from clearwell import settings
 from clearwell.cli.connector_open import open_registry
 from clearwell.cli.output import dry_run_option, emit, home_option, json_option
+from clearwell.contract.problems import printable
 from clearwell.errors import ConfigError
 from clearwell.registry.register import Registration
 from clearwell.registry.register import register as register_connector
@@ -111,6 +112,6 @@ def _told(done: Registration, wanted: ConnectorSpec, dry_run: bool) -> Iterator[
     yield from (f"  {line}" for line in done.differences)
     for stream in done.streams:
         fields = ", ".join(f"{name} {kind}" for name, kind in stream.fields.items())
-        yield f"  found {stream.name}: {fields}"
+        yield printable(f"  found {stream.name}: {fields}")
     if not dry_run and done.outcome != "unchanged":
         yield f"`clearwell connector show {done.name}` shows how far it is."

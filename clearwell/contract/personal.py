@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 SHARE = 0.2
-"""The share of a field's values that must look personal, so that free text and mixed fields are noticed."""
+"""The share of a field's values that must look personal, so that mixed fields are noticed and chance hits are not."""
 
 LOOKED_AT = 2_000
 """Characters of a value that are looked at."""
@@ -87,8 +87,10 @@ def _leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:
 def _looks(name: str, values: Sequence[Any]) -> str | None:
     texts = [str(one)[:LOOKED_AT].strip() for one in values if isinstance(one, str | int) and not isinstance(one, bool)]
     texts = [one for one in texts if one]
+    if any(map(_is_email, texts)):  # one is enough: nothing else looks so by chance
+        return "looks like an e-mail address"
     for what, test in _TESTS:
-        if texts and sum(map(test, texts)) >= max(1, SHARE * len(texts)):
+        if texts and sum(map(test, texts)) >= SHARE * len(texts):
             return f"looks like {what}"
     if "name" in _words(name) and texts and sum(map(_is_person, texts)) >= len(texts) / 2:
         return "looks like a person's name"
@@ -159,7 +161,6 @@ def _is_person(text: str) -> bool:
 
 
 _TESTS: tuple[tuple[str, Callable[[str], bool]], ...] = (
-    ("an e-mail address", _is_email),
     ("a payment card", _is_card),
     ("a bank account", _is_iban),
     ("a national id", _is_national_id),

@@ -154,6 +154,12 @@ def test_a_drafted_contract_passes_the_check_and_is_never_overwritten(
     assert shown["personal"] == {"buyer": "looks like an e-mail address"}
 
 
+def test_what_a_source_offers_can_not_steer_the_terminal(run: Run, spec: str) -> None:
+    Path("orders.ndjson").write_bytes(b'{"\\u001b[2J": "\\u009b2J"}')
+    out = run("discover", spec, "--samples")[1]
+    assert "\\x1b[2J" in out and "\x1b" not in out and "\x9b" not in out
+
+
 def test_a_draft_of_a_stream_that_is_not_offered_is_refused(run: Run, spec: str) -> None:
     code, _, err = run("discover", spec, "--write-contract", "--from", "order")
     assert code == 2 and 'Did you mean "orders"?' in err

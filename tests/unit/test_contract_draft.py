@@ -197,6 +197,11 @@ def test_what_looks_personal(name: str, value: Any, what: str | None) -> None:
     assert (what is None and found is None) or (found is not None and what is not None and what in found)
 
 
+def test_one_address_in_free_text_is_enough() -> None:
+    assert likely_personal("comment", ["fine"] * 999 + ["write to jane@example.org"]) is not None
+    assert likely_personal("code", ["1234567890123"] * 99 + ["4111111111111111"]) is None
+
+
 @pytest.mark.parametrize(
     ("offered", "name"),
     [("public.Orders", "public_orders"), ("9lives", "stream_9lives"), ("", "stream"), ("a" * 80, "a" * 63)],
