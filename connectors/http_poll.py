@@ -24,7 +24,7 @@ from connectors.file_ndjson import FieldId
 from connectors.http_api import Api, LoopWatch
 from connectors.http_page import Page, Record, news
 from connectors.http_paging import AnyPaging, Place, Since, Single
-from connectors.http_session import HttpConfig, Server, beats
+from connectors.http_session import HttpConfig, Server, beats, pause
 from connectors.samples import field_types, json_objects
 
 SAMPLE = 1_000
@@ -116,9 +116,8 @@ class HttpPollSource:
                         yield events, position
                 if self._config.every is None:
                     return
-                async with aclosing(
-                    beats(asyncio.ensure_future(self._pause(self._config.every)), HEARTBEAT_SECONDS)
-                ) as waiting:
+                pausing = asyncio.ensure_future(pause(self._closed, self._config.every))
+                async with aclosing(beats(pausing, HEARTBEAT_SECONDS)) as waiting:
                     async for _ in waiting:
                         yield [], position
 
@@ -172,9 +171,3 @@ class HttpPollSource:
             page = await api.page(self._config.paging.request(self._url, None))
             self._config.paging.step(self._url, Place(), page, page.records)
             return page
-
-    async def _pause(self, seconds: float) -> None:
-        try:
-            await asyncio.wait_for(self._closed.wait(), seconds)
-        except TimeoutError:
-            return

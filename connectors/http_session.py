@@ -128,6 +128,14 @@ async def beats(task: asyncio.Future[Any], seconds: float) -> AsyncGenerator[Non
             await asyncio.wait({task})
 
 
+async def pause(closed: asyncio.Event, seconds: float) -> None:
+    """Wait, but no longer than until `closed` is set."""
+    try:
+        await asyncio.wait_for(closed.wait(), seconds)
+    except TimeoutError:
+        return
+
+
 def _is_address(host: str) -> bool:
     try:
         ipaddress.ip_address(host.partition("%")[0])

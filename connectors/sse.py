@@ -12,7 +12,7 @@ from typing import ClassVar
 from aiohttp import ClientResponse, ClientSession
 
 from clearwell.backoff import delays
-from clearwell.errors import ConfigError, Retryable
+from clearwell.errors import ConfigError
 from clearwell.source import (
     EVENT_LIMIT,
     HEARTBEAT_SECONDS,
@@ -25,7 +25,7 @@ from clearwell.source import (
 )
 from connectors.file_ndjson import FieldId
 from connectors.http_failures import failures, require_success
-from connectors.http_session import HttpConfig, Seconds, Server, beats
+from connectors.http_session import HttpConfig, Seconds, Server, beats, pause
 from connectors.http_stream import Inbox, passing_id, sample_for
 from connectors.samples import field_types, json_objects
 from connectors.sse_stream import Message, Parser
@@ -104,9 +104,10 @@ class SseSource:
                         yield events, place
                 if self._over:
                     return
-                pause = max(next(waits), self._retry or 0.0)
-                log.info("%s ended the stream; connecting again in %.1f s", self._server.name, pause)
-                async with aclosing(beats(asyncio.ensure_future(self._pause(pause)), HEARTBEAT_SECONDS)) as waiting:
+                seconds = max(next(waits), self._retry or 0.0)
+                log.info("%s ended the stream; connecting again in %.1f s", self._server.name, seconds)
+                pausing = asyncio.ensure_future(pause(self._closed, seconds))
+                async with aclosing(beats(pausing, HEARTBEAT_SECONDS)) as waiting:
                     async for _ in waiting:
                         yield [], position
 
@@ -145,20 +146,15 @@ class SseSource:
     async def _open(self, session: ClientSession, last_id: str) -> ClientResponse | None:
         """The open stream; None when the server says that there is no more."""
         headers = {"Accept": "text/event-stream", "Cache-Control": "no-cache"}
+        who = self._server.name
         if last_id:
             headers["Last-Event-ID"] = last_id
-        who = self._server.name
+            if not last_id.isprintable():
+                raise ConfigError(f"The last event id of {who} can't be sent in a header: reset the connector.")
         with failures(who):
-            try:
-                response = await asyncio.wait_for(
-                    session.get(self._server.url, headers=headers, max_redirects=5), self._config.timeout
-                )
-            except ValueError as error:
-                if isinstance(error, Retryable):
-                    raise
-                raise ConfigError(
-                    f"The last event id of {who} can't be sent in a header: reset the connector."
-                ) from None
+            response = await asyncio.wait_for(
+                session.get(self._server.url, headers=headers, max_redirects=5), self._config.timeout
+            )
         self._over = response.status == 204
         try:
             require_success(response.status, response.headers, who)
@@ -205,9 +201,3 @@ class SseSource:
                     if b"" in chunks:
                         break
         return found[:most]
-
-    async def _pause(self, seconds: float) -> None:
-        try:
-            await asyncio.wait_for(self._closed.wait(), seconds)
-        except TimeoutError:
-            return

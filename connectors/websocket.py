@@ -6,11 +6,10 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Protocol
 
 import msgspec
 from aiohttp import ClientSession, ClientWebSocketResponse, ClientWSTimeout, WSMsgType, WSServerHandshakeError
-from aiohttp import WSMessage as Frame
 
 from clearwell.backoff import delays
 from clearwell.errors import ConfigError, Retryable
@@ -27,7 +26,7 @@ from clearwell.source import (
 )
 from connectors.file_ndjson import FieldId
 from connectors.http_failures import failures, require_success
-from connectors.http_session import HttpConfig, Server, beats
+from connectors.http_session import HttpConfig, Server, beats, pause
 from connectors.http_stream import Inbox, passing_id, sample_for
 from connectors.samples import field_types, json_objects
 
@@ -39,6 +38,18 @@ LARGEST_MESSAGE = 4 * EVENT_LIMIT
 PLACEHOLDER = "$position"
 _ENDS = (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR)
 _NORMAL = (None, 1000, 1001, 1005, 1006, 1012)
+
+
+class Frame(Protocol):
+    """What aiohttp gives: `data` are a text's or binary message's bytes, or the error that ended the connection."""
+
+    @property
+    def type(self) -> WSMsgType:
+        """Of which kind."""
+
+    @property
+    def data(self) -> Any:
+        """What it holds."""
 
 
 class WebSocketConfig(HttpConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -86,9 +97,7 @@ class WebSocketSource:
         """Does no I/O yet. Raises ConfigError when the options contradict each other."""
         resumes = config.resume is not None or config.resume_param is not None
         if resumes != (config.position_field is not None):
-            raise ConfigError(
-                "Going on needs `position_field` and one of `resume` or `resume_param`: set both, or none."
-            )
+            raise ConfigError("Going on needs `position_field`, and `resume` or `resume_param`: set both, or none.")
         self._config = config
         self._server = Server(config, ("wss", "ws"))
         self._id = None if config.id_field is None else FieldId(config.id_field)
@@ -122,9 +131,10 @@ class WebSocketSource:
                         if events:
                             position, waits = place, delays(FIRST_RETRY, LONGEST_RETRY)
                         yield events, place
-                pause = next(waits)
-                log.info("%s ended the connection; connecting again in %.1f s", self._server.name, pause)
-                async with aclosing(beats(asyncio.ensure_future(self._pause(pause)), HEARTBEAT_SECONDS)) as waiting:
+                seconds = next(waits)
+                log.info("%s ended the connection; connecting again in %.1f s", self._server.name, seconds)
+                pausing = asyncio.ensure_future(pause(self._closed, seconds))
+                async with aclosing(beats(pausing, HEARTBEAT_SECONDS)) as waiting:
                     async for _ in waiting:
                         yield [], position
 
@@ -156,7 +166,8 @@ class WebSocketSource:
                 if events or not frames:
                     yield events, position
                 if frames and frames[-1].type in _ENDS:
-                    return self._require_normal_end(socket, frames[-1])
+                    self._require_normal_end(socket, frames[-1])
+                    return
 
     async def _open(self, session: ClientSession, after: str | int | None) -> ClientWebSocketResponse[bool]:
         """A connection that goes on after a value of `position_field`. Raises ConfigError, Retryable."""
@@ -179,8 +190,9 @@ class WebSocketSource:
             except WSServerHandshakeError as error:
                 require_success(error.status, error.headers or {}, self._server.name)
                 raise ConfigError(f"{self._server.name} speaks no WebSocket at this URL: set `url` right.") from None
-            resume = after is not None and config.resume is not None
-            message = _with_position(config.resume, after) if resume else config.subscribe
+            message = config.subscribe
+            if after is not None and config.resume is not None:
+                message = _with_position(config.resume, after)
             if message is not None:
                 await socket.send_frame(msgspec.json.encode(message), WSMsgType.TEXT)
         return socket
@@ -213,21 +225,18 @@ class WebSocketSource:
 
     async def _sample(self, most: int, seconds: float) -> list[SourceEvent]:
         left, found = sample_for(seconds), list[SourceEvent]()
-        async with self._server.session(endless=True) as session:
-            async with await self._open(session, None) as socket, _inbox(socket).open() as inbox:
-                while len(found) < most and left() > 0:
-                    with failures(self._server.name):
-                        frames = await inbox.take(left())
-                    found += [self._event(frame) for frame in frames if frame.type not in _ENDS]
-                    if frames and frames[-1].type in _ENDS:
-                        break
+        async with (
+            self._server.session(endless=True) as session,
+            await self._open(session, None) as socket,
+            _inbox(socket).open() as inbox,
+        ):
+            while len(found) < most and left() > 0:
+                with failures(self._server.name):
+                    frames = await inbox.take(left())
+                found += [self._event(frame) for frame in frames if frame.type not in _ENDS]
+                if frames and frames[-1].type in _ENDS:
+                    break
         return found[:most]
-
-    async def _pause(self, seconds: float) -> None:
-        try:
-            await asyncio.wait_for(self._closed.wait(), seconds)
-        except TimeoutError:
-            return
 
 
 class PlaceField:
@@ -247,7 +256,7 @@ class PlaceField:
 
 
 def _inbox(socket: ClientWebSocketResponse[bool]) -> Inbox[Frame]:
-    return Inbox(socket.receive, lambda frame: frame.type in _ENDS)
+    return Inbox[Frame](socket.receive, lambda frame: frame.type in _ENDS)
 
 
 def _with_position(message: Any, position: str | int) -> Any:
