@@ -71,9 +71,13 @@ def add(
 def change(
     session: Session, name: str, config: Mapping[str, Any], differences: list[str], limits: Limits = NO_LIMITS
 ) -> None:
-    """Replace a connector's configuration and limits and set it running again; its position stays."""
+    """Replace a connector's configuration and limits and set it running again, unless a person paused it.
+
+    Its position stays.
+    """
     kept = msgspec.to_builtins(limits)
-    _update(session, name, config=dict(config), limits=kept, state=State.RUNNING, last_error=None, next_try_at=None)
+    state = State.PAUSED if get(session, name).state is State.PAUSED else State.RUNNING
+    _update(session, name, config=dict(config), limits=kept, state=state, last_error=None, next_try_at=None)
     audit.record(session, "change", target(name), {"differences": differences})
 
 

@@ -73,7 +73,9 @@ def test_flags_register_what_a_file_does(said: Callable[..., Any], spec: Path, m
     slower = [*flags, "--events-per-second", "2.5", "--set", "columns.n=int"]
     differences = ['config.columns: (not set) → {"n":"int"}', "limits.events_per_second: (not set) → 2.5"]
     assert said("register", *slower, "--dry-run")["differences"] == differences
+    said("pause", name)
     assert said("register", *slower)["outcome"] == "changed"
+    assert said("show", name)["state"] == "paused"
     shown = said("show", name)
     assert shown["limits"] == {"events_per_second": 2.5} and shown["config"]["columns"] == {"n": "int"}
     spec.write_text(spec.read_text() + "  columns: {n: int}\nlimits: {events_per_second: 2.5}\n")
