@@ -10,15 +10,27 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from clearwell.testing.hostile import Fault, HostileSource
     from clearwell.testing.push_sources import PushCase, PushSourceSuite
     from clearwell.testing.source_cases import HOSTILE, CarriesAnything, SourceCase
     from clearwell.testing.sources import SourceSuite
 
-__all__ = ["HOSTILE", "CarriesAnything", "PushCase", "PushSourceSuite", "SourceCase", "SourceSuite"]
+__all__ = [
+    "HOSTILE",
+    "CarriesAnything",
+    "Fault",
+    "HostileSource",
+    "PushCase",
+    "PushSourceSuite",
+    "SourceCase",
+    "SourceSuite",
+]
 
 _PLACES = {
     "HOSTILE": "source_cases",
     "CarriesAnything": "source_cases",
+    "Fault": "hostile",
+    "HostileSource": "hostile",
     "PushCase": "push_sources",
     "PushSourceSuite": "push_sources",
     "SourceCase": "source_cases",

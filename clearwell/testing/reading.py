@@ -25,16 +25,17 @@ LINGER = 5.0
 """Seconds for which threads and sockets may live on after the last of a source was closed."""
 
 
-def run(doing: Coroutine[Any, Any, T], seconds: float = PATIENCE) -> T:
-    """Run to the end in an event loop of its own. Raises AssertionError after `seconds`, however it hangs."""
+def run(doing: Coroutine[Any, Any, T], seconds: float | None = None) -> T:
+    """Run to the end in an event loop of its own. Raises AssertionError when that takes over `seconds` (PATIENCE)."""
+    limit = PATIENCE if seconds is None else seconds
 
     async def limited() -> T:
         task = asyncio.ensure_future(doing)
-        await asyncio.wait({task}, timeout=seconds)
+        await asyncio.wait({task}, timeout=limit)
         if not task.done():
             task.cancel()
             await asyncio.wait({task}, timeout=1)
-            raise AssertionError(f"It is not done after {seconds:.0f} s.")
+            raise AssertionError(f"It is not done after {limit:.0f} s.")
         return task.result()
 
     return asyncio.run(limited())

@@ -35,7 +35,7 @@ class SourceSuite(ConfiguredSuite):
 
     count: ClassVar[int] = 23
     most_positions: ClassVar[int] = 40
-    most_cancellations: ClassVar[int] = 100
+    most_cancellations: ClassVar[int] = 60
     heartbeat: ClassVar[float] = 1.0
 
     @pytest.fixture(autouse=True)
@@ -65,9 +65,12 @@ class SourceSuite(ConfiguredSuite):
 
         reading.run(once(), 2 * reading.PATIENCE)
 
-    def read(self, case: Any, after: Any, expected: int) -> list[Batch]:
-        """All that is left after a position, by a fresh source: to its end, or to the first heartbeat after enough."""
-        return reading.run(reading.take(self.make(case), after, self._enough(case, expected)))
+    def read(self, case: Any, after: Any, expected: int, *, wait: bool = True) -> list[Batch]:
+        """What is left after a position, by a fresh source, to its end.
+
+        Of an endless source: what is expected and, to `wait` whether more comes, the first heartbeat after that.
+        """
+        return reading.run(reading.take(self.make(case), after, self._enough(case, expected, wait)))
 
     def whole(self, case: Any) -> list[Batch]:
         """`count` events filled in and read, the numbers checked."""
@@ -91,9 +94,10 @@ class SourceSuite(ConfiguredSuite):
             lanes[self.lane(case, number)].append(number)
         return lanes
 
-    def _enough(self, case: Any, expected: int) -> Callable[[list[Batch]], bool]:
+    def _enough(self, case: Any, expected: int, wait: bool = True) -> Callable[[list[Batch]], bool]:
         def enough(batches: list[Batch]) -> bool:
-            return not case.finite and not batches[-1][0] and len(reading.events_of(batches)) >= expected
+            came = len(reading.events_of(batches)) >= expected
+            return not case.finite and came and not (wait and batches[-1][0])
 
         return enough
 
@@ -129,7 +133,7 @@ class SourceSuite(ConfiguredSuite):
         for at in places[:: -(-len(places) // self.most_positions)]:
             rest = reading.events_of(batches[at + 1 :])
             after = reading.as_stored(batches[at][1], shape)
-            found = reading.events_of(self.read(case, after, len(rest)))
+            found = reading.events_of(self.read(case, after, len(rest), wait=not rest))
             self.require_numbers(case, found, [case.number(event.data) for event in rest])
             assert {event.id for event in found} == {event.id for event in rest}, "Resumed events have other ids."
 
@@ -158,11 +162,8 @@ class SourceSuite(ConfiguredSuite):
         """Cancelled anywhere, reading ends soon, leaves nothing open, and can begin again."""
         case.fill(self.count)
 
-        def came(batches: list[Batch]) -> bool:
-            return not case.finite and len(reading.events_of(batches)) >= self.count
-
         def cut(at: int) -> int:
-            return asyncio.run(reading.cancelled_at(at, self.make(case), came))
+            return asyncio.run(reading.cancelled_at(at, self.make(case), self._enough(case, self.count)))
 
         total = cut(0)
         with reading.nothing_left_open():
