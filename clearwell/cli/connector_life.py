@@ -58,8 +58,8 @@ def restart(name: str, dry_run: bool, as_json: bool) -> None:
 def reset(name: str, dry_run: bool, as_json: bool) -> None:
     """Go back to the beginning of the source.
 
-    Only while paused. What is in Kafka already comes again with the same event ids. What the source's server keeps
-    for the connector, such as a replication slot, is dropped.
+    Only while paused. What is in Kafka already comes again. What the source's server keeps for the connector, such as a
+    replication slot, is dropped.
 
     \b
       clearwell connector reset flights --dry-run

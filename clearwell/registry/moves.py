@@ -171,10 +171,10 @@ def _planned(found: Connector, saved: SavedPosition, written: Mapping[str, Any] 
 def _in_general(move: Move) -> str:
     """What a move means where the source can't compare two positions."""
     if move.new is None:
-        return "Everything read so far is read again, with the same event ids."
+        return "Everything read so far would be read again."
     if move.old is None:
-        return "Everything before the new position is skipped."
-    return "Its source can't say what lies between: what comes before the new position is skipped, the rest is read."
+        return "Everything before the new position would be skipped."
+    return "Its source can't say whether what lies between would be read again or skipped."
 
 
 def _store(session: Session, move: Move, version: int, action: str) -> None:
