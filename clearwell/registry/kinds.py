@@ -28,6 +28,14 @@ def source_class(kind: str) -> type[Source]:
     return loaded
 
 
+def is_pushed(kind: str) -> bool:
+    """Whether sources of this kind are sent their events; not so when it is unknown, which others tell."""
+    try:
+        return callable(getattr(source_class(kind), "receive", None))
+    except ConfigError:
+        return False
+
+
 def kinds() -> list[str]:
     """The names of all kinds, sorted."""
     return sorted({entry.name for entry in entry_points(group=GROUP)})

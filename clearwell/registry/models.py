@@ -52,7 +52,10 @@ class ConnectorRow(Base):
 
 
 class PositionRow(Base):
-    """How far a connector's events are durable in Kafka (invariant 1). `version` grows with each save."""
+    """How far a connector's events are durable in Kafka (invariant 1). `version` grows with each save.
+
+    `epoch` is that of the lease under which it may be saved: taking the lease raises it, which fences the one before.
+    """
 
     __tablename__ = "position"
 
@@ -60,7 +63,31 @@ class PositionRow(Base):
     version: Mapped[int] = mapped_column(BigInteger)
     position: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
     events: Mapped[int] = mapped_column(BigInteger)
+    epoch: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class CollectorRow(Base):
+    """A collector process; `seen_at` is its last sign of life. Those of one `scope` share out the same connectors."""
+
+    __tablename__ = "collector"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    scope: Mapped[str]
+    started_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    seen_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+
+
+class LeaseRow(Base):
+    """The right to read a connector, `until` then, by Postgres' clock. `epoch` grows with each new holder."""
+
+    __tablename__ = "lease"
+
+    connector: Mapped[str] = mapped_column(ForeignKey(ConnectorRow.name, ondelete="CASCADE"), primary_key=True)
+    epoch: Mapped[int] = mapped_column(BigInteger)
+    holder: Mapped[str | None]
+    until: Mapped[datetime]
 
 
 class SubscriptionRow(Base):

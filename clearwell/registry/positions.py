@@ -38,16 +38,26 @@ def load_all(session: Session) -> dict[str, SavedPosition]:
     return {row.connector: SavedPosition(row.version, row.position, row.events, row.updated_at) for row in rows}
 
 
-def save(session: Session, connector: str, version: int, position: Mapping[str, Any], events: int) -> int:
+def save(
+    session: Session, connector: str, version: int, position: Mapping[str, Any], events: int, *, epoch: int = 0
+) -> int:
     """Move a connector on from `version` by `events` acknowledged events; returns the new version.
 
-    Raises Fenced when the position is no longer at `version`: another collector or a person moved it.
+    Raises Fenced when the position is no longer at `version`, since another collector or a person moved it, or when
+    the lease of `epoch` (0: there never was one) has gone to another: a collector that was thought dead never moves a
+    position (invariant 1). Version and epoch are in the row that is updated, so that nothing can come between.
     """
     more = PositionRow.events + events
-    moved = _move(session, connector, version, {"position": dict(position), "events": more})
+    moved = _move(session, connector, version, {"position": dict(position), "events": more}, epoch)
     if moved is None:
         raise Fenced(f"The position of connector {connector} was moved by another collector or a person.")
     return moved
+
+
+def count(session: Session, connector: str, events: int) -> None:
+    """Count `events` more acknowledged events of a connector that is sent them: it has no position to move."""
+    query = update(PositionRow).where(PositionRow.connector == connector)
+    session.execute(query.values(events=PositionRow.events + events, updated_at=func.now()))
 
 
 def move(session: Session, connector: str, version: int, position: Mapping[str, Any] | None) -> int:
@@ -61,11 +71,14 @@ def move(session: Session, connector: str, version: int, position: Mapping[str, 
     return moved
 
 
-def _move(session: Session, connector: str, version: int, values: dict[str, Any]) -> int | None:
-    """One guarded update; the new version, or None when the position is no longer at `version`."""
+def _move(
+    session: Session, connector: str, version: int, values: dict[str, Any], epoch: int | None = None
+) -> int | None:
+    """One guarded update; the new version, or None when the position is no longer at `version`, or at `epoch`."""
+    guards = [PositionRow.connector == connector, PositionRow.version == version]
     query = (
         update(PositionRow)
-        .where(PositionRow.connector == connector, PositionRow.version == version)
+        .where(*guards, *([] if epoch is None else [PositionRow.epoch == epoch]))
         .values(version=version + 1, updated_at=func.now(), **values)
         .returning(PositionRow.version)
         .execution_options(synchronize_session=False)

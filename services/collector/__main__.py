@@ -1,4 +1,4 @@
-"""`python -m services.collector [--once] [--connector NAME]`: reads the registered sources until it is told to stop."""
+"""`python -m services.collector [--once] [--connector NAME]...`: reads the registered sources until told to stop."""
 
 from __future__ import annotations
 
@@ -9,30 +9,26 @@ import logging
 import os
 import signal
 import sys
-from concurrent.futures import ThreadPoolExecutor
 
 from clearwell import settings
 from clearwell.errors import ClearwellError
 from clearwell.registry import Registry
+from services.collector import options
 from services.collector.collector import Collector
 
 log = logging.getLogger(__name__)
 
-THREADS = 64
-"""Each connector blocks up to three threads (reading, waiting for Kafka, saving)."""
 
-
-async def collect(once: bool, only: str | None) -> int:
+async def collect(once: bool, only: list[str] | None) -> int:
     """Run until SIGTERM or SIGINT, or with `once` until no connector is running; returns the exit code."""
     loop = asyncio.get_running_loop()
-    loop.set_default_executor(ThreadPoolExecutor(THREADS))
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     where = settings.load()
     registry = Registry(where.postgres)
     log.info("collector started")
-    code = await Collector(registry, where, only).run(stop, once=once)
+    code = await Collector(registry, where, only, options.load()).run(stop, once=once)
     registry.close()
     log.info("collector stopped")
     logging.shutdown()
@@ -45,7 +41,9 @@ def main() -> int:
     """Entry point; returns the exit code."""
     parser = argparse.ArgumentParser(prog="services.collector", description=__doc__)
     parser.add_argument("--once", action="store_true", help="end when no connector is running any more")
-    parser.add_argument("--connector", default=None, metavar="NAME", help="run this one alone")
+    parser.add_argument(
+        "--connector", action="append", metavar="NAME", help="run this one alone; several times: these alone"
+    )
     args = parser.parse_args()
     _set_up_logging()
     gc.set_threshold(50_000, 20, 100)

@@ -1,160 +1,194 @@
-"""Runs every registered connector, each in a task of its own: one bad connector never stops another."""
+"""Runs the connectors that are this collector's share, each on its own: one bad connector never stops another."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import traceback
-from collections.abc import Callable
+from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import TypeVar
+from functools import partial
 
 from sqlalchemy.orm import Session
 
 from clearwell.backoff import delays
-from clearwell.errors import ClearwellError, ConfigError, Fatal, Fenced, Retryable
+from clearwell.errors import ConfigError, Fatal, Retryable
 from clearwell.registry import Connector, Registry, State, connectors
+from clearwell.registry.kinds import is_pushed
 from clearwell.settings import Settings
+from services.collector.keep import Keeper, Note, Work, as_bug, happened
+from services.collector.leases import Answer, Leases
+from services.collector.listener import Listener
+from services.collector.options import Options
+from services.collector.push_run import PushRun
+from services.collector.rate import Bucket
 from services.collector.run import Run
+from services.collector.threads import Threads
 
 log = logging.getLogger(__name__)
 
-POLL_SECONDS = 1.0
-FIRST_DELAY, LONGEST_DELAY = 0.5, 30.0
+POLL_SECONDS, ONCE_SECONDS = 1.0, 0.1
+
+FIRST_DELAY, LONGEST_DELAY = 0.2, 2.0
+"""When the registry does not answer; leases must be renewed soon after it does again."""
+
+LISTEN_AGAIN_SECONDS = 5.0
+
 GOODBYE_SECONDS = 8.0
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Running:
-    """A connector being read."""
+class Kept:
+    """A connector that runs here."""
 
-    connector: Connector
-    stop: asyncio.Event
+    keeper: Keeper
     task: asyncio.Task[None]
 
 
 class Collector:
-    """Keeps the registry's running connectors running."""
+    """Keeps its share of the registry's running connectors running, and all of those that are sent their events."""
 
-    def __init__(self, registry: Registry, where: Settings, only: str | None = None) -> None:
-        """`only` limits it to the connector of that name."""
-        self._registry = registry
+    def __init__(
+        self,
+        registry: Registry,
+        where: Settings,
+        only: str | Collection[str] | None = None,
+        options: Options | None = None,
+    ) -> None:
+        """`only` limits it to the connectors of that name, or of these names."""
         self._where = where
-        self._only = only
-        self._running: dict[str, Running] = {}
+        self._registry = registry
+        self._note = Note(registry)
+        self._only = None if only is None else frozenset([only] if isinstance(only, str) else only)
+        self._options = options or Options()
+        self._leases = Leases(self._options.lease_seconds, ",".join(sorted(self._only or ())))
+        self._kept: dict[str, Kept] = {}
+        self._hung: set[asyncio.Task[bool]] = set()
+        self._doors: dict[str, PushRun] = {}
+        self._threads = Threads()
 
     async def run(self, stop: asyncio.Event, *, once: bool = False) -> int:
-        """Go on until `stop` is set; with `once` until no connector is running. Returns an exit code.
+        """Go on until `stop` is set; with `once` until no connector that is read is running. Returns an exit code.
 
         That is 0, or with `once` 2 when a connector is failing, and 70 when one did not stop in time.
         """
+        asyncio.get_running_loop().set_default_executor(self._threads)
+        self._listener = Listener(self._doors)
+        listening = asyncio.create_task(self._listen(once))
+        try:
+            code = await self._watch(stop, once)
+        finally:
+            listening.cancel()
+            late = await self._goodbye()
+        return late or code
+
+    async def _watch(self, stop: asyncio.Event, once: bool) -> int:
         waits = delays(FIRST_DELAY, LONGEST_DELAY)
-        pause, code = 0.0, 0
+        pause = 0.0
         while not await happened(stop, pause):
             try:
-                found = await self._wanted()
+                found, answer = await self._note.ask(partial(self._look, once))
             except Retryable as error:
                 log.warning("%s", error)
                 pause = next(waits)
                 continue
-            self._adjust(found)
-            if once and not self._running and not any(one.state is State.RUNNING for one in found):
-                code = ConfigError.exit_code if any(one.state is State.FAILING for one in found) else 0
-                break
-            waits, pause = delays(FIRST_DELAY, LONGEST_DELAY), POLL_SECONDS if not once else 0.1
-        return await self._goodbye() or code
+            self._leases.learn(answer)
+            self._adjust(found, answer)
+            if once and not self._kept and not any(one.state is State.RUNNING for one in found):
+                return ConfigError.exit_code if any(one.state is State.FAILING for one in found) else 0
+            waits, pause = delays(FIRST_DELAY, LONGEST_DELAY), POLL_SECONDS if not once else ONCE_SECONDS
+        return 0
 
-    async def _wanted(self) -> list[Connector]:
+    def _look(self, once: bool, session: Session) -> tuple[list[Connector], Answer]:
+        """The connectors, and with them the leases. Those that are sent their events never end: not with `once`."""
+        found = [one for one in self._wanted(session) if not (once and is_pushed(one.source))]
+        leased = [one.name for one in found if one.state is State.RUNNING and not is_pushed(one.source)]
+        return found, self._leases.ask(session, leased)
+
+    def _wanted(self, session: Session) -> list[Connector]:
         if self._only is None:
-            return await self._ask(connectors.list_connectors)
-        name = self._only
-        return [await self._ask(lambda session: connectors.get(session, name))]
+            return connectors.list_connectors(session)
+        return [connectors.get(session, name) for name in sorted(self._only)]
 
-    def _adjust(self, found: list[Connector]) -> None:
-        """Start what should run, tell to stop what should not or has changed; the next poll starts it anew."""
-        for name in [name for name, running in self._running.items() if running.task.done()]:
-            task = self._running.pop(name).task
-            if (error := task.exception()) is not None:
-                log.error("connector %s: %s", name, _as_bug(error))
-        wanted = {one.name: one for one in found if one.state is State.RUNNING}
-        for name, running in self._running.items():
-            new = wanted.get(name)
-            if new is None or _differ(new, running.connector):
-                running.stop.set()
-        for name, connector in wanted.items():
-            if name not in self._running:
-                stop = asyncio.Event()
-                task = asyncio.create_task(self._keep(connector, stop), name=f"connector {name}")
-                self._running[name] = Running(connector, stop, task)
+    def _adjust(self, found: list[Connector], answer: Answer) -> None:
+        """Start what should run here, tell to stop what should not or has changed; the next poll starts it anew."""
+        self._listener.known = frozenset(one.name for one in found if is_pushed(one.source))
+        running = {one.name: one for one in found if one.state is State.RUNNING}
+        for name, kept in self._kept.items():
+            new = running.get(name)
+            if new is None or _differ(new, kept.keeper.connector):
+                kept.keeper.stop.set()
+        self._give_away(answer)
+        for name, connector in running.items():
+            if name not in self._kept and (name in self._leases.held or is_pushed(connector.source)):
+                self._start(connector)
 
-    async def _keep(self, connector: Connector, stop: asyncio.Event) -> None:
-        """Run a connector again and again until it is exhausted, must be mended, or is told to stop."""
-        waits = delays(FIRST_DELAY, LONGEST_DELAY)
-        while not stop.is_set():
-            run = Run(connector, self._registry, self._where)
-            try:
-                if not await run.go(stop):
-                    log.info("connector %s: stopped", connector.name)
-                else:
-                    log.info("connector %s: all read", connector.name)
-                    await self._note(lambda s: connectors.note_end(s, connector.name, State.FINISHED))
-                return
-            except (Retryable, Fenced) as error:
-                if run.progressed:
-                    waits = delays(FIRST_DELAY, LONGEST_DELAY)
-                await self._wait_after(connector.name, str(error), next(waits), stop)
-            except Exception as error:  # whatever a source raises ends this connector alone
-                await self._give_up(connector.name, error)
-                return
+    def _give_away(self, answer: Answer) -> None:
+        """More than our share is held: let others have the rest, newest first."""
+        reading = [kept for name, kept in self._kept.items() if name in self._leases.held]
+        going_on = [kept for kept in reading if not kept.keeper.stop.is_set()]
+        for kept in going_on[answer.share :]:
+            log.info("connector %s: another collector takes it", kept.keeper.connector.name)
+            kept.keeper.stop.set()
 
-    async def _wait_after(self, name: str, error: str, seconds: float, stop: asyncio.Event) -> None:
-        log.warning("connector %s: %s (next try in %.1f s)", name, error, seconds)
-        at = datetime.now(UTC) + timedelta(seconds=seconds)
-        noting = asyncio.create_task(self._note(lambda s: connectors.note_trouble(s, name, error, at)))
-        await happened(stop, seconds)
-        await noting
+    def _start(self, connector: Connector) -> None:
+        tenure = self._leases.held.get(connector.name)
+        bucket = Bucket(connector.limits.events_per_second)
 
-    async def _give_up(self, name: str, error: Exception) -> None:
-        said = str(error) if isinstance(error, ClearwellError) else _as_bug(error)
-        log.error("connector %s is failing: %s", name, said)
-        await self._note(lambda session: connectors.note_end(session, name, State.FAILING, said))
+        def begin() -> Run | PushRun:
+            if tenure is None:
+                return PushRun(connector, self._registry, self._where, bucket, self._doors)
+            return Run(connector, self._registry, self._where, tenure.epoch, bucket)
 
-    async def _note(self, change: Callable[[Session], None]) -> None:
-        """Tell the registry; when it is down the next poll tells what matters again."""
+        keeper = Keeper(Work(connector, begin, tenure, self._options.silent_seconds), self._note)
+        task = asyncio.create_task(self._keep(keeper), name=f"connector {connector.name}")
+        self._kept[connector.name] = Kept(keeper, task)
+
+    async def _keep(self, keeper: Keeper) -> None:
+        name = keeper.connector.name
+        tenure = self._leases.held.get(name)
         try:
-            await self._ask(change)
-        except ClearwellError as error:
-            log.warning("%s", error)
+            await keeper.keep()
+        except Exception as error:  # a bug of ours; the next poll tries again
+            log.error("connector %s: %s", name, as_bug(error))
+        finally:
+            self._hung |= keeper.hung
+            self._threads.forget(name)
+            del self._kept[name]
+            if tenure is not None:
+                if self._leases.held.get(name) is tenure:
+                    del self._leases.held[name]
+                await self._note(lambda session: self._leases.release(session, name, tenure))
 
-    async def _ask(self, question: Callable[[Session], T]) -> T:
-        def ask() -> T:
-            with self._registry.session() as session:
-                return question(session)
-
-        return await asyncio.to_thread(ask)
+    async def _listen(self, once: bool) -> None:
+        """Open the listener; while another program has its address, say so and try again."""
+        if once or self._options.listen is None:
+            return
+        while True:
+            try:
+                port = await self._listener.open(*self._options.listen)
+            except ConfigError as error:
+                log.error("%s", error)
+                await asyncio.sleep(LISTEN_AGAIN_SECONDS)
+            else:
+                log.info("listening on %s:%d", self._options.listen[0], port)
+                return
 
     async def _goodbye(self) -> int:
-        """Stop every connector after what is in flight was acknowledged."""
-        for running in self._running.values():
-            running.stop.set()
-        tasks = [running.task for running in self._running.values()]
-        if not tasks:
-            return 0
-        _, late = await asyncio.wait(tasks, timeout=GOODBYE_SECONDS)
+        """Answer the requests in flight, stop every connector after what is in flight was acknowledged."""
+        for name, kept in self._kept.items():
+            if name in self._leases.held:
+                kept.keeper.stop.set()
+        await self._listener.close()
+        for kept in self._kept.values():
+            kept.keeper.stop.set()
+        late: set[asyncio.Task[None]] = set()
+        if tasks := [kept.task for kept in self._kept.values()]:
+            _, late = await asyncio.wait(tasks, timeout=GOODBYE_SECONDS)
         for task in late:
             log.error("%s did not stop within %.0f s", task.get_name(), GOODBYE_SECONDS)
-        return Fatal.exit_code if late else 0
-
-
-async def happened(event: asyncio.Event, seconds: float) -> bool:
-    """Wait for an event at most `seconds`; whether it is set."""
-    try:
-        await asyncio.wait_for(event.wait(), seconds)
-    except TimeoutError:
-        return event.is_set()
-    return True
+        await self._note(self._leases.leave)
+        hung = late or self._hung or self._threads.hang(patience=1.0)
+        return Fatal.exit_code if hung else 0
 
 
 def _differ(new: Connector, running: Connector) -> bool:
@@ -165,10 +199,3 @@ def _differ(new: Connector, running: Connector) -> bool:
         running.restarts,
         running.created_at,
     )
-
-
-def _as_bug(error: BaseException) -> str:
-    """Of an error nobody foresaw only type and places are told: its text may quote data (invariant 9)."""
-    frames = "".join(traceback.format_list(traceback.extract_tb(error.__traceback__)))
-    log.error("unforeseen %s (text withheld, it may quote data), raised at:\n%s", type(error).__name__, frames)
-    return f"The source has a bug ({type(error).__name__}): see the collector's log, then resume the connector."

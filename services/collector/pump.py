@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from typing import Any, NamedTuple, cast
 
 from clearwell.kafka.producer import EventProducer, Sending
-from clearwell.source import Acknowledging, Source, SourceEvent, SourcePosition
+from clearwell.source import Acknowledging, Batch, Source, SourceEvent, SourcePosition
+from services.collector import watch
+from services.collector.rate import Bucket
 from services.collector.records import RecordMaker
+from services.collector.watch import Watch
 
 IN_FLIGHT = 4
 """Batches sent and not yet acknowledged, at most: reading goes on while Kafka works, and memory stays bounded."""
@@ -36,13 +39,20 @@ class Pump:
         producer: EventProducer,
         topic: str,
         save: Callable[[SourcePosition, int], None],
+        bucket: Bucket,
+        watch: Watch,
     ) -> None:
-        """`save(position, events)` blocks until the position is durable; it is called in the source's order."""
+        """`save(position, events)` blocks until the position is durable; it is called in the source's order.
+
+        `bucket` slows reading down; `watch` is told what is waited for.
+        """
         self._source = source
         self._maker = maker
         self._producer = producer
         self._topic = topic
         self._save = save
+        self._bucket = bucket
+        self._watch = watch
         self._room = asyncio.Semaphore(IN_FLIGHT)
         self._sent: asyncio.Queue[Flight | None] = asyncio.Queue()
 
@@ -63,6 +73,7 @@ class Pump:
         finally:
             for task in (reading, settling, stopping):
                 task.cancel()
+            await asyncio.wait({reading, settling, stopping})
         for task in (settling, reading):
             if task.done() and not task.cancelled() and (error := task.exception()) is not None:
                 raise error
@@ -71,10 +82,17 @@ class Pump:
     async def _read(self, after: SourcePosition | None) -> None:
         # every source's `read` is an async generator; the protocol promises an iterator alone
         async with aclosing(cast(Any, self._source.read(after))) as batches:
-            async for events, position in batches:
+            while (batch := await self._next(batches)) is not None:
+                events, position = batch
                 await self._room.acquire()
                 sending = await asyncio.to_thread(self._send, events)
                 self._sent.put_nowait(Flight(sending, position, len(events)))
+                if pause := self._bucket.take(len(events)):
+                    await asyncio.sleep(pause)
+
+    async def _next(self, batches: AsyncIterator[Batch]) -> Batch | None:
+        with self._watch.waiting(watch.SOURCE):
+            return await anext(batches, None)
 
     def _send(self, events: Sequence[SourceEvent]) -> Sending:
         return self._producer.begin(self._topic, self._maker.make(events))
@@ -82,14 +100,17 @@ class Pump:
     async def _settle(self) -> None:
         saved: SourcePosition | None = None
         while (flight := await self._sent.get()) is not None:
-            await asyncio.to_thread(flight.sending.wait)
+            with self._watch.waiting(watch.KAFKA):
+                await asyncio.to_thread(flight.sending.wait)
             self._room.release()
             if flight.position is None or (not flight.events and flight.position == saved):
                 continue  # a heartbeat of a source that waits
-            await asyncio.to_thread(self._save, flight.position, flight.events)
+            with self._watch.waiting(watch.POSITION):
+                await asyncio.to_thread(self._save, flight.position, flight.events)
             saved = flight.position
             if isinstance(self._source, Acknowledging):
-                await self._source.acknowledged(saved)
+                with self._watch.waiting(watch.TELLING):
+                    await self._source.acknowledged(saved)
 
 
 async def _ended(task: asyncio.Task[None], patience: float = 0.0) -> bool:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
 from clearwell.contract.load import find as find_contract
-from clearwell.errors import ClearwellError
+from clearwell.errors import ClearwellError, Fenced
 from clearwell.kafka.admin import ensure_topics
 from clearwell.kafka.names import raw_topic
 from clearwell.kafka.producer import EventProducer
@@ -21,8 +22,11 @@ from clearwell.registry.references import hide
 from clearwell.registry.spec import open_source
 from clearwell.settings import Settings
 from clearwell.source import Source, SourcePosition, stored_position
+from services.collector import watch
 from services.collector.pump import Pump
+from services.collector.rate import Bucket
 from services.collector.records import RecordMaker
+from services.collector.watch import Watch
 
 log = logging.getLogger(__name__)
 
@@ -30,8 +34,14 @@ log = logging.getLogger(__name__)
 class Run:
     """One run of one connector, from its saved position on."""
 
-    def __init__(self, connector: Connector, registry: Registry, where: Settings) -> None:
+    def __init__(self, connector: Connector, registry: Registry, where: Settings, epoch: int, bucket: Bucket) -> None:
+        """`epoch` is that of the lease under which it reads."""
         self.progressed = False
+        self.watch = Watch()
+        self._broken_off = False
+        self._epoch = epoch
+        self._bucket = bucket
+        self._producer: EventProducer | None = None
         self._connector = connector
         self._registry = registry
         self._where = where
@@ -45,19 +55,31 @@ class Run:
         except ClearwellError as error:
             raise type(error)(hide(str(error), self._secrets)) from None
 
+    def break_off(self) -> None:
+        """Whatever still goes on in this run, stuck as it may be, sends and saves nothing any more. Does not block."""
+        self._broken_off = True
+        if self._producer is not None:
+            threading.Thread(target=self._producer.close, name=f"close {self._connector.name}", daemon=True).start()
+
     async def _go(self, stop: asyncio.Event) -> bool:
-        name, stream = self._connector.name, self._connector.stream
-        source, maker = await asyncio.to_thread(self._open)
+        with self.watch.waiting(watch.OPENING):
+            source, maker = await asyncio.to_thread(self._open)
         try:
-            after = stored_position(await asyncio.to_thread(self._load), source.Position)
-            producer = await asyncio.to_thread(EventProducer, self._where.kafka, f"collector-{name}")
+            with self.watch.waiting(watch.OPENING):
+                after = stored_position(await asyncio.to_thread(self._load), source.Position)
+                producer = self._producer = await asyncio.to_thread(self._connect)
             try:
-                log.info("connector %s: reading into %s", name, raw_topic(stream))
-                return await Pump(source, maker, producer, raw_topic(stream), self._save).run(after, stop)
+                topic = raw_topic(self._connector.stream)
+                log.info("connector %s: reading into %s", self._connector.name, topic)
+                pump = Pump(source, maker, producer, topic, self._save, self._bucket, self.watch)
+                return await pump.run(after, stop)
             finally:
                 await asyncio.to_thread(producer.close)
         finally:
             await source.close()
+
+    def _connect(self) -> EventProducer:
+        return EventProducer(self._where.kafka, f"collector-{self._connector.name}")
 
     def _open(self) -> tuple[Source, RecordMaker]:
         connector, where = self._connector, self._where
@@ -78,10 +100,11 @@ class Run:
 
     def _save(self, position: SourcePosition, events: int) -> None:
         """Invariant 1: called only after Kafka acknowledged everything before `position`."""
+        name, kept = self._connector.name, msgspec.to_builtins(position)
+        if self._broken_off:
+            raise Fenced(f"Connector {name} is read anew by now.")
         with self._registry.session() as session:
-            self._version = positions.save(
-                session, self._connector.name, self._version, msgspec.to_builtins(position), events
-            )
+            self._version = positions.save(session, name, self._version, kept, events, epoch=self._epoch)
             if not self.progressed:
-                connectors.note_progress(session, self._connector.name)
+                connectors.note_progress(session, name)
         self.progressed = True

@@ -17,7 +17,7 @@ import pytest
 
 from clearwell.errors import ConfigError, Retryable
 from clearwell.kafka.producer import EventProducer, Sending
-from clearwell.registry import Connector, State, connectors, positions, spec
+from clearwell.registry import State, connectors, positions, spec
 from clearwell.settings import Settings
 from clearwell.source import EVENT_LIMIT, SECRET, Batch, DiscoveredStream, SourceConfig, SourceEvent, SourcePosition
 from services.collector.collector import Collector
@@ -97,7 +97,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> type[Fake]:
     """The scripted source, registered under the kind "fake"."""
     known = spec.source_class
     monkeypatch.setattr(spec, "source_class", lambda kind: Fake if kind == "fake" else known(kind))
-    monkeypatch.setattr("services.collector.collector.FIRST_DELAY", 0.01)
+    monkeypatch.setattr("services.collector.keep.FIRST_DELAY", 0.01)
     Fake.plays, Fake.events, Fake.afters = [], lines(100), []
     return Fake
 
@@ -171,11 +171,8 @@ def test_one_bad_connector_fails_with_a_message_and_never_stops_another(sandbox:
     worse = sandbox.add(unique("worse"), source="no_such_source")
     good = sandbox.add(unique("good"), path=str(sandbox.folder / "in.ndjson"))
 
-    class Ours(Collector):
-        async def _wanted(self) -> list[Connector]:
-            return [one for one in await super()._wanted() if one.name in sandbox.names]
-
-    assert asyncio.run(Ours(sandbox.registry, sandbox.where).run(asyncio.Event(), once=True)) == 2
+    collector = Collector(sandbox.registry, sandbox.where, sandbox.names)
+    assert asyncio.run(collector.run(asyncio.Event(), once=True)) == 2
     assert sandbox.state(good)[0].state is State.FINISHED
     connector, saved = sandbox.state(bad)
     assert connector.state is State.FAILING and "missing.ndjson does not exist" in str(connector.last_error)
@@ -288,14 +285,14 @@ def test_a_position_moved_by_another_is_not_overwritten(
         sent += 1
         if sent == 1:
             with sandbox.registry.session() as session:
-                positions.save(session, name, 0, {"next": 50}, 50)
+                positions.move(session, name, 0, {"next": 50})
         return begin(self, topic, records)
 
     monkeypatch.setattr(EventProducer, "begin", meddling)
     name = sandbox.add(unique("c"), source="fake")
     assert sandbox.collect(name) == 0
     assert fake.afters == [None, FakePosition(next=50)]
-    assert sandbox.state(name)[1].events == 100
+    assert sandbox.state(name)[1].events == 50
 
 
 def test_without_kafka_the_connector_waits_and_nothing_moves(
@@ -306,7 +303,7 @@ def test_without_kafka_the_connector_waits_and_nothing_moves(
 
     async def run() -> None:
         stop = asyncio.Event()
-        running = asyncio.create_task(Collector(sandbox.registry, nowhere, name).run(stop))
+        running = asyncio.create_task(Collector(sandbox.registry, nowhere, [name]).run(stop))
         async with asyncio.timeout(30):
             while (connector := sandbox.state(name)[0]).last_error is None:  # noqa: ASYNC110 - it is in Postgres
                 await asyncio.sleep(0.05)

@@ -67,7 +67,7 @@ class Sandbox:
 
     def collect(self, name: str) -> int:
         """Run the connector in this process until it is finished or failing; the exit code."""
-        return asyncio.run(Collector(self.registry, self.where, name).run(asyncio.Event(), once=True))
+        return asyncio.run(Collector(self.registry, self.where, [name]).run(asyncio.Event(), once=True))
 
     def start(self, *args: str) -> subprocess.Popen[str]:
         """A collector as a process of its own."""
@@ -85,6 +85,8 @@ class Sandbox:
             "CLEARWELL_HOME": str(self.where.home),
             "CLEARWELL_SCHEMAS": str(self.where.schemas),
             "CLEARWELL_KEYS": str(self.where.keys),
+            "CLEARWELL_LEASE_SECONDS": "3",  # a killed collector's connector is soon free again
+            "CLEARWELL_LISTEN": "127.0.0.1:0",
         }
 
     def new_records(self) -> list[Any]:

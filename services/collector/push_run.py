@@ -1,0 +1,153 @@
+"""One run of one connector that is sent its events: opened, offered to the listener, and its batches sent to Kafka."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import threading
+from collections.abc import Sequence
+from typing import Any, cast
+
+from clearwell.contract.load import find as find_contract
+from clearwell.errors import ClearwellError
+from clearwell.kafka.admin import ensure_topics
+from clearwell.kafka.names import raw_topic
+from clearwell.kafka.producer import EventProducer
+from clearwell.privacy.local import LocalKeyring
+from clearwell.registry import Connector, Registry, connectors, positions
+from clearwell.registry.references import hide
+from clearwell.registry.spec import open_source
+from clearwell.settings import Settings
+from clearwell.source import PushSource, Request, RequestRefused, SourceEvent
+from services.collector import watch
+from services.collector.gather import Gatherer
+from services.collector.rate import Bucket
+from services.collector.records import RecordMaker
+from services.collector.watch import Watch
+
+log = logging.getLogger(__name__)
+
+COUNT_SECONDS = 1.0
+"""How often the number of events is saved; what a killed collector had not saved yet is missing in that number."""
+
+DRAIN_SECONDS = 3.0
+
+
+class PushRun:
+    """Takes requests while it is among `doors`; every collector runs every such connector, without a lease."""
+
+    def __init__(
+        self, connector: Connector, registry: Registry, where: Settings, bucket: Bucket, doors: dict[str, PushRun]
+    ) -> None:
+        """`doors`: where the listener looks up who takes requests, by connector."""
+        self.progressed = False
+        self.watch = Watch()
+        self._connector = connector
+        self._registry = registry
+        self._where = where
+        self._bucket = bucket
+        self._doors = doors
+        self._secrets: list[str] = []
+        self._source: PushSource | None = None
+        self._maker: RecordMaker | None = None
+        self._producer: EventProducer | None = None
+        self._gatherer = Gatherer(self._send)
+        self._sent = self._counted = 0  # each is written by one thread alone
+        self._broken_off = False
+
+    def receive(self, request: Request) -> Sequence[SourceEvent]:
+        """The events of a request. Raises RequestRefused, also for one that comes too soon by the rate limit."""
+        assert self._source is not None
+        if pause := self._bucket.wait():
+            raise RequestRefused(429, "Too many events: come again later.", pause)
+        events = self._source.receive(request)
+        self._bucket.take(len(events))
+        return events
+
+    def offer(self, events: Sequence[SourceEvent]) -> asyncio.Future[None]:
+        """As `Gatherer.offer`."""
+        return self._gatherer.offer(events)
+
+    async def go(self, stop: asyncio.Event) -> bool:
+        """Take requests until `stop` is set (False). Raises ClearwellError, secrets hidden."""
+        try:
+            with self.watch.waiting(watch.OPENING):
+                await asyncio.to_thread(self._open)
+            log.info("connector %s: taking requests into %s", self._connector.name, raw_topic(self._connector.stream))
+            await self._serve(stop)
+        except ClearwellError as error:
+            raise type(error)(hide(str(error), self._secrets)) from None
+        finally:
+            await self._close()
+        return False
+
+    def break_off(self) -> None:
+        """Send nothing any more. Does not block."""
+        self._broken_off = True
+        self._leave()
+        if self._producer is not None:
+            threading.Thread(target=self._producer.close, name=f"close {self._connector.name}", daemon=True).start()
+
+    async def _serve(self, stop: asyncio.Event) -> None:
+        sending = asyncio.create_task(self._gatherer.run())
+        stopping = asyncio.create_task(stop.wait())
+        counting = asyncio.create_task(self._count_on())
+        tasks = {sending, stopping, counting}
+        self._doors[self._connector.name] = self
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            self._leave()
+            if not sending.done():
+                await self._gatherer.drain(DRAIN_SECONDS)
+        finally:
+            self._leave()
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+            self._gatherer.give_up()
+        for task in (sending, counting):
+            if not task.cancelled() and (error := task.exception()) is not None:
+                raise error
+
+    def _leave(self) -> None:
+        if self._doors.get(self._connector.name) is self:
+            del self._doors[self._connector.name]
+
+    def _open(self) -> None:
+        connector, where = self._connector, self._where
+        contract = find_contract(where.schemas, connector.stream)
+        source, self._secrets = open_source(connector.source, connector.config)
+        self._source = cast(PushSource, cast(Any, source))
+        self._maker = RecordMaker(connector.name, contract, source.id_fields, lambda: LocalKeyring(where.keys))
+        ensure_topics(where.kafka, contract.stream, contract.version)
+        self._producer = EventProducer(where.kafka, f"collector-{connector.name}")
+        with contextlib.suppress(ClearwellError), self._registry.session() as session:
+            connectors.note_progress(session, connector.name)  # it takes requests: what went wrong before is over
+
+    def _send(self, events: Sequence[SourceEvent]) -> None:
+        assert self._maker is not None and self._producer is not None
+        with self.watch.waiting(watch.KAFKA):
+            self._producer.send_batch(raw_topic(self._connector.stream), self._maker.make(events))
+        self._sent += len(events)
+        self.progressed = True
+
+    async def _count_on(self) -> None:
+        while True:
+            await asyncio.sleep(COUNT_SECONDS)
+            await asyncio.to_thread(self._count)
+
+    def _count(self) -> None:
+        """It is a number for people; the events are in Kafka, whether Postgres is there or not."""
+        sent = self._sent
+        if sent > self._counted:
+            with contextlib.suppress(ClearwellError), self._registry.session() as session:
+                positions.count(session, self._connector.name, sent - self._counted)
+                self._counted = sent
+
+    async def _close(self) -> None:
+        if self._producer is not None:
+            await asyncio.to_thread(self._producer.close)
+        await asyncio.to_thread(self._count)
+        if self._source is not None:
+            await self._source.close()
