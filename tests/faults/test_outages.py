@@ -24,7 +24,7 @@ def test_kafka_restarts_in_the_middle_of_a_drain(platform: Platform, number: sig
     platform.put(values)
     cleaner = platform.start("cleaner")
     deliverer = platform.start("deliverer", "--destination", "postgres")
-    until(lambda: "starts at offset" in deliverer.text())  # one that can't even start ends, and is started again
+    until(lambda: "starts at offset" in deliverer.text(), 180)  # one that can't even start ends, and is started again
     until(lambda: platform.cleaned() > 5_000)
     admin.close()  # kafka-python leaves the sockets of a client behind that Kafka has left
     embedded.restart(platform.settings.home, "kafka", number)
