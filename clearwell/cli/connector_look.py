@@ -11,7 +11,8 @@ import msgspec
 from clearwell.cli.connector_open import open_session, shown_time
 from clearwell.cli.connector_positions import written
 from clearwell.cli.output import emit, home_option, json_option, table
-from clearwell.registry import Connector, SavedPosition, audit, connectors, positions
+from clearwell.registry import Connector, SavedPosition, audit, connectors, leases, positions
+from clearwell.registry.leases import Holder
 
 
 @click.command("list")
@@ -20,13 +21,14 @@ from clearwell.registry import Connector, SavedPosition, audit, connectors, posi
 def list_command(as_json: bool) -> None:
     """Show how all connectors are doing.
 
-    State, events brought into Kafka, last error, next try.
+    State, events brought into Kafka, the collector that reads it, last error, next try.
     """
     with open_session() as session:
         found = connectors.list_connectors(session)
         saved = positions.load_all(session)
-    rows = [_row(one, saved[one.name]) for one in found]
-    heads = ("name", "source", "stream", "state", "events", "last_error", "next_try_at")
+        held = leases.holders(session)
+    rows = [_row(one, saved[one.name], held.get(one.name)) for one in found]
+    heads = ("name", "source", "stream", "state", "events", "read_by", "last_error", "next_try_at")
     cells = [["" if row[head] is None else row[head] for head in heads] for row in rows]
     nothing = "No connector is registered: run `clearwell connector register FILE`."
     emit(as_json, {"connectors": rows}, lambda: table(heads, cells) if rows else nothing)
@@ -39,12 +41,14 @@ def list_command(as_json: bool) -> None:
 def show(name: str, as_json: bool) -> None:
     """Show all that is known of one connector.
 
-    State, limits, configuration (references, never secrets) and position.
+    State, who reads it, limits, configuration (references, never secrets) and position.
     """
     with open_session() as session:
         found = connectors.get(session, name)
         saved = positions.load(session, name)
-    row = _row(found, saved) | {
+        holder = leases.holders(session, [name]).get(name)
+    row = _row(found, saved, holder) | {
+        "lease_until": None if holder is None else shown_time(holder.until),
         "limits": msgspec.to_builtins(found.limits),
         "config": dict(found.config),
         "position": saved.position,
@@ -83,13 +87,14 @@ def audit_command(name: str | None, limit: int, as_json: bool) -> None:
     emit(as_json, {"entries": shown}, lambda: table(heads, rows) if rows else nothing)
 
 
-def _row(one: Connector, saved: SavedPosition) -> dict[str, Any]:
+def _row(one: Connector, saved: SavedPosition, holder: Holder | None) -> dict[str, Any]:
     return {
         "name": one.name,
         "source": one.source,
         "stream": one.stream,
         "state": one.state,
         "events": saved.events,
+        "read_by": None if holder is None else holder.collector,
         "last_error": one.last_error,
         "next_try_at": shown_time(one.next_try_at),
     }

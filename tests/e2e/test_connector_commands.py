@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 
 from clearwell.errors import Fenced
-from clearwell.registry import Registry, State, audit, connectors, positions
+from clearwell.registry import Registry, State, audit, connectors, leases, positions
 from clearwell.settings import Settings
 from services.collector.collector import Collector
 from tests.support import kept_source
 from tests.support.collecting import Sandbox, until
+from tests.support.sources.postgres_cdc import PostgresCdcCase
 
 Unique = Callable[[str], str]
 Run = Callable[..., int]
@@ -252,6 +253,64 @@ def test_restart_begins_anew_at_once(sandbox: Sandbox, kept: str, tmp_path: Path
         assert await collecting == 0
 
     asyncio.run(scenario())
+
+
+@pytest.mark.slow
+def test_reset_and_remove_drop_a_replication_slot(
+    sandbox: Sandbox, stack: Settings, unique: Unique, said: Callable[..., Any]
+) -> None:
+    case = PostgresCdcCase(stack.postgres, unique("cdc"), snapshot=True)
+    name = sandbox.add(case.table, "postgres_cdc", **case.config)
+
+    def slots() -> int:
+        found = case.session.execute("select 1 from pg_replication_slots where slot_name = %s", [case.table])
+        return len(found.fetchall())
+
+    async def scenario() -> None:
+        stop = asyncio.Event()
+        collecting = asyncio.create_task(Collector(sandbox.registry, sandbox.where, name).run(stop))
+        for total in (5, 10):
+            await asyncio.to_thread(until, lambda total=total: sandbox.state(name)[1].events >= total)
+            assert slots() == 1
+            await asyncio.to_thread(said, "pause", name)
+            await asyncio.to_thread(until, lambda: not _is_read(case))
+            if total == 5:
+                planned = await asyncio.to_thread(said, "reset", name, "--dry-run")
+                assert "All rows of the tables" in planned["meaning"] and slots() == 1
+                await asyncio.to_thread(said, "reset", name)
+                assert slots() == 0
+                await asyncio.to_thread(said, "resume", name)
+        assert (await asyncio.to_thread(said, "remove", name))["upstream_dropped"]
+        stop.set()
+        await collecting
+
+    try:
+        case.fill(5)
+        asyncio.run(scenario())
+        assert slots() == 0
+    finally:
+        case.close()
+
+
+def _is_read(case: PostgresCdcCase) -> bool:
+    query = "select 1 from pg_replication_slots where slot_name = %s and active"
+    return case.session.execute(query, [case.table]).fetchone() is not None
+
+
+def test_who_reads_a_connector_is_shown(
+    said: Callable[..., Any], registry: Registry, kept: str, unique: Unique
+) -> None:
+    me = unique("collector")
+    assert said("show", kept)["read_by"] is None
+    with registry.session() as session:
+        leases.beat(session, me, "host:1", me)
+        assert leases.take(session, me, [kept], 1, 60.0).keys() == {kept}
+    shown = said("show", kept)
+    assert shown["read_by"] == "host:1" and shown["lease_until"]
+    assert [one["read_by"] for one in said("list")["connectors"] if one["name"] == kept] == ["host:1"]
+    with registry.session() as session:
+        leases.leave(session, me)
+    assert said("show", kept)["read_by"] is None
 
 
 def test_a_paused_connector_is_resumed_not_restarted(
