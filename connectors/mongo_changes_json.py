@@ -1,0 +1,154 @@
+"""BSON as JSON without loss, and a change of a document as an event."""
+
+from __future__ import annotations
+
+import math
+from base64 import b64encode
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from hashlib import blake2b
+from typing import Any, Literal
+from uuid import UUID
+
+import msgspec
+from bson import CodecOptions, Decimal128, ObjectId, Timestamp, json_util
+from bson.binary import UuidRepresentation
+from bson.codec_options import DatetimeConversion
+
+from clearwell.source import EVENT_LIMIT, SourceEvent, refuse
+
+Dialect = Literal["plain", "relaxed", "canonical"]
+Envelope = Literal["row", "change"]
+Document = Mapping[str, Any]
+
+CODEC: CodecOptions[dict[str, Any]] = CodecOptions(
+    tz_aware=True,
+    tzinfo=UTC,
+    uuid_representation=UuidRepresentation.STANDARD,
+    unicode_decode_error_handler="backslashreplace",
+    datetime_conversion=DatetimeConversion.DATETIME_AUTO,  # years that Python does not know come as milliseconds
+)
+
+_OPS = {"insert": "c", "update": "u", "replace": "u", "delete": "d"}
+_encode = msgspec.json.Encoder(decimal_format="number").encode
+_FORMS = {
+    "relaxed": json_util.RELAXED_JSON_OPTIONS.with_options(tz_aware=True, tzinfo=UTC),
+    "canonical": json_util.CANONICAL_JSON_OPTIONS.with_options(tz_aware=True, tzinfo=UTC),
+}
+
+
+def encoder(dialect: Dialect) -> Callable[[Any], bytes]:
+    """Encodes a document or value in one of the dialects."""
+    if dialect == "plain":
+        return lambda value: _encode(_plain(value))
+    form = _FORMS[dialect]
+    return lambda value: json_util.dumps(value, json_options=form).encode(errors="backslashreplace")
+
+
+def to_text(value: Any) -> str:
+    """A value as canonical Extended JSON, in which `from_text` reads just the same value again."""
+    return json_util.dumps({"v": value}, json_options=_FORMS["canonical"])
+
+
+def from_text(text: str) -> Any:
+    """The value again. Raises ValueError."""
+    try:
+        return json_util.loads(text, json_options=_FORMS["canonical"])["v"]
+    except (KeyError, TypeError, ArithmeticError) as error:
+        raise ValueError from error
+
+
+def _plain(value: Any) -> Any:
+    """What JSON can say of a BSON value; what it has no word for as canonical Extended JSON."""
+    if value is None or isinstance(value, str | bool):
+        return value
+    if isinstance(value, float | Decimal):
+        return value if math.isfinite(value) else _by_name(value)
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, Mapping):
+        return {name: _plain(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    if isinstance(value, ObjectId):
+        return str(value)
+    if isinstance(value, Decimal128):
+        return _plain(value.to_decimal())
+    if isinstance(value, bytes):
+        return b64encode(value).decode()
+    if isinstance(value, datetime | UUID):  # a DatetimeMS is no datetime
+        return value
+    return json_util.default(value, json_options=_FORMS["canonical"])
+
+
+def _by_name(value: float | Decimal) -> str:
+    if isinstance(value, Decimal) and value.is_nan():
+        return "NaN"
+    return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
+
+
+def cluster_time(time: Timestamp) -> str:
+    """ISO 8601; the counter within the second is written as microseconds, so that the order of changes is kept."""
+    moment = datetime.fromtimestamp(time.time, UTC) + timedelta(microseconds=min(time.inc, 999_999))
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+class Events:
+    """Makes events."""
+
+    def __init__(self, dialect: Dialect, envelope: Envelope) -> None:
+        """See the configuration's options `json` and `envelope`."""
+        self._encode = encoder(dialect)
+        self._flat = envelope == "row"
+
+    def of_change(self, change: Document) -> SourceEvent:
+        """A change event of the server. Its id is made of the resume token, which names one change."""
+        token = to_text(change["_id"]).encode()
+        time: Timestamp | None = change.get("clusterTime")
+        place = f"{time.time}.{time.inc}" if time is not None else "0.0"
+        event_id = f"{place}/{blake2b(token, digest_size=12).hexdigest()}"
+        return _event(event_id, self._encode(_row(change) if self._flat else change))
+
+    def of_document(self, collection: str, database: str, document: Document, time: Timestamp) -> SourceEvent:
+        """A document of a snapshot: the same content has the same id, whenever it is read."""
+        digest = blake2b(self._encode(document), digest_size=12).hexdigest()
+        row = _change_of_snapshot(collection, database, document, time)
+        event_id = f"{collection}/{_id_text(document['_id'])}/{digest}"
+        return _event(event_id, self._encode(_row(row) if self._flat else row))
+
+
+def _change_of_snapshot(collection: str, database: str, document: Document, time: Timestamp) -> dict[str, Any]:
+    return {
+        "operationType": "read",
+        "clusterTime": time,
+        "fullDocument": document,
+        "ns": {"db": database, "coll": collection},
+        "documentKey": {"_id": document["_id"]},
+    }
+
+
+def _row(change: Document) -> dict[str, Any]:
+    """The document, flat, with our fields behind it; of one that is gone its key alone."""
+    kind = str(change["operationType"])
+    op = "r" if kind == "read" else _OPS.get(kind, kind)
+    document = change.get("fullDocument")
+    row: dict[str, Any] = dict(document if document is not None else change.get("documentKey") or {})
+    space = change.get("ns") or {}
+    row["_op"] = op
+    row["_ns"] = ".".join(space[part] for part in ("db", "coll") if part in space)
+    time = change.get("clusterTime")
+    row["_cluster_time"] = None if time is None else cluster_time(time)
+    if op == "d":
+        row["_deleted"] = True
+    elif op == "u" and document is None:
+        row["_document_gone"] = True
+    return row
+
+
+def _id_text(value: Any) -> str:
+    return str(value) if isinstance(value, str | int | ObjectId) else to_text(value)
+
+
+def _event(event_id: str, data: bytes) -> SourceEvent:
+    return refuse(event_id, len(data), data) if len(data) > EVENT_LIMIT else SourceEvent(event_id, data)
