@@ -131,7 +131,8 @@ async def beats(task: asyncio.Future[Any], seconds: float) -> AsyncGenerator[Non
 async def pause(closed: asyncio.Event, seconds: float) -> None:
     """Wait, but no longer than until `closed` is set."""
     try:
-        await asyncio.wait_for(closed.wait(), seconds)
+        async with asyncio.timeout(seconds):
+            await closed.wait()
     except TimeoutError:
         return
 

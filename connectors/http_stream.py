@@ -32,19 +32,25 @@ class Inbox(Generic[T]):
             receiving.cancel()
             await asyncio.wait({receiving})
 
-    async def take(self, seconds: float) -> list[T]:
-        """All that is there, after at most `seconds`; raises what `receive` raised once all before it was taken."""
+    async def take(self, seconds: float, most: int = MOST_WAITING) -> list[T]:
+        """What is there, at most `most`, after at most `seconds`; [] when nothing came.
+
+        Raises what `receive` raised, once all before it was taken.
+        """
         try:
-            found = [await asyncio.wait_for(self._queue.get(), seconds)]
+            async with asyncio.timeout(seconds):
+                item = await self._queue.get()
         except TimeoutError:
             return []
-        while not self._queue.empty():
-            found.append(self._queue.get_nowait())
-        taken = [one for one in found if not isinstance(one, BaseException)]
-        if isinstance(found[-1], BaseException):
-            if not taken:
-                raise found[-1]
-            self._queue.put_nowait(found[-1])
+        taken: list[T] = []
+        while not isinstance(item, BaseException):
+            taken.append(item)
+            if len(taken) == most or self._queue.empty():
+                return taken
+            item = self._queue.get_nowait()
+        if not taken:
+            raise item
+        self._queue.put_nowait(item)  # it is the last, so there is room
         return taken
 
     async def _fill(self) -> None:

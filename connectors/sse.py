@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import aclosing
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
+import msgspec
 from aiohttp import ClientResponse, ClientSession
 
 from clearwell.backoff import delays
@@ -44,6 +45,7 @@ class SseConfig(HttpConfig, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     events: the event types to take, such as `message`; all when left out. id_field: the field whose value is an event's
     id; without it the id is the stream's own, with "+<number>" for events that follow on one with an id.
     silence: seconds after which a connection on which nothing comes, not even a comment, is taken for dead.
+    batch_events: taken together at most.
 
     Only a stream whose events have an `id:` can be gone on with: when one has none, what the server sends while we are
     not connected is lost, and its ids are made of what an event says and when it came.
@@ -52,6 +54,7 @@ class SseConfig(HttpConfig, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     events: list[str] = []
     id_field: str | None = None
     silence: Seconds = 300.0
+    batch_events: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 5_000
 
 
 class SsePosition(SourcePosition, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -99,8 +102,9 @@ class SseSource:
             while not self._closed.is_set():
                 async with aclosing(self._follow(session, position)) as batches:
                     async for events, place in batches:
+                        position = place
                         if events:
-                            position, waits = place, delays(self._retry or FIRST_RETRY, LONGEST_RETRY)
+                            waits = delays(self._retry or FIRST_RETRY, LONGEST_RETRY)
                         yield events, place
                 if self._over:
                     return
@@ -134,11 +138,12 @@ class SseSource:
                     chunks = await inbox.take(min(0.9 * HEARTBEAT_SECONDS, self._config.silence))
                 messages = [message for chunk in chunks for message in parser.feed(chunk)]
                 self._retry = parser.retry if parser.retry is not None else self._retry
-                if messages:
-                    received += len(messages)
-                    position = SsePosition(last_id=messages[-1].last_id, received=received)
-                if messages or not chunks:
-                    yield self._events(messages), position
+                for part in _parts(messages, self._config.batch_events):
+                    received += len(part)
+                    position = SsePosition(last_id=part[-1].last_id, received=received)
+                    yield self._events(part), position
+                if not chunks:
+                    yield [], position
                 if b"" in chunks:
                     return
                 heard = time.monotonic() if chunks else heard
@@ -152,9 +157,8 @@ class SseSource:
             if not last_id.isprintable():
                 raise ConfigError(f"The last event id of {who} can't be sent in a header: reset the connector.")
         with failures(who):
-            response = await asyncio.wait_for(
-                session.get(self._server.url, headers=headers, max_redirects=5), self._config.timeout
-            )
+            async with asyncio.timeout(self._config.timeout):
+                response = await session.get(self._server.url, headers=headers, max_redirects=5)
         self._over = response.status == 204
         try:
             require_success(response.status, response.headers, who)
@@ -201,3 +205,7 @@ class SseSource:
                     if b"" in chunks:
                         break
         return found[:most]
+
+
+def _parts(messages: Sequence[Message], size: int) -> Iterator[Sequence[Message]]:
+    return (messages[at : at + size] for at in range(0, len(messages), size))

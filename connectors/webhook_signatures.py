@@ -45,7 +45,8 @@ class Standard(Signature, frozen=True, kw_only=True, tag="standard"):
         """They must be base64 of enough bytes."""
         for secret in self.secrets:
             try:
-                length = len(base64.b64decode(secret.removeprefix("whsec_") + "==", validate=True))
+                written = secret.removeprefix("whsec_").rstrip("=")
+                length = len(base64.b64decode(written + "=" * (-len(written) % 4), validate=True))
             except ValueError:
                 length = 0
             if length < SHORTEST:

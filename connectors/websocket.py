@@ -63,7 +63,8 @@ class WebSocketConfig(HttpConfig, frozen=True, forbid_unknown_fields=True, kw_on
     position_field: the field whose value, text or a whole number, says where in the stream a message is. resume: a
     message sent instead of `subscribe` to go on after such a value, which stands in it for "$position". resume_param:
     the query parameter of `url` that takes the value.
-    ping_seconds: so often the server must answer a ping, or the connection is taken for dead.
+    ping_seconds: so often the server must answer a ping, or the connection is taken for dead. batch_events: taken
+    together at most.
 
     Without `position_field` and one of `resume`, `resume_param`, what the server sends while we are not connected is
     lost; without ids, they are made of what a message says and when it came. Binary messages become dead letters, and
@@ -77,6 +78,7 @@ class WebSocketConfig(HttpConfig, frozen=True, forbid_unknown_fields=True, kw_on
     resume: Any = None
     resume_param: str | None = None
     ping_seconds: Annotated[float, msgspec.Meta(ge=0.1, le=3_600)] = 20.0
+    batch_events: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 5_000
 
 
 class WebSocketPosition(SourcePosition, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -128,8 +130,9 @@ class WebSocketSource:
             while not self._closed.is_set():
                 async with aclosing(self._follow(session, position)) as batches:
                     async for events, place in batches:
+                        position = place
                         if events:
-                            position, waits = place, delays(FIRST_RETRY, LONGEST_RETRY)
+                            waits = delays(FIRST_RETRY, LONGEST_RETRY)
                         yield events, place
                 seconds = next(waits)
                 log.info("%s ended the connection; connecting again in %.1f s", self._server.name, seconds)
@@ -154,7 +157,7 @@ class WebSocketSource:
         async with opening.result() as socket, _inbox(socket).open() as inbox:
             while not self._closed.is_set():
                 with failures(self._server.name):
-                    frames = await inbox.take(0.9 * HEARTBEAT_SECONDS)
+                    frames = await inbox.take(0.9 * HEARTBEAT_SECONDS, self._config.batch_events)
                 events = []
                 for frame in frames:
                     if frame.type not in _ENDS:
@@ -176,17 +179,15 @@ class WebSocketSource:
             url = url.update_query({config.resume_param: str(after)})
         with failures(self._server.name):
             try:
-                socket = await asyncio.wait_for(
-                    session.ws_connect(
+                async with asyncio.timeout(config.timeout):
+                    socket = await session.ws_connect(
                         url,
                         protocols=config.protocols,
                         heartbeat=config.ping_seconds,
                         max_msg_size=LARGEST_MESSAGE,
                         decode_text=False,
                         timeout=ClientWSTimeout(ws_close=CLOSE_SECONDS),
-                    ),
-                    config.timeout,
-                )
+                    )
             except WSServerHandshakeError as error:
                 require_success(error.status, error.headers or {}, self._server.name)
                 raise ConfigError(f"{self._server.name} speaks no WebSocket at this URL: set `url` right.") from None

@@ -14,6 +14,8 @@ from tests.support.sources.sse import SseCase
 class TestSse(SourceSuite):
     """Gone on with where it stopped."""
 
+    options = {"batch_events": 5}
+
     @pytest.fixture
     def case(self, tmp_path: Path) -> Iterator[SseCase]:
         """The server."""

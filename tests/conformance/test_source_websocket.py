@@ -14,6 +14,9 @@ from tests.support.sources.websocket import WebSocketCase
 class TestWebSocket(SourceSuite):
     """Gone on with where it stopped."""
 
+    options = {"batch_events": 5}
+    ids_may_repeat = True
+
     @pytest.fixture
     def case(self, tmp_path: Path) -> Iterator[WebSocketCase]:
         """The server."""

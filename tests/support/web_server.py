@@ -36,10 +36,18 @@ class WebServer:
         await web.TCPSite(self._runner, "127.0.0.1", port, ssl_context=self._tls).start()
         return int(self._runner.addresses[0][1])
 
+    async def _stop(self) -> None:
+        await self._runner.cleanup()
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        if left:
+            await asyncio.wait(left, timeout=5)
+
     def close(self) -> None:
         """Cut every connection and end."""
         if self._thread.is_alive():
-            asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop).result(10)
+            asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result(10)
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(10)
             self._loop.close()
