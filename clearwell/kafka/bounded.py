@@ -12,12 +12,17 @@ from aiokafka.errors import KafkaError
 
 from clearwell.errors import Retryable
 from clearwell.kafka.clients import require_reachable
+from clearwell.kafka.records import read_plain_records
 from clearwell.kafka.security import PLAINTEXT, security_of
+
+SLICE = 5_000
+"""Records handed on at once: a fetch may hold twenty times as many, and they are objects only then."""
 
 
 @asynccontextmanager
 async def reader(bootstrap: str) -> AsyncIterator[Reader]:
     """A reader that is closed at the end. Raises Retryable when Kafka is away, ConfigError when it refuses us."""
+    read_plain_records()
     security = security_of(bootstrap)
     if security.protocol != PLAINTEXT:  # why the broker refuses us, aiokafka would tell to its log alone
         await asyncio.to_thread(require_reachable, bootstrap, security.client_options())
@@ -64,7 +69,7 @@ class Reader:
         self._consumer.assign([tp])
         self._consumer.seek(tp, start)
         while await self._consumer.position(tp) < end:
-            for records in (await self._consumer.getmany(tp, timeout_ms=500)).values():
+            for records in (await self._consumer.getmany(tp, timeout_ms=500, max_records=SLICE)).values():
                 wanted = [record for record in records if record.offset < end]
                 if wanted:
                     yield wanted

@@ -30,20 +30,31 @@ class Headers:
 
 def raw_identity(headers: Sequence[Header]) -> tuple[str, int]:
     """The raw topic's id and the raw offset. Raises Fatal when the record is not a cleaner's."""
+    (topic_id,), (offset,) = _identities([headers])
+    return topic_id, offset
+
+
+def raw_identities(records: Iterable[Any]) -> tuple[list[str], list[int]]:
+    """The raw topic ids and raw offsets of fetched records, in order. Raises Fatal as `raw_identity` does."""
+    return _identities(record.headers for record in records)
+
+
+def _identities(many: Iterable[Sequence[Header]]) -> tuple[list[str], list[int]]:
+    topics, offsets = [], []
+    before, topic_id = b"", ""
     try:
-        (first, offset), (second, topic_id), *_ = headers
-        if first != names.RAW_OFFSET or second != names.RAW_TOPIC_ID:  # not in the order we write: look them up
-            found = dict(headers)
-            offset, topic_id = found[names.RAW_OFFSET], found[names.RAW_TOPIC_ID]
-        return topic_id.decode("ascii"), int(offset)
+        for headers in many:
+            (first, offset), (second, topic) = headers[:2]
+            if first != names.RAW_OFFSET or second != names.RAW_TOPIC_ID:  # not in the order we write: look them up
+                found = dict(headers)
+                offset, topic = found[names.RAW_OFFSET], found[names.RAW_TOPIC_ID]
+            if topic != before:  # hardly ever: one text for all records of a raw topic
+                before, topic_id = topic, topic.decode("ascii")
+            topics.append(topic_id)
+            offsets.append(int(offset))
     except (ValueError, KeyError, AttributeError, TypeError):
         raise Fatal(
             f"A record in a clean topic has no valid {names.RAW_OFFSET} and {names.RAW_TOPIC_ID} headers: something "
             "other than a Clearwell cleaner writes to this topic, and its events can't be told from repeats."
         ) from None
-
-
-def raw_identities(records: Iterable[Any]) -> tuple[list[str], list[int]]:
-    """The raw topic ids and raw offsets of fetched records, in order. Raises Fatal as `raw_identity` does."""
-    pairs = [raw_identity(record.headers) for record in records]
-    return [topic_id for topic_id, _ in pairs], [offset for _, offset in pairs]
+    return topics, offsets

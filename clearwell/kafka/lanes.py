@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -20,11 +20,11 @@ IN_FLIGHT = 3
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """Consecutively fetched records of one partition (aiokafka ConsumerRecords), in offset order, never empty."""
+    """Consecutively fetched records of one partition (see clearwell/kafka/records.py), in offset order, never empty."""
 
     partition: int
     generation: int
-    records: Sequence[Any]
+    records: list[Any]
 
     @property
     def first(self) -> int:
@@ -44,7 +44,10 @@ class SliceWork(Protocol):
         """A partition starts (again) at offset `first`: rebuild what is remembered about it."""
 
     async def handle(self, piece: Slice) -> Awaitable[None]:
-        """Do the work and start its effects, in order; what is returned completes when they are durable."""
+        """Do the work and start its effects, in order; what is returned completes when they are durable.
+
+        The records are taken out of the slice once this has returned: they would be kept until then for nothing.
+        """
 
 
 @dataclass(slots=True)
@@ -84,6 +87,7 @@ class Lanes:
             lane.generation = piece.generation
         durable = await self._work.handle(piece)
         lane.next = piece.last + 1
+        piece.records.clear()  # Faust holds on to the list until the slice is acknowledged, and longer
         lane.pending.append(asyncio.create_task(self._finish(event, durable)))
         while len(lane.pending) >= IN_FLIGHT:
             await lane.pending.popleft()

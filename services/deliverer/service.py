@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import compress
+from typing import Any, TypeVar
 
 from clearwell.destinations.protocol import Claim, CleanBatch
 from clearwell.kafka import clean
@@ -18,6 +19,7 @@ from services.deliverer.positions import StorePositions
 from services.deliverer.writer import Writer
 
 log = logging.getLogger(__name__)
+Item = TypeVar("Item")
 
 
 @dataclass(slots=True)
@@ -65,15 +67,18 @@ class Deliverer:
 
     def _batch(self, topic_id: str, piece: Slice) -> CleanBatch:
         known = self._partitions[piece.partition]
-        records = [record for record in piece.records if record.offset >= known.next]
+        records = piece.records
+        if piece.first < known.next:
+            records = [record for record in records if record.offset >= known.next]
+        read = len(records)
         topics, offsets = clean.raw_identities(records)
         fresh = known.repeats.fresh_many(topics, offsets)  # invariant 3
-        rows = self._codec.decode([record.value for record, new in zip(records, fresh, strict=True) if new])
-        origins = [(topic, at) for topic, at, new in zip(topics, offsets, fresh, strict=True) if new]
-        repeats = len(records) - len(rows)
+        if not all(fresh):
+            records, topics, offsets = _only(fresh, records), _only(fresh, topics), _only(fresh, offsets)
+        rows = self._codec.decode([record.value for record in records])
         if self._wanted is not None:
-            chosen = [i for i, row in enumerate(rows) if self._wanted(row)]
-            rows, origins = [rows[i] for i in chosen], [origins[i] for i in chosen]
+            chosen = [self._wanted(row) for row in rows]
+            rows, topics, offsets = _only(chosen, rows), _only(chosen, topics), _only(chosen, offsets)
         known.next = max(known.next, piece.last + 1)
         return CleanBatch(
             topic_id=topic_id,
@@ -81,13 +86,17 @@ class Deliverer:
             next_offset=known.next,
             epoch=self._positions.claims[piece.partition].epoch,
             rows=rows,
-            raw_topics=[topic for topic, _ in origins],
-            raw_offsets=[offset for _, offset in origins],
+            raw_topics=topics,
+            raw_offsets=offsets,
             marks=dict(known.repeats.marks),
-            unrouted=len(records) - repeats - len(rows),
-            repeats=repeats,
+            unrouted=len(records) - len(rows),
+            repeats=read - len(records),
         )
 
     async def _durable(self, written: asyncio.Future[None], batch: CleanBatch) -> None:
         await written
         self._positions.claims[batch.partition] = Claim(batch.epoch, batch.next_offset, batch.marks)
+
+
+def _only(wanted: Sequence[bool], items: Sequence[Item]) -> list[Item]:
+    return list(compress(items, wanted))

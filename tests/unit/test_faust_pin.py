@@ -7,13 +7,15 @@ import inspect
 from importlib.metadata import version
 
 import pytest
-from aiokafka import AIOKafkaConsumer
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.consumer import fetcher
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
+from aiokafka.record.memory_records import MemoryRecords
 from faust import streams
 from faust.transport import consumer
 from faust.transport.drivers import aiokafka as driver
 
-from clearwell.kafka import transport
+from clearwell.kafka import records, transport
 
 PINNED = {
     driver.AIOKafkaConsumerThread.seek_to_committed: "775ab0adc4b0",
@@ -22,6 +24,8 @@ PINNED = {
     driver.AIOKafkaConsumerThread._fetch_records: "39a2c6c79fc1",
     driver.Consumer._to_message: "7c24f6511b2f",
     driver.Producer._settings_extra: "a4c7bc41b638",
+    fetcher.PartitionRecords._unpack_records: "b803e6d46480",
+    fetcher.FetchResult.getall: "3e717e30de50",
     consumer.Consumer.getmany: "4b168d84882a",
     consumer.Consumer.ack: "5fcf41cf4515",
     consumer.Consumer.perform_seek: "0e8c130ff4b0",
@@ -55,6 +59,23 @@ def test_batches_are_compressed_by_our_own_function(monkeypatch: pytest.MonkeyPa
 
 def test_the_wait_of_a_fetch_is_where_we_set_it() -> None:
     assert "self._fetch_max_wait_ms" in inspect.getsource(AIOKafkaConsumer.start)
+
+
+def test_fetched_records_are_plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fetcher makes its records by the name that we replace, and asks nothing of them but their offsets."""
+    monkeypatch.setattr(fetcher, "PartitionRecords", fetcher.PartitionRecords)  # put back at the end
+    records.read_plain_records()
+    assert "PartitionRecords(" in inspect.getsource(fetcher.Fetcher._proc_fetch_request)
+    options = {"is_transactional": 0, "producer_id": -1, "producer_epoch": -1, "base_sequence": 0, "batch_size": 10_000}
+    builder = DefaultRecordBatchBuilder(2, 0, **options)
+    for number in range(3):
+        builder.append(number, 1, key=b"k", value=b"%d" % number, headers=[("name", b"x")])
+    log = MemoryRecords(bytes(builder.build()))
+    read = fetcher.PartitionRecords(TopicPartition("t", 0), log, [], 1, None, None, True, fetcher.READ_UNCOMMITTED)
+    found = [(one.offset, one.key, one.value, one.headers) for one in read]
+    assert found == [(1, b"k", b"1", [("name", b"x")]), (2, b"k", b"2", [("name", b"x")])]
+    assert read.next_fetch_offset == 3
+    assert read._records_iterator.gi_frame is None  # else it would refer to itself for ever
 
 
 def test_versions_are_the_pinned_ones() -> None:
