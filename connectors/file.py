@@ -1,61 +1,23 @@
-"""Files as a source: NDJSON and CSV, plain or gzip, one file or the sorted files of a folder or pattern."""
+"""Files as a source: NDJSON, CSV and Parquet; one file, a folder or a pattern, on this machine or behind a URL."""
 
 from __future__ import annotations
 
 import asyncio
-import glob
-import gzip
-import os
 import time
-import zlib
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import aclosing, contextmanager
-from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from typing import ClassVar, TypeAlias
 
-import msgspec
+from clearwell.errors import ConfigError
+from clearwell.source import HEARTBEAT_SECONDS, Batch, DiscoveredStream, SourceConfig, SourceEvent, SourcePosition
+from connectors.file_config import KNOWN, FileConfig, FilePosition, known_form
+from connectors.file_finished import Finished
+from connectors.file_open import OpenFile
+from connectors.file_stores import File, store_of
+from connectors.samples import field_types, json_objects
 
-from clearwell.errors import ConfigError, Retryable
-from clearwell.source import HEARTBEAT_SECONDS, PATH, Batch, DiscoveredStream, SourceConfig, SourceEvent, SourcePosition
-from connectors.file_csv import CsvReader, Rows, read_header, require_columns
-from connectors.file_lines import Lines
-from connectors.file_ndjson import NdjsonReader
-
-Format = Literal["auto", "ndjson", "csv"]
-_SUFFIXES: dict[str, Literal["ndjson", "csv"]] = {
-    ".ndjson": "ndjson",
-    ".jsonl": "ndjson",
-    ".json": "ndjson",
-    ".csv": "csv",
-}
-SAMPLE = 20
-
-
-class FileConfig(SourceConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Where the events are and how to read them.
-
-    path: a file, a folder, or a pattern such as "in/*.ndjson.gz", whose files are read in the order of their names (a
-    file that comes later must sort last). format: "auto" goes by the name's ending.
-    id_field: the field whose value is the event's id; without it, or where an event lacks it, the id is
-    "<file name>#<byte offset>". columns: types of CSV columns (a CSV value is a string otherwise, and null when empty).
-    follow: keep reading what is appended to the (one, plain) file. poll_seconds: how often to look for it.
-    batch_events: events taken together, at most.
-    """
-
-    path: Annotated[str, PATH]
-    format: Format = "auto"
-    id_field: str | None = None
-    columns: dict[str, Literal["string", "int", "float", "bool"]] = {}
-    follow: bool = False
-    poll_seconds: Annotated[float, msgspec.Meta(gt=0)] = 0.5
-    batch_events: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 5_000
-
-
-class FilePosition(SourcePosition, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """`offset` counts the bytes read of the uncompressed content of `file`."""
-
-    file: str
-    offset: Annotated[int, msgspec.Meta(ge=0)]
+SAMPLE = 200
+FileBatch: TypeAlias = tuple[list[SourceEvent], FilePosition | None]
 
 
 class FileSource:
@@ -66,9 +28,12 @@ class FileSource:
     Position: ClassVar[type[SourcePosition]] = FilePosition
 
     def __init__(self, config: FileConfig) -> None:
-        """Does no I/O yet."""
+        """Does no I/O yet. Raises ConfigError when the options contradict each other."""
+        if config.follow and config.watch:
+            raise ConfigError("`follow` is for what is appended to one file, `watch` for new files: set one of them.")
         self._config = config
-        self._closed = False
+        self._store = store_of(config.path, config.storage_options | config.storage_secrets)
+        self._closed = asyncio.Event()
 
     @property
     def id_fields(self) -> tuple[str, ...]:
@@ -78,147 +43,139 @@ class FileSource:
     def check(self) -> None:
         """Prove that every file is there, readable and of a known format."""
         for file in self._files():
-            self._peek(file)
+            with OpenFile(self._store, file, self._config) as opened:
+                opened.batch(20)
 
     def discover(self) -> list[DiscoveredStream]:
-        """One stream, named after the first file; types are guessed from its first events."""
-        first = self._files()[0]
-        rows = tuple(row for row in map(_object, self._peek(first)) if row is not None)
-        return [DiscoveredStream(first.path.name.split(".")[0], _types(rows), rows)]
+        """One stream, named after the first file; types are guessed from its first events, where it tells none."""
+        files = self._files()
+        if not files:
+            raise ConfigError(f"{self._store.place} is empty as yet: put a file into it.")
+        with OpenFile(self._store, files[0], self._config) as opened:
+            rows = json_objects(opened.batch(SAMPLE)[0])
+            types = opened.types() or field_types(rows)
+        return [DiscoveredStream(files[0].key.rpartition("/")[2].split(".")[0], types, rows)]
 
     async def read(self, after: FilePosition | None) -> AsyncIterator[Batch]:
-        """Batches of events; ends after the last file, unless `follow` is set.
+        """Batches of events; ends after the last file, unless `follow` or `watch` is set.
 
-        Raises ConfigError when a file is missing, unreadable, damaged, or shorter than the position says.
+        Raises ConfigError when a file is missing, unreadable, damaged, or cut or replaced since the position.
         """
         files = await asyncio.to_thread(self._files)
-        first, offset = _start(files, after)
-        for index in range(first, len(files)):
-            async with aclosing(self._read_file(files[index], offset if index == first else 0)) as batches:
-                async for batch in batches:
-                    yield batch
+        finished = _finished(after, self._config.watch)
+        if after is not None and after.file not in finished:
+            started = [file for file in files if file.key == after.file]
+            if not started:
+                raise ConfigError(f"{after.file}, where reading stopped, is gone: put it back, or reset the connector.")
+            async with aclosing(self._read_file(started[0], finished, after.offset)) as batches:
+                async for events, position in batches:
+                    yield events, position
+                    after = position
+        rest = self._watch(finished, after) if self._config.watch else self._rest(files, finished, after)
+        async with aclosing(rest) as batches:
+            async for batch in batches:
+                yield batch
 
     async def close(self) -> None:
-        """Stop following. The open file is closed when its reader ends or is closed."""
-        self._closed = True
+        """Stop waiting. The open file is closed when its reader ends or is closed."""
+        self._closed.set()
 
-    async def _read_file(self, file: _File, offset: int) -> AsyncGenerator[Batch, None]:
+    def between(self, old: FilePosition | None, new: FilePosition | None) -> str:
+        """In files and offsets: rows of Parquet, else bytes."""
+        if old is not None and new is not None and old.file == new.file:
+            moved = "read again" if new.offset < old.offset else "skipped"
+            return f"{abs(new.offset - old.offset)} bytes (of Parquet: rows) of {new.file} would be {moved}."
+        places = ["the beginning" if at is None else f"{at.offset} of {at.file}" for at in (new, old)]
+        return f"Reading would go on at {places[0]} instead of {places[1]}: files between are read again or skipped."
+
+    async def _rest(
+        self, files: list[File], finished: Finished, after: FilePosition | None
+    ) -> AsyncGenerator[FileBatch, None]:
+        """The files that are not finished, in order."""
+        for file in files:
+            if file.key not in finished and (after is None or file.key != after.file):
+                async with aclosing(self._read_file(file, finished)) as batches:
+                    async for batch in batches:
+                        yield batch
+
+    async def _watch(self, finished: Finished, position: FilePosition | None) -> AsyncGenerator[FileBatch, None]:
+        """New files for ever. One is new when it is not finished, and ready when its size stays the same."""
+        seen: dict[str, int] = {}
+        spoke = time.monotonic()
+        while not self._closed.is_set():
+            files = await asyncio.to_thread(self._files)
+            finished.look(file.key for file in files)
+            ready = [file for file in files if file.key not in finished and seen.get(file.key) == file.size]
+            seen = {file.key: file.size for file in files}
+            for file in ready:
+                async with aclosing(self._read_file(file, finished)) as batches:
+                    async for events, position in batches:
+                        yield events, position
+                        spoke = time.monotonic()
+            if time.monotonic() - spoke >= HEARTBEAT_SECONDS - min(self._config.poll_seconds, 5.0):
+                yield [], position
+                spoke = time.monotonic()
+            await self._wait()
+
+    async def _read_file(self, file: File, finished: Finished, offset: int = 0) -> AsyncGenerator[FileBatch, None]:
+        """A file to its end; the last batch of a watched one says that it is finished."""
+        config, spoke, end = self._config, time.monotonic(), offset
+        opening = asyncio.ensure_future(asyncio.to_thread(OpenFile, self._store, file, config, offset))
+        try:
+            opened = await asyncio.shield(opening)
+            while not self._closed.is_set():
+                events, end = await asyncio.to_thread(opened.batch, config.batch_events)
+                if events or time.monotonic() - spoke >= HEARTBEAT_SECONDS - min(config.poll_seconds, 5.0):
+                    yield events, self._position(file, end, finished)
+                    spoke = time.monotonic()
+                    continue
+                await asyncio.to_thread(opened.require_same)
+                if not config.follow:
+                    break
+                await self._wait()
+            else:
+                return
+            if config.watch:
+                finished.add(file.key)
+                yield [], self._position(file, end, finished)
+        finally:
+            await asyncio.shield(_close(opening))
+
+    def _position(self, file: File, offset: int, finished: Finished) -> FilePosition:
+        if not self._config.watch:
+            return FilePosition(file=file.key, offset=offset)
+        return FilePosition(file=file.key, offset=offset, done=finished.names, before=finished.floor)
+
+    async def _wait(self) -> None:
+        try:
+            await asyncio.wait_for(self._closed.wait(), min(self._config.poll_seconds, 5.0))
+        except TimeoutError:
+            return
+
+    def _files(self) -> list[File]:
+        """What `path` names, in the order of names. Raises ConfigError when that is nothing and nothing is awaited."""
         config = self._config
-        with _failures(file.path), Lines(file.path, offset, wait_for_newline=config.follow) as lines:
-            reader = await asyncio.to_thread(self._reader, file, lines, offset)
-            end, silent_since = offset, time.monotonic()
-            while not self._closed:
-                events, end = await asyncio.to_thread(reader.batch, config.batch_events)
-                if events or time.monotonic() - silent_since >= HEARTBEAT_SECONDS:
-                    yield events, FilePosition(file=file.key, offset=end)
-                    silent_since = time.monotonic()
-                elif not config.follow:
-                    return
-                else:
-                    await asyncio.to_thread(lines.require_not_shorter)
-                    await asyncio.sleep(config.poll_seconds)
-
-    def _peek(self, file: _File) -> list[SourceEvent]:
-        with _failures(file.path), Lines(file.path) as lines:
-            return self._reader(file, lines, 0).batch(SAMPLE)[0]
-
-    def _reader(self, file: _File, lines: Lines, offset: int) -> NdjsonReader | CsvReader:
-        """A reader of `lines`, which start at `offset`; a CSV file's header is read from its beginning."""
-        config = self._config
-        if _format(config.format, file.path) == "ndjson":
-            return NdjsonReader(file.key, lines, config.id_field)
-        rows = Rows(lines)
-        if offset:
-            with Lines(file.path) as beginning:
-                header = read_header(Rows(beginning), file.key)
-        else:
-            header = read_header(rows, file.key)
-        require_columns(header, [*config.columns, *([config.id_field] if config.id_field else [])], file.key)
-        return CsvReader(file.key, rows, header, config.columns, config.id_field)
-
-    def _files(self) -> list[_File]:
-        """What `path` names, sorted. Raises ConfigError when that is nothing."""
-        path = Path(self._config.path).absolute()
-        if path.is_dir():
-            inside = [one for one in path.iterdir() if one.is_file() and _known(one)]
-            files = [_File(one, _key(one.relative_to(path))) for one in inside]
-        elif glob.has_magic(str(path)):
-            root = path
-            while glob.has_magic(str(root)):
-                root = root.parent
-            found = root.glob(str(path.relative_to(root)))
-            files = [_File(one, _key(one.relative_to(root))) for one in found if one.is_file()]
-        else:
-            files = [_File(path, _key(Path(path.name)))]
-        if not files:
-            raise ConfigError(f"{path} holds no .ndjson, .jsonl, .json or .csv file (also .gz): set `path` right.")
-        if self._config.follow and (len(files) > 1 or path.suffix == ".gz"):
+        found = self._store.find()
+        if len(found) != 1:
+            found = [file for file in found if config.format != "auto" or known_form(file.key)]
+        if not found and not config.watch:
+            raise ConfigError(f"{self._store.place} holds no {KNOWN}: set `path` right.")
+        if config.follow and (len(found) > 1 or found[0].key.endswith((".gz", ".zst", ".zstd", ".parquet"))):
             raise ConfigError("`follow` needs one plain file: name it in `path`, or leave `follow` out.")
-        return sorted(files)
+        return sorted(found)
 
 
-class _File(NamedTuple):
-    """A file, and the name by which ids and positions know it."""
-
-    path: Path
-    key: str
-
-
-def _key(path: Path) -> str:
-    return os.fsencode(path).decode(errors="backslashreplace")
-
-
-def _start(files: list[_File], after: FilePosition | None) -> tuple[int, int]:
-    """The index of the file and the offset in it where reading goes on."""
+def _finished(after: FilePosition | None, watch: bool) -> Finished:
+    """What a position says of files; one that was not made by watching says that all before its file are finished."""
     if after is None:
-        return 0, 0
-    for index, file in enumerate(files):
-        if file.key == after.file:
-            return index, after.offset
-    raise ConfigError(f"{after.file}, where reading stopped, is gone: put it back, or register a new connector.")
+        return Finished([], "")
+    return Finished([], after.file) if after.done is None else Finished(after.done, after.before)
 
 
-def _format(wanted: Format, path: Path) -> Literal["ndjson", "csv"]:
-    if wanted != "auto":
-        return wanted
-    found = _known(path)
-    if found is None:
-        raise ConfigError(f"Cannot tell the format of {path.name} by its name: set `format` to ndjson or csv.")
-    return found
-
-
-def _known(path: Path) -> Literal["ndjson", "csv"] | None:
-    return _SUFFIXES.get(Path(path.name.removesuffix(".gz")).suffix)
-
-
-@contextmanager
-def _failures(path: Path) -> Iterator[None]:
+async def _close(opening: asyncio.Future[OpenFile]) -> None:
+    """Close a file, also one that was still being opened when reading was cancelled."""
     try:
-        yield
-    except (FileNotFoundError, NotADirectoryError):
-        raise ConfigError(f"{path} does not exist: set `path` right.") from None
-    except PermissionError:
-        raise ConfigError(f"{path} may not be read by this user: grant the right.") from None
-    except (EOFError, gzip.BadGzipFile, zlib.error):
-        raise ConfigError(f"{path} is damaged or cut off: its gzip content does not end well.") from None
-    except OSError as error:
-        raise Retryable(f"{path} could not be read ({os.strerror(error.errno or 0)}); trying again.") from None
-
-
-def _object(event: SourceEvent) -> dict[str, Any] | None:
-    try:
-        row = msgspec.json.decode(event.data)
-    except Exception:  # hostile data raises outside msgspec's own errors too
-        return None
-    return row if isinstance(row, dict) and event.refused is None else None
-
-
-def _types(rows: tuple[dict[str, Any], ...]) -> dict[str, str]:
-    """Contract types guessed from samples: the type of the first value that is not null; string where there is none."""
-    kinds = {bool: "bool", int: "int64", float: "float64", str: "string", list: "json", dict: "json"}
-    found: dict[str, str] = {}
-    for row in rows:
-        for name, value in row.items():
-            if value is not None and found.get(name) in (None, "int64"):
-                found[name] = kinds[type(value)]
-    return {name: found.get(name, "string") for row in rows for name in row}
+        opened = await opening
+    except Exception:
+        return
+    await asyncio.to_thread(opened.close)

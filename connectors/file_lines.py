@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import gzip
-import io
-import os
-from pathlib import Path
 from types import TracebackType
 
 from clearwell.errors import ConfigError
 from clearwell.source import EVENT_LIMIT, NOTE_HEAD
+from connectors.file_content import Content
 
 BLOCK = 1_048_576
 """Bytes read at once."""
@@ -28,17 +25,18 @@ def is_overlong(line: Line) -> bool:
 
 
 class Lines:
-    """Reads a plain or gzip file from an offset on. Offsets count bytes of the uncompressed content.
+    """Reads content from an offset on. Offsets count bytes of the unpacked content.
 
     With `wait_for_newline` a last line without its newline is not there yet. Not thread-safe.
     """
 
-    def __init__(self, path: Path, offset: int = 0, *, wait_for_newline: bool = False) -> None:
-        """Raises ConfigError when the content is shorter than `offset` or no line ends there, OSError as `open`."""
-        self._path = path
+    def __init__(self, content: Content, name: str, offset: int = 0, *, wait_for_newline: bool = False) -> None:
+        """Takes `content` over. Raises ConfigError when it is shorter than `offset` or no line ends there."""
+        self._name = name
         self._wait = wait_for_newline
-        self._file = _open(path)
+        self._content = content
         self._at = offset
+        self._ahead = b""
         self._rest = b""
         self._overlong = 0
         self._ready: list[Line] = []
@@ -46,14 +44,18 @@ class Lines:
             try:
                 self._seek(offset)
             except BaseException:
-                self._file.close()
+                content.close()
                 raise
 
     def __enter__(self) -> Lines:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self._file.close()
+        self.close()
+
+    def close(self) -> None:
+        """Close the content."""
+        self._content.close()
 
     def take(self, count: int) -> list[Line]:
         """The next lines, at most `count`; none at the end of the file."""
@@ -68,28 +70,27 @@ class Lines:
         lines, self._ready = self._ready[:taken], self._ready[taken:]
         return lines
 
-    def require_not_shorter(self) -> None:
-        """Raises ConfigError when the file has become shorter than what was read of it, or another file (rotated)."""
-        now = self._path.stat()
+    def require_not_shorter(self, size: int) -> None:
+        """Raises ConfigError when a plain file of now `size` bytes has less than what was read of it."""
         read = self._at + max(len(self._rest), self._overlong)
-        if now.st_ino != os.fstat(self._file.fileno()).st_ino or now.st_size < read:
+        if not self._content.packed and size < read:
             raise self._shorter(read)
 
     def _seek(self, offset: int) -> None:
-        self._file.seek(offset - 1)
-        around = self._file.read(2)
+        self._content.skip_to(offset - 1)
+        around = self._content.read(2)
         if not around:
             raise self._shorter(offset)
         if b"\n" not in around and len(around) == 2:
             raise ConfigError(
-                f"{self._path.name} has changed: no line ends at byte {offset}, where reading stopped. "
+                f"{self._name} has changed: no line ends at byte {offset}, where reading stopped. "
                 "Register the new content as a connector of its own."
             )
-        self._file.seek(offset)
+        self._ahead = around[1:]
 
     def _fill(self) -> bool:
         """Read on until lines are ready; False at the end of the file."""
-        block = self._file.read1(BLOCK)
+        block, self._ahead = self._ahead or self._content.read1(BLOCK), b""
         if not block:
             if self._wait or not (self._rest or self._overlong):
                 return False
@@ -127,14 +128,6 @@ class Lines:
 
     def _shorter(self, offset: int) -> ConfigError:
         return ConfigError(
-            f"{self._path.name} is shorter than the {offset} bytes already read: it was cut or replaced. "
+            f"{self._name} is shorter than the {offset} bytes already read: it was cut or replaced. "
             "Register the new content as a connector of its own."
         )
-
-
-def _open(path: Path) -> io.BufferedReader[io.FileIO] | gzip.GzipFile:
-    plain = io.BufferedReader(io.FileIO(path), BLOCK)
-    if plain.peek(2)[:2] != b"\x1f\x8b":
-        return plain
-    plain.close()
-    return gzip.open(path, "rb")
