@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 from bson import Timestamp
 from pymongo import MongoClient
+from pymongo.change_stream import ChangeStream
 from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import ConfigurationError, InvalidURI, OperationFailure, PyMongoError
@@ -252,16 +253,7 @@ class Reader:
         while True:
             with watch(self._plan, database, position) as stream:
                 while stream.alive:
-                    events, token = [], None
-                    size = 0
-                    while len(events) < self._plan.size and size < BATCH_BYTES:
-                        change = stream.try_next()
-                        if change is None:
-                            break
-                        token = change["_id"]
-                        events.append(self._events.of_change(change))
-                        size += len(events[-1].data)
-                    token = token if token is not None else stream.resume_token
+                    events, token = self._gather(stream)
                     if token is not None:
                         position = MongoChangesPosition(token=to_text(token))
                     if events or beat.due():
@@ -270,8 +262,23 @@ class Reader:
                     thread.require_wanted()
             thread.sleep(0.1)
 
+    def _gather(self, stream: ChangeStream[dict[str, Any]]) -> tuple[list[SourceEvent], Mapping[str, Any] | None]:
+        """What has come, and the token after it."""
+        events: list[SourceEvent] = []
+        size, token = 0, None
+        while len(events) < self._plan.size and size < BATCH_BYTES:
+            change = stream.try_next()
+            if change is None:
+                return events, stream.resume_token  # may be later than the last event's
+            token = change["_id"]
+            events.append(self._events.of_change(change))
+            size += len(events[-1].data)
+        return events, token
 
-def watch(plan: Plan, database: Database[dict[str, Any]], position: MongoChangesPosition) -> Any:
+
+def watch(
+    plan: Plan, database: Database[dict[str, Any]], position: MongoChangesPosition
+) -> ChangeStream[dict[str, Any]]:
     """The change stream from a position on.
 
     `startAfter`, unlike `resumeAfter`, also goes on after an invalidate event.
