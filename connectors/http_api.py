@@ -11,7 +11,7 @@ from aiohttp import ClientResponse, ClientSession
 from yarl import URL
 
 from clearwell.errors import ConfigError, Retryable
-from connectors.http_failures import Busy, failures, require_success
+from connectors.http_failures import Busy, body_of, failures, require_success
 from connectors.http_json import NotJson, path_of, records
 from connectors.http_page import Page, marked, whole_mark
 
@@ -61,25 +61,19 @@ class Api:
         with failures(self._name):
             async with self._session.request(config.method, url, json=config.body, max_redirects=5) as response:
                 require_success(response.status, response.headers, self._name)
-                body = await self._body(response)
+                body = await body_of(response, self._limit)
                 kind, link = response.content_type, _next_link(response)
+        if body is None:
+            raise ConfigError(
+                f"{self._name} sent a page larger than {config.page_megabytes:g} MB: "
+                "ask for smaller pages in `params`, or raise `page_megabytes`."
+            )
         try:
             found = await asyncio.to_thread(lambda: marked(records(body, self._path))) if body.strip() else []
         except NotJson:
             raise self._not_json(kind, body) from None
         self._trusted = True
         return Page(body, found, link)
-
-    async def _body(self, response: ClientResponse) -> bytes:
-        body = bytearray()
-        async for chunk in response.content.iter_any():
-            body += chunk
-            if len(body) > self._limit:
-                raise ConfigError(
-                    f"{self._name} sent a page larger than {self._config.page_megabytes:g} MB: "
-                    "ask for smaller pages in `params`, or raise `page_megabytes`."
-                )
-        return bytes(body)
 
     def _not_json(self, kind: str, body: bytes) -> Exception:
         html = kind.endswith("html") or body.lstrip()[:1] == b"<"

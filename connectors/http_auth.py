@@ -14,7 +14,7 @@ from yarl import URL
 
 from clearwell.errors import ConfigError, Retryable
 from clearwell.source import SECRET
-from connectors.http_failures import failures, place_of, web_url
+from connectors.http_failures import body_of, failures, place_of, web_url
 
 TOKEN_BYTES = 1_048_576
 RENEW_BEFORE = 60.0
@@ -154,18 +154,16 @@ class Tokens:
                         f"The token server {place} refused us ({response.status}): set `client_id`, `client_secret`, "
                         "`scope` and `token_url` right."
                     )
-                return self._take(await response.content.read(TOKEN_BYTES), place)
+                return self._take(await body_of(response, TOKEN_BYTES), place)
 
-    def _take(self, body: bytes, place: str) -> Token:
+    def _take(self, body: bytes | None, place: str) -> Token:
         try:
-            answer: dict[str, Any] = msgspec.json.decode(body, type=dict[str, Any])
+            answer: dict[str, Any] = msgspec.json.decode(body or b"", type=dict[str, Any])
             value, lasts = answer["access_token"], float(answer.get("expires_in") or 300)
             if not isinstance(value, str) or not value.isprintable():
                 raise ValueError
         except Exception:  # hostile data raises outside msgspec's own errors too
-            raise ConfigError(
-                f"What the token server {place} answered holds no token: set `token_url` right."
-            ) from None
+            raise ConfigError(f"The token server {place} answered without a token: set `token_url` right.") from None
         self._token = value
         self._ends = time.monotonic() + max(lasts - RENEW_BEFORE, lasts / 2)
         return Token(value, fresh=True)

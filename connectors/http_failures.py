@@ -88,6 +88,16 @@ def require_success(status: int, headers: Mapping[str, str], who: str) -> None:
     raise ConfigError(f"{who} {told.get(status, f'refused the request ({status}): check the options')}.")
 
 
+async def body_of(response: aiohttp.ClientResponse, limit: int) -> bytes | None:
+    """An answer's body; None, without reading further, when it is larger than `limit` bytes."""
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > limit:
+            return None
+    return bytes(body)
+
+
 def retry_after(value: str | None) -> float | None:
     """Seconds to wait by a Retry-After header (RFC 9110, 10.2.3): a number or a date; None for anything else."""
     if value is None:

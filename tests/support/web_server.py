@@ -6,9 +6,11 @@ import asyncio
 import ipaddress
 import ssl
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 from cryptography import x509
@@ -51,6 +53,22 @@ class WebServer:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(10)
             self._loop.close()
+
+
+@contextmanager
+def servers() -> Iterator[Callable[..., WebServer]]:
+    """Starts servers (arguments as of `WebServer`) that end with the context."""
+    started: list[WebServer] = []
+
+    def start(answer: Answer, **options: Any) -> WebServer:
+        started.append(WebServer(answer, **options))
+        return started[-1]
+
+    try:
+        yield start
+    finally:
+        for one in started:
+            one.close()
 
 
 class Changes:

@@ -1,0 +1,269 @@
+"""What the source http_poll makes of servers that are busy, wrong, hostile or elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from typing import Any
+
+import msgspec
+import pytest
+from aiohttp import web
+
+from clearwell.errors import ConfigError, Retryable
+from clearwell.source import Refusal
+from tests.support.polling import json_text, read, scripted, source, texts
+from tests.support.sources.http_poll import json_answer
+from tests.support.web_server import WebServer, servers
+
+Serve = Callable[..., WebServer]
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    """Starts servers that answer by a function."""
+    with servers() as start:
+        yield start
+
+
+def test_records_pass_through_as_written(serve: Serve) -> None:
+    written = ['{"n": 1.50, "big":12345678901234567890123, "e":1E400}', '{"n":1.50}', "-0.0"]
+    answer, _ = scripted(json_text('{"a":[{"b/c":[ ' + " ,\n".join(written) + " ]}]}"))
+    batches = read(source(serve(answer).url, records="/a/0/b~1c"))
+    assert texts(batches) == [one.encode() for one in written]
+
+
+def test_a_record_that_is_hostile_does_not_stop_its_neighbours(serve: Serve) -> None:
+    deep = "[" * 5_000 + "]" * 5_000
+    answer, _ = scripted(json_text('{"items":[{"n":1},{"t":"\\ud800,]"},' + deep + ',{"n":2}],"next":""}'))
+    found = texts(read(source(serve(answer).url, records="items")))
+    assert found == [b'{"n":1}', b'{"t":"\\ud800,]"}', deep.encode(), b'{"n":2}']
+
+
+def test_a_record_larger_than_an_event_becomes_a_note(serve: Serve) -> None:
+    answer, _ = scripted(json_text('["' + "x" * 1_100_000 + '",1]'))
+    ((events, _),) = read(source(serve(answer).url))
+    assert [event.refused for event in events] == [Refusal.TOO_LARGE, None]
+
+
+def test_an_empty_answer_has_no_records(serve: Serve) -> None:
+    for nothing in (web.Response(status=204), json_text('{"items":[]}'), json_text('{"items":null}'), json_text("{}")):
+        answer, _ = scripted(nothing)
+        assert read(source(serve(answer).url, records="items")) == []
+
+
+def test_waits_as_long_as_the_server_asks(serve: Serve) -> None:
+    """Seconds or a date; the answer after that counts."""
+    date = format_datetime(datetime.now(UTC) + timedelta(seconds=2), usegmt=True)
+    answer, requests = scripted(
+        web.Response(status=429, headers={"Retry-After": "1"}),
+        web.Response(status=503, headers={"Retry-After": date}),
+        json_text("[1]"),
+    )
+    begun = time.monotonic()
+    assert texts(read(source(serve(answer).url))) == [b"1"]
+    assert len(requests) == 3 and time.monotonic() - begun >= 1.0
+
+
+def test_a_storm_is_told_after_some_waits(serve: Serve) -> None:
+    answer, requests = scripted(web.Response(status=503, headers={"Retry-After": "0"}))
+    with pytest.raises(Retryable, match=r"can't answer now \(503\)"):
+        read(source(serve(answer).url))
+    assert len(requests) == 4
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "said"),
+    [
+        (500, Retryable, "can't answer now"),
+        (408, Retryable, "can't answer now"),
+        (429, Retryable, "can't answer now"),
+        (400, ConfigError, "refused the request"),
+        (401, ConfigError, "set `auth` right"),
+        (403, ConfigError, "grant the right"),
+        (404, ConfigError, "set `url` right"),
+        (304, ConfigError, "refused the request"),
+    ],
+)
+def test_refusals(serve: Serve, status: int, kind: type[Exception], said: str) -> None:
+    answer, _ = scripted(web.Response(status=status))
+    with pytest.raises(kind, match=said):
+        source(serve(answer).url).check()
+
+
+def test_html_instead_of_json(serve: Serve) -> None:
+    """At the beginning it is a wrong address; after good pages it may be a maintenance page."""
+    html = web.Response(text="<html>personal data</html>", content_type="text/html")
+    answer, _ = scripted(html)
+    with pytest.raises(ConfigError, match="an HTML page instead of records: set") as wrong:
+        source(serve(answer).url).check()
+    assert "personal" not in str(wrong.value)
+    answer, _ = scripted(json_answer({"items": [1], "next": "b"}), html)
+    paging = {"type": "cursor", "param": "cursor", "path": "next"}
+    with pytest.raises(Retryable, match="an HTML page instead of records; trying again"):
+        read(source(serve(answer).url, records="items", paging=paging))
+
+
+@pytest.mark.parametrize("body", ['[{"n":1},', '{"items":{"a":1}}', '{"items":"text"}', "nope", '{"items":[1]', "[1]]"])
+def test_what_holds_no_list(serve: Serve, body: str) -> None:
+    answer, _ = scripted(json_text(body))
+    with pytest.raises(ConfigError, match="no JSON, or JSON without a list"):
+        source(serve(answer).url, records="items" if body.startswith("{") else "").check()
+
+
+def test_a_page_that_is_too_large(serve: Serve) -> None:
+    """It is refused while it comes, also when it is small on the wire."""
+    page = json_text("[" + ",".join(["1234567890"] * 200_000) + "]")
+    page.enable_compression()
+    answer, _ = scripted(lambda _: page)
+    with pytest.raises(ConfigError, match="a page larger than 1 MB"):
+        source(serve(answer).url, page_megabytes=1).check()
+
+
+def test_a_connection_cut_in_the_middle(serve: Serve) -> None:
+    """Nothing of the page is taken, and the next try gets all."""
+
+    async def cut(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Length": "1000"})
+        await response.prepare(request)
+        await response.write(b'[{"n":1},')
+        assert request.transport is not None
+        request.transport.abort()
+        return response
+
+    with pytest.raises(Retryable, match="broke the connection off"):
+        read(source(serve(cut).url))
+
+
+def test_a_server_that_does_not_answer(serve: Serve) -> None:
+    async def never(request: web.Request) -> web.StreamResponse:
+        await asyncio.sleep(60)
+        return web.Response()
+
+    with pytest.raises(Retryable, match="did not answer in time"):
+        source(serve(never).url, timeout=0.3).check()
+
+
+def test_a_page_that_repeats(serve: Serve) -> None:
+    """The API does not know the parameter we send."""
+    answer, _ = scripted(json_answer([{"n": 1}]))
+    with pytest.raises(ConfigError, match="The same page came twice"):
+        read(source(serve(answer).url, paging={"type": "page"}))
+
+
+def test_cursors_that_go_round_in_circles(serve: Serve) -> None:
+    count = 0
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        nonlocal count
+        count += 1
+        following = {"a": "b", "b": "c", "c": "a"}[request.query.get("cursor", "c")]
+        return json_answer({"items": [count], "next": following})
+
+    paging = {"type": "cursor", "param": "cursor", "path": "next"}
+    with pytest.raises(ConfigError, match="goes round in circles"):
+        read(source(serve(answer).url, records="items", paging=paging))
+    assert count < 20
+
+
+def test_the_last_page_is_read_again_for_what_was_added(serve: Serve) -> None:
+    """A record is taken once, also when it stood on a page that was not full yet."""
+    records: list[Any] = [{"n": 0}, {"n": 1}, {"n": 2}]
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        start = int(request.query["page"]) * 2
+        return json_answer(records[start : start + 2])
+
+    url = serve(answer).url
+    options: dict[str, Any] = {"paging": {"type": "page", "start": 0}}
+    *_, (_, position) = read(source(url, **options))
+    records += [{"n": 3}, {"n": 4}]
+    found = read(source(url, **options), position)
+    assert texts(found) == [b'{"n": 3}', b'{"n": 4}']
+
+
+def test_one_page_asked_again_gives_what_changed(serve: Serve) -> None:
+    """A changed record is another event; two that are alike are two."""
+    answer, _ = scripted(
+        json_answer([{"a": 1}, {"a": 1}, {"b": 1}]),
+        json_answer([{"a": 1}, {"a": 1}, {"b": 1}]),
+        json_answer([{"a": 1}, {"a": 1}, {"b": 2}, {"a": 1}]),
+    )
+    (first, _), (second, _) = read(source(serve(answer).url, every=0.05), most=2)
+    assert [event.data for event in second] == [b'{"b": 2}', b'{"a": 1}']
+    assert len({event.id for event in [*first, *second]}) == 5
+
+
+def test_records_of_one_time_are_neither_lost_nor_repeated(serve: Serve) -> None:
+    """`since` asks from the highest time on, that included, and leaves out what it has."""
+    records = [{"id": n, "at": f"2026-01-01T00:00:0{n // 4}Z"} for n in range(10)]
+    asked: list[str] = []
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        asked.append(request.query["since"])
+        return json_answer([one for one in records if one["at"] >= request.query["since"]][:6])
+
+    options: dict[str, Any] = {
+        "id_field": "id",
+        "paging": {"type": "since", "param": "since", "field": "at", "start": "2026", "limit": 6},
+    }
+    url = serve(answer).url
+    batches = read(source(url, **options))
+    assert [msgspec.json.decode(one)["id"] for one in texts(batches)] == list(range(10))
+    assert asked[:2] == ["2026", "2026-01-01T00:00:01Z"]
+    records += [{"id": 10, "at": "2026-01-01T00:00:02Z"}, {"id": 0, "at": "2026-01-01T00:00:03Z"}]
+    found = read(source(url, **options), batches[-1][1])
+    ids = [event.id for events, _ in found for event in events]
+    assert ids == ['["2026-01-01T00:00:02Z","10"]', '["2026-01-01T00:00:03Z","0"]']
+
+
+def test_a_page_full_of_one_time_is_noticed(serve: Serve) -> None:
+    answer, _ = scripted(json_answer([{"id": n, "t": 5} for n in range(3)]))
+    paging = {"type": "since", "param": "since", "field": "t", "limit": 3}
+    with pytest.raises(ConfigError, match="share one t"):
+        read(source(serve(answer).url, paging=paging))
+
+
+def test_a_server_that_ignores_since(serve: Serve) -> None:
+    """Older records are taken as read: every record comes once."""
+    answer, _ = scripted(json_answer([{"t": 1.5}, {"t": 10}, {"t": 9}]))
+    batches = read(source(serve(answer).url, paging={"type": "since", "param": "since", "field": "t"}))
+    assert len(texts(batches)) == 3 and batches[-1][1] is not None and batches[-1][1].at == "10"
+
+
+def test_links_lead_to_the_same_server_only(serve: Serve) -> None:
+    """What the configured query holds is sent with every page and kept out of the position."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        assert request.query["key"] == "hidden"
+        n = int(request.query.get("n", 0))
+        more = {"Link": f'<{request.url.update_query(n=n + 1)}>; rel="next"'} if n < 2 else {}
+        return json_answer([n], headers=more)
+
+    batches = read(source(f"{serve(answer).url}/x?a=1", params={"key": "hidden"}, paging={"type": "link"}))
+    assert texts(batches) == [b"0", b"1", b"2"]
+    assert [position.at for _, position in batches if position] == [None, "/x?n=1", "/x?n=2"]
+
+    elsewhere, _ = scripted(json_answer([1], headers={"Link": '<http://127.0.0.2/>; rel="next"'}))
+    with pytest.raises(ConfigError, match="leads to another server"):
+        read(source(serve(elsewhere).url, paging={"type": "link"}))
+
+
+def test_at_most_so_many_requests_a_second(serve: Serve) -> None:
+    answer, requests = scripted(json_answer([1]), json_answer([2]), json_answer([3]), json_answer([]))
+    begun = time.monotonic()
+    assert len(texts(read(source(serve(answer).url, paging={"type": "page"}, requests_per_second=10)))) == 3
+    assert len(requests) == 4 and time.monotonic() - begun >= 0.3
+
+
+def test_posted_bodies_and_parameters(serve: Serve) -> None:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        return json_answer([await request.json(), dict(request.query)])
+
+    found = texts(read(source(serve(answer).url, method="POST", body={"q": [1]}, params={"a": "b c"})))
+    assert found == [b'{"q": [1]}', b'{"a": "b c"}']
+    with pytest.raises(ConfigError, match="`body` is sent with"):
+        source("http://127.0.0.1", body={})
