@@ -153,7 +153,9 @@ def _meaning(error: OperationFailure, server: str, doing: str) -> ClearwellError
             "`pipeline`."
         )
     if code in _BAD_PIPELINE:
-        return ConfigError(f"{server} takes no such change stream (code {code}): correct `pipeline`.")
+        return ConfigError(
+            f"{server} takes no such change stream (code {code}): correct `pipeline`, or the position's token."
+        )
     if code == 13:
         return ConfigError(f"{server} does not let this user {doing}: grant it the role read.")
     return translate(error, server, doing)

@@ -385,7 +385,7 @@ def test_check_makes_nothing(database: Database) -> None:
         ("CREATE VIEW TABLE_ AS SELECT 1 AS n", "There is no table"),
         ("CREATE TABLE TABLE_ (n integer PRIMARY KEY); CREATE PUBLICATION TABLE_", "holds other tables"),
         (
-            "CREATE TABLE TABLE_ (n int PRIMARY KEY); CREATE PUBLICATION TABLE_ FOR TABLE TABLE_ WITH (publish = insert)",
+            "CREATE TABLE TABLE_ (n int PRIMARY KEY);CREATE PUBLICATION TABLE_ FOR TABLE TABLE_ WITH (publish=insert)",
             "leaves out inserts, updates or deletes",
         ),
     ],
