@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from aiokafka import errors as aio_errors
-from aiokafka.conn import create_conn
+from aiokafka.conn import AIOKafkaConnection
 from kafka import errors
 from kafka.net.compat import KafkaNetClient
 
@@ -107,8 +107,11 @@ def _require_admitted(bootstrap: str, host: str, port: int, options: Mapping[str
     login = {name: value for name, value in options.items() if name.startswith(("sasl_", "ssl_context", "security_"))}
 
     async def log_in() -> None:
-        connection = await create_conn(host, port, request_timeout_ms=int(CONNECT_SECONDS * 1000), **login)
-        connection.close()
+        connection = AIOKafkaConnection(host, port, request_timeout_ms=int(CONNECT_SECONDS * 1000), **login)
+        try:
+            await connection.connect()
+        finally:  # its socket is closed a moment later, which the end of the loop would forestall
+            await asyncio.wait([connection.close()], timeout=1.0)
 
     try:
         with ThreadPoolExecutor(1) as thread:  # this one may be running a loop
