@@ -22,8 +22,9 @@ from clearwell.local import mongo
 from clearwell.settings import Settings
 from clearwell.source import EVENT_LIMIT, Batch
 from clearwell.testing import reading
-from connectors.mongo_changes import MongoChangesPosition, MongoChangesSource
+from connectors.mongo_changes import MongoChangesConfig, MongoChangesSource
 from connectors.mongo_changes_json import CODEC, Events
+from connectors.mongo_changes_read import MongoChangesPosition
 
 
 class Store:
@@ -38,7 +39,7 @@ class Store:
     def source(self, **options: Any) -> MongoChangesSource:
         """A source of the collection."""
         return MongoChangesSource(
-            msgspec.convert({"url": self.url, "collection": self.name} | options, MongoChangesSource.Config)
+            msgspec.convert({"url": self.url, "collection": self.name} | options, MongoChangesConfig)
         )
 
     def begin(self, **options: Any) -> Any:
@@ -172,7 +173,7 @@ def test_a_snapshot_reads_ids_of_all_types(store: Store) -> None:
     assert len(reading.events_of(found)) == len(ids)
     assert len({event.id for event in reading.events_of(found)}) == len(ids)
     again: list[Any] = []
-    after = None
+    after: Any = None
     while after is None or after.snapshot is not None:
         batches = reading.run(reading.take(store.source(batch_events=2), after, lambda some: len(some) >= 2))
         again += reading.events_of(batches)

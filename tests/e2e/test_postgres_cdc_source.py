@@ -17,7 +17,8 @@ from clearwell.errors import ClearwellError, ConfigError, Retryable
 from clearwell.settings import Settings
 from clearwell.source import EVENT_LIMIT, Batch
 from clearwell.testing import reading
-from connectors.postgres_cdc import PostgresCdcPosition, PostgresCdcSource
+from connectors.postgres_cdc import PostgresCdcConfig, PostgresCdcSource
+from connectors.postgres_cdc_read import PostgresCdcPosition
 
 
 class Database:
@@ -36,7 +37,7 @@ class Database:
     def source(self, **options: Any) -> PostgresCdcSource:
         """A source of the table."""
         given = {"url": self.dsn, "tables": self.tables, "slot": self.name, "publication": self.name}
-        return PostgresCdcSource(msgspec.convert(given | options, PostgresCdcSource.Config))
+        return PostgresCdcSource(msgspec.convert(given | options, PostgresCdcConfig))
 
     def begin(self, **options: Any) -> Any:
         """Make slot and publication; the position from which all later changes come."""
@@ -254,7 +255,12 @@ def test_nothing_is_lost_between_snapshot_and_stream(database: Database) -> None
         stop.set()
         writer.join()
     database.run("INSERT INTO TABLE_ VALUES (-1, 0)")
-    note(reading.run(reading.take(database.source(), after, lambda _: -1 in state or note(_) or -1 in state)))
+
+    def came(found: list[Batch]) -> bool:
+        note(found[-1:])
+        return -1 in state
+
+    reading.run(reading.take(database.source(), after, came))
     expected = dict(database.run("SELECT n, x FROM TABLE_"))
     for told in (state, newest):
         assert {n: row["x"] for n, (op, row) in told.items() if op != "d"} == expected
