@@ -25,6 +25,7 @@ from clearwell.source import (
     refuse,
 )
 from connectors.kafka_cluster import Cluster, Reading
+from connectors.reader_thread import Every, ReaderThread
 from connectors.samples import field_types, json_objects
 
 SAMPLE = 200
@@ -108,21 +109,12 @@ class KafkaSource:
 
     async def read(self, after: KafkaPosition | None) -> AsyncIterator[Batch]:
         """Batches of records. Raises ConfigError when records are gone that were not read yet."""
-        topic_id = await asyncio.to_thread(self._cluster.topic_id)
-        reading = await asyncio.to_thread(self._cluster.open, self._config.batch_events)
+        thread: ReaderThread[Batch] = ReaderThread(lambda thread: self._follow(thread, after), "kafka source")
         try:
-            await asyncio.to_thread(self._start, reading, after, topic_id)
-            ends = await asyncio.to_thread(reading.ends)
-            spoke = time.monotonic()
-            while not self._closed and (self._config.follow or not reading.reached(ends)):
-                records = await asyncio.to_thread(reading.poll, 500)
-                await asyncio.to_thread(self._cluster.require_same, topic_id)
-                if records or time.monotonic() - spoke >= HEARTBEAT_SECONDS - 1:
-                    position = KafkaPosition(topic_id=topic_id, offsets=reading.offsets())
-                    yield self._events(records, topic_id), position
-                    spoke = time.monotonic()
+            while not self._closed and (batch := await thread.take()) is not None:
+                yield batch
         finally:
-            await asyncio.shield(asyncio.to_thread(reading.close))
+            await asyncio.shield(asyncio.ensure_future(thread.stop()))
 
     async def close(self) -> None:
         """Stop following."""
@@ -140,6 +132,21 @@ class KafkaSource:
             if a != b
         ]
         return f"Records of {self._config.topic}: {', '.join(told) or 'none read again or skipped'}."
+
+    def _follow(self, thread: ReaderThread[Batch], after: KafkaPosition | None) -> None:
+        """In a thread: offer what the topic holds and, when following, what comes."""
+        topic_id = self._cluster.topic_id()
+        with closing(self._cluster.open(self._config.batch_events)) as reading:
+            self._start(reading, after, topic_id)
+            ends, beat = reading.ends(), Every(HEARTBEAT_SECONDS / 2)
+            while self._config.follow or not reading.reached(ends):
+                thread.require_wanted()
+                records = reading.poll(200)
+                self._cluster.require_same(topic_id)
+                if records or beat.due():
+                    position = KafkaPosition(topic_id=topic_id, offsets=reading.offsets())
+                    thread.offer((self._events(records, topic_id), position))
+                    beat.again()
 
     def _start(self, reading: Reading, after: KafkaPosition | None, topic_id: str) -> None:
         if after is None:

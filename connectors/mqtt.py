@@ -25,6 +25,7 @@ from clearwell.source import (
 )
 from connectors.file_ndjson import FieldId
 from connectors.mqtt_session import Login, Message, Session
+from connectors.reader_thread import Every, ReaderThread
 from connectors.samples import field_types, json_objects
 
 SAMPLE, SAMPLE_SECONDS = 200, 2.0
@@ -111,22 +112,16 @@ class MqttSource:
 
     async def read(self, after: MqttPosition | None) -> AsyncIterator[Batch]:
         """Messages as they come, for ever. Raises Retryable when the connection ends: the broker then sends again."""
-        taken, spoke = 0 if after is None else after.taken, time.monotonic()
-        opening = asyncio.ensure_future(asyncio.to_thread(self._login.open, self._config.client_id, clean=False))
+        taken = 0 if after is None else after.taken
+        thread: ReaderThread[list[Message]] = ReaderThread(self._follow, "mqtt source")
         try:
-            session = self._session = await asyncio.shield(opening)
-            await asyncio.to_thread(session.subscribe, self._config.topics, self._config.qos)
-            while not self._closed:
-                messages = await asyncio.to_thread(session.take, self._config.batch_events, 0.5)
-                if messages or time.monotonic() - spoke >= HEARTBEAT_SECONDS - 1:
-                    taken += len(messages)
-                    self._pending.extend((taken, message) for message in messages)
-                    yield self._events(messages), MqttPosition(taken=taken)
-                    spoke = time.monotonic()
+            while not self._closed and (messages := await thread.take()) is not None:
+                self._pending.extend(enumerate(messages, taken + 1))
+                taken += len(messages)
+                yield self._events(messages), MqttPosition(taken=taken)
         finally:
-            self._session = None
             self._pending.clear()
-            await asyncio.shield(asyncio.ensure_future(_close(opening)))
+            await asyncio.shield(asyncio.ensure_future(thread.stop()))
 
     async def acknowledged(self, position: MqttPosition) -> None:
         """Tell the broker of the messages up to `position` (invariant 1: only now may it forget them)."""
@@ -143,6 +138,22 @@ class MqttSource:
     async def close(self) -> None:
         """Stop following; the broker keeps the session."""
         self._closed = True
+
+    def _follow(self, thread: ReaderThread[list[Message]]) -> None:
+        """In a thread: offer the messages of the session."""
+        session = self._login.open(self._config.client_id, clean=False)
+        try:
+            session.subscribe(self._config.topics, self._config.qos)
+            self._session, beat = session, Every(HEARTBEAT_SECONDS / 2)
+            while True:
+                thread.require_wanted()
+                messages = session.take(self._config.batch_events, 0.2)
+                if messages or beat.due():
+                    thread.offer(messages)
+                    beat.again()
+        finally:
+            self._session = None
+            session.close()
 
     def _passing_session(self) -> Session:
         session = self._login.open(None, clean=True)
@@ -165,15 +176,6 @@ class MqttSource:
         if self._config.topic_field is not None:
             data = _with_topic(data, self._config.topic_field, message.topic)
         return refuse(event_id, len(data), data) if len(data) > EVENT_LIMIT else SourceEvent(event_id, data)
-
-
-async def _close(opening: asyncio.Future[Session]) -> None:
-    """Close a session, also one whose opening was still under way when reading was cancelled."""
-    try:
-        session = await opening
-    except Exception:
-        return
-    await asyncio.to_thread(session.close)
 
 
 def _with_topic(data: bytes, name: str, topic: str) -> bytes:

@@ -25,6 +25,7 @@ from clearwell.source import (
     SourcePosition,
     refuse,
 )
+from connectors.file_ndjson import FieldId
 from connectors.samples import json_objects
 from connectors.singer_catalog import contract_types, selected, stream_names
 from connectors.singer_tap import Tap
@@ -41,17 +42,19 @@ class SingerConfig(SourceConfig, frozen=True, forbid_unknown_fields=True, kw_onl
     `meltanolabs-tap-postgres==0.10.0`, to install it from, into a virtual environment of its own; without it the
     command must be on the PATH. config: the tap's own settings; write secrets as references.
     stream: the one of the tap's streams to read; `clearwell connector discover` lists them. A tap's stream goes into
-    one of ours, so that each has its contract: register a connector for each.
+    one of ours, so that each has its contract: register a connector for each. id_field: the field whose value is an
+    event's id, for records that change while their id should not, such as by the time when the tap read them.
     every: seconds after which to run the tap again; left out, reading ends when the tap does.
     patience: seconds without any message after which a tap is ended. batch_events: records taken together.
 
     A record is an event as the tap wrote it. The tap's last STATE message is where it goes on: what it wrote since then
-    comes again after a crash. An event's id is made of the record, so that it comes again with the same one; of equal
-    records of a stream without keys, it also holds which one since the last STATE it is.
+    comes again after a crash. Without `id_field` an event's id is made of the whole record, so that it comes again with
+    the same one; of equal records of a stream without keys, it also holds which one since the last STATE it is.
     """
 
     tap: str
     stream: str
+    id_field: str | None = None
     pip: str | None = None
     config: dict[str, Any] = {}
     every: Annotated[float, msgspec.Meta(gt=0)] | None = None
@@ -74,12 +77,16 @@ class SingerSource:
     name: ClassVar[str] = "singer"
     Config: ClassVar[type[SourceConfig]] = SingerConfig
     Position: ClassVar[type[SourcePosition]] = SingerPosition
-    id_fields: tuple[str, ...] = ("*",)
 
     def __init__(self, config: SingerConfig) -> None:
         """Does no I/O yet."""
         self._config = config
         self._closed = asyncio.Event()
+
+    @property
+    def id_fields(self) -> tuple[str, ...]:
+        """The configured field; without one an id is a hash of the record."""
+        return (self._config.id_field or "*",)
 
     def check(self) -> None:
         """Install the tap where that is asked for, and prove that it offers the stream."""
@@ -125,7 +132,7 @@ class SingerSource:
     async def _pause(self, seconds: float) -> None:
         """Wait for `seconds`, but at most as long as a source may be silent."""
         try:
-            await asyncio.wait_for(self._closed.wait(), min(seconds, HEARTBEAT_SECONDS - 1))
+            await asyncio.wait_for(self._closed.wait(), min(seconds, HEARTBEAT_SECONDS / 2))
         except TimeoutError:
             return
 
@@ -137,7 +144,7 @@ class SingerSource:
         known = stream_names(catalog)
         if self._config.stream not in known:
             hint = nearest(self._config.stream, known) or f" It offers: {', '.join(known) or 'none'}."
-            raise ConfigError(f'{self._config.tap} has no stream "{self._config.stream}".{hint}')
+            raise ConfigError(f'The tap {self._config.tap} has no stream "{self._config.stream}".{hint}')
         return command, selected(catalog, self._config.stream)
 
     async def _run(
@@ -145,14 +152,14 @@ class SingerSource:
     ) -> AsyncGenerator[tuple[list[SourceEvent], SingerPosition | None], None]:
         """One run of the tap."""
         tap = Tap(command, self._config.config, self._config.patience)
-        translate = _Translator(self._config.stream)
+        translate = _Translator(self._config.stream, self._config.id_field)
         position, events, spoke = after, list[SourceEvent](), time.monotonic()
         async with tap.running(catalog, None if after is None else after.state) as messages:
             async for message in messages:
                 state = None if message is None else translate(message, events)
                 if state is not None:
                     position = SingerPosition(state=state)
-                silent = time.monotonic() - spoke >= HEARTBEAT_SECONDS - 1
+                silent = time.monotonic() - spoke >= HEARTBEAT_SECONDS / 2
                 if (state is not None and events) or len(events) >= self._config.batch_events or silent:
                     yield events, position
                     events, spoke = [], time.monotonic()
@@ -184,8 +191,9 @@ class _Message(msgspec.Struct, frozen=True):
 class _Translator:
     """Turns the lines of one run into events and states."""
 
-    def __init__(self, stream: str) -> None:
+    def __init__(self, stream: str, id_field: str | None) -> None:
         self._stream = stream
+        self._id = None if id_field is None else FieldId(id_field)
         self._decode = msgspec.json.Decoder(_Message).decode
         self._keyed = False
         self._seen: Counter[bytes] = Counter()
@@ -212,10 +220,14 @@ class _Translator:
         return None
 
     def _event(self, record: bytes) -> SourceEvent:
+        event_id = (None if self._id is None else self._id.of(record)) or self._hash(record)
+        return refuse(event_id, len(record), record) if len(record) > EVENT_LIMIT else SourceEvent(event_id, record)
+
+    def _hash(self, record: bytes) -> str:
         digest = hashlib.blake2b(record, digest_size=16).digest()
         event_id = digest.hex()
         if not self._keyed:
             self._seen[digest] += 1
             if self._seen[digest] > 1:
                 event_id += f"/{self._seen[digest]}"
-        return refuse(event_id, len(record), record) if len(record) > EVENT_LIMIT else SourceEvent(event_id, record)
+        return event_id

@@ -38,18 +38,22 @@ class Tap:
             try:
                 done = subprocess.run(argv, capture_output=True, timeout=DISCOVER_SECONDS, stdin=subprocess.DEVNULL)
             except subprocess.TimeoutExpired:
-                raise Retryable(f"{self._command.name} --discover took longer than {DISCOVER_SECONDS} s.") from None
+                raise Retryable(
+                    f"The tap {self._command.name} --discover took longer than {DISCOVER_SECONDS} s."
+                ) from None
             except OSError as error:
-                raise ConfigError(f"{self._command.name} can't be run ({error.strerror}): install it anew.") from None
+                raise ConfigError(
+                    f"The tap {self._command.name} can't be run ({error.strerror}): install it anew."
+                ) from None
         if done.returncode:
             raise ConfigError(
-                f"{self._command.name} --discover ended with exit code {done.returncode}: check its `config`; run it "
-                "by hand to see what it says."
+                f"The tap {self._command.name} --discover ended with exit code {done.returncode}: check its `config`; "
+                "run it by hand to see what it says."
             )
         try:
             return msgspec.json.decode(done.stdout, type=dict[str, Any])
         except Exception:  # hostile data raises outside msgspec's own errors too
-            raise ConfigError(f"{self._command.name} --discover gave no catalog: is it a Singer tap?") from None
+            raise ConfigError(f"The tap {self._command.name} --discover gave no catalog: is it a Singer tap?") from None
 
     @asynccontextmanager
     async def running(
@@ -105,21 +109,26 @@ class Tap:
 
     def _require_patience(self, silent: float) -> None:
         if silent >= self._patience:
-            raise Retryable(f"{self._command.name} wrote nothing for {silent:.0f} s and was ended; see `patience`.")
+            raise Retryable(
+                f"The tap {self._command.name} wrote nothing for {silent:.0f} s and was ended; see `patience`."
+            )
 
     def _require_bounded(self, line: bytes) -> None:
         if len(line) > LONGEST_LINE:
-            raise ConfigError(f"{self._command.name} wrote a line of over {LONGEST_LINE} bytes: that is no message.")
+            raise ConfigError(
+                f"The tap {self._command.name} wrote a line of over {LONGEST_LINE} bytes: that is no message."
+            )
 
     async def _require_good_end(self, process: asyncio.subprocess.Process, rest: bytes) -> None:
         code = await process.wait()
         if code:
             how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
             raise Retryable(
-                f"{self._command.name} {how}: run it by hand to see what it says, and check its `config` and rights."
+                f"The tap {self._command.name} {how}: run it by hand to see what it says, and check its `config` and "
+                "rights."
             )
         if rest.strip():
-            raise Retryable(f"{self._command.name} ended in the middle of a message.")
+            raise Retryable(f"The tap {self._command.name} ended in the middle of a message.")
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

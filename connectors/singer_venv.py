@@ -55,7 +55,9 @@ def _require_allowed(tap: str, requirement: str | None, env: Mapping[str, str]) 
     allowed = {one.strip() for one in env.get(ALLOWED, "").split(",")}
     for name in (tap, package):
         if name is not None and name not in allowed:
-            raise ConfigError(f"{name} is not allowed to run here: add it to {ALLOWED} (names parted by commas).")
+            raise ConfigError(
+                f"The tap {name} is not allowed to run here: add it to {ALLOWED} (names parted by commas)."
+            )
 
 
 def _install(requirement: str, folder: Path) -> None:

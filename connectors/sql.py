@@ -93,6 +93,7 @@ class SqlSource:
 
     def check(self) -> None:
         """Prove that the table is there, has a usable key and cursor, and can be read."""
+        zone_of(self._config.time_zone)
         with self._database.connect() as connection:
             table = self._table(connection)
             order = self._order(table)
@@ -122,10 +123,10 @@ class SqlSource:
             elif self._config.every is None:
                 return
             else:
-                if time.monotonic() - spoke >= HEARTBEAT_SECONDS - min(self._config.every, 5.0):
+                if time.monotonic() - spoke >= HEARTBEAT_SECONDS / 2:
                     yield [], position
                     spoke = time.monotonic()
-                await self._wait(min(self._config.every, 5.0))
+                await self._wait(min(self._config.every, HEARTBEAT_SECONDS / 2))
 
     async def close(self) -> None:
         """Stop looking for new rows and let go of the connections."""

@@ -71,7 +71,7 @@ class Database:
     def column(self, table: Table, name: str) -> Column[Any]:
         """A column by name. Raises ConfigError with the nearest name."""
         if name not in table.columns:
-            raise ConfigError(f'{table.name} has no column "{name}".{nearest(name, table.columns.keys())}')
+            raise ConfigError(f'The table {table.name} has no column "{name}".{nearest(name, table.columns.keys())}')
         return table.columns[name]
 
     def now(self, connection: Connection, column: Column[Any], zone: tzinfo) -> datetime:
@@ -129,7 +129,9 @@ def key_of(table: Table, named: Sequence[Column[Any]]) -> list[Column[Any]]:
     """
     if not named:
         if not table.primary_key.columns:
-            raise ConfigError(f"{table.name} has no primary key: name columns that are unique together in `key`.")
+            raise ConfigError(
+                f"The table {table.name} has no primary key: name columns that are unique together in `key`."
+            )
         return list(table.primary_key.columns)
     if table.info["view"]:
         return list(named)

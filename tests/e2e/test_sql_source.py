@@ -86,7 +86,7 @@ def test_every_row_once_and_every_position_resumes(rows: SqlCase, page: int) -> 
     rows.fill(60)
     config = rows.config | {"page": page}
     whole = read(config)
-    assert [rows.number(event.data) for event in events(whole)] == sorted(range(60), key=lambda n: (n // 7, f"k{n}"))
+    assert [rows.number(event.data) for event in events(whole)] == list(range(60))
     assert len({event.id for event in events(whole)}) == 60
     for index, (_, position) in enumerate(whole):
         stored = stored_position(msgspec.to_builtins(position), SqlPosition)

@@ -24,6 +24,12 @@ class KafkaCase:
     def __init__(self, bootstrap: str, topic: str) -> None:
         self.topic = topic
         self.config: dict[str, Any] = {"bootstrap": bootstrap, "topic": topic, "follow": False, "batch_events": 100}
+        self.broken = {
+            "no such topic": {"topic": topic + "s"},
+            "nobody listens": {"bootstrap": "127.0.0.1:1"},
+            "no address": {"bootstrap": "somewhere"},
+            "no login": {"security": "sasl_plaintext"},
+        }
         self._filled = 0
         self._admin = KafkaAdminClient(bootstrap_servers=bootstrap)
         self.make()

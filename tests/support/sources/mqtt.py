@@ -30,6 +30,11 @@ class MqttCase:
             "id_field": "id",
             "batch_events": 100,
         }
+        self.broken = {
+            "nobody listens": {"url": "mqtt://127.0.0.1:1"},
+            "no broker's address": {"url": "http://127.0.0.1"},
+            "no topic filter": {"topics": ["a/#/b"]},
+        }
         self._filled = 0
         session = Login(broker.url, None, None, None, "3.1.1", 0).open(topic, clean=False)
         session.subscribe(self.config["topics"], 1)
@@ -51,6 +56,10 @@ class MqttCase:
     def put(self, payload: bytes, word: str = "one") -> MQTTMessageInfo:
         """Publish one message."""
         return self._client.publish(f"{self.topic}/{word}", payload, qos=1)
+
+    def keep(self, payload: bytes) -> None:
+        """Publish a retained message."""
+        self._client.publish(f"{self.topic}/kept", payload, qos=1, retain=True).wait_for_publish(30)
 
     def number(self, data: bytes) -> int:
         """The message's number."""

@@ -22,9 +22,16 @@ class SqlCase:
     def __init__(self, dsn: str, table: str) -> None:
         self.table = table
         self.config: dict[str, Any] = {"url": dsn, "table": table, "cursor": "at", "page": 100}
+        self.broken = {
+            "a wrong password": {"url": "postgresql://nobody:wrong@" + dsn.rpartition("@")[2]},
+            "nobody listens": {"url": "postgresql://postgres@127.0.0.1:1/db"},
+            "no such table": {"table": table + "s"},
+            "no such cursor": {"cursor": "att"},
+            "no such time zone": {"time_zone": "Mars/Base"},
+        }
         self._filled = 0
         self._session = psycopg.connect(dsn, autocommit=True)
-        self._run("CREATE TABLE {} (id text PRIMARY KEY, at timestamptz NOT NULL, n integer)")
+        self._run("CREATE TABLE {} (id text UNIQUE, at timestamptz NOT NULL, n integer PRIMARY KEY)")
 
     def fill(self, count: int) -> None:
         """Insert the next `count` rows."""

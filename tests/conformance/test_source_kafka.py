@@ -1,0 +1,30 @@
+"""The kafka source keeps every obligation of a source."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from clearwell.settings import Settings
+from clearwell.testing import SourceSuite
+from tests.support.sources.kafka import KafkaCase, open_case
+
+
+class TestKafkaSource(SourceSuite):
+    """On a real server."""
+
+    options: ClassVar[dict[str, Any]] = {"batch_events": 5}
+
+    @pytest.fixture
+    def case(self, stack: Settings, tmp_path: Path, unique: Callable[[str], str]) -> Iterator[KafkaCase]:
+        """A case of its own."""
+        made = open_case(stack, tmp_path, unique)
+        yield made
+        made.close()
+
+    def lane(self, case: Any, number: int) -> Any:
+        """The partition."""
+        return number % 2

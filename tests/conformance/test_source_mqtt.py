@@ -1,0 +1,36 @@
+"""The mqtt source keeps every obligation of a source."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from clearwell.settings import Settings
+from clearwell.testing import SourceSuite
+from tests.support.sources.mqtt import MqttCase, open_case
+
+
+class TestMqttSource(SourceSuite):
+    """On a real server."""
+
+    options: ClassVar[dict[str, Any]] = {"batch_events": 5}
+    skipped: ClassVar[dict[str, str]] = {
+        "test_resume_from_every_position": "the broker's session is the position: tests/e2e/test_mqtt_source.py",
+        "test_more_events_are_found_later": "what was not acknowledged comes again, as it must",
+        "test_heartbeats": "what was not acknowledged comes again, as it must: tests/e2e/test_mqtt_source.py",
+    }
+
+    @pytest.fixture
+    def case(self, stack: Settings, tmp_path: Path, unique: Callable[[str], str]) -> Iterator[MqttCase]:
+        """A case of its own."""
+        made = open_case(stack, tmp_path, unique)
+        yield made
+        made.close()
+
+    def prepare(self, case: MqttCase) -> None:
+        """Messages, and one that the broker keeps for those who come later."""
+        case.fill(self.count)
+        case.keep(b'{"id":"kept","at":"2026-01-01T00:00:00Z","n":1}')
