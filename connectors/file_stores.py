@@ -24,6 +24,7 @@ _WEB = ("http", "https")
 _LOCAL = ("file", "local")
 _OF_HOST = (*_WEB, "ftp", "sftp", "ssh", "smb", "hdfs", "webhdfs", "webdav", "webdavs")
 _HOMES = {"s3": "https://s3.amazonaws.com", "s3a": "https://s3.amazonaws.com", "gs": "https://storage.googleapis.com"}
+_VERSIONS = ("ETag", "etag", "generation", "md5", "checksum", "mtime", "LastModified", "last_modified", "created")
 _DENIED = ("NoCredentialsError", "PartialCredentialsError", "ClientResponseError", "LoginError", "AuthenticationError")
 
 
@@ -152,7 +153,7 @@ class UrlStore:
     def open(self, file: File) -> tuple[BinaryIO, object]:
         """Identity is what the file system tells apart versions by (an ETag, a time)."""
         fs, _ = self._fs()
-        identity = fs.ukey(file.path)
+        identity = _version(fs.info(file.path))
         return fs.open(file.path, "rb"), identity
 
     def now(self, file: File) -> tuple[object, int]:
@@ -160,7 +161,8 @@ class UrlStore:
         with self.failures(file):
             fs, _ = self._fs()
             fs.invalidate_cache()
-            return fs.ukey(file.path), int(fs.info(file.path).get("size") or 0)
+            info = fs.info(file.path)
+            return _version(info), int(info.get("size") or 0)
 
     @contextmanager
     def failures(self, file: File | None) -> Iterator[None]:
@@ -219,6 +221,11 @@ class UrlStore:
         options.pop("loop", None)
         connector = TCPConnector(resolver=JudgingResolver(), use_dns_cache=False)
         return ClientSession(connector=connector, middlewares=(guard_for(URL(self._url)),), **options)
+
+
+def _version(info: Mapping[str, Any]) -> object:
+    """What tells an object from another of the same name, by the first that its file system knows; and the size."""
+    return next((info[name] for name in _VERSIONS if info.get(name)), None), info.get("size")
 
 
 def _urls(value: Any) -> Iterator[str]:
