@@ -7,8 +7,7 @@ from typing import Any
 
 from clearwell.errors import Fatal
 from clearwell.kafka import names
-
-Header = tuple[str, bytes]
+from clearwell.kafka.wire import SMALL, Header, encode_headers, varint
 
 
 class Headers:
@@ -22,10 +21,18 @@ class Headers:
         """`raw_topic_id` as Kafka gives it (22 characters), `dataschema` as "<stream>/v<N>"."""
         self._topic: Header = (names.RAW_TOPIC_ID, raw_topic_id.encode("ascii"))
         self._schema: Header = (names.CE_DATASCHEMA, dataschema.encode("utf-8"))
+        name = names.RAW_OFFSET.encode()
+        self._before = varint(3) + varint(len(name)) + name
+        self._after = encode_headers([self._topic, self._schema])[1:]  # without their number
 
     def at(self, offset: int) -> list[Header]:
         """The headers of the record cleaned from raw offset `offset`."""
         return [(names.RAW_OFFSET, b"%d" % offset), self._topic, self._schema]
+
+    def encode(self, offset: int) -> bytes:
+        """The same in wire form."""
+        digits = b"%d" % offset
+        return self._before + SMALL[len(digits)] + digits + self._after
 
 
 def raw_identity(headers: Sequence[Header]) -> tuple[str, int]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from clearwell.contract.model import Contract
 from clearwell.kafka import names
-from clearwell.kafka.transport import Record
+from clearwell.kafka.wire import Record, encode_headers
 from clearwell.pipeline.batch import RawBatch, Rejected
 from clearwell.privacy.envelope import Sealer, draw_nonces, unseal
 from clearwell.privacy.keyring import Keyring
@@ -43,7 +43,7 @@ class Letters:
         for one, nonce in zip(rejected, draw_nonces(len(rejected)), strict=True):
             place = event_id(batch.topic_id, batch.partition, one.offset)
             sealed = self._sealer.seal(WHOLE, place, values[one.offset] or b"", nonce)
-            yield None, sealed.encode("ascii"), self._headers(batch, one)
+            yield Record(None, sealed.encode("ascii"), encode_headers(self._headers(batch, one)), b"")
 
     def _headers(self, batch: RawBatch, one: Rejected) -> list[tuple[str, bytes]]:
         return [

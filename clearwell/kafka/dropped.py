@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from clearwell.kafka.transport import Record
+from clearwell.kafka.wire import Record, encode_headers
 
 
 class Drops(msgspec.Struct, frozen=True):
@@ -29,7 +29,7 @@ def encode(topic_id: str, dropped: Sequence[tuple[int, str]]) -> Record:
     rules: dict[str, list[int]] = defaultdict(list)
     for offset, rule in dropped:
         rules[rule].append(offset)
-    return None, msgspec.json.encode(Drops(topic_id, dict(rules))), []
+    return Record(None, msgspec.json.encode(Drops(topic_id, dict(rules))), encode_headers([]), b"")
 
 
 def decode(value: bytes) -> Drops:

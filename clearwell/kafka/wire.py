@@ -27,6 +27,10 @@ class Record(NamedTuple):
     place: bytes
 
 
+AnyRecord = tuple[bytes | None, bytes, bytes, bytes]
+"""A Record, or a plain tuple of the same."""
+
+
 def varint(number: int) -> bytes:
     """A signed integer in zigzag base 128, least significant group first."""
     left = (number << 1) ^ (number >> 63)
@@ -51,7 +55,7 @@ def encode_headers(headers: Sequence[Header]) -> bytes:
     return b"".join(parts)
 
 
-def encode_records(records: Iterable[Record]) -> bytes:
+def encode_records(records: Iterable[AnyRecord]) -> bytes:
     """All records in order, at offsets 0, 1, … and one time stamp, as they stand in a batch after its header."""
     small, join, out = SMALL, b"".join, []
     for offset, (key, value, headers, _) in enumerate(records):

@@ -72,13 +72,11 @@ class Cleaner:
     async def _send(self, batch: RawBatch, out: Outcomes) -> list[asyncio.Future[Any]]:
         producer, partition = self._producer(), batch.partition
         header = clean.Headers(batch.topic_id, self._schema)
-        futures = await producer.send_records(
-            self._clean_topic, partition, zip(out.keys, out.values, map(header.at, out.offsets), strict=True)
-        )
+        records = list(zip(out.keys, out.values, map(header.encode, out.offsets), out.keys, strict=True))
+        futures = await producer.send_records(self._clean_topic, partition, records)
         if out.rejected:
-            futures += await producer.send_records(
-                self._dead_topic, partition, self._letters.write(batch, out.rejected)
-            )
+            letters = list(self._letters.write(batch, out.rejected))
+            futures += await producer.send_records(self._dead_topic, partition, letters)
         if out.dropped:
             record = dropped.encode(batch.topic_id, out.dropped)
             futures += await producer.send_records(self._dropped_topic, partition, [record])

@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import re
 from importlib.metadata import version
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.consumer import fetcher
+from aiokafka.producer import message_accumulator
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 from faust import streams
 from faust.transport import consumer
 from faust.transport.drivers import aiokafka as driver
+from hypothesis import given
+from hypothesis import strategies as st
+from kafka.record import memory_records as kafka_python
 
-from clearwell.kafka import records, transport
+from clearwell.kafka import records
+from clearwell.kafka.wire import encode_headers
+from clearwell.kafka.written import BATCH_BYTES, WrittenBatch, chunks
+
+headers = st.lists(st.tuples(st.text(max_size=20), st.binary(max_size=200)), max_size=4)
 
 PINNED = {
     driver.AIOKafkaConsumerThread.seek_to_committed: "775ab0adc4b0",
@@ -26,6 +35,7 @@ PINNED = {
     driver.Producer._settings_extra: "a4c7bc41b638",
     fetcher.PartitionRecords._unpack_records: "b803e6d46480",
     fetcher.FetchResult.getall: "3e717e30de50",
+    message_accumulator.MessageAccumulator.add_batch: "5ed1c5b1367a",
     consumer.Consumer.getmany: "4b168d84882a",
     consumer.Consumer.ack: "5fcf41cf4515",
     consumer.Consumer.perform_seek: "0e8c130ff4b0",
@@ -45,16 +55,41 @@ def fingerprint(method: object) -> str:
     return hashlib.sha256(inspect.getsource(method).encode()).hexdigest()[:12]  # type: ignore[arg-type]
 
 
-def test_batches_are_compressed_by_our_own_function(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The producer puts it where aiokafka's batch builder looks it up (`BatchProducer.on_start`)."""
-    compressed: list[int] = []
-    monkeypatch.setattr(transport.record_batches, "zstd_encode", lambda data: compressed.append(len(data)) or b"")
-    options = {"is_transactional": 0, "producer_id": -1, "producer_epoch": -1, "base_sequence": 0}
-    zstd = 4
-    builder = DefaultRecordBatchBuilder(2, zstd, batch_size=10_000, **options)
-    builder.append(0, 1, key=None, value=b"x" * 1_000, headers=[])
-    builder.build()
-    assert compressed
+@given(st.lists(st.tuples(st.none() | st.binary(max_size=300), st.binary(max_size=3_000), headers), min_size=1))
+def test_written_batches_are_read_back_by_both_clients(
+    many: list[tuple[bytes | None, bytes, list[tuple[str, bytes]]]],
+) -> None:
+    batch = WrittenBatch([(key, value, encode_headers(head), b"") for key, value, head in many])
+    assert batch.record_count() == len(many)
+    batch._set_producer_state(7, 1, 42)
+    built = batch._build()
+    assert batch._build() is built, "a retry sends the same"
+    for read in (MemoryRecords(built), kafka_python.MemoryRecords(built)):
+        (one,) = iter(read.next_batch, None)
+        assert one.validate_crc()
+        assert (one.producer_id, one.producer_epoch, one.base_sequence) == (7, 1, 42)
+        assert one.next_offset == len(many)
+        found = [(record.offset, record.key, record.value, record.headers) for record in one]
+        assert found == [(offset, *record) for offset, record in enumerate(many)]
+
+
+def test_written_batches_are_compressed() -> None:
+    assert len(WrittenBatch([(None, b"x" * 10_000, b"\0", b"")])._build()) < 200
+
+
+def test_a_written_batch_has_all_that_the_accumulator_asks_of_a_builder() -> None:
+    asked = set(re.findall(r"_builder\.(\w+)", inspect.getsource(message_accumulator.MessageBatch)))
+    assert asked >= {"_build", "_set_producer_state", "record_count"}
+    assert asked <= set(dir(WrittenBatch))
+
+
+@pytest.mark.parametrize("sizes", [[], [10], [BATCH_BYTES + 1], [400_000] * 7, [BATCH_BYTES * 2, 5, BATCH_BYTES * 2]])
+def test_chunks_keep_order_and_stay_under_the_limit(sizes: list[int]) -> None:
+    records = [(None, b"x" * length, b"\0", b"") for length in sizes]
+    parts = list(chunks(records))
+    assert [record for part in parts for record in part] == records
+    assert all(len(part) == 1 or sum(len(record[1]) for record in part) <= BATCH_BYTES for part in parts)
+    assert all(parts)
 
 
 def test_the_wait_of_a_fetch_is_where_we_set_it() -> None:

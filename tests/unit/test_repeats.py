@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from clearwell.errors import Fatal
 from clearwell.kafka import clean
 from clearwell.kafka.repeats import Repeats
+from clearwell.kafka.wire import encode_headers
 
 events = st.lists(st.tuples(st.sampled_from(["a" * 22, "b" * 22, "c" * 22]), st.integers(0, 50)), max_size=60)
 
@@ -46,7 +47,9 @@ def test_marks_are_a_copy() -> None:
 
 
 def test_headers_round_trip_in_any_order() -> None:
-    headers = clean.Headers("t" * 22, "flights/v1").at(12_345_678_901)
+    maker = clean.Headers("t" * 22, "flights/v1")
+    headers = maker.at(12_345_678_901)
+    assert maker.encode(12_345_678_901) == encode_headers(headers)
     assert clean.raw_identity(headers) == ("t" * 22, 12_345_678_901)
     assert clean.raw_identity(tuple(reversed(headers))) == ("t" * 22, 12_345_678_901)
     assert clean.raw_identities([SimpleNamespace(headers=headers)]) == (["t" * 22], [12_345_678_901])
