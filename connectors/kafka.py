@@ -71,7 +71,7 @@ class KafkaPosition(SourcePosition, frozen=True, forbid_unknown_fields=True, kw_
 
 
 class KafkaSource:
-    """Reads a topic of another cluster, all partitions at once."""
+    """Reads a topic of another Kafka cluster, all partitions at once."""
 
     name: ClassVar[str] = "kafka"
     Config: ClassVar[type[SourceConfig]] = KafkaConfig

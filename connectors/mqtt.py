@@ -69,7 +69,7 @@ class MqttPosition(SourcePosition, frozen=True, forbid_unknown_fields=True, kw_o
 
 
 class MqttSource:
-    """Follows topic filters; a message is acknowledged to the broker once its event is durable."""
+    """Follows topics of an MQTT broker; it may forget a message once its event is durable."""
 
     name: ClassVar[str] = "mqtt"
     Config: ClassVar[type[SourceConfig]] = MqttConfig

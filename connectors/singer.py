@@ -72,7 +72,7 @@ class SingerPosition(SourcePosition, frozen=True, forbid_unknown_fields=True, kw
 
 
 class SingerSource:
-    """Runs a tap as a process and reads what it writes."""
+    """Runs any Singer tap as a process and reads what it writes."""
 
     name: ClassVar[str] = "singer"
     Config: ClassVar[type[SourceConfig]] = SingerConfig

@@ -69,7 +69,7 @@ class SqlPosition(SourcePosition, frozen=True, forbid_unknown_fields=True, kw_on
 
 
 class SqlSource:
-    """Reads a table in pages, each after the last row of the one before (keyset paging)."""
+    """Reads a table of any SQL database in pages, each after the last row of the one before (keyset paging)."""
 
     name: ClassVar[str] = "sql"
     Config: ClassVar[type[SourceConfig]] = SqlConfig

@@ -8,6 +8,7 @@ from kafka import KafkaConsumer, TopicPartition, errors
 
 from clearwell.errors import ConfigError
 from clearwell.kafka import admin
+from clearwell.kafka.clients import connect
 from clearwell.kafka.failures import translated
 from clearwell.kafka.names import model_group
 from clearwell.subscriptions.position import Position
@@ -25,13 +26,7 @@ def begin(bootstrap: str, name: str, topic: str, start: Start) -> dict[int, int]
     offsets = admin.begin_offsets(bootstrap, topic) if start == "earliest" else admin.end_offsets(bootstrap, topic)
     group = model_group(name)
     with translated(bootstrap, f"setting where {group} begins"):
-        consumer = KafkaConsumer(
-            bootstrap_servers=bootstrap.split(","),
-            group_id=group,
-            enable_auto_commit=False,
-            bootstrap_timeout_ms=admin.TIMEOUT_MS,
-            metrics_enabled=False,
-        )
+        consumer = connect(KafkaConsumer, bootstrap, group_id=group, enable_auto_commit=False, metrics_enabled=False)
         try:
             places = {TopicPartition(topic, partition): offset for partition, offset in offsets.items()}
             consumer.assign(list(places))

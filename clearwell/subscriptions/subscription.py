@@ -17,6 +17,7 @@ from clearwell.backoff import delays
 from clearwell.contract.model import CleanSchema, Field
 from clearwell.errors import ConfigError, Retryable, nearest
 from clearwell.kafka import admin, clean
+from clearwell.kafka.clients import connect
 from clearwell.kafka.failures import translated
 from clearwell.kafka.names import clean_topic, model_group
 from clearwell.kafka.repeats import Repeats
@@ -130,8 +131,9 @@ class Subscription:
 
     def _join(self) -> Any:
         with translated(self._bootstrap, f"joining {model_group(self.name)}"):
-            consumer = KafkaConsumer(
-                bootstrap_servers=self._bootstrap.split(","),
+            consumer = connect(
+                KafkaConsumer,
+                self._bootstrap,
                 client_id=f"clearwell.{self.name}",
                 group_id=model_group(self.name),
                 group_instance_id=self._member,
@@ -142,7 +144,6 @@ class Subscription:
                 max_partition_fetch_bytes=4_194_304,
                 session_timeout_ms=10_000,
                 heartbeat_interval_ms=2_000,
-                bootstrap_timeout_ms=admin.TIMEOUT_MS,
                 allow_auto_create_topics=False,
                 metrics_enabled=False,
             )

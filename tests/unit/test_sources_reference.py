@@ -1,0 +1,21 @@
+"""The reference page says what the sources say of themselves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from clearwell.registry.kinds import kinds
+from clearwell.registry.options import kind
+from clearwell.registry.reference import markdown
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_page_is_current() -> None:
+    assert (ROOT / "docs/reference/sources.md").read_text() == markdown()
+
+
+def test_every_option_of_every_source_is_told_of() -> None:
+    for name in kinds():
+        silent = [option.name for option in kind(name).options if not option.text and "." not in option.name]
+        assert not silent, f"{name} does not tell of {silent}"
