@@ -25,13 +25,19 @@ WAITS = 3
 
 
 class Api:
-    """One API by one session. `trusted` says that it has given good pages before: then HTML may pass."""
+    """One API by one session. `trusted` says that it has given good pages before: then HTML may pass.
 
-    def __init__(self, session: ClientSession, name: str, config: HttpPollConfig, *, trusted: bool) -> None:
+    `waits`: how often in a row its Retry-After is waited for.
+    """
+
+    def __init__(
+        self, session: ClientSession, name: str, config: HttpPollConfig, *, trusted: bool, waits: int = WAITS
+    ) -> None:
         self._session = session
         self._name = name
         self._config = config
         self._trusted = trusted
+        self._waits = waits
         self._path = path_of(config.records)
         self._limit = int(config.page_megabytes * 1_000_000)
         self._gap = 1 / config.requests_per_second if config.requests_per_second else 0.0
@@ -39,12 +45,12 @@ class Api:
 
     async def page(self, url: URL) -> Page:
         """The page at `url`. Raises Retryable for what may pass, ConfigError for what must be mended."""
-        for attempt in range(WAITS + 1):
+        for attempt in range(self._waits + 1):
             await self._take_turn()
             try:
                 return await self._ask(url)
             except Busy as busy:
-                if attempt == WAITS:
+                if attempt == self._waits:
                     raise
                 log.warning("%s (in %.0f s, as it asks)", busy, busy.seconds)
                 await asyncio.sleep(busy.seconds)
@@ -85,8 +91,11 @@ class Api:
 
 
 def _next_link(response: ClientResponse) -> URL | None:
-    link = response.links.get("next")
-    return None if link is None else URL(str(link["url"]))
+    try:
+        link = response.links.get("next")
+        return None if link is None else URL(str(link["url"]))
+    except ValueError:
+        raise Retryable("The link to the next page is no valid URL; trying again.") from None
 
 
 class LoopWatch:

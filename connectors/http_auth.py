@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -91,10 +91,10 @@ class Credentials:
         self._fixed = fixed_headers(auth, headers)
         self._tokens = Tokens(auth) if isinstance(auth, ClientCredentials) else None
 
-    def use(self, session: ClientSession, guard: ClientMiddlewareType) -> None:
-        """Fetch tokens by `session`, whose addresses `guard` judges."""
+    def use(self, session: ClientSession, guard_for: Callable[[URL], ClientMiddlewareType]) -> None:
+        """Fetch tokens by `session`; `guard_for` makes the middleware that judges where a request leads."""
         if self._tokens is not None:
-            self._tokens.session, self._tokens.guard = session, guard
+            self._tokens.use(session, guard_for)
 
     async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
         """Send `request`; with a new token once more when the server refuses the old one."""
@@ -125,14 +125,18 @@ class Token:
 class Tokens:
     """The token of OAuth2 client credentials."""
 
-    session: ClientSession
-    guard: ClientMiddlewareType
+    _session: ClientSession
+    _guard: ClientMiddlewareType
 
     def __init__(self, auth: ClientCredentials) -> None:
         self._auth = auth
         self._url = web_url(auth.token_url, "token_url", ("https", "http"))
         self._token = ""
         self._ends = 0.0
+
+    def use(self, session: ClientSession, guard_for: Callable[[URL], ClientMiddlewareType]) -> None:
+        """As `Credentials.use`."""
+        self._session, self._guard = session, guard_for(self._url)
 
     async def current(self) -> Token:
         """The kept token while it lasts, else a new one. Raises as `fetch`."""
@@ -144,8 +148,8 @@ class Tokens:
         """A new token. Raises ConfigError when the server refuses, Retryable when it can't answer."""
         place = place_of(self._url)
         with failures(f"The token server {place}"):
-            async with self.session.post(
-                self._url, data=self._form(), headers=self._headers(), middlewares=(self.guard,)
+            async with self._session.post(
+                self._url, data=self._form(), headers=self._headers(), middlewares=(self._guard,)
             ) as response:
                 if response.status >= 500 or response.status in (408, 425, 429):
                     raise Retryable(f"The token server {place} gives no token now ({response.status}); trying again.")

@@ -51,7 +51,7 @@ class Paging(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         following = self.next_at(url, place.at, page)
         if following is None or following == place.at:
             return Step(Place(place.at, marks_of(page.records)) if page.records else None, None)
-        return Step(Place(place.at, marks_of(page.records)), Place(following))
+        return Step(Place(following), Place(following))
 
 
 class Single(Paging, frozen=True, kw_only=True, tag="none"):
@@ -92,6 +92,11 @@ class PageNumber(Paging, frozen=True, kw_only=True, tag="page"):
     def next_at(self, url: URL, at: str | None, page: Page) -> str | None:
         """One further."""
         return str(int(at or self.start) + 1) if page.records else None
+
+    def step(self, url: URL, place: Place, page: Page, news: Sequence[Record]) -> Step:
+        """Remembers the page itself, not the next: it may not have been full yet."""
+        _, following = Paging.step(self, url, place, page, news)
+        return Step(Place(place.at, marks_of(page.records)) if page.records else None, following)
 
 
 class Offset(Paging, frozen=True, kw_only=True, tag="offset"):

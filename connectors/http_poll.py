@@ -102,7 +102,7 @@ class HttpPollSource:
         """One stream, named after the end of the URL's path; types are guessed from the first page."""
         page = asyncio.run(self._first_page())
         rows = json_objects([self._event(record) for record in page.records[:SAMPLE]])
-        return [DiscoveredStream(self._url.name or "records", field_types(rows), rows)]
+        return [DiscoveredStream(self._url.name.partition(".")[0] or "records", field_types(rows), rows)]
 
     async def read(self, after: HttpPosition | None) -> AsyncIterator[Batch]:
         """A page a batch; ends after the last one, unless `every` is set. Raises as `check` does."""
@@ -167,7 +167,7 @@ class HttpPollSource:
 
     async def _first_page(self) -> Page:
         async with self._server.session() as session:
-            api = Api(session, self._server.name, self._config, trusted=False)
+            api = Api(session, self._server.name, self._config, trusted=False, waits=0)
             page = await api.page(self._config.paging.request(self._url, None))
             self._config.paging.step(self._url, Place(), page, page.records)
             return page

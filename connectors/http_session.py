@@ -82,16 +82,15 @@ class Server:
         """A session for it; `endless` for answers that go on for ever, where only connecting is timed."""
         seconds = self._config.timeout
         timeout = ClientTimeout(total=None, sock_connect=seconds) if endless else ClientTimeout(total=seconds)
-        guard = guard_for(self.url)
         connector = TCPConnector(resolver=JudgingResolver(), use_dns_cache=False, ssl=await self._trust())
         async with ClientSession(
             connector=connector,
             timeout=timeout,
-            middlewares=(self._credentials, guard),
+            middlewares=(self._credentials, guard_for(self.url)),
             cookie_jar=DummyCookieJar(),
             headers={"User-Agent": "clearwell"},
         ) as session:
-            self._credentials.use(session, guard)
+            self._credentials.use(session, guard_for)
             yield session
 
     async def _trust(self) -> ssl.SSLContext:

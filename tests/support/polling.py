@@ -44,11 +44,13 @@ def texts(batches: list[Any]) -> list[bytes]:
     return [event.data for events, _ in batches for event in events]
 
 
-def scripted(*answers: web.Response | Callable[[web.Request], web.StreamResponse]) -> tuple[Answer, list[web.Request]]:
+def scripted(
+    *answers: web.Response | Callable[[web.BaseRequest], web.StreamResponse],
+) -> tuple[Answer, list[web.BaseRequest]]:
     """Gives one answer after the other, the last one again and again; and the requests that came."""
-    requests: list[web.Request] = []
+    requests: list[web.BaseRequest] = []
 
-    async def answer(request: web.Request) -> web.StreamResponse:
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
         requests.append(request)
         made = answers[min(len(requests), len(answers)) - 1]
         return (

@@ -92,7 +92,7 @@ class TokenServer:
         self.good: set[str] = set()
         self.forms: list[dict[str, Any]] = []
 
-    async def answer(self, request: web.Request) -> web.StreamResponse:
+    async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         if request.path == "/token":
             self.forms.append({**await request.post(), "auth": request.headers.get("Authorization")})
             self.given += 1

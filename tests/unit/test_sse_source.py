@@ -37,7 +37,7 @@ class Streams:
         self._linger = linger
         self._cut = cut
 
-    async def answer(self, request: web.Request) -> web.StreamResponse:
+    async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         self.asked.append(request.headers.get("Last-Event-ID"))
         self.times.append(time.monotonic())
         if len(self.asked) > len(self._texts):

@@ -17,7 +17,7 @@ from connectors.websocket import LARGEST_MESSAGE, WebSocketConfig, WebSocketPosi
 from tests.support.web_server import Answer, WebServer, servers
 
 Serve = Callable[..., WebServer]
-Talk = Callable[[web.WebSocketResponse, web.Request], Awaitable[None]]
+Talk = Callable[[web.WebSocketResponse, web.BaseRequest], Awaitable[None]]
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def serve() -> Iterator[Serve]:
 def talking(talk: Talk, **options: Any) -> Answer:
     """Takes every connection, talks, and closes it."""
 
-    async def answer(request: web.Request) -> web.StreamResponse:
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
         socket = web.WebSocketResponse(max_msg_size=0, **options)
         await socket.prepare(request)
         await talk(socket, request)
@@ -73,7 +73,7 @@ def test_goes_on_by_a_message_with_the_position(serve: Serve) -> None:
     """After the server has ended the connection too; a text stays a text, a number a number, as written."""
     heard: list[Any] = []
 
-    async def talk(socket: web.WebSocketResponse, request: web.Request) -> None:
+    async def talk(socket: web.WebSocketResponse, request: web.BaseRequest) -> None:
         heard.append((await socket.receive()).json())
         first = 0 if len(heard) == 1 else heard[-1]["args"][0] + 1
         for n in range(first, first + 2):
@@ -94,7 +94,7 @@ def test_goes_on_by_a_message_with_the_position(serve: Serve) -> None:
 def test_goes_on_by_a_parameter(serve: Serve) -> None:
     queries: list[dict[str, str]] = []
 
-    async def talk(socket: web.WebSocketResponse, request: web.Request) -> None:
+    async def talk(socket: web.WebSocketResponse, request: web.BaseRequest) -> None:
         queries.append(dict(request.query))
         await socket.send_str('{"at":"b c"}')
 
@@ -104,7 +104,7 @@ def test_goes_on_by_a_parameter(serve: Serve) -> None:
 
 
 def test_binary_and_large_messages_are_refused(serve: Serve) -> None:
-    async def talk(socket: web.WebSocketResponse, request: web.Request) -> None:
+    async def talk(socket: web.WebSocketResponse, request: web.BaseRequest) -> None:
         await socket.send_bytes(b"\x00\x01")
         await socket.send_str("x" * (EVENT_LIMIT + 1))
         await socket.send_frame(b"\xff", WSMsgType.TEXT)
@@ -116,7 +116,7 @@ def test_binary_and_large_messages_are_refused(serve: Serve) -> None:
 
 
 def test_a_message_larger_than_any(serve: Serve) -> None:
-    async def talk(socket: web.WebSocketResponse, request: web.Request) -> None:
+    async def talk(socket: web.WebSocketResponse, request: web.BaseRequest) -> None:
         await socket.send_str("x" * (LARGEST_MESSAGE + 1))
         await socket.receive()
 
@@ -125,7 +125,7 @@ def test_a_message_larger_than_any(serve: Serve) -> None:
 
 
 def test_a_server_that_answers_no_ping(serve: Serve) -> None:
-    async def talk(socket: web.WebSocketResponse, request: web.Request) -> None:
+    async def talk(socket: web.WebSocketResponse, request: web.BaseRequest) -> None:
         await asyncio.sleep(20)
 
     with pytest.raises(Retryable, match="did not answer a ping"):
@@ -136,7 +136,7 @@ def test_a_connection_that_is_cut(serve: Serve) -> None:
     """What came is taken, and the next connection goes on."""
     starts: list[Any] = []
 
-    async def talk(socket: web.WebSocketResponse, request: web.Request) -> None:
+    async def talk(socket: web.WebSocketResponse, request: web.BaseRequest) -> None:
         starts.append(request.query.get("after"))
         await socket.send_str(json.dumps({"n": len(starts)}))
         await asyncio.sleep(0.1)
@@ -149,7 +149,7 @@ def test_a_connection_that_is_cut(serve: Serve) -> None:
 
 
 def test_ended_for_a_reason(serve: Serve) -> None:
-    async def talk(socket: web.WebSocketResponse, request: web.Request) -> None:
+    async def talk(socket: web.WebSocketResponse, request: web.BaseRequest) -> None:
         await socket.close(code=1008, message=b"who are you, jane@example.com?")
 
     with pytest.raises(Retryable, match="with the code 1008") as told:
@@ -161,7 +161,7 @@ def test_ended_for_a_reason(serve: Serve) -> None:
     ("status", "kind"), [(401, ConfigError), (404, ConfigError), (200, ConfigError), (503, Retryable)]
 )
 def test_no_websocket(serve: Serve, status: int, kind: type[Exception]) -> None:
-    async def answer(request: web.Request) -> web.StreamResponse:
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
         return web.Response(status=status)
 
     with pytest.raises(kind):
@@ -171,12 +171,12 @@ def test_no_websocket(serve: Serve, status: int, kind: type[Exception]) -> None:
 def test_forbidden_addresses(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     connected: list[str] = []
 
-    async def talk(socket: web.WebSocketResponse, request: web.Request) -> None:
+    async def talk(socket: web.WebSocketResponse, request: web.BaseRequest) -> None:
         connected.append(request.path)
 
     server = serve(talking(talk))
 
-    async def lead_there(request: web.Request) -> web.StreamResponse:
+    async def lead_there(request: web.BaseRequest) -> web.StreamResponse:
         return web.Response(status=307, headers={"Location": f"http://127.0.0.1:{server.port}/"})
 
     monkeypatch.setenv("CLEARWELL_EGRESS_ALLOW", "localhost")

@@ -56,7 +56,7 @@ class HttpPollCase:
             "a cursor without a path": {"paging": {"type": "cursor", "param": "cursor", "path": "/"}},
         }
 
-    async def answer(self, request: web.Request) -> web.StreamResponse:
+    async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         """A page."""
         if request.path == "/html":
             return web.Response(text="<!doctype html><title>Log in</title>", content_type="text/html")

@@ -44,7 +44,7 @@ class SseCase:
             "no URL": {"url": "ftp://127.0.0.1/events"},
         }
 
-    async def answer(self, request: web.Request) -> web.StreamResponse:
+    async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         """The stream."""
         if request.path == "/html":
             return web.Response(text="<!doctype html>", content_type="text/html")

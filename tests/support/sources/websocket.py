@@ -50,7 +50,7 @@ class WebSocketCase:
             "nothing to go on by": {"position_field": None},
         }
 
-    async def answer(self, request: web.Request) -> web.StreamResponse:
+    async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         """The feed."""
         if request.path == "/html":
             return web.Response(text="<!doctype html>", content_type="text/html")
