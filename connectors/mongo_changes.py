@@ -14,7 +14,8 @@ from bson import Timestamp, json_util
 from clearwell.errors import ConfigError
 from clearwell.source import SECRET_IN_URL, Batch, DiscoveredStream, SourceConfig, SourcePosition
 from connectors.mongo_changes_json import Dialect, Envelope, Events
-from connectors.mongo_changes_read import MongoChangesPosition, Plan, Reader, collections, now, opened, watch
+from connectors.mongo_changes_read import MongoChangesPosition, Reader, watch
+from connectors.mongo_changes_server import Plan, collections, now, opened
 from connectors.reader_thread import ReaderThread
 from connectors.samples import field_types, json_objects
 

@@ -154,7 +154,8 @@ class Reader:
         with closing(Stream(self._server)) as stream:
             stream.start(self._plan.slot, self._plan.publication, start, thread)
             try:
-                self._pass_on(thread, stream, decoder)
+                with self._server.failures("read the replication slot"):
+                    self._pass_on(thread, stream, decoder)
             finally:
                 stream.say_goodbye(self.flushed)
 

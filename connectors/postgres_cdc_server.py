@@ -18,6 +18,14 @@ from clearwell.errors import ClearwellError, ConfigError, Retryable
 OPTIONS = "-c datestyle=ISO -c intervalstyle=iso_8601 -c timezone=UTC -c bytea_output=hex -c extra_float_digits=3"
 """How values are written; the same in snapshots and in the stream (`postgres_cdc_types`)."""
 
+DEAD_PEER: dict[str, Any] = {
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+"""A server that is gone without a word is noticed within a minute."""
+
 LOCK_SECONDS = 5
 FIRST_VERSION = 15
 
@@ -48,8 +56,14 @@ class Server:
 
     @property
     def place(self) -> str:
-        """For messages, without user and password. Raises ConfigError when the URL can't be read."""
-        return where(self._url)
+        """For messages, without user and password. Raises ConfigError when the URL can't be read.
+
+        Or when a password is where only a URL's parser does not look for it (invariant 10).
+        """
+        place = where(self._url)
+        if not self._url.startswith(("postgresql://", "postgres://")) or "password=" in self._url.partition("?")[2]:
+            raise ConfigError('`url` must be written as "postgresql://user:${env:PASSWORD}@host:port/database".')
+        return place
 
     def connect(self, *, replication: bool = False) -> Connection:
         """A connection in autocommit mode. Raises ConfigError or Retryable. Blocks, about 10 s at most."""
@@ -69,6 +83,7 @@ class Server:
                 client_encoding="UTF8",
                 connect_timeout=int(parts.get("connect_timeout") or 10),
                 application_name="clearwell",
+                **DEAD_PEER,
                 **more,
             )
         except psycopg.Error as error:

@@ -97,7 +97,10 @@ def find_tables(connection: Connection, publication: str, names: Sequence[str], 
     tables = [find_table(connection, name) for name in names]
     found = published(connection, publication, tables)
     if found is None and not create:
-        raise ConfigError(f"There is no publication {publication}: create it, or set `create: true`.")
+        raise ConfigError(
+            f"There is no publication {publication}: create it, or set `create: true`; if it was dropped, changes are "
+            "lost, so reset the connector."
+        )
     return tables if found is None else found
 
 

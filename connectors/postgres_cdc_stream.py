@@ -8,12 +8,14 @@ import time
 from struct import Struct
 from typing import Any
 
+import psycopg
 from psycopg import errors
+from psycopg.errors import Diagnostic
 from psycopg.pq import DiagnosticField, ExecStatus
 from psycopg.pq.abc import PGresult
 from psycopg.sql import SQL, Identifier, Literal
 
-from clearwell.errors import ClearwellError, Retryable
+from clearwell.errors import ClearwellError, ConfigError, Retryable
 from connectors.postgres_cdc_decode import lsn_number, lsn_text
 from connectors.postgres_cdc_server import Connection, Server
 from connectors.reader_thread import ReaderThread
@@ -42,6 +44,8 @@ class Stream:
         self._poll.register(self._pgconn.socket, select.POLLIN)
         self._received = self._reported = 0
         self._next_status = 0.0
+        self._unpublished = False
+        self._connection.add_notice_handler(self._hear)
         self.flushed = 0
         """Set it to the place up to which everything is durable: the server may forget what is before it."""
 
@@ -64,7 +68,7 @@ class Stream:
             while (result := self._pgconn.get_result()) is not None:
                 results.append(result)
             if results[0].status != ExecStatus.TUPLES_OK:
-                raise errors.lookup(_sqlstate(results[0]))
+                raise _error(results[0])
             return lsn_number((results[0].get_value(0, 1) or b"").decode()), (
                 results[0].get_value(0, 2) or b""
             ).decode()
@@ -86,8 +90,8 @@ class Stream:
                 result = self._pgconn.exec_(query.as_bytes(self._connection))
                 if result.status == ExecStatus.COPY_BOTH:
                     break
-                if (state := _sqlstate(result)) != "55006" or time.monotonic() > deadline:
-                    raise errors.lookup(state)
+                if _sqlstate(result) != "55006" or time.monotonic() > deadline:
+                    raise _error(result)
                 thread.sleep(0.1)
         self._received = lsn
 
@@ -95,6 +99,11 @@ class Stream:
         """The next message of pgoutput that has come; None when none has, see `wait`."""
         while True:
             size, found = self._pgconn.get_copy_data(1)
+            if self._unpublished:
+                raise ConfigError(
+                    "The publication was dropped, and changes that were made since are lost: reset the connector, so "
+                    "that it begins anew with a snapshot."
+                )
             if size == 0:
                 return None
             if size < 0:
@@ -146,14 +155,25 @@ class Stream:
         """End the connection, whatever state it is in."""
         self._connection.close()
 
+    def _hear(self, notice: Diagnostic) -> None:
+        """PostgreSQL 18 warns that it skips a publication that is gone, and goes on; older ones end the stream."""
+        self._unpublished = self._unpublished or notice.sqlstate == "55000"
+
     def _ended(self) -> None:
         """The server has ended the stream: say why."""
         with self._server.failures(_READING):
             result = self._pgconn.get_result()
             if result is not None and result.status == ExecStatus.FATAL_ERROR:
-                raise errors.lookup(_sqlstate(result))
+                raise _error(result)
         raise Retryable(f"{self._server.place} ended the replication: is it shutting down?")
 
 
 def _sqlstate(result: PGresult) -> str:
     return (result.error_field(DiagnosticField.SQLSTATE) or b"08000").decode()
+
+
+def _error(result: PGresult) -> psycopg.Error:
+    try:
+        return errors.lookup(_sqlstate(result))()
+    except KeyError:
+        return psycopg.OperationalError()

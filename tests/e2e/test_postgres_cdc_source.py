@@ -359,6 +359,30 @@ def test_a_dropped_slot_is_told(database: Database) -> None:
         database.changes(start, 1)
 
 
+def test_a_dropped_publication_is_told(database: Database) -> None:
+    """PostgreSQL 18 would go on without its tables: changes must not be passed over in silence."""
+    database.run("CREATE TABLE TABLE_ (n integer PRIMARY KEY)")
+    start = database.begin()
+
+    async def dropped_while_reading() -> None:
+        source = database.source()
+        batches: Any = source.read(start)
+        database.run("INSERT INTO TABLE_ VALUES (1)")
+        assert len((await anext(batches))[0]) == 1
+        database.run("DROP PUBLICATION TABLE_")
+        database.run("INSERT INTO TABLE_ VALUES (2)")
+        try:
+            with pytest.raises(ConfigError, match="publication was dropped"):
+                while not (await anext(batches))[0]:
+                    pass
+        finally:
+            await batches.aclose()
+
+    reading.run(dropped_while_reading())
+    with pytest.raises(ConfigError, match="if it was dropped, changes are lost"):
+        database.changes(start, 1)
+
+
 def test_dispose_drops_what_we_made_and_nothing_else(database: Database) -> None:
     """Slot and publication, the latter only when the first read made it; twice is harmless."""
     database.run("CREATE TABLE TABLE_ (n integer PRIMARY KEY)")
@@ -406,6 +430,14 @@ def test_what_check_refuses(database: Database, made: str, told: str) -> None:
     finally:
         if "VIEW" in made:
             database.run("DROP VIEW TABLE_")
+
+
+def test_a_password_where_it_is_not_looked_for_is_refused(database: Database) -> None:
+    """Invariant 10: the registry only sees that the password of a URL is a reference."""
+    for url in ("host=localhost password=secret", "postgresql://localhost/db?password=secret"):
+        with pytest.raises(ConfigError, match="must be written as") as told:
+            database.source(url=url).check()
+        assert "secret" not in str(told.value)
 
 
 def test_a_user_without_the_right_to_replicate_is_told(database: Database) -> None:
