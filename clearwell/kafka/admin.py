@@ -10,6 +10,7 @@ import base64
 import threading
 import uuid
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from kafka import KafkaAdminClient, TopicPartition, errors
@@ -23,9 +24,20 @@ from clearwell.kafka.topics import PARTITIONS, TopicPlan, differences, plans
 TIMEOUT_MS = 5_000
 _EXISTS = 36  # TOPIC_ALREADY_EXISTS: someone else was faster, which is fine
 
-_clients: dict[str, KafkaAdminClient] = {}
 _lock = threading.Lock()
 T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class _Kept:
+    """A client, and how many questions it is asked right now: one that failed is closed after the last of them."""
+
+    client: KafkaAdminClient
+    questions: int = 0
+    failed: bool = False
+
+
+_clients: dict[str, _Kept] = {}
 
 
 def ensure_topics(
@@ -107,34 +119,40 @@ def delete_topics(bootstrap: str, topics: Iterable[str]) -> None:
 def close() -> None:
     """Let go of every kept client; the next question makes a new one."""
     with _lock:
-        for client in _clients.values():
-            client.close()
+        for kept in _clients.values():
+            kept.client.close()
         _clients.clear()
 
 
 def ask(bootstrap: str, doing: str, question: Callable[[KafkaAdminClient], T]) -> T:
     """Ask the kept client a question; `doing` says in an error what was tried. A client that failed is forgotten."""
     with translated(bootstrap, doing):
-        client = _client(bootstrap)
+        kept = _enter(bootstrap)
         try:
-            return question(client)
+            return question(kept.client)
         except Exception:
-            _forget(bootstrap, client)
+            kept.failed = True
             raise
+        finally:
+            _leave(bootstrap, kept)
 
 
-def _client(bootstrap: str) -> KafkaAdminClient:
+def _enter(bootstrap: str) -> _Kept:
     with _lock:
         if bootstrap not in _clients:
-            _clients[bootstrap] = connect(KafkaAdminClient, bootstrap, request_timeout_ms=TIMEOUT_MS)
+            _clients[bootstrap] = _Kept(connect(KafkaAdminClient, bootstrap, request_timeout_ms=TIMEOUT_MS))
+        _clients[bootstrap].questions += 1
         return _clients[bootstrap]
 
 
-def _forget(bootstrap: str, client: KafkaAdminClient) -> None:
+def _leave(bootstrap: str, kept: _Kept) -> None:
     with _lock:
-        if _clients.get(bootstrap) is client:
+        kept.questions -= 1
+        if kept.failed and _clients.get(bootstrap) is kept:
             del _clients[bootstrap]
-    client.close()
+        last = kept.failed and not kept.questions
+    if last:
+        kept.client.close()
 
 
 def _described(bootstrap: str, topics: list[str]) -> dict[str, Any]:

@@ -71,6 +71,8 @@ async def read_body(request: web.BaseRequest, room: Room) -> bytes:
     if request.headers.get("Expect", "").lower() == "100-continue":
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         request.writer.output_size = 0
+    if request.content.is_eof():  # came with the head, as small ones do
+        return await request.read()
     with room.holding(length or 0):
         try:
             async with asyncio.timeout(BODY_SECONDS):

@@ -54,7 +54,11 @@ class Collector:
         only: str | Collection[str] | None = None,
         options: Options | None = None,
     ) -> None:
-        """`only` limits it to the connectors of that name, or of these names."""
+        """`only` limits it to the connectors of that name, or of these names.
+
+        `doors`: the connectors that take requests now; `port`: where, 0 while the listener is not open.
+        """
+        self.port = 0
         self._where = where
         self._registry = registry
         self._note = Note(registry)
@@ -63,8 +67,9 @@ class Collector:
         self._leases = Leases(self._options.lease_seconds, ",".join(sorted(self._only or ())))
         self._kept: dict[str, Kept] = {}
         self._hung: set[asyncio.Task[bool]] = set()
-        self._doors: dict[str, PushRun] = {}
+        self.doors: dict[str, PushRun] = {}
         self._threads = Threads()
+        self._pushed: dict[str, bool] = {}
 
     async def run(self, stop: asyncio.Event, *, once: bool = False) -> int:
         """Go on until `stop` is set; with `once` until no connector that is read is running. Returns an exit code.
@@ -72,7 +77,7 @@ class Collector:
         That is 0, or with `once` 2 when a connector is failing, and 70 when one did not stop in time.
         """
         asyncio.get_running_loop().set_default_executor(self._threads)
-        self._listener = Listener(self._doors)
+        self._listener = Listener(self.doors)
         listening = asyncio.create_task(self._listen(once))
         try:
             code = await self._watch(stop, once)
@@ -100,8 +105,8 @@ class Collector:
 
     def _look(self, once: bool, session: Session) -> tuple[list[Connector], Answer]:
         """The connectors, and with them the leases. Those that are sent their events never end: not with `once`."""
-        found = [one for one in self._wanted(session) if not (once and is_pushed(one.source))]
-        leased = [one.name for one in found if one.state is State.RUNNING and not is_pushed(one.source)]
+        found = [one for one in self._wanted(session) if not (once and self._is_pushed(one))]
+        leased = [one.name for one in found if one.state is State.RUNNING and not self._is_pushed(one)]
         return found, self._leases.ask(session, leased)
 
     def _wanted(self, session: Session) -> list[Connector]:
@@ -109,9 +114,16 @@ class Collector:
             return connectors.list_connectors(session)
         return [connectors.get(session, name) for name in sorted(self._only)]
 
+    def _is_pushed(self, connector: Connector) -> bool:
+        """Whether it is sent its events; looking at what is installed takes milliseconds, so once a kind."""
+        kind = connector.source
+        if kind not in self._pushed:
+            self._pushed[kind] = is_pushed(kind)
+        return self._pushed[kind]
+
     def _adjust(self, found: list[Connector], answer: Answer) -> None:
         """Start what should run here, tell to stop what should not or has changed; the next poll starts it anew."""
-        self._listener.known = frozenset(one.name for one in found if is_pushed(one.source))
+        self._listener.known = frozenset(one.name for one in found if self._is_pushed(one))
         running = {one.name: one for one in found if one.state is State.RUNNING}
         for name, kept in self._kept.items():
             new = running.get(name)
@@ -119,7 +131,7 @@ class Collector:
                 kept.keeper.stop.set()
         self._give_away(answer)
         for name, connector in running.items():
-            if name not in self._kept and (name in self._leases.held or is_pushed(connector.source)):
+            if name not in self._kept and (name in self._leases.held or self._is_pushed(connector)):
                 self._start(connector)
 
     def _give_away(self, answer: Answer) -> None:
@@ -136,7 +148,7 @@ class Collector:
 
         def begin() -> Run | PushRun:
             if tenure is None:
-                return PushRun(connector, self._registry, self._where, bucket, self._doors)
+                return PushRun(connector, self._registry, self._where, bucket, self.doors)
             return Run(connector, self._registry, self._where, tenure.epoch, bucket)
 
         keeper = Keeper(Work(connector, begin, tenure, self._options.silent_seconds), self._note)
@@ -165,12 +177,12 @@ class Collector:
             return
         while True:
             try:
-                port = await self._listener.open(*self._options.listen)
+                self.port = await self._listener.open(*self._options.listen)
             except ConfigError as error:
                 log.error("%s", error)
                 await asyncio.sleep(LISTEN_AGAIN_SECONDS)
             else:
-                log.info("listening on %s:%d", self._options.listen[0], port)
+                log.info("listening on %s:%d", self._options.listen[0], self.port)
                 return
 
     async def _goodbye(self) -> int:
