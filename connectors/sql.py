@@ -42,8 +42,8 @@ class SqlConfig(SourceConfig, frozen=True, forbid_unknown_fields=True, kw_only=T
     commits late with an earlier time is not missed when it takes less. time_zone: what times without a zone are in.
     page: rows read with one query.
 
-    An event is a row as a JSON object: decimals as numbers with all digits, times in ISO 8601, binary as base64; NaN
-    and the infinities, which JSON has not, as the strings "NaN", "Infinity", "-Infinity". An event's id is made of the
+    An event is a row as a JSON object: decimals as text with all digits, times in ISO 8601, binary as base64; NaN and
+    the infinities, which JSON has not, as the strings "NaN", "Infinity", "-Infinity". An event's id is made of the
     row's key and, with a cursor, the cursor's value: a changed row is a new event. Deleted rows are not seen.
     """
 

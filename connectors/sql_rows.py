@@ -48,7 +48,7 @@ class Rows:
             for index, column in enumerate(columns)
             if (change := _change_of(column.type, zone)) is not None
         ]
-        self._encode = msgspec.json.Encoder(decimal_format="number", enc_hook=_other).encode
+        self._encode = msgspec.json.Encoder(enc_hook=_other).encode
 
     def encode(self, row: Sequence[Any]) -> bytes:
         """One row, whose values are in the order of the columns."""
@@ -64,7 +64,7 @@ def _change_of(kind: TypeEngine[Any], zone: tzinfo) -> Callable[[Any], Any] | No
     if isinstance(kind, types.DateTime):
         return lambda value: value.replace(tzinfo=zone) if _is_naive(value) else value
     if isinstance(kind, types.Numeric | types.Float | types.NullType | types.ARRAY | types.JSON):
-        return _finite
+        return _exact
     return None
 
 
@@ -72,14 +72,16 @@ def _is_naive(value: Any) -> bool:
     return isinstance(value, datetime) and value.tzinfo is None
 
 
-def _finite(value: Any) -> Any:
-    """NaN and the infinities by name: JSON has none, and null would be a loss."""
+def _exact(value: Any) -> Any:
+    """Decimals as plain digits in a text, as contracts want them; NaN and the infinities, which JSON lacks, by name."""
     if isinstance(value, float | Decimal) and not math.isfinite(value):
         return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, Decimal):
+        return format(value, "f")
     if isinstance(value, list):
-        return [_finite(one) for one in value]
+        return [_exact(one) for one in value]
     if isinstance(value, dict):
-        return {name: _finite(one) for name, one in value.items()}
+        return {name: _exact(one) for name, one in value.items()}
     return value
 
 
