@@ -17,12 +17,16 @@ could take a server's port while that server restarts."""
 
 
 class Ports(msgspec.Struct, frozen=True):
-    """The ports asked for; None means any free one. `controller` is Kafka's second, internal listener."""
+    """The ports asked for; None means any free one. `controller` is Kafka's second, internal listener.
+
+    `push` is where our collector takes events over HTTP.
+    """
 
     kafka: int | None = None
     postgres: int | None = None
     mongo: int | None = None
     controller: int | None = None
+    push: int | None = None
 
 
 def choose(wanted: Ports) -> Ports:
@@ -40,7 +44,7 @@ def choose(wanted: Ports) -> Ports:
             )
         taken.add(port)
         chosen[name] = port
-    for name in ("kafka", "postgres", "mongo", "controller"):
+    for name in ("kafka", "postgres", "mongo", "controller", "push"):
         if name not in chosen:
             chosen[name] = _free(taken)
     return Ports(**chosen)

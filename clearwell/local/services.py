@@ -12,10 +12,12 @@ from clearwell import settings
 from clearwell.contract.model import Contract
 from clearwell.kafka.names import cleaner_group, deliverer_group
 from clearwell.local.pins import CHECKOUT
+from clearwell.local.ports import LOOPBACK
 from clearwell.local.process import Process
 from clearwell.local.state import Plan
 
 COLLECTOR = "collector"
+LISTEN = "CLEARWELL_LISTEN"
 
 
 def contracts(schemas: Path) -> list[Contract]:
@@ -36,7 +38,15 @@ def environment(home: Path, plan: Plan) -> Mapping[str, str]:
         "CLEARWELL_WORKER": "local",
         "APP_DATADIR": str(home / "faust"),  # Faust makes it, and we keep nothing in it
         "PYTHONPATH": path,
+        **listen(plan),
     }
+
+
+def listen(plan: Plan) -> Mapping[str, str]:
+    """Where the collector takes events over HTTP: as the environment says, else at the stack's own port."""
+    if os.environ.get(LISTEN) or plan.ports.push is None:
+        return {}
+    return {LISTEN: f"{LOOPBACK}:{plan.ports.push}"}
 
 
 def service_names(found: Iterable[Contract]) -> set[str]:
@@ -71,7 +81,9 @@ def _process(service: str, args: list[str], group: str, env: Mapping[str, str], 
 def _collector(env: Mapping[str, str], postgres: str) -> Process:
     name = f"{COLLECTOR}.{secrets.token_hex(4)}"  # on one server there may be the collectors of several stacks
     argv = (sys.executable, "-m", "services.collector")
-    return Process(COLLECTOR, argv, ready=Connected(postgres, name), env={**env, "PGAPPNAME": name})
+    where = env.get(LISTEN) or os.environ.get(LISTEN)
+    endpoint = f"http://{where}/push/<connector>" if where else ""
+    return Process(COLLECTOR, argv, ready=Connected(postgres, name), env={**env, "PGAPPNAME": name}, endpoint=endpoint)
 
 
 class Joined:
