@@ -172,18 +172,11 @@ class UrlStore:
             yield
         except (ClearwellError, EOFError):
             raise
-        except FileNotFoundError:
-            raise ConfigError(f"{place} does not exist: set `path` right.") from None
-        except PermissionError:
-            raise ConfigError(f"{place} may not be read: check the credentials in `storage_secrets`.") from None
         except Exception as error:
-            kind = type(error)
-            if kind.__module__ == "builtins" and not isinstance(error, OSError):
+            meaning = _meaning(error, place)
+            if meaning is None:
                 raise
-            status = getattr(error, "status", None)
-            if kind.__name__ in _DENIED and (status is None or 400 <= status < 429):
-                raise ConfigError(f"{place} refuses us ({status or kind.__name__}): check the credentials.") from None
-            raise Retryable(f"{place} could not be read ({status or kind.__name__}); trying again.") from None
+            raise meaning from None
 
     def _fs(self) -> tuple[Any, str]:
         if self._made is None:
@@ -221,6 +214,24 @@ class UrlStore:
         options.pop("loop", None)
         connector = TCPConnector(resolver=JudgingResolver(), use_dns_cache=False)
         return ClientSession(connector=connector, middlewares=(guard_for(URL(self._url)),), **options)
+
+
+def _meaning(error: Exception, place: str) -> ClearwellError | None:
+    """What a file system's error says; None for what can only be a bug of ours. Over HTTP its cause says more."""
+    cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
+    if isinstance(cause, ClearwellError):
+        return cause
+    status, kind = getattr(cause, "status", None), type(cause)
+    of_web = kind.__module__.startswith("aiohttp")
+    if status in (404, 410) or (isinstance(error, FileNotFoundError) and not of_web):
+        return ConfigError(f"{place} does not exist: set `path` right.")
+    if isinstance(error, PermissionError):
+        return ConfigError(f"{place} may not be read: check the credentials in `storage_secrets`.")
+    if kind.__module__ == "builtins" and not isinstance(cause, OSError):
+        return None
+    if kind.__name__ in _DENIED and (status is None or 400 <= status < 429):
+        return ConfigError(f"{place} refuses us ({status or kind.__name__}): check the credentials.")
+    return Retryable(f"{place} could not be read ({status or kind.__name__}); trying again.")
 
 
 def _version(info: Mapping[str, Any]) -> object:

@@ -15,7 +15,9 @@ import pytest
 import zstandard
 from moto.server import ThreadedMotoServer
 
+from clearwell.errors import ConfigError, Retryable
 from clearwell.testing import SourceSuite
+from connectors.file import FileConfig, FileSource
 from tests.support.sources.file import FileCase
 
 
@@ -182,6 +184,21 @@ def s3() -> Iterator[str]:
     ).create_bucket(Bucket="events")
     yield endpoint
     server.stop()
+
+
+@pytest.mark.parametrize(("path", "options", "error", "said"), [
+    ("s3://events/nothing.ndjson", {}, ConfigError, "does not exist"),
+    ("s3://nowhere/nothing.ndjson", {}, ConfigError, "does not exist"),
+    ("s3://events/nothing.ndjson", {"endpoint_url": "http://127.0.0.1:1"}, Retryable, "could not be read"),
+])  # fmt: skip
+def test_what_s3_answers_is_told(
+    s3: str, path: str, options: dict[str, Any], error: type[Exception], said: str
+) -> None:
+    told = FileConfig(
+        path=path, storage_options={"endpoint_url": s3, "key": "k", **options}, storage_secrets={"secret": "hush"}
+    )
+    with pytest.raises(error, match=said):
+        FileSource(told).check()
 
 
 @pytest.mark.slow
