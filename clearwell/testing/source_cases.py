@@ -97,9 +97,17 @@ def _planted(value: msgspec.Struct, canaries: list[str]) -> msgspec.Struct:
     assert isinstance(described, shapes.StructType)
     changes: dict[str, Any] = {}
     for one in described.fields:
-        found = frozenset().union(*(marks for _, marks in alternatives(one.type)))
-        changes[one.name] = _replaced(getattr(value, one.name), found, canaries)
+        changes[one.name] = _replaced(getattr(value, one.name), _marks(one.type), canaries)
     return msgspec.structs.replace(value, **changes)
+
+
+def _marks(kind: shapes.Type) -> frozenset[str]:
+    """The marks of a type, and of what a list or map of it holds."""
+    found: frozenset[str] = frozenset()
+    for one, marks in alternatives(kind):
+        inside = getattr(one, "value_type", None) or getattr(one, "item_type", None)
+        found |= marks | (_marks(inside) if isinstance(inside, shapes.Type) else frozenset())
+    return found
 
 
 def _replaced(value: Any, marks: frozenset[str], canaries: list[str]) -> Any:
