@@ -38,7 +38,7 @@ class MongoChangesConfig(SourceConfig, frozen=True, forbid_unknown_fields=True, 
     envelope: "row", the document as a flat object and beside its fields `_op` (c created, u updated or replaced, d
     deleted, r read by the snapshot; drop, rename, invalidate … by name), `_ns`, `_cluster_time`, for deleted ones
     `_deleted`; or "change", the server's change event whole.
-    json: "plain", ObjectIds as their hex digits, dates in ISO 8601, decimals as numbers with all digits, binary in
+    json: "plain", ObjectIds as their hex digits, dates in ISO 8601, decimals as text with all digits, binary in
     base64, NaN and the infinities as such strings, what JSON has no word for as Extended JSON; or "relaxed" or
     "canonical" Extended JSON throughout. batch_events: events taken together, at most.
 

@@ -31,7 +31,7 @@ CODEC: CodecOptions[dict[str, Any]] = CodecOptions(
 )
 
 _OPS = {"insert": "c", "update": "u", "replace": "u", "delete": "d"}
-_encode = msgspec.json.Encoder(decimal_format="number").encode
+_encode = msgspec.json.Encoder().encode
 _FORMS = {
     "relaxed": json_util.RELAXED_JSON_OPTIONS.with_options(tz_aware=True, tzinfo=UTC),
     "canonical": json_util.CANONICAL_JSON_OPTIONS.with_options(tz_aware=True, tzinfo=UTC),
@@ -63,8 +63,12 @@ def _plain(value: Any) -> Any:
     """What JSON can say of a BSON value; what it has no word for as canonical Extended JSON."""
     if value is None or isinstance(value, str | bool):
         return value
-    if isinstance(value, float | Decimal):
-        return value if math.isfinite(value) else _by_name(value)
+    if isinstance(value, float | Decimal) and not math.isfinite(value):
+        return _by_name(value)
+    if isinstance(value, float):
+        return value
+    if isinstance(value, Decimal):
+        return format(value, "f")  # as text, which is what a contract's decimal takes
     if isinstance(value, int):
         return int(value)
     if isinstance(value, Mapping):

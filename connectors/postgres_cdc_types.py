@@ -85,7 +85,7 @@ _SCALARS: dict[int, tuple[ToJson, str]] = {
     3802: (_same, "json"),  # jsonb
     700: (_number, "float64"),
     701: (_number, "float64"),
-    1700: (_number, "decimal"),
+    1700: (_plain, "decimal"),  # as text, which is what a contract's decimal takes
     1082: (_plain, "date"),
     1114: (_utc_timestamp, "timestamp"),
     1184: (_timestamptz, "timestamp"),

@@ -102,7 +102,7 @@ VALUES: dict[str, tuple[Any, Any]] = {
     "object id": (ObjectId("0123456789abcdef01234567"), "0123456789abcdef01234567"),
     "date": (datetime(2026, 3, 4, 5, 6, 7, 8000, UTC), "2026-03-04T05:06:07.008000Z"),
     "long": (Int64(2**62), 2**62),
-    "decimal": (Decimal128("12345678901234567890.12345"), "raw:12345678901234567890.12345"),
+    "decimal": (Decimal128("12345678901234567890.12345"), "12345678901234567890.12345"),
     "decimal NaN": (Decimal128("NaN"), "NaN"),
     "NaN": (float("nan"), "NaN"),
     "infinity": ([float("-inf")], ["-Infinity"]),
