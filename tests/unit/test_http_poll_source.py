@@ -199,7 +199,7 @@ def test_one_page_asked_again_gives_what_changed(serve: Serve) -> None:
 
 def test_records_of_one_time_are_neither_lost_nor_repeated(serve: Serve) -> None:
     """`since` asks from the highest time on, that included, and leaves out what it has."""
-    records = [{"id": n, "at": f"2026-01-01T00:00:0{n // 4}Z"} for n in range(10)]
+    records: list[dict[str, Any]] = [{"id": n, "at": f"2026-01-01T00:00:0{n // 4}Z"} for n in range(10)]
     asked: list[str] = []
 
     async def answer(request: web.BaseRequest) -> web.StreamResponse:

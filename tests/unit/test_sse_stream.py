@@ -51,6 +51,13 @@ def test_what_is_too_large_is_counted_and_not_kept() -> None:
     assert parser.feed(b"data: z\n\n")[0].data == b"z"
 
 
+def test_a_line_end_cut_in_two_is_one() -> None:
+    parser = Parser()
+    stream = b"data: 1\r\ndata: 2\r\n\r\n"
+    found = [message for at in range(len(stream)) for message in parser.feed(stream[at : at + 1])]
+    assert [one.data for one in found] == [b"1\n2"]
+
+
 PIECES = st.sampled_from(
     [b"data", b"id", b"event", b"retry", b":", b" ", b"\r", b"\n", b"\r\n", b"1", b"\0", b"\xff", b"\n\n"]
 )
