@@ -47,8 +47,8 @@ class PostgresCdcConfig(SourceConfig, frozen=True, forbid_unknown_fields=True, k
     A deleted row has its key alone, or with REPLICA IDENTITY FULL all columns; a row whose key was changed is a deleted
     and a created one. Large values that an update did not touch (TOAST) are not sent by the server: they are left out
     and named in `_unchanged` (`unchanged`), but with REPLICA IDENTITY FULL, where they are known. Values are written
-    without loss: numeric as text with all digits, bytea in base64, JSON as it is, arrays as lists, times in ISO 8601; NaN,
-    Infinity and infinity as such strings; other types as PostgreSQL's text.
+    without loss: numeric as text with all digits, bytea in base64, JSON as it is, arrays as lists, times in ISO 8601;
+    NaN, Infinity and infinity as such strings; other types as PostgreSQL's text.
 
     Snapshot and stream leave no gap: the slot is made first, and the snapshot sees all that the stream leaves out. A
     snapshot that was interrupted goes on by key with the rows of now: changes of these come again in the stream, whose
