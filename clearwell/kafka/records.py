@@ -1,6 +1,6 @@
 """Fetched records as aiokafka's C code reads them, without the second object that its consumer makes of each.
 
-A ConsumerRecord costs more than reading the record (1.3 µs and 400 bytes each): its names of topic and partition are
+A ConsumerRecord costs as much as reading the record (1.1 µs): its names of topic and partition are
 those of the whole slice, its sizes and checksum are nobody's here. What is handed on instead has `offset`, `timestamp`,
 `timestamp_type`, `key`, `value` and `headers` (a list of name and bytes), which is all that Clearwell reads.
 """

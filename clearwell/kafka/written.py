@@ -1,7 +1,7 @@
 """Whole batches for aiokafka's producer, written at once; sending, numbering, retries and leaders stay aiokafka's.
 
-Its own builder takes a record at a time (1.6 µs an event with three headers, most of which is the same in each; 0.8 µs
-here), and compresses at zstd level 3. On clean events level 1 gives the same ratio (9.0 against 8.8) in half the time.
+Its own builder takes a record at a time, encodes the headers that all share in each, and compresses at zstd level 3. On
+clean events level 1 gives the same ratio (9.0 against 8.8) in half the time (see docs/decisions/0007).
 tests/unit/test_faust_pin.py reads the batches back with aiokafka and kafka-python.
 Format: https://kafka.apache.org/documentation/#recordbatch
 """
