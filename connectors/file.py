@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import ClassVar, TypeAlias
 
 from clearwell.errors import ConfigError
@@ -147,10 +147,9 @@ class FileSource:
         return FilePosition(file=file.key, offset=offset, done=finished.names, before=finished.floor)
 
     async def _wait(self) -> None:
-        try:
-            await asyncio.wait_for(self._closed.wait(), min(self._config.poll_seconds, 5.0))
-        except TimeoutError:
-            return
+        with suppress(TimeoutError):  # `wait_for` of Python 3.11 may swallow a cancellation
+            async with asyncio.timeout(min(self._config.poll_seconds, 5.0)):
+                await self._closed.wait()
 
     def _files(self) -> list[File]:
         """What `path` names, in the order of names. Raises ConfigError when that is nothing and nothing is awaited."""

@@ -131,10 +131,9 @@ class SingerSource:
 
     async def _pause(self, seconds: float) -> None:
         """Wait for `seconds`, but at most as long as a source may be silent."""
-        try:
-            await asyncio.wait_for(self._closed.wait(), min(seconds, HEARTBEAT_SECONDS / 2))
-        except TimeoutError:
-            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(min(seconds, HEARTBEAT_SECONDS / 2)):
+                await self._closed.wait()
 
     def _catalog(self) -> tuple[Path, dict[str, Any]]:
         """The tap's command, and its catalog with the one stream selected."""

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -138,10 +138,9 @@ async def _end(process: asyncio.subprocess.Process) -> None:
             os.killpg(process.pid, number)
         except ProcessLookupError:
             break
-        try:
-            await asyncio.wait_for(process.wait(), GOODBYE_SECONDS)
-        except TimeoutError:
-            continue
+        with suppress(TimeoutError):
+            async with asyncio.timeout(GOODBYE_SECONDS):
+                await process.wait()
     await process.wait()
     transport = getattr(process, "_transport", None)  # asyncio closes the pipe's transport only once it is collected
     if transport is not None:

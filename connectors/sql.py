@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -142,10 +143,9 @@ class SqlSource:
         return f"Reading {where} would go on after {new.after}, not at {start}: rows between are read again or skipped."
 
     async def _wait(self, seconds: float) -> None:
-        try:
-            await asyncio.wait_for(self._closed.wait(), seconds)
-        except TimeoutError:
-            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._closed.wait()
 
     def _found_table(self) -> Table:
         with self._database.connect() as connection:

@@ -33,8 +33,8 @@ _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _PASSWORD = re.compile(r"[^:]*:(?P<password>.*)@", re.DOTALL)
 _WEB = ("http", "https", "ws", "wss")
 _OBVIOUS = re.compile(
-    "(ssl)?password|passwd|pwd|passphrase|authorization|(client_|api_)?secret"
-    "|(api_|access_|auth_|bearer_|refresh_)?token|(api_?|access_|secret_|private_)key"
+    "(x_)?((ssl)?password|passwd|pwd|passphrase|authorization|(client_|api_)?secret"
+    "|(api_|access_|auth_|bearer_|refresh_)?token|(api_?|access_|secret_|private_)key)"
 )
 """Names whose value is a secret whatever the source's author marked: in a URL's query, and as keys of free maps."""
 

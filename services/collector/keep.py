@@ -6,6 +6,7 @@ import asyncio
 import logging
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Protocol, TypeVar
@@ -176,11 +177,10 @@ class Keeper:
 
 async def happened(event: asyncio.Event, seconds: float) -> bool:
     """Wait for an event at most `seconds`; whether it is set."""
-    try:
-        await asyncio.wait_for(event.wait(), seconds)
-    except TimeoutError:
-        return event.is_set()
-    return True
+    with suppress(TimeoutError):  # `wait_for` of Python 3.11 may swallow a cancellation
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    return event.is_set()
 
 
 def as_bug(error: BaseException) -> str:
