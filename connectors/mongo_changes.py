@@ -29,7 +29,8 @@ class MongoChangesConfig(SourceConfig, frozen=True, forbid_unknown_fields=True, 
     url: `mongodb://reader:${env:PASSWORD}@host:27017/database` of a replica set; the user needs the role read.
     database: when the URL names none, or another. collection: its name; left out, all of the database.
     pipeline: stages that choose or change the events, as in `watch`, in Extended JSON, such as
-    `{$match: {operationType: insert}}`. They see change events, do not touch the snapshot, and must keep `_id`.
+    `{$match: {operationType: insert}}`. They see change events, do not touch the snapshot, and must keep
+    `_id`, `clusterTime` and `operationType`.
     snapshot: begin with the documents that are there; else only changes from then on are read.
     start_at: begin with the changes of this time instead (ISO 8601); needs `snapshot: false`.
     full_document: what an update brings: "updateLookup", the document as it is when the event is read (newer, or gone:
@@ -44,8 +45,8 @@ class MongoChangesConfig(SourceConfig, frozen=True, forbid_unknown_fields=True, 
 
     Snapshot and stream leave no gap: the stream begins at a time taken before the snapshot, so changes made during it
     may come twice, and the last one is what the document is. `_cluster_time` orders them (its counter is written as
-    microseconds); that of an `r` document is the beginning's. An event's id is made of the resume token; an `r`
-    document's of its _id and content.
+    microseconds); that of an `r` document is the beginning's. An event's id is its cluster time and its number among
+    the changes of that time; an `r` document's is made of its _id and content.
     """
 
     url: Annotated[str, SECRET_IN_URL]
@@ -86,6 +87,7 @@ class MongoChangesSource:
             config.full_document,
             config.batch_events,
         )
+        self._config = config
         self._flat = config.envelope == "row"
         self._events = Events(config.json, config.envelope)
         self._thread: ReaderThread[Batch] | None = None
@@ -93,8 +95,8 @@ class MongoChangesSource:
 
     @property
     def id_fields(self) -> tuple[str, ...]:
-        """Ids hold the document's _id: a snapshot's as it is, the resume token's as a hash."""
-        return ("_id",)
+        """The _id, which ids of a snapshot's documents hold."""
+        return ("_id",) if self._config.snapshot else ()
 
     def check(self) -> None:
         """Prove that the change stream can be opened and the documents be read."""

@@ -106,13 +106,12 @@ class Events:
         self._encode = encoder(dialect)
         self._flat = envelope == "row"
 
-    def of_change(self, change: Document) -> SourceEvent:
-        """A change event of the server. Its id is made of the resume token, which names one change."""
-        token = to_text(change["_id"]).encode()
-        time: Timestamp | None = change.get("clusterTime")
-        place = f"{time.time}.{time.inc}" if time is not None else "0.0"
-        event_id = f"{place}/{blake2b(token, digest_size=12).hexdigest()}"
-        return _event(event_id, self._encode(_row(change) if self._flat else change))
+    def of_change(self, change: Document, time: tuple[int, int], index: int) -> SourceEvent:
+        """A change event of the server, the `index`th of its cluster time.
+
+        Its id is made of these alone: a resume token holds the document's _id, which may be personal (invariant 9).
+        """
+        return _event(f"{time[0]}.{time[1]}#{index}", self._encode(_row(change) if self._flat else change))
 
     def of_document(self, collection: str, database: str, document: Document, time: Timestamp) -> SourceEvent:
         """A document of a snapshot: the same content has the same id, whenever it is read."""

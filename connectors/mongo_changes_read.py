@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from bson import Timestamp
@@ -34,12 +33,13 @@ class SnapshotPlace(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class MongoChangesPosition(SourcePosition, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`token`: the resume token of the last change read, as Extended JSON; before the first one, `start`.
 
-    `start`: the cluster time (seconds, counter) that the stream begins at. `snapshot`: where the snapshot is, until it
-    is done.
+    `start`: the cluster time (seconds, counter) that the stream begins at, later that of the last change; `changes`: so
+    many of that time were read. `snapshot`: where the snapshot is, until it is done.
     """
 
     token: str | None = None
     start: tuple[int, int] | None = None
+    changes: Annotated[int, msgspec.Meta(ge=0)] = 0
     snapshot: SnapshotPlace | None = None
 
 
@@ -127,27 +127,36 @@ class Reader:
         while True:
             with watch(self._plan, database, position) as stream:
                 while stream.alive:
-                    events, token = self._gather(stream)
-                    if token is not None:
-                        position = MongoChangesPosition(token=to_text(token))
+                    events, position = self._gather(stream, position)
                     if events or beat.due():
                         thread.offer((events, position))
                         beat.again()
                     thread.require_wanted()
             thread.sleep(0.1)
 
-    def _gather(self, stream: ChangeStream[dict[str, Any]]) -> tuple[list[SourceEvent], Mapping[str, Any] | None]:
-        """What has come, and the token after it."""
+    def _gather(
+        self, stream: ChangeStream[dict[str, Any]], position: MongoChangesPosition
+    ) -> tuple[list[SourceEvent], MongoChangesPosition]:
+        """What has come, and the position after it."""
         events: list[SourceEvent] = []
+        time, count = position.start or (0, 0), position.changes
         size, token = 0, None
         while len(events) < self._plan.size and size < BATCH_BYTES:
             change = stream.try_next()
             if change is None:
-                return events, stream.resume_token  # may be later than the last event's
-            token = change["_id"]
-            events.append(self._events.of_change(change))
+                token = stream.resume_token  # may be later than the last event's
+                break
+            if not change.keys() >= {"clusterTime", "operationType"}:
+                raise ConfigError("`pipeline` must keep `_id`, `clusterTime` and `operationType`: correct it.")
+            token, stamp = change["_id"], change["clusterTime"]
+            if (stamp.time, stamp.inc) != time:
+                time, count = (stamp.time, stamp.inc), 0
+            events.append(self._events.of_change(change, time, count))
+            count += 1
             size += len(events[-1].data)
-        return events, token
+        if token is None:
+            return events, position
+        return events, MongoChangesPosition(token=to_text(token), start=time, changes=count)
 
 
 def watch(

@@ -254,6 +254,14 @@ def test_a_pipeline_chooses(store: Store) -> None:
     assert [row["n"] for row in store.changes(start, 2, **options)] == [2, 3]
 
 
+def test_a_pipeline_that_drops_what_ids_are_made_of(store: Store) -> None:
+    """Told, not guessed."""
+    start = store.begin(snapshot=False)
+    store.collection.insert_one({"_id": 1})
+    with pytest.raises(ConfigError, match="must keep"):
+        store.changes(start, 1, pipeline=[{"$project": {"clusterTime": 0}}])
+
+
 def test_a_whole_database(store: Store, unique: Callable[[str], str]) -> None:
     """Without a collection: snapshot and changes of all there are."""
     name = unique("mongodb")
