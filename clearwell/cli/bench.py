@@ -8,7 +8,7 @@ import click
 from rich.console import Console
 
 from clearwell import settings
-from clearwell.bench import figures
+from clearwell.bench import figures, sources
 from clearwell.cli.group import Group
 from clearwell.cli.output import emit, home_option, json_option, table
 from clearwell.demo.flights import FLIGHTS
@@ -52,10 +52,25 @@ def end_to_end(events: int, as_json: bool) -> None:
     _run(figures.bench_end_to_end, events, as_json)
 
 
+@bench.command()
+@click.argument("name")
+@click.option("--events", type=int, help="How many events; by default what takes about ten seconds.")
+@home_option
+@json_option
+def source(name: str, events: int | None, as_json: bool) -> None:
+    """One collector process reading a source (file, postgres_cdc) or being sent to (webhook), beside a bare client."""
+    found = sources.bench_source(settings.load(), name, events, _say())
+    emit(as_json, found, lambda: table(["figure", "value"], _source_rows(found)))
+
+
 def _run(measure: Measure, events: int, as_json: bool) -> None:
-    screen = Console(stderr=True, highlight=False)
-    found = measure(settings.load(), events, lambda doing: screen.print(f"[dim]{doing} …[/dim]"))
+    found = measure(settings.load(), events, _say())
     emit(as_json, found, lambda: table(["figure", "value"], _rows(found)))
+
+
+def _say() -> figures.Say:
+    screen = Console(stderr=True, highlight=False)
+    return lambda doing: screen.print(f"[dim]{doing} …[/dim]")
 
 
 def _rows(found: figures.Figures) -> list[list[object]]:
@@ -68,4 +83,19 @@ def _rows(found: figures.Figures) -> list[list[object]]:
     ]
     if found.latency_p99_ms is not None:
         rows.append(["p99 raw to Postgres at 2,000/s", f"{found.latency_p99_ms} ms"])
+    return rows
+
+
+def _source_rows(found: sources.SourceFigures) -> list[list[object]]:
+    rows: list[list[object]] = [
+        ["events", f"{found.events:,}"],
+        ["events a second (goal)", f"{found.events_per_second:,} ({found.goal:,})"],
+        [f"limit: {found.limit}", f"{found.limit_per_second:,}"],
+        ["ratio", found.ratio],
+        ["CPU seconds", found.cpu_seconds],
+        ["peak memory of the collector", f"{found.peak_rss_mb} MB"],
+    ]
+    if found.p99_ms is not None:
+        rows.append(["median, p99 of a request (goal)", f"{found.p50_ms} ms, {found.p99_ms} ms (100 ms)"])
+        rows.append(["p99 of the limit", f"{found.limit_p99_ms} ms"])
     return rows
