@@ -250,6 +250,7 @@ def test_refused_unreachable_and_forbidden_servers(stack: Settings, monkeypatch:
         (f"postgresql://postgres:canary-secret@{place.rpartition('/')[0]}/nowhere_db", ConfigError, "refused us"),
         ("postgresql://postgres:canary-secret@127.0.0.1:1/db", Retryable, "did not answer"),
         ("nothing at all canary-secret", ConfigError, "no SQLAlchemy URL"),
+        ("sqlite:///canary-secret.db", ConfigError, "the whole path of an SQLite file"),
         ("oracle+oracledb://u:canary-secret@127.0.0.1/db", ConfigError, "driver that is not installed"),
         ("postgresql://u:canary-secret@does-not-exist.invalid/db", Retryable, "can't be resolved"),
     ]
