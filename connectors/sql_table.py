@@ -50,7 +50,9 @@ class Database:
             missing = getattr(error, "name", None) or make_url(url).drivername
             raise ConfigError(f"`url` needs a driver that is not installed ({missing}): install it with pip.") from None
         if self._url.get_backend_name() == "sqlite" and not (self._url.database or "").startswith("/"):
-            raise ConfigError("`url` needs the whole path of an SQLite file, with four slashes: sqlite:////data/shop.db.")
+            raise ConfigError(
+                "`url` needs the whole path of an SQLite file, with four slashes: sqlite:////data/shop.db."
+            )
         self._place = self._url.host or self._url.get_backend_name()
 
     @contextmanager
