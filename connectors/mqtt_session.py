@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import socket
 import ssl
 import threading
 import time
 import uuid
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -108,6 +110,7 @@ class Session:
         self._client = client
         self._place = place
         self._queue: queue.Queue[Message] = queue.Queue(WAITING_MESSAGES)
+        self._early: deque[Message] = deque()
         self._answered = threading.Event()
         self._answer: Any = None
         self._ended = threading.Event()
@@ -165,6 +168,8 @@ class Session:
 
     def take(self, count: int, seconds: float) -> list[Message]:
         """What has come, at most `count`; waits for the first. Raises Retryable once the connection has ended."""
+        if self._early:
+            return [self._early.popleft() for _ in range(min(count, len(self._early)))]
         found: list[Message] = []
         try:
             found.append(self._queue.get(timeout=seconds))
@@ -191,9 +196,16 @@ class Session:
     def _wait_for_answer(self) -> Any:
         deadline = time.monotonic() + ANSWER_SECONDS
         while not self._answered.wait(0.05):
+            self._make_room()
             if self._ended.is_set() or time.monotonic() > deadline:
                 raise self._silent()
         return self._answer
+
+    def _make_room(self) -> None:
+        """A broker may send all that we have not acknowledged before it answers: a full queue would hold that up."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._early.append(self._queue.get_nowait())
 
     def _silent(self) -> Retryable:
         return Retryable(f"The broker at {self._place} did not answer: is it running, and is `url` right?")

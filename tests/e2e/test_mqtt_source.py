@@ -14,6 +14,7 @@ import pytest
 from clearwell.egress import VARIABLE
 from clearwell.errors import ConfigError, Retryable
 from clearwell.source import EVENT_LIMIT, Refusal, SourceEvent
+from connectors import mqtt_session
 from connectors.mqtt import MqttConfig, MqttPosition, MqttSource
 from tests.support.mqtt_broker import PASSWORD, USER, Broker
 from tests.support.sources.mqtt import MqttCase
@@ -156,6 +157,13 @@ def test_a_wrong_password_is_one_sentence_without_it(kind: str, tmp_path: Path) 
         assert "canary" not in f"{told.value} {wrong._login!r} {wrong._config!r}"
     finally:
         broker.stop()
+
+
+def test_what_comes_before_the_answer_does_not_hold_it_up(keeping: MqttCase, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A broker that sends the whole backlog first, which is more than the queue holds, as Mosquitto may."""
+    monkeypatch.setattr(mqtt_session, "WAITING_MESSAGES", 10)
+    keeping.fill(60)
+    assert [keeping.number(event.data) for event in take(source(keeping.config), 60)] == list(range(60))
 
 
 @pytest.mark.slow
