@@ -50,6 +50,8 @@ def running(module: str, arguments: Sequence[str], env: Mapping[str, str]) -> It
             process.kill()
             process.wait()
         reader.join(5)
+        if process.stderr is not None:
+            process.stderr.close()
         if ended:
             raise Fatal(f"{module} ended by itself with exit code {ended}: {''.join(log[-5:]).strip()}")
 

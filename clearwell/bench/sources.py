@@ -27,6 +27,9 @@ from clearwell.kafka import admin
 from clearwell.kafka.names import raw_topic
 from clearwell.settings import Settings
 
+FEWEST = 1_000
+"""Events of a measurement, at least."""
+
 PATIENCE = 60.0
 """Seconds within which a collector must take requests."""
 
@@ -59,15 +62,21 @@ class SourceBench:
 
 
 def bench_source(settings: Settings, kind: str, events: int | None, say: Say) -> SourceFigures:
-    """Measure the source `kind`. Raises ConfigError, with those there are, when there is no bench for it."""
+    """Measure the source `kind`. Raises as `find_bench`, and ConfigError when `events` are too few."""
+    found = find_bench(kind)
+    count = found.events if events is None else events
+    if count < FEWEST:
+        raise ConfigError(f"--events must be at least {FEWEST}, not {count}: fewer say nothing.")
+    return found.measure(settings, count, say)
+
+
+def find_bench(kind: str) -> SourceBench:
+    """How a source is measured. Raises ConfigError, with those there are, when there is no bench for it."""
     found = BENCHES.get(kind)
     if found is None:
         hint = nearest(kind, list(BENCHES))
         raise ConfigError(f'There is no bench for a source "{kind}".{hint} There are: {", ".join(sorted(BENCHES))}.')
-    count = found.events if events is None else events
-    if count < 1_000:
-        raise ConfigError(f"--events must be at least 1000, not {count}: less says nothing.")
-    return found.measure(settings, count, say)
+    return found
 
 
 def bench_file(settings: Settings, events: int, say: Say) -> SourceFigures:
@@ -212,6 +221,8 @@ def _require_all(one: Scene, count: int) -> None:
 
 
 def _figures(kind: str, events: int, work: Work, limits: Sequence[float], limit: str, **more: float) -> SourceFigures:
+    if not work.events_per_second:
+        raise ConfigError(f"All {events} events came between two looks: measure more of them, by --events.")
     mean = sum(limits) / len(limits)
     return SourceFigures(
         kind,

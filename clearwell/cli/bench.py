@@ -59,6 +59,7 @@ def end_to_end(events: int, as_json: bool) -> None:
 @json_option
 def source(name: str, events: int | None, as_json: bool) -> None:
     """One collector process reading a source (file, postgres_cdc) or being sent to (webhook), beside a bare client."""
+    sources.find_bench(name)  # told before anything else is asked for
     found = sources.bench_source(settings.load(), name, events, _say())
     emit(as_json, found, lambda: table(["figure", "value"], _source_rows(found)))
 

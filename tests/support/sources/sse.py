@@ -57,10 +57,9 @@ class SseCase:
         sent = int(request.headers.get("Last-Event-ID", -1)) + 1
         events = self._numbered.events
         while True:
-            for n in range(sent, len(events), self._per_write):
-                here = enumerate(events[n : n + self._per_write], n)
+            while here := list(enumerate(events[sent : sent + self._per_write], sent)):  # more may come meanwhile
                 await response.write(b"".join(b"id: %d\ndata: %s\n\n" % one for one in here))
-            sent = len(events)
+                sent += len(here)
             await self._numbered.changes.until(lambda: len(events) > sent)  # noqa: B023 - awaited here
 
     def number(self, data: bytes) -> int:

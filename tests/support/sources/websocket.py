@@ -68,9 +68,9 @@ class WebSocketCase:
         sent, events = 0 if after is None else int(after) + 1, self._numbered.events
         reading.add_done_callback(lambda _: self._numbered.changes.happened())
         while not reading.done():
-            for event in events[sent:]:
-                await socket.send_frame(event, WSMsgType.TEXT)
-            sent = len(events)
+            while sent < len(events):  # more may come while these are sent
+                await socket.send_frame(events[sent], WSMsgType.TEXT)
+                sent += 1
             await self._numbered.changes.until(lambda: reading.done() or len(events) > sent)  # noqa: B023
         return socket
 

@@ -1,0 +1,50 @@
+"""`clearwell bench source`: it measures what it says, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import msgspec
+import psycopg
+import pytest
+
+from clearwell.bench.sources import bench_source
+from clearwell.cli.main import main
+from clearwell.registry import Registry, connectors
+from clearwell.settings import Settings
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "events"), [("file", 20_000), ("postgres_cdc", 20_000), ("webhook", 1_000)])
+def test_a_source_is_measured_beside_its_limit(stack: Settings, kind: str, events: int) -> None:
+    said: list[str] = []
+    found = bench_source(stack, kind, events, said.append)
+    assert (found.source, found.events) == (kind, events)
+    assert 0 < found.events_per_second < found.limit_per_second
+    assert found.ratio == pytest.approx(found.events_per_second / found.limit_per_second, abs=0.01)
+    assert found.cpu_seconds > 0
+    assert found.peak_rss_mb > 20
+    if kind == "webhook":
+        assert found.p50_ms is not None and found.p99_ms is not None
+        assert 0 < found.p50_ms <= found.p99_ms
+    assert said
+    assert msgspec.json.decode(msgspec.json.encode(found))["goal"] > 0
+    nothing_is_left(stack)
+
+
+def nothing_is_left(stack: Settings) -> None:
+    """No connector, slot, publication or table of a bench. Not asked of Kafka, which deletes topics when it likes."""
+    registry = Registry(stack.postgres)
+    with registry.session() as session:
+        assert not [one.name for one in connectors.list_connectors(session) if one.name.startswith("bench_")]
+    registry.close()
+    with psycopg.connect(stack.postgres) as connection:
+        for query in (
+            "SELECT slot_name FROM pg_replication_slots WHERE slot_name LIKE 'bench_%'",
+            "SELECT pubname FROM pg_publication WHERE pubname LIKE 'bench_%'",
+            "SELECT tablename FROM pg_tables WHERE tablename LIKE 'bench_%'",
+        ):
+            assert not connection.execute(query).fetchall()
+
+
+def test_a_source_without_a_bench_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "source", "mqtt"]) == 2
+    assert 'no bench for a source "mqtt". There are: file, postgres_cdc, webhook.' in capsys.readouterr().err
