@@ -1,4 +1,4 @@
-"""Collectors, and their leases on connectors; it follows 0003, which was there first."""
+"""Collectors, and their leases on connectors."""
 
 from __future__ import annotations
 
