@@ -42,6 +42,7 @@ class WatchedCase(FileCase):
         self.config |= {"watch": True, "poll_seconds": 0.05}
 
 
+@pytest.mark.slow
 class TestWatchedFolder(TestFolder):
     """`watch: true`."""
 
@@ -69,8 +70,11 @@ class PackedCase(FileCase):
             file.write(self._pack(content))
 
 
+@pytest.mark.slow
 class TestGzip(TestFolder):
     """One gzip file of several members."""
+
+    most_positions = most_cancellations = 6  # the same code as above, in another form
 
     suffix = ".gz"
 
@@ -80,8 +84,11 @@ class TestGzip(TestFolder):
         return PackedCase(tmp_path, self.suffix)
 
 
+@pytest.mark.slow
 class TestZstd(TestGzip):
     """One zstd file of several frames."""
+
+    most_positions = most_cancellations = 6  # the same code as above, in another form
 
     suffix = ".zst"
 
@@ -105,8 +112,11 @@ class CsvCase(FileCase):
         self._filled += count
 
 
+@pytest.mark.slow
 class TestCsv(TestFolder):
     """CSV with an id field."""
+
+    most_positions = most_cancellations = 6  # the same code as above, in another form
 
     @pytest.fixture
     def case(self, tmp_path: Path) -> FileCase:
@@ -128,6 +138,7 @@ class ParquetCase(FileCase):
         self._filled, self._files = self._filled + count, self._files + 1
 
 
+@pytest.mark.slow
 class TestParquet(TestFolder):
     """Positions count rows."""
 
@@ -161,8 +172,11 @@ class UrlCase(FileCase):
             self._fs.rm(self._url, recursive=True)
 
 
+@pytest.mark.slow
 class TestMemoryUrl(TestFolder):
     """A folder of fsspec's memory file system."""
+
+    most_positions = most_cancellations = 6  # the same code as above, in another form
 
     @pytest.fixture
     def case(self, tmp_path: Path) -> Iterator[FileCase]:
@@ -202,8 +216,11 @@ def test_what_s3_answers_is_told(
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 class TestS3(TestFolder):
     """A bucket of a real S3-compatible server, watched not."""
+
+    most_positions = most_cancellations = 6  # the same code as above, in another form
 
     most_positions = 6
     most_cancellations = 20

@@ -10,6 +10,8 @@ import pytest
 from clearwell.testing import SourceSuite
 from tests.support.sources.http_poll import HttpPollCase
 
+pytestmark = pytest.mark.slow
+
 
 class TestCursor(SourceSuite):
     """Pages by cursor, read once."""
@@ -25,17 +27,23 @@ class TestCursor(SourceSuite):
 class TestPageNumber(TestCursor):
     """Pages by number."""
 
+    most_positions = most_cancellations = 6  # the same code as above, in another form
+
     options = {"paging": {"type": "page"}}
 
 
 class TestOffset(TestCursor):
     """Pages by offset, without ids of their own."""
 
+    most_positions = most_cancellations = 6  # the same code as above, in another form
+
     options = {"paging": {"type": "offset"}, "id_field": None}
 
 
 class TestLink(TestCursor):
     """Pages by Link header."""
+
+    most_positions = most_cancellations = 6  # the same code as above, in another form
 
     options = {"paging": {"type": "link"}}
 

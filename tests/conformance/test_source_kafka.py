@@ -12,6 +12,8 @@ from clearwell.settings import Settings
 from clearwell.testing import SourceSuite
 from tests.support.sources.kafka import KafkaCase, open_case
 
+pytestmark = pytest.mark.slow
+
 
 class TestKafkaSource(SourceSuite):
     """On a real server."""

@@ -11,6 +11,8 @@ from clearwell.settings import Settings
 from clearwell.testing import SourceSuite
 from tests.support.sources.mongo_changes import MongoChangesCase
 
+pytestmark = pytest.mark.slow
+
 
 class TestMongoChangesStream(SourceSuite):
     """All documents come as changes."""

@@ -12,6 +12,8 @@ from clearwell.settings import Settings
 from clearwell.testing import SourceSuite
 from tests.support.sources.mqtt import MqttCase, open_case
 
+pytestmark = pytest.mark.slow
+
 
 class TestMqttSource(SourceSuite):
     """On a real server."""

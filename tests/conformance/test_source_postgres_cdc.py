@@ -11,6 +11,8 @@ from clearwell.settings import Settings
 from clearwell.testing import SourceSuite
 from tests.support.sources.postgres_cdc import PostgresCdcCase
 
+pytestmark = pytest.mark.slow
+
 
 class TestPostgresCdcStream(SourceSuite):
     """All rows come as changes; a batch may end in the middle of a transaction."""

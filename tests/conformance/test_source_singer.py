@@ -12,6 +12,8 @@ from clearwell.settings import Settings
 from clearwell.testing import SourceSuite
 from tests.support.sources.singer import SingerCase, open_case
 
+pytestmark = pytest.mark.slow
+
 
 class TestSingerSource(SourceSuite):
     """On a real server."""

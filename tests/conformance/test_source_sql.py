@@ -12,6 +12,8 @@ from clearwell.settings import Settings
 from clearwell.testing import SourceSuite
 from tests.support.sources.sql import SqlCase, open_case
 
+pytestmark = pytest.mark.slow
+
 
 class TestSqlSource(SourceSuite):
     """On a real server."""

@@ -10,6 +10,8 @@ import pytest
 from clearwell.testing import SourceSuite
 from tests.support.sources.sse import SseCase
 
+pytestmark = pytest.mark.slow
+
 
 class TestSse(SourceSuite):
     """Gone on with where it stopped."""

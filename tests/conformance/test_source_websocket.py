@@ -10,6 +10,8 @@ import pytest
 from clearwell.testing import SourceSuite
 from tests.support.sources.websocket import WebSocketCase
 
+pytestmark = pytest.mark.slow
+
 
 class TestWebSocket(SourceSuite):
     """Gone on with where it stopped."""

@@ -10,11 +10,10 @@ from typing import Any
 import aiohttp
 import pytest
 
-from clearwell.kafka.admin import ensure_topics
 from clearwell.settings import Settings
 from tests.support import pushing
-from tests.support.collecting import Sandbox, header, until
-from tests.support.sources import http_poll, sse, websocket
+from tests.support.collecting import Sandbox, header
+from tests.support.sources import http_poll
 from tests.support.sources.webhook import WebhookCase
 
 Unique = Callable[[str], str]
@@ -50,37 +49,6 @@ def test_signed_webhooks_are_in_kafka_when_they_are_answered(sandbox: Sandbox, u
     assert sorted(case.number(record.value) for record in records) == [0, 0, 1, 2, 3]
     delivery, batch = good.headers["webhook-id"], many.headers["webhook-id"]
     assert {header(record, "ce_id") for record in records} == {delivery, *(f"{batch}/{n}" for n in range(3))}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", [http_poll, sse, websocket])
-def test_a_killed_collector_goes_on(sandbox: Sandbox, unique: Unique, tmp_path: Path, kind: Any) -> None:
-    """Killed while it reads, another goes on after the saved position: every event is there, repeats are the same."""
-    case = kind.open_case(sandbox.where, tmp_path, unique)
-    seen: dict[str, bytes] = {}
-
-    def take() -> int:
-        for record in sandbox.new_records():
-            event_id = header(record, "ce_id") or ""
-            assert seen.setdefault(event_id, record.value) == record.value
-        return len(seen)
-
-    endless = {"every": 0.1} if case.finite else {}
-    name = sandbox.add(unique("c"), source=case.kind, **case.config, **endless)
-    ensure_topics(sandbox.where.kafka, sandbox.stream, 1)
-    try:
-        for kill_at in (700, 2_900, 6_000):
-            case.fill(2_000)
-            collector = sandbox.start("--connector", name)
-            try:
-                until(lambda least=kill_at: take() >= least, 60)  # type: ignore[misc]
-                assert sandbox.state(name)[1].events <= take()
-            finally:
-                collector.kill()
-                collector.communicate()
-        assert {case.number(data) for data in seen.values()} == set(range(6_000)) and len(seen) == 6_000
-    finally:
-        case.close()
 
 
 def test_an_api_is_read_to_its_end(sandbox: Sandbox, unique: Unique, tmp_path: Path) -> None:
