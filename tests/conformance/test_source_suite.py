@@ -27,6 +27,7 @@ class TestFinite(SourceSuite):
         return HostileCase(tmp_path)
 
 
+@pytest.mark.slow
 class TestEndless(SourceSuite):
     """Without a fault, a source that waits."""
 
@@ -73,6 +74,7 @@ def test_no_fault_is_forgotten() -> None:
     assert set(CAUGHT) == set(Fault) - {Fault.NONE}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", list(CAUGHT))
 def test_each_fault_is_caught(
     fault: Fault, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture

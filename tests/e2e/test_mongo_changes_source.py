@@ -26,6 +26,8 @@ from connectors.mongo_changes import MongoChangesConfig, MongoChangesSource
 from connectors.mongo_changes_json import CODEC, Events
 from connectors.mongo_changes_read import MongoChangesPosition
 
+pytestmark = pytest.mark.slow
+
 
 class Store:
     """A collection, and sources of it."""

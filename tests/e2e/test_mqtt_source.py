@@ -19,6 +19,8 @@ from connectors.mqtt import MqttConfig, MqttPosition, MqttSource
 from tests.support.mqtt_broker import PASSWORD, USER, Broker
 from tests.support.sources.mqtt import MqttCase
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(params=["amqtt", "mosquitto"])
 def plant(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MqttCase]:

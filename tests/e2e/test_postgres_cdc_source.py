@@ -19,6 +19,8 @@ from clearwell.testing import reading
 from connectors.postgres_cdc import PostgresCdcConfig, PostgresCdcSource
 from connectors.postgres_cdc_read import PostgresCdcPosition
 
+pytestmark = pytest.mark.slow
+
 
 class Database:
     """A table name, which is also the slot's and the publication's, and a session."""

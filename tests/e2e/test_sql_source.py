@@ -81,7 +81,9 @@ def sqlite(tmp_path: Path) -> Iterator[Sqlite]:
     made.session.close()
 
 
-@pytest.mark.parametrize("page", [1, 3, 7, 1_000])
+@pytest.mark.parametrize(
+    "page", [pytest.param(1, marks=pytest.mark.slow), pytest.param(3, marks=pytest.mark.slow), 7, 1_000]
+)
 def test_every_row_once_and_every_position_resumes(rows: SqlCase, page: int) -> None:
     rows.fill(60)
     config = rows.config | {"page": page}

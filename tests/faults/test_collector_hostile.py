@@ -15,6 +15,8 @@ from services.collector.collector import Collector
 from tests.support.collecting import Sandbox, header, until
 from tests.support.sources.hostile import HostileCase, install
 
+pytestmark = pytest.mark.slow
+
 EVENTS = 11
 UNFORESEEN = "The source has a bug"
 FAILS = {

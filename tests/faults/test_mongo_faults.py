@@ -31,6 +31,8 @@ from tests.conformance.stores import (
     some_events,
 )
 
+pytestmark = pytest.mark.slow
+
 CANARY = "pw-canary-5f1e"
 
 
