@@ -89,10 +89,11 @@ class HttpPollSource:
 
     @property
     def id_fields(self) -> tuple[str, ...]:
-        """The configured field, and before it the one that `since` asks by."""
-        field = () if self._config.id_field is None else (self._config.id_field,)
-        paging = self._config.paging
-        return (paging.field, *field) if field and isinstance(paging, Since) and paging.field not in field else field
+        """The configured field, and before it the one that `since` asks by; without one an id is the record's hash."""
+        field, paging = self._config.id_field, self._config.paging
+        if field is None:
+            return ("*",)
+        return (paging.field, field) if isinstance(paging, Since) and paging.field != field else (field,)
 
     def check(self) -> None:
         """Prove that the first page can be read."""

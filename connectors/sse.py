@@ -83,8 +83,8 @@ class SseSource:
 
     @property
     def id_fields(self) -> tuple[str, ...]:
-        """The configured field."""
-        return () if self._config.id_field is None else (self._config.id_field,)
+        """The configured field; without one an id may be a hash of the event."""
+        return (self._config.id_field or "*",)
 
     def check(self) -> None:
         """Prove that the stream can be opened."""

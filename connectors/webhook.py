@@ -60,8 +60,8 @@ class WebhookSource:
 
     @property
     def id_fields(self) -> tuple[str, ...]:
-        """The configured field."""
-        return () if self._config.id_field is None else (self._config.id_field,)
+        """The configured field; without one an id may be a hash of the event."""
+        return (self._config.id_field or "*",)
 
     def check(self) -> None:
         """The configuration was judged when it was read; nothing is asked."""

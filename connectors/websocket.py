@@ -108,9 +108,8 @@ class WebSocketSource:
 
     @property
     def id_fields(self) -> tuple[str, ...]:
-        """The configured field, or the one that says where a message is."""
-        field = self._config.id_field or self._config.position_field
-        return () if field is None else (field,)
+        """The configured field, or the one that says where a message is; without either an id is a message's hash."""
+        return (self._config.id_field or self._config.position_field or "*",)
 
     def check(self) -> None:
         """Prove that the server lets us in."""

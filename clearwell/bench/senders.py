@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from clearwell.bench.scene import events
 from clearwell.errors import Fatal
 
-SECRET = "CLEARWELL_BENCH_SECRET"  # noqa: S105 - the variable's name
+VARIABLE = "CLEARWELL_BENCH_SECRET"
 """The environment variable with the secret that signs, as Standard Webhooks has it ("whsec_" and base64)."""
 
 SENDERS = 32
@@ -83,7 +83,7 @@ async def measure(port: int, prepared: Sequence[bytes]) -> dict[str, float]:
 def main() -> None:
     """`python -m clearwell.bench.senders PORT PATH COUNT`: prints what `measure` found as JSON."""
     port, path, count = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-    prepared = list(requests(path, count + WARM_UP, os.environ[SECRET]))
+    prepared = list(requests(path, count + WARM_UP, os.environ[VARIABLE]))
     sys.stdout.write(json.dumps(asyncio.run(measure(port, prepared))) + "\n")
 
 

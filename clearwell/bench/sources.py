@@ -20,7 +20,7 @@ import psutil
 from clearwell.bench.figures import Say
 from clearwell.bench.measure import LOOK, Work, running, watch
 from clearwell.bench.scene import Scene, scene
-from clearwell.bench.senders import SECRET, WARM_UP
+from clearwell.bench.senders import VARIABLE, WARM_UP
 from clearwell.bench.source_scene import connector, followed_table, free_port, slots, write_file
 from clearwell.errors import ConfigError, Fatal, nearest
 from clearwell.kafka import admin
@@ -113,8 +113,8 @@ def bench_webhook(settings: Settings, events: int, say: Say) -> SourceFigures:
     """Signed requests of one event each, answered once Kafka has it, against a server that answers at once."""
     with scene(settings) as one:
         secret = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
-        env = {**one.env, SECRET: secret, "CLEARWELL_LISTEN": f"127.0.0.1:{free_port()}"}
-        config = {"signature": {"type": "standard", "secrets": [f"${{env:{SECRET}}}"]}}
+        env = {**one.env, VARIABLE: secret, "CLEARWELL_LISTEN": f"127.0.0.1:{free_port()}"}
+        config = {"signature": {"type": "standard", "secrets": [f"${{env:{VARIABLE}}}"]}}
         limits = [_answering_at_once(env, events, say)]
         with connector(one, "webhook", config) as name:
             say("one collector process, 32 senders")

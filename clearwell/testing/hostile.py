@@ -33,7 +33,7 @@ from clearwell.source import (
 )
 
 log = logging.getLogger(__name__)
-PASSWORD = "swordfish"  # noqa: S105 - what the pretended server takes
+ACCEPTED = "swordfish"
 _RUNS = itertools.count(1)
 _LEFT: list[Any] = []
 
@@ -53,9 +53,9 @@ class Fault(StrEnum):
     POSITION_FOREIGN = "position foreign"
     STUMBLES = "stumbles over bad data"
     DROPS_BAD_DATA = "drops bad data"
-    RAISES_SECRET = "raises the secret"  # noqa: S105 - the name of a fault
-    LOGS_SECRET = "logs the secret"  # noqa: S105
-    SHOWS_SECRET = "shows the secret"  # noqa: S105
+    REVEALS_IN_ERRORS = "raises the secret"
+    REVEALS_IN_LOGS = "logs the secret"
+    REVEALS_IN_REPR = "shows the secret"
     RAISES_FOREIGN = "raises a foreign error"
     PASSES_CHECK = "passes every check"
     RAISES_MIDWAY = "raises midway"
@@ -79,7 +79,7 @@ class HostileConfig(SourceConfig, frozen=True, forbid_unknown_fields=True, kw_on
 
     path: Annotated[str, PATH]
     fault: Fault = Fault.NONE
-    password: Annotated[str, SECRET] = PASSWORD
+    password: Annotated[str, SECRET] = ACCEPTED
     endless: bool = False
     batch_events: Annotated[int, msgspec.Meta(ge=1)] = 4
 
@@ -114,7 +114,7 @@ class HostileSource:
         self._closed = False
 
     def __repr__(self) -> str:
-        shown = self._config.password if self._fault is Fault.SHOWS_SECRET else self._fault.value
+        shown = self._config.password if self._fault is Fault.REVEALS_IN_REPR else self._fault.value
         return f"HostileSource({shown})"
 
     @property
@@ -124,10 +124,10 @@ class HostileSource:
 
     def check(self) -> None:
         """Whether file and password are right."""
-        wrong = self._config.password != PASSWORD
-        if self._fault is Fault.LOGS_SECRET:
+        wrong = self._config.password != ACCEPTED
+        if self._fault is Fault.REVEALS_IN_LOGS:
             log.debug("logging in with %s", self._config.password)
-        if self._fault is Fault.RAISES_SECRET and wrong:
+        if self._fault is Fault.REVEALS_IN_ERRORS and wrong:
             raise ConfigError(f"The password {self._config.password} is wrong: mend it.")
         if self._fault is Fault.RAISES_FOREIGN and wrong:
             raise ValueError("wrong password")

@@ -43,17 +43,10 @@ def run(doing: Coroutine[Any, Any, T], seconds: float | None = None) -> T:
 
 async def take(source: Source, after: Any, enough: Callable[[list[Batch]], bool]) -> list[Batch]:
     """Batches until `enough` of them or the end; the source is closed then."""
-    batches: list[Batch] = []
-    reading: Any = source.read(after)
     try:
-        async for batch in reading:
-            batches.append(batch)
-            if enough(batches):
-                break
+        return await _read(source, after, enough)
     finally:
-        await reading.aclose()
         await source.close()
-    return batches
 
 
 async def take_and_acknowledge(source: Source, after: Any) -> Batch | None:
@@ -116,7 +109,7 @@ async def cancelled_at(at: int, source: Source, enough: Callable[[list[Batch]], 
 
     Raises AssertionError when the cancellation is swallowed or not obeyed, or a task is left.
     """
-    driven = CancelAt(_read(source, enough), at)
+    driven = CancelAt(_read(source, None, enough), at)
 
     async def drive() -> None:
         await driven
@@ -139,9 +132,9 @@ async def cancelled_at(at: int, source: Source, enough: Callable[[list[Batch]], 
     return driven.suspensions
 
 
-async def _read(source: Source, enough: Callable[[list[Batch]], bool]) -> None:
+async def _read(source: Source, after: Any, enough: Callable[[list[Batch]], bool]) -> list[Batch]:
     batches: list[Batch] = []
-    reading: Any = source.read(None)
+    reading: Any = source.read(after)
     try:
         async for batch in reading:
             batches.append(batch)
@@ -149,6 +142,7 @@ async def _read(source: Source, enough: Callable[[list[Batch]], bool]) -> None:
                 break
     finally:
         await reading.aclose()
+    return batches
 
 
 @contextmanager

@@ -27,7 +27,8 @@ FAILS = {
 
 UNSEEN = (Fault.UNSTABLE_IDS, Fault.SAME_IDS, Fault.POSITION_AHEAD, Fault.POSITION_BEHIND, Fault.POSITION_FOREIGN,
           Fault.POSITION_FORGOTTEN, Fault.REORDERS, Fault.REPEATS, Fault.LOSES_LAST, Fault.DROPS_BAD_DATA,
-          Fault.RAISES_SECRET, Fault.LOGS_SECRET, Fault.SHOWS_SECRET, Fault.RAISES_FOREIGN, Fault.PASSES_CHECK,
+          Fault.REVEALS_IN_ERRORS, Fault.REVEALS_IN_LOGS, Fault.REVEALS_IN_REPR, Fault.RAISES_FOREIGN,
+          Fault.PASSES_CHECK,
           Fault.UNTYPED, Fault.LEAVES_TASK, Fault.LEAVES_SOCKET, Fault.CLOSES_ONCE)  # fmt: skip
 """Faults that a collector can't see or need not care for: only the suite tells; the connector ends as finished."""
 

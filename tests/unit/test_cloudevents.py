@@ -134,6 +134,15 @@ def test_an_id_from_an_undeclared_field_is_taken_for_personal(flights: Contract)
     assert b"jane" not in record.headers
 
 
+def test_an_id_made_of_the_whole_event_is_hidden_where_the_event_has_something_to_hide(flights: Contract) -> None:
+    event = SourceEvent("hash-of-all", b'{"id":"a"}')
+    (hidden,) = make(flights, [event], id_field="*")
+    assert b"hash-of-all" not in hidden.headers
+    open_ones = tuple(replace(field, privacy=None) for field in flights.fields)
+    (shown,) = make(replace(flights, fields=open_ones), [event], id_field="*")
+    assert b"hash-of-all" in shown.headers
+
+
 def test_a_public_id_needs_no_keys_and_a_protected_one_does(flights: Contract) -> None:
     RecordMaker("test", flights, ["id"], no_keys)
     with pytest.raises(Fatal, match="no key file"):
