@@ -12,20 +12,17 @@ Read from the environment where a client is made, so that a password in a file i
 from __future__ import annotations
 
 import os
-import re
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from clearwell.errors import ConfigError, nearest
+from clearwell.references import has_reference, resolve
 
 PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL = "PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"
 PROTOCOLS = (PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL)
 MECHANISMS = ("SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN")
-
-_REFERENCE = re.compile(r"\$\{(env|file):([^{}]+)\}")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -100,12 +97,12 @@ def _user(env: Mapping[str, str]) -> str:
     given = env.get("CLEARWELL_KAFKA_USER", "")
     if not given:
         raise ConfigError("CLEARWELL_KAFKA_USER is not set: Kafka with SASL needs a user and a password.")
-    return _referred("CLEARWELL_KAFKA_USER", given, env) if _REFERENCE.fullmatch(given) else given
+    return _referred("CLEARWELL_KAFKA_USER", given, env) if has_reference(given) else given
 
 
 def _password(env: Mapping[str, str]) -> str:
     given = env.get("CLEARWELL_KAFKA_PASSWORD", "")
-    if not _REFERENCE.fullmatch(given):
+    if not has_reference(given):
         raise ConfigError(
             "CLEARWELL_KAFKA_PASSWORD must say where the password is, not what it is: ${env:NAME} or ${file:path}."
         )
@@ -113,16 +110,8 @@ def _password(env: Mapping[str, str]) -> str:
 
 
 def _referred(setting: str, reference: str, env: Mapping[str, str]) -> str:
-    """The value that a reference leads to; a file's last line end is not part of it."""
-    found = _REFERENCE.fullmatch(reference)
-    assert found is not None
-    kind, place = found.groups()
-    try:
-        value = env.get(place, "") if kind == "env" else Path(place).read_text().removesuffix("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"{setting} refers to the file {place}, which can't be read ({type(error).__name__})."
-        ) from None
+    """The value that a reference leads to."""
+    value = str(resolve({setting: reference}, env, setting)[0][setting])
     if not value:
         raise ConfigError(f"{setting} refers to {reference}, but nothing is there.")
     return value

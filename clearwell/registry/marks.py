@@ -15,7 +15,7 @@ import msgspec
 import msgspec.inspect as shapes
 
 from clearwell.errors import ConfigError
-from clearwell.registry.references import has_reference, without_references
+from clearwell.references import has_reference, without_references
 from clearwell.source import PATH, SECRET, SECRET_IN_URL
 
 REFERENCE = "\ue000"

@@ -14,12 +14,12 @@ import msgspec
 from sqlalchemy.orm import Session
 
 from clearwell.errors import ClearwellError, ConfigError
+from clearwell.references import hide
 from clearwell.registry import audit, connectors, positions
 from clearwell.registry.connectors import Connector, State
 from clearwell.registry.database import Registry
 from clearwell.registry.kinds import source_class
 from clearwell.registry.positions import SavedPosition
-from clearwell.registry.references import hide
 from clearwell.registry.spec import open_source
 from clearwell.source import Comparing, Disposable, stored_position
 

@@ -11,10 +11,10 @@ import msgspec
 
 from clearwell.contract.load import find as find_contract
 from clearwell.errors import ClearwellError, ConfigError, ContractError
+from clearwell.references import hide
 from clearwell.registry import connectors
 from clearwell.registry.connectors import Connector
 from clearwell.registry.database import Registry
-from clearwell.registry.references import hide
 from clearwell.registry.spec import ConnectorSpec, open_source
 from clearwell.source import DiscoveredStream
 

@@ -13,10 +13,10 @@ import msgspec
 import yaml
 
 from clearwell.errors import ConfigError, nearest
+from clearwell.references import resolve
 from clearwell.registry.connectors import Limits
 from clearwell.registry.kinds import source_class
 from clearwell.registry.marks import absolute_paths, require_references
-from clearwell.registry.references import resolve
 from clearwell.source import Source
 
 T = typing.TypeVar("T", bound=msgspec.Struct)
@@ -28,7 +28,7 @@ Stream = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]{0,62}\Z")]
 
 
 class ConnectorSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What a person registers; `config` may hold references (`clearwell.registry.references`)."""
+    """What a person registers; `config` may hold references (`clearwell.references`)."""
 
     name: Name
     source: str

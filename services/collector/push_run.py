@@ -15,8 +15,8 @@ from clearwell.kafka.admin import ensure_topics
 from clearwell.kafka.names import raw_topic
 from clearwell.kafka.producer import EventProducer
 from clearwell.privacy.local import LocalKeyring
+from clearwell.references import hide
 from clearwell.registry import Connector, Registry, connectors, positions
-from clearwell.registry.references import hide
 from clearwell.registry.spec import open_source
 from clearwell.settings import Settings
 from clearwell.source import PushSource, Request, RequestRefused, SourceEvent

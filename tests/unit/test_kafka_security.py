@@ -26,7 +26,10 @@ WRONG = {
     "no password": ({"CLEARWELL_KAFKA_PASSWORD": ""}, "must say where the password is"),
     "the password itself": ({"CLEARWELL_KAFKA_PASSWORD": "canary"}, "must say where the password is"),
     "part of a password": ({"CLEARWELL_KAFKA_PASSWORD": "canary${env:SECRET}"}, "must say where the password is"),
-    "password from nowhere": ({"CLEARWELL_KAFKA_PASSWORD": "${file:/no/such}"}, "/no/such, which can't be read"),
+    "password from nowhere": (
+        {"CLEARWELL_KAFKA_PASSWORD": "${file:/no/such}"},
+        r"refers to .*/no/such\}, which cannot be read",
+    ),
     "empty password": ({"SECRET": ""}, "nothing is there"),
     "no authorities": (
         {"CLEARWELL_KAFKA_SECURITY": "ssl", "CLEARWELL_KAFKA_CA": "/no/such"},

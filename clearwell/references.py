@@ -1,4 +1,4 @@
-"""References in a connector's configuration: `${env:NAME}` and `${file:path}`, alone or inside a text.
+"""References in configurations and settings: `${env:NAME}` and `${file:path}`, alone or inside a text.
 
 The registry stores the reference; only the process that reads the source sees the value (invariant 10).
 """
@@ -26,15 +26,17 @@ def without_references(text: str, stand_in: str) -> str:
     return _REFERENCE.sub(stand_in, text.replace(stand_in, "") if stand_in else text)
 
 
-def resolve(config: Mapping[str, Any], env: Mapping[str, str] = os.environ) -> tuple[dict[str, Any], list[str]]:
+def resolve(
+    config: Mapping[str, Any], env: Mapping[str, str] = os.environ, who: str = "The configuration"
+) -> tuple[dict[str, Any], list[str]]:
     """The configuration with its references replaced, and the values that were put in, longest first.
 
-    Raises ConfigError, naming the reference and never a value, when one leads nowhere.
+    Raises ConfigError, naming `who` refers and the reference, never a value, when one leads nowhere.
     """
     values: set[str] = set()
 
     def look_up(found: re.Match[str]) -> str:
-        value = _from_environment(found[2], env) if found[1] == "env" else _from_file(found[2])
+        value = _from_environment(found[2], env, who) if found[1] == "env" else _from_file(found[2], who)
         values.add(value)
         return value
 
@@ -58,16 +60,14 @@ def hide(text: str, values: list[str]) -> str:
     return text
 
 
-def _from_environment(name: str, env: Mapping[str, str]) -> str:
+def _from_environment(name: str, env: Mapping[str, str], who: str) -> str:
     if name not in env:
-        raise ConfigError(f"The configuration refers to ${{env:{name}}}, but {name} is not set for this process.")
+        raise ConfigError(f"{who} refers to ${{env:{name}}}, but {name} is not set for this process.")
     return env[name]
 
 
-def _from_file(path: str) -> str:
+def _from_file(path: str, who: str) -> str:
     try:
         return Path(path).read_text().removesuffix("\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"The configuration refers to ${{file:{path}}}, which cannot be read ({type(error).__name__})."
-        ) from None
+        raise ConfigError(f"{who} refers to ${{file:{path}}}, which cannot be read ({type(error).__name__}).") from None
