@@ -10,6 +10,15 @@ import pytest
 from clearwell.cli.main import main
 from clearwell.registry import Registry, connectors, migrate
 from clearwell.settings import Settings
+from tests.support.cdc_database import Database
+
+
+@pytest.fixture
+def database(stack: Settings, unique: Callable[[str], str]) -> Iterator[Database]:
+    """A table to follow, by a slot and a publication of its name."""
+    one = Database(stack.postgres, unique("cdc"))
+    yield one
+    one.close()
 
 
 @pytest.fixture
