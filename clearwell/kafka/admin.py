@@ -25,6 +25,7 @@ TIMEOUT_MS = 5_000
 _EXISTS = 36  # TOPIC_ALREADY_EXISTS: someone else was faster, which is fine
 
 _lock = threading.Lock()
+_creating = threading.Lock()
 T = TypeVar("T")
 
 
@@ -52,9 +53,11 @@ def ensure_topics(
     wanted = plans(stream, version)
     found = _described(bootstrap, [plan.name for plan in wanted])
     partitions = len(found[wanted[0].name]["partitions"]) if wanted[0].name in found else partitions
-    missing = [plan for plan in wanted if plan.name not in found]
-    if missing:
-        _create(bootstrap, missing, partitions, replication)
+    if len(found) < len(wanted):
+        with _creating:  # many connectors of a new stream start at once: the first creates, the others find
+            there = _described(bootstrap, [plan.name for plan in wanted])
+            if missing := [plan for plan in wanted if plan.name not in there]:
+                _create(bootstrap, missing, partitions, replication)
     ids = require_topics(bootstrap, stream, version)
     _check_settings(bootstrap, [plan for plan in wanted if plan.name in found])
     return ids

@@ -15,6 +15,7 @@ from typing import ClassVar, Literal
 import psutil
 import pytest
 
+from clearwell.kafka.admin import ensure_topics
 from clearwell.local import state as stack_state
 from clearwell.registry import State, connectors, spec
 from clearwell.registry.connectors import Limits
@@ -158,6 +159,7 @@ def test_a_source_that_gives_heartbeats_is_not_stuck(sandbox: Sandbox, unique: U
 @pytest.mark.parametrize("way", ["in a thread", "swallows"])
 def test_hanging_ones_never_stop_another(sandbox: Sandbox, unique: Unique, way: Way) -> None:
     """Twelve hang for ever, each in threads or with runs that can't be ended; a file is read all the same."""
+    ensure_topics(sandbox.where.kafka, sandbox.stream, 1)
     for _ in range(12):
         sandbox.add(unique("bad"), source="stuck", way=way, hangs=1_000)
     path = sandbox.folder / "in.ndjson"
