@@ -19,11 +19,11 @@ from psycopg import sql
 from clearwell.bench.latency import latency_p99
 from clearwell.bench.measure import Work, running, watch
 from clearwell.bench.scene import Scene, fill_raw, scene
-from clearwell.destinations.catalogue import open_destination
 from clearwell.destinations.protocol import Destination
 from clearwell.errors import ConfigError, Fatal
 from clearwell.kafka import admin
 from clearwell.kafka.names import clean_topic, deliverer_group
+from clearwell.registry.targets import open_destination
 from clearwell.settings import Settings
 from clearwell.steps import bind
 

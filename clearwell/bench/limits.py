@@ -68,10 +68,11 @@ def bare(where: settings.Settings, stream: str, total: int) -> float:
         if not messages:
             continue
         start = start or time.perf_counter()
-        rows = codec.decode([message.value() or b"" for message in messages])
+        values = [message.value() or b"" for message in messages]
+        rows = codec.decode(values)
         seen += len(rows)
         offsets = range(seen - len(rows), seen)
-        store.write(CleanBatch("bare", 0, seen, epoch, rows, ["bare"] * len(rows), offsets, {}))
+        store.write(CleanBatch("bare", 0, seen, epoch, rows, values, offsets, ["bare"] * len(rows), offsets, {}))
     seconds = time.perf_counter() - start
     consumer.close()
     store.close()

@@ -17,6 +17,9 @@ STREAM_NAME = Text(63, 1, "[a-z][a-z0-9_]{0,62}", "lower-case letters, digits an
 """An allow-list: topics, groups and SQL identifiers are built from it."""
 
 WORD = Text(63, 1, "[a-z][a-z0-9_]{0,62}", "a lower-case word")
+DESTINATION = Text(
+    127, 1, r"[a-z][a-z0-9_]{0,62}(\.[a-z][a-z0-9_]{0,62})?", "a kind of destination, or kind.name, in lower case"
+)
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
@@ -103,7 +106,7 @@ class ExpectShape:
 
 ROUTE = Record(
     {
-        "to": Key(WORD, required=True, says="The destination: postgres or mongo."),
+        "to": Key(DESTINATION, required=True, says="The destination: a kind such as postgres, or kind.name."),
         "when": Key(WhenShape(), says="Only events for which this holds. Default: all."),
     },
     build=_build_route,

@@ -125,12 +125,25 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One destination of the stream's clean events; `options` are the destination's own (table, collection)."""
+    """One destination of the stream's clean events: `to` is "kind" or "kind.name"; `options` are the destination's own.
+
+    The name is that of a registered destination (`clearwell destination add`), or of a feature view.
+    """
 
     to: str
     when: Condition | None = None
     options: Mapping[str, Any] = setting(default_factory=dict)
     where: Location | None = setting(default=None, compare=False)
+
+    @property
+    def kind(self) -> str:
+        """What stands before the dot."""
+        return self.to.partition(".")[0]
+
+    @property
+    def name(self) -> str | None:
+        """What stands after the dot, if anything."""
+        return self.to.partition(".")[2] or None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,18 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from enum import Enum
+from importlib.metadata import entry_points
+from typing import Any, NamedTuple
 
 from clearwell.contract.condition import check_condition
 from clearwell.contract.language import WORD
 from clearwell.contract.model import CleanSchema, Contract, Route
 from clearwell.contract.problems import Problems
-from clearwell.contract.shapes import Text
+from clearwell.contract.shapes import Shape
 from clearwell.contract.tree import Node
 from clearwell.errors import Location, nearest
 
-OPTIONS: Mapping[str, Mapping[str, Text]] = {"postgres": {"table": WORD}, "mongo": {"collection": WORD}}
-"""The destinations there are, and the options of a route to each. Names of tables default to the stream's."""
+GROUP = "clearwell.destinations"
+"""The entry points of destinations that others write; their options are checked when a deliverer opens them."""
+
+
+class Name(Enum):
+    """Whether `to` has a name after the kind: `postgres` is the platform's own, `postgres.x` a registered one."""
+
+    NO = "no"
+    MAY = "may"
+    MUST = "must"
+
+
+class Kind(NamedTuple):
+    """A kind of destination, as far as the language knows it; the first option is the place inside the store."""
+
+    name: Name
+    options: Mapping[str, Shape]
+
+
+KINDS: Mapping[str, Kind] = {
+    "postgres": Kind(Name.MAY, {"table": WORD}),
+    "mongo": Kind(Name.MAY, {"collection": WORD}),
+}
+"""The destinations there are. A place inside a store, such as a table, is named after the stream by default."""
 
 
 def check_routes(contract: Contract, schema: CleanSchema, problems: Problems) -> None:
@@ -23,27 +47,40 @@ def check_routes(contract: Contract, schema: CleanSchema, problems: Problems) ->
     for number, route in enumerate(contract.routes):
         path = f"routes.{number}"
         where = route.where or contract.where
-        if route.to not in OPTIONS:
-            hint = nearest(route.to, OPTIONS) or f" There are: {', '.join(OPTIONS)}."
-            place = contract.lines.get(f"{path}.to", where)
-            problems.add(f'There is no destination "{route.to}".{hint}', place)
-            continue
+        place = contract.lines.get(f"{path}.to", where)
+        kind = KINDS.get(route.kind)
+        if kind is None:
+            _check_foreign(route, place, problems)
+        else:
+            _check_name(route, kind, place, problems)
+            for name, value in route.options.items():
+                _check_option(route, kind, name, value, contract.lines.get(f"{path}.{name}", where), problems)
         if route.to in seen:
             problems.add(f"There are two routes to {route.to}: join their conditions with `any`.", where)
         seen.add(route.to)
-        for name, value in route.options.items():
-            _check_option(route, name, value, contract.lines.get(f"{path}.{name}", where), problems)
         if route.when is not None:
             check_condition(route.when, {field.name: field for field in schema.fields}, where, problems)
 
 
-def _check_option(route: Route, name: str, value: Any, place: Location, problems: Problems) -> None:
-    known = OPTIONS[route.to]
-    if name not in known:
-        hint = nearest(name, [*known, "when"]) or f" Known options: {', '.join(known)}."
-        problems.add(f'A route to {route.to} has no option "{name}".{hint}', place)
+def _check_foreign(route: Route, place: Location, problems: Problems) -> None:
+    if not entry_points(group=GROUP, name=route.kind):
+        hint = nearest(route.kind, KINDS) or f" There are: {', '.join(KINDS)}."
+        problems.add(f'There is no destination "{route.kind}".{hint}', place)
+
+
+def _check_name(route: Route, kind: Kind, place: Location, problems: Problems) -> None:
+    if route.name is None and kind.name is Name.MUST:
+        problems.add(f"A route to {route.kind} needs a name: write `to: {route.kind}.<name>`.", place)
+    elif route.name is not None and kind.name is Name.NO:
+        problems.add(f"A route to {route.kind} has no name: write `to: {route.kind}`.", place)
+
+
+def _check_option(route: Route, kind: Kind, name: str, value: Any, place: Location, problems: Problems) -> None:
+    if name not in kind.options:
+        hint = nearest(name, [*kind.options, "when"]) or f" Known options: {', '.join(kind.options) or 'none'}."
+        problems.add(f'A route to {route.kind} has no option "{name}".{hint}', place)
     else:
-        known[name].read(Node(value, place), f"`{name}` of the route to {route.to}", problems)
+        kind.options[name].read(Node(value, place), f"`{name}` of the route to {route.to}", problems)
 
 
 def check_shared(contracts: Iterable[Contract]) -> None:
@@ -52,7 +89,8 @@ def check_shared(contracts: Iterable[Contract]) -> None:
     owners: dict[tuple[str, str], str] = {}
     for contract in contracts:
         for route in contract.routes:
-            names = [str(route.options[name]) for name in OPTIONS.get(route.to, ()) if name in route.options]
+            known = KINDS[route.kind].options if route.kind in KINDS else ()
+            names = [str(route.options[name]) for name in known if name in route.options]
             place = (route.to, names[0] if names else contract.stream)
             owner = owners.setdefault(place, contract.stream)
             if owner != contract.stream:

@@ -92,7 +92,7 @@ def run(home: Path, events: int, progress: Callable[[str, int, int], None], say:
     backfilled, training = _backfill(home / "training" / STREAM)
     learned, unseen = _train(training)
     subscribed = _followed(where, contract) - accounts.total("repeats")
-    held = {one.name: one.held for one in accounts.destinations}
+    held = {one.name: one.held or 0 for one in accounts.destinations}
     return Summary(
         raw=accounts.total("raw"),
         clean=accounts.total("clean"),

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from clearwell.contract.model import Contract
-from clearwell.destinations.catalogue import open_destination
 from clearwell.destinations.protocol import Destination
 from clearwell.kafka import admin, dead
 from clearwell.kafka.bounded import Reader
 from clearwell.kafka.groups import committed
 from clearwell.kafka.names import clean_topic, cleaner_group, dead_topic, deliverer_group, model_group, raw_topic
+from clearwell.registry.targets import open_destination
 from clearwell.settings import Settings
 from clearwell.steps import bind
 
@@ -55,11 +55,11 @@ class Stages:
         self._clean = clean_topic(contract.stream, contract.version)
         self._ids = admin.require_topics(settings.kafka, contract.stream, contract.version)
         schema = bind(contract).schema
-        self._stores: list[Destination] = []
+        self._stores: dict[str, Destination] = {}
         for route in contract.routes:
             group = deliverer_group(contract.stream, contract.version, route.to)
-            self._stores.append(open_destination(settings, route, schema, group))
-        for store in self._stores:
+            self._stores[route.to] = open_destination(settings, route, schema, group)
+        for store in self._stores.values():
             store.open()
 
     def counts(self) -> list[Stage]:
@@ -68,15 +68,15 @@ class Stages:
         brought = sum(raw.values())
         group = cleaner_group(self._contract.stream, self._contract.version)
         stages = [Stage("source", brought, max(0, self._expected - brought)), self._group("cleaner", group, raw)]
-        for store in self._stores:
+        for to, store in self._stores.items():
             accounts = store.accounts(self._ids[self._clean])
             lag = sum(clean.values()) - sum(one.next_offset for one in accounts)
-            stages.append(Stage(store.name, sum(one.delivered for one in accounts), lag))
+            stages.append(Stage(to, sum(one.delivered for one in accounts), lag))
         return [*stages, self._group("model", model_group(self._subscription), clean)]
 
     def close(self) -> None:
         """Let go of the destinations."""
-        for store in self._stores:
+        for store in self._stores.values():
             store.close()
 
     def _group(self, name: str, group: str, ends: dict[int, int]) -> Stage:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar, Self
 
 from clearwell.contract.model import CleanSchema
 from clearwell.destinations.fencing import older_epoch, older_generation
 from clearwell.destinations.newest import Version, key_of, newest_rows, replaces
-from clearwell.destinations.protocol import Accounts, Claim, CleanBatch
+from clearwell.destinations.protocol import Accounts, Claim, CleanBatch, DestinationConfig, RouteOptions, Target
 from clearwell.destinations.shape import IDENTITY, check_schema
 from clearwell.errors import Fatal
 
@@ -33,7 +33,11 @@ class MemoryStore:
 class MemoryDestination:
     """One stream in a MemoryStore; see `clearwell.destinations.protocol.Destination` for what each method promises."""
 
-    name = "memory"
+    kind: ClassVar[str] = "memory"
+    Config: ClassVar[type[DestinationConfig]] = DestinationConfig
+    Options: ClassVar[type[RouteOptions]] = RouteOptions
+    keeps_history: ClassVar[bool] = False
+    registered: ClassVar[bool] = False
 
     def __init__(self, store: MemoryStore, schema: CleanSchema, group: str) -> None:
         """Raises ConfigError when the schema can't be stored."""
@@ -44,13 +48,18 @@ class MemoryDestination:
         self._names = [one.name for one in schema.fields]
         self._key = key_of(schema)
 
+    @classmethod
+    def of(cls, target: Target) -> Self:
+        """A store that ends with the object."""
+        return cls(MemoryStore(), target.schema, target.group)
+
     def open(self) -> None:
         """Nothing to do."""
 
     def claim(self, topic_id: str, partition: int, generation: int) -> Claim:
         """A new epoch for the caller."""
         place = (self._group, topic_id, partition)
-        known = self._store.positions.get(place, _Position(generation, 0, Accounts(partition, 0, 0, 0, 0)))
+        known = self._store.positions.get(place, _Position(generation, 0, Accounts(partition, 0)))
         if known.generation > generation:
             raise older_generation(self._group, partition, generation, "the memory store")
         claimed = replace(known, generation=generation, epoch=known.epoch + 1)
@@ -72,8 +81,9 @@ class MemoryDestination:
             batch.partition,
             batch.next_offset,
             known.accounts.delivered + len(batch.rows),
-            known.accounts.unrouted + batch.unrouted,
-            known.accounts.repeats + batch.repeats,
+            known.accounts.unrouted + len(batch.unrouted),
+            known.accounts.repeats + len(batch.repeats),
+            known.accounts.refused + len(batch.refused),
         )
         self._store.positions[place] = replace(known, accounts=counted, marks=dict(batch.marks))
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Annotated, Any, ClassVar, Self
 
 from bson.errors import BSONError
 from pymongo import MongoClient, ReplaceOne, WriteConcern, errors, uri_parser
@@ -20,12 +20,28 @@ from clearwell.contract.model import CleanSchema
 from clearwell.destinations import mongo_collection, mongo_errors, mongo_positions
 from clearwell.destinations.mongo_documents import EVENT_TIME_US, TAKEN, Document, document_maker
 from clearwell.destinations.newest import newest_rows
-from clearwell.destinations.protocol import Accounts, Claim, CleanBatch
+from clearwell.destinations.protocol import Accounts, Claim, CleanBatch, DestinationConfig, RouteOptions, Target
 from clearwell.destinations.shape import NAME_RULE, RAW_OFFSET, RAW_PARTITION, RAW_TOPIC, check_schema, is_name
 from clearwell.errors import ConfigError
+from clearwell.source import SECRET_IN_URL
 
 _DEFAULTS = {"serverSelectionTimeoutMS": 10_000, "connectTimeoutMS": 10_000, "socketTimeoutMS": 120_000}
 """Client options for a URL that doesn't set them, in ms."""
+
+
+class MongoConfig(DestinationConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Which MongoDB.
+
+    url: a mongodb:// URL that names the database; its password must be a reference.
+    """
+
+    url: Annotated[str, SECRET_IN_URL] | None = None
+
+
+class MongoOptions(RouteOptions, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """collection: the collection; default: named as the stream."""
+
+    collection: str | None = None
 
 
 class MongoDestination:
@@ -34,7 +50,11 @@ class MongoDestination:
     `_id` is the key: a value, or a document of the key's fields in the contract's order.
     """
 
-    name = "mongo"
+    kind: ClassVar[str] = "mongo"
+    Config: ClassVar[type[DestinationConfig]] = MongoConfig
+    Options: ClassVar[type[RouteOptions]] = MongoOptions
+    keeps_history: ClassVar[bool] = False
+    registered: ClassVar[bool] = True
 
     def __init__(self, url: str, schema: CleanSchema, collection: str, group: str) -> None:
         """`url` names the database. Raises ConfigError when it can't be read, or a name or type can't be."""
@@ -49,6 +69,12 @@ class MongoDestination:
         self._document = document_maker(schema)
         self._client: MongoClient[Document] | None = None
         self._unchecked: bool | None = None  # whether our writes go round the validator; None until asked
+
+    @classmethod
+    def of(cls, target: Target) -> Self:
+        """The platform's own server, or a registered one."""
+        url, collection = target.config.url or target.settings.mongo, target.options.collection or target.schema.stream
+        return cls(url, target.schema, collection, target.group)
 
     def open(self) -> None:
         """Create or widen the collection."""

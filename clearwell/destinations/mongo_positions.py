@@ -11,7 +11,7 @@ from pymongo.collection import Collection
 from pymongo.read_concern import ReadConcern
 
 from clearwell.destinations.fencing import older_epoch, older_generation
-from clearwell.destinations.protocol import Accounts, Claim, CleanBatch
+from clearwell.destinations.protocol import Accounts, Claim, CleanBatch, counts_of
 from clearwell.errors import Retryable
 
 COLLECTION = "clearwell_delivery"
@@ -22,7 +22,7 @@ Positions = Collection[dict[str, Any]]
 def claim(positions: Positions, group: str, topic_id: str, partition: int, generation: int) -> Claim:
     """One atomic findAndModify: refuse an older generation, else a new epoch. Raises Fenced."""
     wanted = {"_id": _id(group, topic_id, partition), "generation": {"$lte": generation}}
-    fresh = {"next_offset": 0, "marks": {}, "delivered": 0, "unrouted": 0, "repeats": 0}
+    fresh = {"next_offset": 0, "marks": {}, "delivered": 0, "unrouted": 0, "repeats": 0, "refused": 0}
     named = {"group": group, "topic_id": topic_id, "partition": partition}
     change = {
         "$set": {"generation": generation, "updated_at": datetime.now(UTC)},
@@ -53,7 +53,7 @@ def advance(positions: Positions, group: str, batch: CleanBatch) -> None:
     """Move the position, once the rows are durable. Raises Fenced when the partition was claimed since."""
     mine = {"_id": _id(group, batch.topic_id, batch.partition), "epoch": batch.epoch}
     behind = mine | {"next_offset": {"$lt": batch.next_offset}}
-    counted = {"delivered": len(batch.rows), "unrouted": batch.unrouted, "repeats": batch.repeats}
+    counted = counts_of(batch)
     moved = {"next_offset": batch.next_offset, "marks": dict(batch.marks), "updated_at": datetime.now(UTC)}
     if positions.update_one(behind, {"$set": moved, "$inc": counted}).matched_count:
         return
@@ -65,7 +65,14 @@ def accounts(positions: Positions, group: str, topic_id: str) -> Sequence[Accoun
     """One entry for each partition that was claimed, by number."""
     found = positions.find({"group": group, "topic_id": topic_id}).sort("partition")
     return [
-        Accounts(one["partition"], one["next_offset"], one["delivered"], one["unrouted"], one["repeats"])
+        Accounts(
+            one["partition"],
+            one["next_offset"],
+            one["delivered"],
+            one["unrouted"],
+            one["repeats"],
+            one.get("refused", 0),
+        )
         for one in found
     ]
 

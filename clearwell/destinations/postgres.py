@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Annotated, Any, ClassVar, Self
 
 import msgspec
 import psycopg
@@ -20,9 +20,10 @@ from psycopg.types.json import set_json_dumps
 from clearwell.contract.model import CleanSchema
 from clearwell.destinations import ddl, postgres_errors, postgres_positions, postgres_table
 from clearwell.destinations.newest import newest_rows
-from clearwell.destinations.protocol import Accounts, Claim, CleanBatch
+from clearwell.destinations.protocol import Accounts, Claim, CleanBatch, DestinationConfig, RouteOptions, Target
 from clearwell.destinations.shape import NAME_RULE, check_schema, is_name
 from clearwell.errors import ClearwellError, ConfigError, Fatal
+from clearwell.source import SECRET_IN_URL
 
 Session = Connection[tuple[Any, ...]]
 
@@ -37,10 +38,29 @@ WHERE current_setting(name) = '0'
 """Time limits where nobody set them: a dead deliverer's locks go away by themselves."""
 
 
+class PostgresConfig(DestinationConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Which PostgreSQL.
+
+    url: a postgresql:// URL, TLS options included; its password must be a reference.
+    """
+
+    url: Annotated[str, SECRET_IN_URL] | None = None
+
+
+class PostgresOptions(RouteOptions, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """table: the table; default: named as the stream."""
+
+    table: str | None = None
+
+
 class PostgresDestination:
     """One table of one database; see `clearwell.destinations.protocol.Destination` for what each method promises."""
 
-    name = "postgres"
+    kind: ClassVar[str] = "postgres"
+    Config: ClassVar[type[DestinationConfig]] = PostgresConfig
+    Options: ClassVar[type[RouteOptions]] = PostgresOptions
+    keeps_history: ClassVar[bool] = False
+    registered: ClassVar[bool] = True
 
     def __init__(self, dsn: str, schema: CleanSchema, table: str, group: str) -> None:
         """`dsn` is a URL or a libpq string, TLS options included. Raises ConfigError when a name or type can't be."""
@@ -56,6 +76,12 @@ class PostgresDestination:
         self._copy = ddl.copy_to_staging()
         self._upsert = ddl.guarded_upsert(schema, table)
         self._session: Session | None = None
+
+    @classmethod
+    def of(cls, target: Target) -> Self:
+        """The platform's own server, or a registered one."""
+        dsn, table = target.config.url or target.settings.postgres, target.options.table or target.schema.stream
+        return cls(dsn, target.schema, table, target.group)
 
     def open(self) -> None:
         """Create or widen the table, and the bookkeeping table where it is missing."""

@@ -10,7 +10,7 @@ from psycopg.sql import SQL, Identifier
 from psycopg.types.json import Jsonb
 
 from clearwell.destinations.fencing import older_epoch, older_generation
-from clearwell.destinations.protocol import Accounts, Claim, CleanBatch
+from clearwell.destinations.protocol import Accounts, Claim, CleanBatch, counts_of
 
 SCHEMA = "clearwell_delivery"
 _TABLE = Identifier(SCHEMA, "positions")
@@ -28,10 +28,15 @@ CREATE TABLE {SCHEMA}.positions (
     delivered bigint NOT NULL DEFAULT 0,
     unrouted bigint NOT NULL DEFAULT 0,
     repeats bigint NOT NULL DEFAULT 0,
+    refused bigint NOT NULL DEFAULT 0,
     updated_at timestamp with time zone NOT NULL DEFAULT now(),
     PRIMARY KEY (group_name, topic_id, partition)
 )
 """
+
+_COLUMNS = "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped"
+
+_ADD_REFUSED = f"ALTER TABLE {SCHEMA}.positions ADD COLUMN IF NOT EXISTS refused bigint NOT NULL DEFAULT 0"
 
 _CLAIM = SQL("""
 INSERT INTO {} AS known (group_name, topic_id, partition, generation)
@@ -45,7 +50,7 @@ RETURNING epoch, next_offset, marks
 _ADVANCE = SQL("""
 UPDATE {}
 SET next_offset = %(next_offset)s, marks = %(marks)s, updated_at = now(), delivered = delivered + %(delivered)s,
-    unrouted = unrouted + %(unrouted)s, repeats = repeats + %(repeats)s
+    unrouted = unrouted + %(unrouted)s, repeats = repeats + %(repeats)s, refused = refused + %(refused)s
 WHERE group_name = %(group)s AND topic_id = %(topic_id)s AND partition = %(partition)s
   AND epoch = %(epoch)s AND next_offset < %(next_offset)s
 """).format(_TABLE)
@@ -56,16 +61,18 @@ WHERE group_name = %(group)s AND topic_id = %(topic_id)s AND partition = %(parti
 """).format(_TABLE)
 
 _ACCOUNTS = SQL("""
-SELECT partition, next_offset, delivered, unrouted, repeats FROM {}
+SELECT partition, next_offset, delivered, unrouted, repeats, refused FROM {}
 WHERE group_name = %(group)s AND topic_id = %(topic_id)s ORDER BY partition
 """).format(_TABLE)
 
 
 def create_positions(connection: Connection[Any]) -> None:
-    """Create the table where it is missing; a user without CREATE may go on where it exists."""
-    row = connection.execute(f"SELECT to_regclass('{SCHEMA}.positions') IS NOT NULL").fetchone()
-    if not (row and row[0]):
+    """Create or widen the table; a user without CREATE may go on where it is as it should be."""
+    found = {name for (name,) in connection.execute(_COLUMNS, (f"{SCHEMA}.positions",)).fetchall()}
+    if not found:
         connection.execute(CREATE)
+    elif "refused" not in found:
+        connection.execute(_ADD_REFUSED)
 
 
 def claim(connection: Connection[Any], group: str, topic_id: str, partition: int, generation: int) -> Claim:
@@ -91,9 +98,7 @@ def advance(connection: Connection[Any], group: str, batch: CleanBatch) -> bool:
         "epoch": batch.epoch,
         "next_offset": batch.next_offset,
         "marks": Jsonb(dict(batch.marks)),
-        "delivered": len(batch.rows),
-        "unrouted": batch.unrouted,
-        "repeats": batch.repeats,
+        **counts_of(batch),
     }
     if connection.execute(_ADVANCE, values).rowcount == 1:
         return True

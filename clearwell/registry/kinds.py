@@ -1,30 +1,34 @@
-"""The kinds of source there are, found by the entry-point group `clearwell.sources`: the library names none itself."""
+"""The kinds of source and of destination there are, found by entry points: the library names none itself."""
 
 from __future__ import annotations
 
 from importlib.metadata import entry_points
+from typing import Any
 
+from clearwell.destinations.protocol import Destination
 from clearwell.errors import ConfigError, nearest
 from clearwell.source import Source
 
-GROUP = "clearwell.sources"
+SOURCES = "clearwell.sources"
+DESTINATIONS = "clearwell.destinations"
 
 
 def source_class(kind: str) -> type[Source]:
     """The source called `kind`. Raises ConfigError with the nearest name when none is, or when it cannot be loaded."""
-    found = entry_points(group=GROUP, name=kind)
-    if not found:
-        known = kinds()
-        hint = nearest(kind, known) or f" There are: {', '.join(known) or 'none'}."
-        raise ConfigError(f'There is no kind of source "{kind}".{hint}')
-    entry = next(iter(found))
-    try:
-        loaded: type[Source] = entry.load()
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(
-            f'The source "{kind}" ({entry.value}) cannot be loaded ({type(error).__name__}): '
-            "Clearwell's own sources need its checkout or image, others the package they come from."
-        ) from None
+    loaded: type[Source] = _loaded(
+        SOURCES,
+        "source",
+        kind,
+        "Clearwell's own sources need its checkout or image, others the package they come from.",
+    )
+    return loaded
+
+
+def destination_class(kind: str) -> type[Destination]:
+    """The destination called `kind`. Raises ConfigError with the nearest name, or when it cannot be loaded."""
+    loaded: type[Destination] = _loaded(
+        DESTINATIONS, "destination", kind, f"install Clearwell's extra for it: pip install 'clearwell[{kind}]'."
+    )
     return loaded
 
 
@@ -36,6 +40,21 @@ def is_pushed(kind: str) -> bool:
         return False
 
 
-def kinds() -> list[str]:
-    """The names of all kinds, sorted."""
-    return sorted({entry.name for entry in entry_points(group=GROUP)})
+def kinds(group: str = SOURCES) -> list[str]:
+    """The names of all kinds of a group, sorted."""
+    return sorted({entry.name for entry in entry_points(group=group)})
+
+
+def _loaded(group: str, what: str, kind: str, mend: str) -> Any:
+    found = entry_points(group=group, name=kind)
+    if not found:
+        known = kinds(group)
+        hint = nearest(kind, known) or f" There are: {', '.join(known) or 'none'}."
+        raise ConfigError(f'There is no kind of {what} "{kind}".{hint}')
+    entry = next(iter(found))
+    try:
+        return entry.load()
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(
+            f'The {what} "{kind}" ({entry.value}) cannot be loaded ({type(error).__name__}): {mend}'
+        ) from None

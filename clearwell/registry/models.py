@@ -90,6 +90,39 @@ class LeaseRow(Base):
     until: Mapped[datetime]
 
 
+class DestinationRow(Base):
+    """A registered store; `config` holds references, never secrets (invariant 10)."""
+
+    __tablename__ = "destination"
+
+    kind: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    config: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class DeliveryRow(Base):
+    """How one deliverer fares, by its consumer group, and what a person wants of it.
+
+    `state` is what the deliverer says of itself; `paused` what a person asked for.
+    """
+
+    __tablename__ = "delivery"
+    __table_args__ = (CheckConstraint("state in ('running', 'paused', 'retrying', 'failing')", name="state"),)
+
+    group: Mapped[str] = mapped_column("group_name", primary_key=True)
+    stream: Mapped[str]
+    version: Mapped[int]
+    destination: Mapped[str]
+    paused: Mapped[bool] = mapped_column(server_default=text("false"))
+    state: Mapped[str] = mapped_column(server_default=text("'running'"))
+    last_error: Mapped[str | None]
+    last_error_at: Mapped[datetime | None]
+    next_try_at: Mapped[datetime | None]
+    updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
 class SubscriptionRow(Base):
     """What a model reads, and for which purpose."""
 

@@ -9,12 +9,12 @@ from clearwell import settings
 from clearwell.contract.condition import compile_condition
 from clearwell.contract.load import find
 from clearwell.contract.model import Contract, Route
-from clearwell.destinations.catalogue import open_destination
 from clearwell.errors import ConfigError, nearest
 from clearwell.kafka import admin, worker
 from clearwell.kafka.identity import TopicIdentity
 from clearwell.kafka.names import clean_topic, deliverer_group
 from clearwell.pipeline.clean import CleanCodec
+from clearwell.registry.targets import open_destination
 from clearwell.steps import bind
 from services.deliverer.positions import StorePositions
 from services.deliverer.service import Deliverer

@@ -70,15 +70,19 @@ class Deliverer:
         records = piece.records
         if piece.first < known.next:
             records = [record for record in records if record.offset >= known.next]
-        read = len(records)
+        repeats: list[int] = []
+        unrouted: list[int] = []
         topics, offsets = clean.raw_identities(records)
         fresh = known.repeats.fresh_many(topics, offsets)  # invariant 3
         if not all(fresh):
+            repeats = _offsets_but(fresh, records)
             records, topics, offsets = _only(fresh, records), _only(fresh, topics), _only(fresh, offsets)
         rows = self._codec.decode([record.value for record in records])
         if self._wanted is not None:
             chosen = [self._wanted(row) for row in rows]
-            rows, topics, offsets = _only(chosen, rows), _only(chosen, topics), _only(chosen, offsets)
+            unrouted = _offsets_but(chosen, records)
+            records, rows = _only(chosen, records), _only(chosen, rows)
+            topics, offsets = _only(chosen, topics), _only(chosen, offsets)
         known.next = max(known.next, piece.last + 1)
         return CleanBatch(
             topic_id=topic_id,
@@ -86,11 +90,13 @@ class Deliverer:
             next_offset=known.next,
             epoch=self._positions.claims[piece.partition].epoch,
             rows=rows,
+            values=[record.value for record in records],
+            offsets=[record.offset for record in records],
             raw_topics=topics,
             raw_offsets=offsets,
             marks=dict(known.repeats.marks),
-            unrouted=len(records) - len(rows),
-            repeats=read - len(records),
+            unrouted=unrouted,
+            repeats=repeats,
         )
 
     async def _durable(self, written: asyncio.Future[None], batch: CleanBatch) -> None:
@@ -100,3 +106,7 @@ class Deliverer:
 
 def _only(wanted: Sequence[bool], items: Sequence[Item]) -> list[Item]:
     return list(compress(items, wanted))
+
+
+def _offsets_but(wanted: Sequence[bool], records: Sequence[Any]) -> list[int]:
+    return [record.offset for record, want in zip(records, wanted, strict=True) if not want]

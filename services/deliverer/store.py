@@ -22,7 +22,7 @@ class Store:
 
     def __init__(self, destination: Destination) -> None:
         self.destination = destination
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix=destination.name)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=destination.kind)
         self._closing = threading.Event()
 
     def call(self, action: Callable[[], Result]) -> asyncio.Future[Result]:
@@ -40,7 +40,7 @@ class Store:
             try:
                 return action()
             except Retryable as error:  # later calls wait behind this one, so order is kept
-                log.warning("%s: %s Trying again in %.1f s.", self.destination.name, error, wait)
+                log.warning("%s: %s Trying again in %.1f s.", self.destination.kind, error, wait)
                 if self._closing.wait(wait):
                     raise
         raise AssertionError("delays() is endless")

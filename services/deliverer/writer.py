@@ -57,8 +57,10 @@ def join(first: CleanBatch, then: CleanBatch) -> CleanBatch:
     return replace(
         then,
         rows=[*first.rows, *then.rows],
+        values=[*first.values, *then.values],
+        offsets=[*first.offsets, *then.offsets],
         raw_topics=[*first.raw_topics, *then.raw_topics],
         raw_offsets=[*first.raw_offsets, *then.raw_offsets],
-        unrouted=first.unrouted + then.unrouted,
-        repeats=first.repeats + then.repeats,
+        unrouted=[*first.unrouted, *then.unrouted],
+        repeats=[*first.repeats, *then.repeats],
     )

@@ -76,6 +76,8 @@ def batch_of(events: Sequence[Event], claim: Claim, next_offset: int, **changes:
         next_offset=next_offset,
         epoch=claim.epoch,
         rows=[event.row for event in events],
+        values=[b"{}"] * len(events),
+        offsets=range(next_offset - len(events), next_offset),
         raw_topics=[event.raw_topic for event in events],
         raw_offsets=[event.raw_offset for event in events],
         marks=marks,

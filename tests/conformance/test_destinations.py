@@ -58,7 +58,7 @@ def test_first_load(store: StoreUnderTest, opened: Opener) -> None:
 def test_writing_a_batch_again_counts_nothing_twice(store: StoreUnderTest, opened: Opener) -> None:
     destination = opened()
     claim = destination.claim("clean-a", 0, 1)
-    batch = batch_of(some_events(random.Random(2), 40, 20), claim, 60, unrouted=15, repeats=5)
+    batch = batch_of(some_events(random.Random(2), 40, 20), claim, 60, unrouted=range(40, 55), repeats=range(55, 60))
     destination.write(batch)
     before = store.rows()
     destination.write(batch)
@@ -171,9 +171,9 @@ def test_groups_topics_and_partitions_are_accounted_apart(opened: Opener, unique
     events = [Event("a", START, 1, raw_offset=0)]
     for partition in (2, 0):
         claim = one.claim("clean-a", partition, 1)
-        one.write(batch_of(events, claim, 10 + partition, partition=partition, repeats=partition))
+        one.write(batch_of(events, claim, 10 + partition, partition=partition, repeats=range(partition)))
     claim = one.claim("clean-b", 0, 1)
-    one.write(batch_of([], claim, 5, topic_id="clean-b", unrouted=5))
+    one.write(batch_of([], claim, 5, topic_id="clean-b", unrouted=range(5)))
     assert one.accounts("clean-a") == [Accounts(0, 10, 1, 0, 0), Accounts(2, 12, 1, 0, 2)]
     assert one.accounts("clean-b") == [Accounts(0, 5, 0, 5, 0)]
     assert other.accounts("clean-a") == []

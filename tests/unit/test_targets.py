@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from clearwell.contract.model import Route
-from clearwell.contract.routes import OPTIONS
-from clearwell.destinations.catalogue import open_destination
+from clearwell.contract.routes import KINDS
 from clearwell.destinations.mongo import MongoDestination
 from clearwell.destinations.postgres import PostgresDestination
 from clearwell.errors import ConfigError
+from clearwell.registry.targets import open_destination
 from clearwell.settings import Settings
 from tests.conformance.stores import SIMPLE
 
@@ -24,11 +24,11 @@ def test_a_destination_is_made_without_connecting() -> None:
     assert isinstance(open_destination(SERVERS, Route("mongo"), SIMPLE, "group"), MongoDestination)
 
 
-@pytest.mark.parametrize("name", OPTIONS)
+@pytest.mark.parametrize("name", KINDS)
 def test_every_destination_of_the_language_can_be_made(name: str) -> None:
-    assert open_destination(SERVERS, Route(name), SIMPLE, "group").name == name
+    assert open_destination(SERVERS, Route(name), SIMPLE, "group").kind == name
 
 
 def test_any_other_is_refused() -> None:
-    with pytest.raises(ConfigError, match="no destination"):
+    with pytest.raises(ConfigError, match="no kind of destination"):
         open_destination(SERVERS, Route("mongod"), SIMPLE, "group")
