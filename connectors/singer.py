@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import time
-from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, suppress
 from pathlib import Path
@@ -13,26 +11,26 @@ from typing import Annotated, Any, ClassVar
 
 import msgspec
 
-from clearwell.errors import ConfigError, nearest
+from clearwell.errors import ClearwellError, ConfigError, nearest
 from clearwell.settings import home_folder
 from clearwell.source import (
-    EVENT_LIMIT,
     HEARTBEAT_SECONDS,
     Batch,
     DiscoveredStream,
     SourceConfig,
     SourceEvent,
     SourcePosition,
-    refuse,
 )
-from connectors.file_ndjson import FieldId
 from connectors.samples import json_objects
 from connectors.singer_catalog import contract_types, selected, stream_names
+from connectors.singer_messages import Gathering, SingerBatch, SingerPosition
 from connectors.singer_tap import Tap
 from connectors.singer_venv import executable
 
 SAMPLE = 100
 SAMPLE_SECONDS = 30.0
+GATHER_SECONDS = 0.5
+"""Records wait so long for more, though a STATE covers them: each batch costs a round trip to Kafka, and a save."""
 
 
 class SingerConfig(SourceConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -45,7 +43,8 @@ class SingerConfig(SourceConfig, frozen=True, forbid_unknown_fields=True, kw_onl
     one of ours, so that each has its contract: register a connector for each. id_field: the field whose value is an
     event's id, for records that change while their id should not, such as by the time when the tap read them.
     every: seconds after which to run the tap again; left out, reading ends when the tap does.
-    patience: seconds without any message after which a tap is ended. batch_events: records taken together.
+    patience: seconds without any message after which a tap is ended. batch_events: records taken together at most, over
+    as many STATE messages as the tap writes within half a second.
 
     A record is an event as the tap wrote it. The tap's last STATE message is where it goes on: what it wrote since then
     comes again after a crash. Without `id_field` an event's id is made of the whole record, so that it comes again with
@@ -63,12 +62,6 @@ class SingerConfig(SourceConfig, frozen=True, forbid_unknown_fields=True, kw_onl
 
     def __repr__(self) -> str:  # invariant 10: `config` may hold anything
         return f"SingerConfig(tap={self.tap!r}, stream={self.stream!r})"
-
-
-class SingerPosition(SourcePosition, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The value of the tap's last STATE message, which only the tap understands."""
-
-    state: dict[str, Any]
 
 
 class SingerSource:
@@ -148,22 +141,28 @@ class SingerSource:
 
     async def _run(
         self, command: Path, catalog: dict[str, Any], after: SingerPosition | None
-    ) -> AsyncGenerator[tuple[list[SourceEvent], SingerPosition | None], None]:
+    ) -> AsyncGenerator[SingerBatch, None]:
         """One run of the tap."""
         tap = Tap(command, self._config.config, self._config.patience)
-        translate = _Translator(self._config.stream, self._config.id_field)
-        position, events, spoke = after, list[SourceEvent](), time.monotonic()
-        async with tap.running(catalog, None if after is None else after.state) as messages:
-            async for message in messages:
-                state = None if message is None else translate(message, events)
-                if state is not None:
-                    position = SingerPosition(state=state)
-                silent = time.monotonic() - spoke >= HEARTBEAT_SECONDS / 2
-                if (state is not None and events) or len(events) >= self._config.batch_events or silent:
-                    yield events, position
-                    events, spoke = [], time.monotonic()
-        if events or position != after:
-            yield events, position
+        gathering = Gathering(self._config.stream, self._config.id_field, self._config.batch_events, after)
+        spoke = time.monotonic()
+        try:
+            async with tap.running(catalog, None if after is None else after.state) as blocks:
+                async for lines in blocks:
+                    for line in lines:
+                        if gathering.add(line):
+                            yield gathering.take()
+                            spoke = time.monotonic()
+                    waited = time.monotonic() - spoke
+                    if waited >= (GATHER_SECONDS if gathering.covered else HEARTBEAT_SECONDS / 2):
+                        yield gathering.take()
+                        spoke = time.monotonic()
+        except ClearwellError:
+            for batch in gathering.take_to_state():  # a tap that fails again and again still gets on
+                yield batch
+            raise
+        for batch in gathering.take_rest():
+            yield batch
 
     async def _sample(self, command: Path, catalog: dict[str, Any]) -> tuple[Mapping[str, Any], ...]:
         found: list[SourceEvent] = []
@@ -175,58 +174,3 @@ class SingerSource:
                         if len(found) >= SAMPLE:
                             break
         return json_objects(found[:SAMPLE])
-
-
-class _Message(msgspec.Struct, frozen=True):
-    """A line of a tap, as far as it concerns us."""
-
-    type: str
-    stream: str = ""
-    record: msgspec.Raw = msgspec.Raw(b"")
-    value: dict[str, Any] | None = None
-    key_properties: list[str] | None = None
-
-
-class _Translator:
-    """Turns the lines of one run into events and states."""
-
-    def __init__(self, stream: str, id_field: str | None) -> None:
-        self._stream = stream
-        self._id = None if id_field is None else FieldId(id_field)
-        self._decode = msgspec.json.Decoder(_Message).decode
-        self._keyed = False
-        self._seen: Counter[bytes] = Counter()
-        self._lines = 0
-
-    def __call__(self, line: bytes, events: list[SourceEvent]) -> dict[str, Any] | None:
-        """Append the event of a RECORD; the value of a STATE. Raises ConfigError for what is no Singer message."""
-        self._lines += 1
-        try:
-            message = self._decode(line)
-        except Exception:  # hostile data raises outside msgspec's own errors too
-            raise ConfigError(
-                f"Line {self._lines} of the tap is no Singer message: a tap may write nothing else to its output."
-            ) from None
-        if message.type == "RECORD" and message.stream == self._stream:
-            events.append(self._event(bytes(message.record)))
-        elif message.type == "SCHEMA" and message.stream == self._stream:
-            self._keyed = bool(message.key_properties)
-        elif message.type == "STATE":
-            self._seen.clear()
-            return message.value or {}
-        elif message.type == "BATCH":
-            raise ConfigError("The tap writes BATCH messages, which we do not read: take `batch_config` out.")
-        return None
-
-    def _event(self, record: bytes) -> SourceEvent:
-        event_id = (None if self._id is None else self._id.of(record)) or self._hash(record)
-        return refuse(event_id, len(record), record) if len(record) > EVENT_LIMIT else SourceEvent(event_id, record)
-
-    def _hash(self, record: bytes) -> str:
-        digest = hashlib.blake2b(record, digest_size=16).digest()
-        event_id = digest.hex()
-        if not self._keyed:
-            self._seen[digest] += 1
-            if self._seen[digest] > 1:
-                event_id += f"/{self._seen[digest]}"
-        return event_id

@@ -20,7 +20,7 @@ DISCOVER_SECONDS = 120
 BLOCK = 1_048_576
 LONGEST_LINE = 64 * 1_048_576
 GOODBYE_SECONDS = 5.0
-POLL_SECONDS = 1.0
+POLL_SECONDS = 0.5
 
 
 class Tap:
@@ -58,8 +58,8 @@ class Tap:
     @asynccontextmanager
     async def running(
         self, catalog: Mapping[str, Any], state: Mapping[str, Any] | None
-    ) -> AsyncIterator[AsyncIterator[bytes | None]]:
-        """The tap's lines while it runs, None where it is silent for a second; it is ended when the block is left.
+    ) -> AsyncIterator[AsyncIterator[list[bytes]]]:
+        """The tap's lines while it runs, as they come; none where it is silent for a while. It is ended with the block.
 
         The lines raise Retryable when it ends with another exit code than 0, or is silent for longer than `patience`.
         """
@@ -81,7 +81,7 @@ class Tap:
             finally:
                 await asyncio.shield(asyncio.ensure_future(_end(process)))
 
-    async def _lines(self, process: asyncio.subprocess.Process) -> AsyncIterator[bytes | None]:
+    async def _lines(self, process: asyncio.subprocess.Process) -> AsyncIterator[list[bytes]]:
         assert process.stdout is not None
         rest, silent = b"", 0.0
         reading: asyncio.Task[bytes] | None = None
@@ -92,16 +92,14 @@ class Tap:
                 if not reading.done():
                     silent += POLL_SECONDS
                     self._require_patience(silent)
-                    yield None
+                    yield []
                     continue
                 block, reading, silent = reading.result(), None, 0.0
                 if not block:
                     break
                 *lines, rest = (rest + block).split(b"\n")
                 self._require_bounded(rest)
-                for line in lines:
-                    if line.strip():
-                        yield line
+                yield [line for line in lines if line.strip()]
         finally:
             if reading is not None:
                 reading.cancel()

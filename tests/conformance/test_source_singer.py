@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 class TestSingerSource(SourceSuite):
     """On a real server."""
 
-    options: ClassVar[dict[str, Any]] = {}
+    options: ClassVar[dict[str, Any]] = {"batch_events": 5}
 
     @pytest.fixture
     def case(self, stack: Settings, tmp_path: Path, unique: Callable[[str], str]) -> Iterator[SingerCase]:

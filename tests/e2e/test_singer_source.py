@@ -13,8 +13,10 @@ import psutil
 import pytest
 
 from clearwell.errors import ConfigError, Retryable
-from clearwell.source import SourceEvent
-from connectors.singer import SingerConfig, SingerPosition, SingerSource
+from clearwell.source import Batch, SourceEvent
+from clearwell.testing.reading import events_of
+from connectors.singer import SingerConfig, SingerSource
+from connectors.singer_messages import SingerPosition
 from tests.support.sources.singer import SingerCase
 
 REQUIREMENT = "tap-jsonl==0.3.1"
@@ -33,23 +35,26 @@ def source(written: dict[str, Any], **options: Any) -> SingerSource:
     return SingerSource(msgspec.convert(written | options, SingerConfig))
 
 
-def read(made: SingerSource, after: Any = None) -> tuple[list[SourceEvent], Any, Exception | None]:
-    """All events, the last position, and how it ended."""
-    events: list[SourceEvent] = []
-    position = after
+def read_batches(made: SingerSource, after: Any = None) -> tuple[list[Batch], Exception | None]:
+    """All batches, and how it ended."""
+    found: list[Batch] = []
 
     async def collect() -> None:
-        nonlocal position
         async with aclosing(made.read(after)) as batches:  # type: ignore[type-var]
-            async for batch, reached in batches:
-                events.extend(batch)
-                position = reached
+            async for batch in batches:
+                found.append(batch)
 
     try:
         asyncio.run(asyncio.wait_for(collect(), 60))
     except (ConfigError, Retryable) as error:
-        return events, position, error
-    return events, position, None
+        return found, error
+    return found, None
+
+
+def read(made: SingerSource, after: Any = None) -> tuple[list[SourceEvent], Any, Exception | None]:
+    """All events, the last position, and how it ended."""
+    batches, error = read_batches(made, after)
+    return events_of(batches), batches[-1][1] if batches else after, error
 
 
 @pytest.mark.parametrize(
@@ -75,6 +80,34 @@ def test_a_tap_on_a_bad_day_loses_nothing(
     assert all(ids.get(number, event.id) == event.id for event in rest for number in [case.number(event.data)])
 
 
+def test_a_batch_holds_many_states(case: SingerCase) -> None:
+    case.fill(10_000)
+    batches, error = read_batches(source(case.config, batch_events=2_500))
+    assert error is None
+    assert len(batches) < 50, "2,000 states, each of which costs a round trip to Kafka and a save"
+    read_so_far = 0
+    for events, position in batches:
+        read_so_far += len(events)
+        assert len(events) <= 2_500 and position == SingerPosition(state={"line": read_so_far})
+    assert read_so_far == 10_000
+
+
+def test_a_batch_comes_when_the_tap_falls_silent(case: SingerCase, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("connectors.singer.HEARTBEAT_SECONDS", 1_000)
+    case.fill(10)
+    settings = case.config["config"] | {"hang_after": 7}
+
+    async def first() -> Batch:
+        async with aclosing(source(case.config, config=settings).read(None)) as batches:  # type: ignore[type-var]
+            return await anext(batches)
+
+    events, position = asyncio.run(asyncio.wait_for(first(), 30))
+    assert ([case.number(event.data) for event in events], position) == (
+        [0, 1, 2, 3, 4],
+        SingerPosition(state={"line": 5}),
+    )
+
+
 def test_a_tap_is_ended_with_what_it_started(case: SingerCase) -> None:
     case.fill(10)
     settings = case.config["config"] | {"hang_after": 7}
@@ -93,13 +126,18 @@ def taps() -> list[psutil.Process]:
     return [one for one in psutil.Process().children(recursive=True) if "tap-sample" in " ".join(one.cmdline())]
 
 
-def test_equal_records_without_keys_are_events_of_their_own(case: SingerCase) -> None:
-    case.path.write_bytes(b'{"n":1}\n' * 3)
+@pytest.mark.parametrize("batch_events", [3, 5, 7, 10, 100])  # less than a STATE covers, as much, and more
+def test_equal_records_without_keys_keep_their_ids(case: SingerCase, batch_events: int) -> None:
+    case.path.write_bytes(b'{"n":1}\n' * 23)
     tap = case.path.parent / "bin" / "tap-sample"
     tap.write_text(tap.read_text().replace('"key_properties": ["id"]', '"key_properties": []'))
-    first, again = read(source(case.config))[0], read(source(case.config))[0]
-    assert len({event.id for event in first}) == 3
-    assert first == again
+    made = source(case.config, batch_events=batch_events)
+    batches, _ = read_batches(made)
+    events = events_of(batches)
+    assert len({event.id for event in events[:5]}) == 5
+    for position in {repr(position): position for _, position in batches}.values():
+        done = position.state["line"] if isinstance(position, SingerPosition) else 0
+        assert read(made, position)[0] == events[done:]
 
 
 def test_it_runs_again_and_goes_on(case: SingerCase) -> None:

@@ -35,6 +35,7 @@ class SingerCase:
             "tap": "tap-sample",
             "stream": "events",
             "config": {"path": str(path), "state_every": 5},
+            "batch_events": 100,
         }
         self.broken: dict[str, dict[str, Any]] = {
             "no such stream": {"stream": "event"},
