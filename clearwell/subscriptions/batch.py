@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from clearwell.contract.model import Field
-from clearwell.subscriptions.arrow import record_batch
+from clearwell.pipeline.arrow import record_batch
 from clearwell.subscriptions.position import Position
 
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from clearwell.contract.model import CleanSchema
-from clearwell.subscriptions.arrow import arrow_schema, record_batch
+from clearwell.pipeline.arrow import arrow_schema, record_batch
 from services.backfill.files import disk, written
 
 PARTITION = pa.field("clearwell_partition", pa.int32(), nullable=False)

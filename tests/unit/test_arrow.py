@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from clearwell.contract.model import Field, Privacy, PrivacyKind, Type
-from clearwell.subscriptions.arrow import arrow_schema, arrow_type, record_batch
+from clearwell.pipeline.arrow import arrow_schema, arrow_type, record_batch
 
 MOMENT = datetime(2024, 2, 29, 23, 59, 59, 123456, UTC)
 

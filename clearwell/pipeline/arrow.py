@@ -1,4 +1,4 @@
-"""The Arrow shape of clean events, in one place: subscriptions and backfills give a model the same columns."""
+"""The Arrow shape of clean events, in one place: subscriptions, backfills and stores give the same columns."""
 
 from __future__ import annotations
 
