@@ -171,6 +171,8 @@ class _Partition:
         seen: set[int] = set()
         async for records in self._all(dead_topic(self._stream)):
             for letter in (dead.read(record.headers) for record in records):
+                if letter.destination is not None:  # a clean event: in its destination's accounts
+                    continue
                 if letter.topic_id == self.topic_id and letter.offset not in seen:
                     seen.add(letter.offset)
                     reasons[letter.reason] = reasons.get(letter.reason, 0) + 1

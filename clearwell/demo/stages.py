@@ -86,7 +86,7 @@ class Stages:
 
 
 class DeadLetters:
-    """Counts new dead letters by reason, reading each only once."""
+    """Counts new dead letters of raw events by reason, reading each only once."""
 
     def __init__(self, log: Reader, stream: str, ends: Callable[[], dict[int, int]]) -> None:
         self._log = log
@@ -100,5 +100,7 @@ class DeadLetters:
         for partition, end in self._ends().items():
             async for records in self._log.records(self._topic, partition, self._read.get(partition, 0), end):
                 for letter in (dead.read(record.headers) for record in records):
+                    if letter.destination is not None:  # a clean event, that one destination refused
+                        continue
                     self.reasons[letter.reason] = self.reasons.get(letter.reason, 0) + 1
             self._read[partition] = end

@@ -1,4 +1,8 @@
-"""Dead letters on the wire: the event sealed whole, the reason and where it came from in headers."""
+"""Dead letters on the wire: the event sealed whole, the reason and where it came from in headers.
+
+A raw event that a step rejected is sealed as it came. A clean event that one destination can't take is sealed as it is
+in the clean topic, and its letter names that destination: the event itself counts as clean, not as dead (invariant 5).
+"""
 
 from __future__ import annotations
 
@@ -7,18 +11,25 @@ from dataclasses import dataclass
 
 from clearwell.contract.model import Contract
 from clearwell.kafka import names
-from clearwell.kafka.wire import Record, encode_headers
+from clearwell.kafka.wire import Header, Record, encode_headers
 from clearwell.pipeline.batch import RawBatch, Rejected
 from clearwell.privacy.envelope import Sealer, draw_nonces, unseal
 from clearwell.privacy.keyring import Keyring
 
 WHOLE = "*"
-"""The field name in the associated data of an event that is sealed whole."""
+"""The field name in the associated data of an event that is sealed whole; a destination's name may follow."""
+
+DELIVER = "deliver"
+"""The step of an event that its destination refused."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """What the headers of a dead letter say; never data (invariant 9), never trusted for control."""
+    """What the headers of a dead letter say; never data (invariant 9), never trusted for control.
+
+    `topic_id`, `partition` and `offset` are the place in raw. `destination` is the `to` of the route that could not
+    take the event, with the event's place in the clean topic (partition `partition`); None of a rejected raw event.
+    """
 
     topic_id: str
     partition: int
@@ -27,6 +38,23 @@ class DeadLetter:
     step: str
     field: str
     schema: str
+    destination: str | None = None
+    clean_topic_id: str | None = None
+    clean_offset: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Undelivered:
+    """A clean event that a destination can't take; `reason` is one of `destinations.protocol.RowReason`."""
+
+    destination: str
+    reason: str
+    partition: int
+    raw_topic_id: str
+    raw_offset: int
+    clean_topic_id: str
+    clean_offset: int
+    value: bytes
 
 
 class Letters:
@@ -43,18 +71,38 @@ class Letters:
         for one, nonce in zip(rejected, draw_nonces(len(rejected)), strict=True):
             place = event_id(batch.topic_id, batch.partition, one.offset)
             sealed = self._sealer.seal(WHOLE, place, values[one.offset] or b"", nonce)
-            yield Record(None, sealed.encode("ascii"), encode_headers(self._headers(batch, one)), b"")
+            why = self._why(one.reason, one.step, one.field)
+            where = _where(batch.topic_id, batch.partition, one.offset)
+            yield Record(None, sealed.encode("ascii"), encode_headers([*why, *where]), b"")
 
-    def _headers(self, batch: RawBatch, one: Rejected) -> list[tuple[str, bytes]]:
-        return [
-            (names.DEAD_REASON, one.reason.encode()),
-            (names.DEAD_STEP, one.step.encode()),
-            (names.DEAD_FIELD, one.field.encode()),
-            (names.CE_DATASCHEMA, self._schema),
-            (names.RAW_TOPIC_ID, batch.topic_id.encode()),
-            (names.DEAD_PARTITION, b"%d" % batch.partition),
-            (names.RAW_OFFSET, b"%d" % one.offset),
+    def undelivered(self, one: Undelivered) -> Record:
+        """The record of an event that its destination can't take. A repeat has the same headers."""
+        place = event_id(one.raw_topic_id, one.partition, one.raw_offset)
+        sealed = self._sealer.seal(WHOLE + one.destination, place, one.value, next(draw_nonces(1)))
+        headers = [
+            *self._why(one.reason, DELIVER, ""),
+            *_where(one.raw_topic_id, one.partition, one.raw_offset),
+            (names.DEAD_DESTINATION, one.destination.encode()),
+            (names.CLEAN_TOPIC_ID, one.clean_topic_id.encode()),
+            (names.CLEAN_OFFSET, b"%d" % one.clean_offset),
         ]
+        return Record(None, sealed.encode("ascii"), encode_headers(headers), b"")
+
+    def _why(self, reason: str, step: str, field: str) -> list[Header]:
+        return [
+            (names.DEAD_REASON, reason.encode()),
+            (names.DEAD_STEP, step.encode()),
+            (names.DEAD_FIELD, field.encode()),
+            (names.CE_DATASCHEMA, self._schema),
+        ]
+
+
+def _where(topic_id: str, partition: int, offset: int) -> list[Header]:
+    return [
+        (names.RAW_TOPIC_ID, topic_id.encode()),
+        (names.DEAD_PARTITION, b"%d" % partition),
+        (names.RAW_OFFSET, b"%d" % offset),
+    ]
 
 
 def event_id(topic_id: str, partition: int, offset: int) -> str:
@@ -66,6 +114,7 @@ def read(headers: Iterable[tuple[str, bytes]]) -> DeadLetter:
     """The headers of a dead letter. Raises ValueError when they are not ours."""
     found = {name: value.decode() for name, value in headers}
     try:
+        destination = found.get(names.DEAD_DESTINATION)
         return DeadLetter(
             topic_id=found[names.RAW_TOPIC_ID],
             partition=int(found[names.DEAD_PARTITION]),
@@ -74,12 +123,18 @@ def read(headers: Iterable[tuple[str, bytes]]) -> DeadLetter:
             step=found[names.DEAD_STEP],
             field=found[names.DEAD_FIELD],
             schema=found[names.CE_DATASCHEMA],
+            destination=destination,
+            clean_topic_id=None if destination is None else found[names.CLEAN_TOPIC_ID],
+            clean_offset=None if destination is None else int(found[names.CLEAN_OFFSET]),
         )
     except KeyError as missing:
         raise ValueError(f"not a dead letter of Clearwell: header {missing} is missing") from None
 
 
 def open_letter(keyring: Keyring, stream: str, letter: DeadLetter, value: bytes) -> bytes:
-    """The raw event of a dead letter, in the clear: for the one who mends it. Raises as `unseal` does."""
+    """What a dead letter holds, in the clear, for the one who mends it; raises as `unseal` does.
+
+    It is the raw event as it came or, of a letter that names a destination, the clean event's JSON.
+    """
     place = event_id(letter.topic_id, letter.partition, letter.offset)
-    return unseal(keyring, stream, WHOLE, place, value.decode("ascii"))
+    return unseal(keyring, stream, WHOLE + (letter.destination or ""), place, value.decode("ascii"))

@@ -24,6 +24,11 @@ DEAD_STEP = "clearwell_step"
 DEAD_FIELD = "clearwell_field"
 DEAD_PARTITION = "clearwell_partition"
 
+# On dead letters of an event that one destination can't take: which, and where in the clean topic the event is.
+DEAD_DESTINATION = "clearwell_destination"
+CLEAN_TOPIC_ID = "clearwell_clean_topic"
+CLEAN_OFFSET = "clearwell_clean_offset"
+
 
 def raw_topic(stream: str) -> str:
     """Events as the sources gave them."""

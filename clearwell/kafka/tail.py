@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from clearwell.kafka import dead
 from clearwell.kafka.bounded import reader
+from clearwell.kafka.dead import DeadLetter
 from clearwell.kafka.names import dead_topic, raw_topic
+
+LETTERS = 4
+"""How many letters are read for each offset of a window; one that is further back is forgotten: it delays a stop."""
 
 
 class Tail:
@@ -24,15 +28,34 @@ class Tail:
                 yield records
 
     async def dead_offsets(self, partition: int, topic_id: str, start: int, end: int) -> list[int]:
-        """Raw offsets in [start, end) of one raw incarnation that have a dead letter, sorted.
+        """Raw offsets in [start, end) of one raw incarnation whose event was rejected, sorted."""
 
-        Looks at the last 2 x (end - start) letters: repeats after a crash can double them, hardly more.
+        def rejected(letter: DeadLetter) -> int | None:
+            return letter.offset if letter.destination is None and letter.topic_id == topic_id else None
+
+        return await self._offsets(partition, start, end, rejected)
+
+    async def refused_offsets(self, destination: str, partition: int, topic_id: str, start: int, end: int) -> list[int]:
+        """Clean offsets in [start, end) of one clean incarnation whose event a destination refused, sorted."""
+
+        def refused(letter: DeadLetter) -> int | None:
+            ours = (letter.destination, letter.clean_topic_id) == (destination, topic_id)
+            return letter.clean_offset if ours else None
+
+        return await self._offsets(partition, start, end, refused)
+
+    async def _offsets(
+        self, partition: int, start: int, end: int, wanted: Callable[[DeadLetter], int | None]
+    ) -> list[int]:
+        """What `wanted` gives of the newest letters, inside [start, end).
+
+        Looks at LETTERS letters for each offset: repeats after a crash, and letters of several destinations, can
+        multiply them.
         """
         topic = dead_topic(self._stream)
-        found: set[int] = set()
+        found: set[int | None] = set()
         async with reader(self._bootstrap) as log:
             last = await log.end(topic, partition)
-            async for records in log.records(topic, partition, last - 2 * (end - start), last):
-                letters = (dead.read(record.headers) for record in records)
-                found.update(one.offset for one in letters if one.topic_id == topic_id and start <= one.offset < end)
-        return sorted(found)
+            async for records in log.records(topic, partition, last - LETTERS * (end - start), last):
+                found.update(wanted(dead.read(record.headers)) for record in records)
+        return sorted(offset for offset in found if offset is not None and start <= offset < end)
