@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from clearwell.contract.condition import COMPARISONS, read_condition
+from clearwell.contract.feature_language import OPTIONS as FEATURE_OPTIONS
 from clearwell.contract.fields import FIELD, FIELD_NAME
 from clearwell.contract.model import Condition, Example, Limits, Op, Route, StepCall, UnknownFields
 from clearwell.contract.problems import Problems
@@ -108,7 +109,9 @@ ROUTE = Record(
     {
         "to": Key(DESTINATION, required=True, says="The destination: a kind such as postgres, or kind.name."),
         "when": Key(WhenShape(), says="Only events for which this holds. Default: all."),
-    },
+    }
+    # Judged where the clean schema is known, as all options are (clearwell.contract.routes).
+    | {name: Key(Anything(key.shape.schema()), says=key.says) for name, key in FEATURE_OPTIONS.items()},
     build=_build_route,
     others=Anything({"type": ["string", "number", "boolean"]}),
 )

@@ -8,8 +8,9 @@ in YAML 1.2 and in editors, not the surprises of YAML 1.1. Size, depth and count
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import yaml
@@ -50,6 +51,22 @@ class Node:
     value: Scalar | list[Node] | dict[str, Node]
     where: Location
     named_at: Location | None = None
+
+    @classmethod
+    def of(
+        cls, value: Any, where: Location, lines: Mapping[str, Location] = MappingProxyType({}), path: str = ""
+    ) -> Node:
+        """The tree of a plain value again; `lines` says where each value of it was written, as `lines()` does."""
+        place = lines.get(path, where)
+        below = f"{path}." if path else ""
+        inner: Scalar | list[Node] | dict[str, Node]
+        if isinstance(value, Mapping):
+            inner = {name: cls.of(child, place, lines, f"{below}{name}") for name, child in value.items()}
+        elif isinstance(value, list):
+            inner = [cls.of(child, place, lines, f"{below}{at}") for at, child in enumerate(value)]
+        else:
+            inner = value
+        return cls(inner, place, place)
 
     def plain(self) -> Any:
         """The value as dicts, lists and scalars."""
