@@ -9,9 +9,17 @@ from typing import Any, ClassVar, Self
 from clearwell.contract.model import CleanSchema
 from clearwell.destinations.fencing import older_epoch, older_generation
 from clearwell.destinations.newest import Version, key_of, newest_rows, replaces
-from clearwell.destinations.protocol import Accounts, Claim, CleanBatch, DestinationConfig, RouteOptions, Target
+from clearwell.destinations.protocol import (
+    Accounts,
+    Claim,
+    CleanBatch,
+    DestinationConfig,
+    RouteOptions,
+    RowReason,
+    RowsRefused,
+    Target,
+)
 from clearwell.destinations.shape import IDENTITY, check_schema
-from clearwell.errors import Fatal
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +111,7 @@ class MemoryDestination:
         values = batch.rows[index]
         key = self._key(values)
         if key is None or (len(self._schema.key) > 1 and None in key):
-            raise Fatal(f"A row has no key, so Clearwell can't write {batch.coordinates()}. Nothing was skipped.")
+            raise RowsRefused(RowReason.CONSTRAINT, f"A row of {batch.coordinates()} has no key.")
         row = dict(zip(self._names, values, strict=True))
         version = Version(
             row[self._schema.event_time], batch.raw_topics[index], batch.raw_offsets[index], batch.partition

@@ -1,4 +1,4 @@
-"""What tests stand on: suites that prove a source, a hostile source, contracts' examples, a keyring in memory.
+"""What tests stand on: suites that prove sources and destinations, contracts' examples, a keyring in memory.
 
 The suites need pytest and jsonschema (`pip install clearwell[testing]`); the rest of the package does not, so they are
 imported when they are asked for.
@@ -10,6 +10,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from clearwell.testing.destination_cases import DestinationCase, HasPoison, HasSecrets
+    from clearwell.testing.destinations import DestinationSuite
     from clearwell.testing.hostile import Fault, HostileSource
     from clearwell.testing.push_sources import PushCase, PushSourceSuite
     from clearwell.testing.source_cases import HOSTILE, CarriesAnything, SourceCase
@@ -18,7 +20,11 @@ if TYPE_CHECKING:
 __all__ = [
     "HOSTILE",
     "CarriesAnything",
+    "DestinationCase",
+    "DestinationSuite",
     "Fault",
+    "HasPoison",
+    "HasSecrets",
     "HostileSource",
     "PushCase",
     "PushSourceSuite",
@@ -29,7 +35,11 @@ __all__ = [
 _PLACES = {
     "HOSTILE": "source_cases",
     "CarriesAnything": "source_cases",
+    "DestinationCase": "destination_cases",
+    "DestinationSuite": "destinations",
     "Fault": "hostile",
+    "HasPoison": "destination_cases",
+    "HasSecrets": "destination_cases",
     "HostileSource": "hostile",
     "PushCase": "push_sources",
     "PushSourceSuite": "push_sources",

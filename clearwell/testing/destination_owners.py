@@ -1,0 +1,118 @@
+"""Who may write: claims, epochs, a late owner, and processes that die between any two calls (invariant 4)."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from clearwell.destinations.protocol import Accounts, Claim
+from clearwell.errors import Fenced
+from clearwell.testing.destination_base import DestinationBase
+from clearwell.testing.destination_cases import Opener, fresh, told
+from clearwell.testing.destination_events import START, TOPIC, Event, batch_of, batches_of, some_events
+from clearwell.testing.destination_process import Process
+
+CANARY = "canary-91ac"
+
+
+class OwnersPart(DestinationBase):
+    """A part of `DestinationSuite`."""
+
+    def test_abandoned_between_any_two_calls(self, case: Any, opened: Opener) -> None:
+        """Whoever takes over goes on where the one before stopped."""
+        events = some_events(4, count=120, keys=50)
+        for generation, calls in enumerate((1, 2, 3, 1, 2, 50)):
+            destination = opened()
+            claim = destination.claim(TOPIC, 0, generation)
+            marks = {"raw-a": claim.next_offset - 1} if claim.next_offset else {}
+            assert claim.marks == marks, "The marks are not those of what was written."
+            for batch in batches_of(events, claim, 7)[: calls - 1]:
+                destination.write(batch)
+            destination.close()
+        self.require(case, opened(), events)
+        assert opened().accounts(TOPIC) == [Accounts(0, next_offset=120, delivered=120)], "Wrong accounts."
+
+    def test_killed_processes(self, case: Any, opened: Opener) -> None:
+        """Processes killed while they write (SIGKILL): nothing is lost, nothing is counted twice."""
+        if not self.outlives:
+            pytest.skip("what is stored ends with the process")
+        events = some_events(5, count=150, keys=60)
+        group = fresh("killed")
+        opened(group=group)
+        work = (case, self.schema, group, events, 5)
+        processes = [Process(generation, *work) for generation in range(3)]
+        try:
+            for process, writes in zip(processes, (1, 4, 2), strict=True):
+                process.kill_after(writes)
+        finally:
+            for process in processes:
+                process.end()
+        last = opened(group=group)
+        claim = self.deliver(last, events, generation=3)
+        assert claim.next_offset > 0, "Nothing of what the killed processes wrote was kept."
+        self.require(case, last, events)
+        assert last.accounts(TOPIC) == [Accounts(0, next_offset=150, delivered=150)], "Wrong accounts."
+
+    def test_older_generation(self, opened: Opener) -> None:
+        """It may not claim; the same one may, and any may another partition."""
+        opened().claim(TOPIC, 0, 7)
+        with told("a claim of an older generation", (), Fenced):
+            opened().claim(TOPIC, 0, 6)
+        assert opened().claim(TOPIC, 0, 7).epoch == 2, "Each claim that is granted is a new epoch."
+        assert opened().claim(TOPIC, 1, 3).epoch == 1, "Partitions are claimed apart."
+
+    def test_zombie(self, case: Any, opened: Opener) -> None:
+        """A late owner is refused, and leaves no trace."""
+        zombie, successor = opened(), opened()
+        old = zombie.claim(TOPIC, 0, 1)
+        events = [Event("a", START, 1, raw_offset=0), Event("b", START, 3, raw_offset=1)]
+        zombie.write(batch_of(events[:1], old, 1))
+        new = successor.claim(TOPIC, 0, 2)
+        with told("a write of a late owner", (CANARY,), Fenced):
+            zombie.write(batch_of([Event(CANARY, START, 2, raw_offset=1)], old, 2))
+        successor.write(batch_of(events[1:], dataclasses.replace(new, marks={"raw-a": 0}), 2))
+        with told("a write of a late owner", (CANARY,), Fenced):
+            zombie.write(batch_of([Event(CANARY, START, 4, raw_offset=2)], old, 3))
+        self.require(case, successor, events)
+        assert successor.accounts(TOPIC)[0].next_offset == 2, "A late owner moved the position."
+
+    def test_unclaimed(self, case: Any, opened: Opener) -> None:
+        """A partition must be claimed before it is written."""
+        with told("a write without a claim", (CANARY,), Fenced):
+            opened().write(batch_of([Event(CANARY, START, 1, raw_offset=0)], Claim(1, 0), 1))
+        assert case.rows() == [], "What was not claimed was written."
+
+    def test_accounts_apart(self, opened: Opener) -> None:
+        """Groups, topics and partitions are accounted apart."""
+        one, other = opened(), opened(group=fresh("other"))
+        events = [Event("a", START, 1, raw_offset=0)]
+        for partition in (2, 0):
+            claim = one.claim(TOPIC, partition, 1)
+            one.write(batch_of(events, claim, 10 + partition, partition=partition, repeats=range(partition)))
+        claim = one.claim("clean-b", 0, 1)
+        one.write(batch_of([], claim, 5, topic_id="clean-b", unrouted=range(5)))
+        expected = [Accounts(0, 10, delivered=1), Accounts(2, 12, delivered=1, repeats=2)]
+        assert one.accounts(TOPIC) == expected, "Partitions are not accounted apart."
+        assert one.accounts("clean-b") == [Accounts(0, 5, unrouted=5)], "Topics are not accounted apart."
+        assert other.accounts(TOPIC) == [], "Groups are not accounted apart."
+
+    def test_recreated_clean_topic(self, opened: Opener) -> None:
+        """It starts at its beginning."""
+        destination = opened()
+        self.deliver(destination, some_events(6, 10, 5))
+        assert destination.claim("clean-b", 0, 1) == Claim(epoch=1, next_offset=0, marks={}), "It holds old positions."
+
+    def test_open_and_close_again(self, case: Any, opened: Opener) -> None:
+        """Both are harmless when repeated, and every call connects when it has to."""
+        destination = opened()
+        destination.open()
+        claim = destination.claim(TOPIC, 0, 1)
+        events = [Event("a", START, 1, raw_offset=0), Event("b", START, 2, raw_offset=1)]
+        destination.write(batch_of(events[:1], claim, 1))
+        destination.close()
+        destination.close()
+        destination.write(batch_of(events[1:], dataclasses.replace(claim, marks={"raw-a": 0}), 2))
+        destination.open()
+        self.require(case, destination, events)
