@@ -32,7 +32,8 @@ class Settings:
     """Everything a process needs to know about its surroundings.
 
     kafka: "host:port[,host:port]"; postgres: a "postgresql://" URL; mongo: a "mongodb://" URL with a database.
-    home: the data folder; schemas: the folder of contracts; keys: the key file.
+    home: the data folder; schemas: the folder of contracts; keys: the key file. lake: the URL or folder under which the
+    platform's own Delta tables are (None: the data folder).
     """
 
     kafka: str
@@ -41,6 +42,7 @@ class Settings:
     home: Path
     schemas: Path
     keys: Path
+    lake: str | None = None
 
     def __repr__(self) -> str:  # invariant 10
         return f"Settings(kafka={self.kafka!r}, postgres={redact(self.postgres)!r}, mongo={redact(self.mongo)!r})"
@@ -79,7 +81,8 @@ def load(env: Mapping[str, str] = os.environ) -> Settings:
             f"No stack is running in {home} and {', '.join(missing)} is not set: "
             "run `clearwell up`, or point it at your servers."
         )
-    return Settings(given["kafka"], given["postgres"], given["mongo"], home, schemas_folder(env), key_file(env))
+    servers = given["kafka"], given["postgres"], given["mongo"]
+    return Settings(*servers, home, schemas_folder(env), key_file(env), lake=env.get("CLEARWELL_LAKE") or None)
 
 
 def _embedded(home: Path) -> dict[str, str]:

@@ -1,0 +1,70 @@
+"""Where Delta tables are: a folder or an object store's URL, and how to get in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Self
+
+from clearwell.destinations.protocol import DestinationConfig
+from clearwell.settings import Settings, redact
+from clearwell.source import PATH, SECRET
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+
+
+class LakeConfig(DestinationConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Which object store, or folder, and how to get in.
+
+    url: a folder, or a URL such as s3://bucket/path, gs://… or az://…; the tables are under it.
+    storage_options: what the store's client is told, such as `aws_region` and `aws_endpoint_url`.
+    storage_secrets: options that are secrets, such as `aws_secret_access_key`; they are laid over `storage_options`.
+    """
+
+    url: Annotated[str, PATH] | None = None
+    storage_options: dict[str, str] = {}
+    storage_secrets: dict[str, Annotated[str, SECRET]] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One table: its URL or folder, and what its store's client is told (kept out of repr: invariant 10)."""
+
+    url: str
+    options: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def shown(self) -> str:
+        """The URL for people, without a password."""
+        return redact(self.url)
+
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    """What all tables of one lake are under."""
+
+    place: Place
+
+    @classmethod
+    def of(cls, settings: Settings, config: LakeConfig | None = None) -> Self:
+        """A registered lake's, or the platform's own: CLEARWELL_LAKE, else the data folder.
+
+        The client of the platform's own reads its options from the environment (AWS_REGION, AWS_ENDPOINT_URL, …).
+        """
+        if config is None or config.url is None:
+            config = LakeConfig(url=settings.lake or str(settings.home))
+        url = config.url or ""
+        if not _URL.match(url):
+            url = str(Path(url).absolute())
+        return cls(Place(url.rstrip("/"), config.storage_options | config.storage_secrets))
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder, where it is one of this machine."""
+        return None if _URL.match(self.place.url) else Path(self.place.url)
+
+    def table(self, *names: str) -> Place:
+        """The table at `names` below the root, such as ("lake", "flights_v1")."""
+        return Place("/".join((self.place.url, *names)), self.place.options)
