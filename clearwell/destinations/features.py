@@ -82,7 +82,8 @@ class FeaturesDestination(PostgresDestination):
     ):
         """`view` is of the clean `schema`. Raises ConfigError when a name or type can't be."""
         rows = features_ddl.rows_schema(view)
-        check_schema(replace(rows, fields=rows.fields[:-1], event_time=schema.event_time), features_ddl.TAKEN)
+        time = replace(schema.field(view.event_time), name=features_ddl.EVENT_TIME)
+        check_schema(replace(rows, fields=(*rows.fields[:-1], time)), features_ddl.TAKEN)
         super().__init__(dsn, rows, view.name, group)
         self.view = view
         self._names = [field.name for field in schema.fields]

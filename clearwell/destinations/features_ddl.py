@@ -22,7 +22,7 @@ ROWS = "clearwell_features"
 TILES = "clearwell_tiles"
 EVENT_TIME = "_event_time"
 START = "_start"
-TAKEN = ddl.TAKEN | {EVENT_TIME, START}
+TAKEN = ddl.TAKEN | {START}
 
 STAGING = Identifier("pg_temp", "clearwell_tiles_staging")
 

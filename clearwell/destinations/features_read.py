@@ -1,0 +1,187 @@
+"""Reads a feature view: many entities in one round trip for the newest values, and one for the tiles of its windows."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psycopg
+from psycopg import Connection
+from psycopg.sql import SQL, Composed, Identifier
+
+from clearwell.contract.features import FeatureView
+from clearwell.destinations import ddl, features_ddl, postgres_errors
+from clearwell.destinations.features_fold import reach, value_at
+from clearwell.destinations.features_tiles import EPOCH, Entity, Tile, microseconds, parts_of
+from clearwell.errors import ConfigError
+from clearwell.settings import Settings
+
+Session = Connection[tuple[Any, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class OnlineRow:
+    """What the view knows of an entity. `values` holds every feature by name; all None where nothing holds.
+
+    `event_time` is that of the entity's newest event; None: the view knows no event of it that has a time. `expired`
+    says that `ttl` has passed since. `digest` is `FeatureView.digest()` of the definition the values were read by.
+    """
+
+    entity: Entity
+    values: dict[str, Any]
+    event_time: datetime | None
+    expired: bool
+    digest: str
+
+
+def read_online(
+    settings: Settings, view: FeatureView, keys: Sequence[Entity], at: datetime | None = None
+) -> list[OnlineRow]:
+    """`read_rows` over a connection for this call; those who read often keep one, and call that.
+
+    Raises ConfigError when the view was never delivered to, or is not as the contract says; Retryable when the server
+    is not there.
+    """
+    with talking(settings.postgres, view) as session:
+        return read_rows(session, view, keys, at)
+
+
+@contextlib.contextmanager
+def talking(dsn: str, view: FeatureView) -> Iterator[Session]:
+    """A connection that ends with the context; what PostgreSQL raises meanwhile becomes ours."""
+    server = postgres_errors.where(dsn)
+    try:
+        session = psycopg.connect(dsn, autocommit=True, connect_timeout=10)
+    except psycopg.Error as error:
+        raise postgres_errors.on_connect(error, server, dsn) from None
+    with session, told(server, view):
+        yield session
+
+
+@contextlib.contextmanager
+def told(server: str, view: FeatureView) -> Iterator[None]:
+    """What PostgreSQL raises in the context becomes a sentence; `server` is what messages call it."""
+    try:
+        yield
+    except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
+        message = f'There is no view "{view.name}" in {server}: run its deliverer (`clearwell up`) first.'
+        raise ConfigError(message) from None
+    except psycopg.Error as error:
+        raise postgres_errors.on_statement(error, server, f'read the view "{view.name}"') from None
+    except (TypeError, ValueError, OverflowError):
+        message = f'A key is not of the type of the entity "{view.entity.name}" of the view "{view.name}".'
+        raise ConfigError(message) from None
+
+
+def read_rows(
+    session: Session, view: FeatureView, keys: Sequence[Entity], at: datetime | None = None
+) -> list[OnlineRow]:
+    """One row for each of `keys` (tuples in the order of the entity's keys), in that order; also of unknown ones.
+
+    `at` is the instant (with a time zone) that values are of; None: now. Of an instant before the entity's newest event
+    the plain features are None, since the store keeps the newest only. Raises what psycopg raises (see `told`).
+    """
+    if not keys:
+        return []
+    time = at or datetime.now(UTC)
+    columns = _columns(view, keys)
+    with session.pipeline() if view.tile is not None else contextlib.nullcontext():
+        rows = session.execute(_select_rows(view), columns, binary=True)
+        tiles = None
+        if view.tile is not None:
+            first, end = (EPOCH + timedelta(microseconds=one) for one in reach(view, microseconds(time)))
+            tiles = session.execute(_select_tiles(view), {**columns, "first": first, "end": end}, binary=True)
+    known = {number: rest for number, *rest in rows.fetchall()}
+    folded = _tiles(view, tiles.fetchall()) if tiles is not None else {}
+    digest = view.digest()
+    return [
+        _online(view, tuple(key), known.get(number), folded.get(number, {}), time, at is not None, digest)
+        for number, key in enumerate(keys, 1)
+    ]
+
+
+def _online(
+    view: FeatureView,
+    key: Entity,
+    row: Sequence[Any] | None,
+    tiles: dict[int, Tile],
+    time: datetime,
+    asked: bool,
+    digest: str,
+) -> OnlineRow:
+    nothing: dict[str, Any] = dict.fromkeys(one.name for one in view.features)
+    if row is None:
+        return OnlineRow(key, nothing, None, False, digest)
+    *plain, event_time = row
+    if view.ttl is not None and (event_time is None or time - event_time > view.ttl):
+        return OnlineRow(key, nothing, event_time, True, digest)
+    found = nothing
+    if not (asked and event_time is not None and event_time > time):
+        found |= dict(zip((one.name for one in view.plain), plain, strict=True))
+    if view.tile is not None:
+        found |= value_at(view, tiles, time)
+    return OnlineRow(key, found, event_time, False, digest)
+
+
+def _tiles(view: FeatureView, rows: Sequence[Sequence[Any]]) -> dict[int, dict[int, Tile]]:
+    parts = parts_of(view)
+    found: dict[int, dict[int, Tile]] = {}
+    for number, start, *values in rows:
+        found.setdefault(number, {})[microseconds(start)] = features_ddl.restored(parts, values)
+    return found
+
+
+def _columns(view: FeatureView, keys: Sequence[Entity]) -> dict[str, Any]:
+    """The keys as one array a column: "k0", "k1"."""
+    return {f"k{at}": [key[at] for key in keys] for at in range(len(view.entity.keys))}
+
+
+def _select_rows(view: FeatureView) -> Composed:
+    names = [*(one.name for one in view.plain), features_ddl.EVENT_TIME]
+    return SQL("SELECT {columns} FROM {wanted} JOIN {table} AS stored ON {same}").format(
+        columns=_own(names), wanted=_wanted(view), table=Identifier(features_ddl.ROWS, view.name), same=_same(view)
+    )
+
+
+def _select_tiles(view: FeatureView) -> Composed:
+    keys = len(view.entity.keys)
+    names = [one.name for one in features_ddl.tile_columns(view)][keys:]
+    return SQL(
+        "SELECT {columns} FROM {wanted} JOIN {table} AS stored ON {same} "
+        "WHERE stored.{start} >= %(first)s AND stored.{start} < %(end)s"
+    ).format(
+        columns=_own(names),
+        wanted=_wanted(view),
+        table=Identifier(features_ddl.TILES, view.name),
+        same=_same(view),
+        start=Identifier(features_ddl.START),
+    )
+
+
+def _own(names: Sequence[str]) -> Composed:
+    return SQL(", ").join(
+        [SQL("wanted.number").format(), *(SQL("stored.{}").format(Identifier(name)) for name in names)]
+    )
+
+
+def _wanted(view: FeatureView) -> Composed:
+    """The asked keys with their numbers from 1, as a table."""
+    arrays = [SQL("%({})s::{}[]").format(SQL(f"k{n}"), SQL(type_)) for n, type_ in enumerate(_key_types(view))]
+    names = [SQL(f"k{n}").format() for n in range(len(arrays))]
+    return SQL("unnest({}) WITH ORDINALITY AS wanted ({}, number)").format(
+        SQL(", ").join(arrays), SQL(", ").join(names)
+    )
+
+
+def _same(view: FeatureView) -> Composed:
+    return SQL(" AND ").join(
+        SQL("stored.{} = wanted.{}").format(Identifier(key.name), SQL(f"k{n}"))
+        for n, key in enumerate(view.entity.keys)
+    )
+
+
+def _key_types(view: FeatureView) -> list[str]:
+    return [ddl.column_type(key).final for key in view.entity.keys]
