@@ -1,7 +1,7 @@
 """What a feature view is, as plain frozen values: an entity, and features of it, plain or over windows of event time.
 
 The words of the language are in `clearwell.contract.feature_language`; what the values are, in
-`clearwell.destinations.features_fold`.
+`clearwell.destinations.features_tiles`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Aggregate(StrEnum):
     """What is made of a field's values in a window; nulls are passed over by all of them.
 
     count: how many values. sum, mean: of numbers. min, max: of what is ordered. last: the value of the newest event.
-    distinct: how many different values; exact up to 4,096 in the window, beyond that an estimate (standard error 1.6 %).
+    distinct: how many different values; exact below 4,096 in the window, from there on an estimate (error 1.6 %).
     """
 
     COUNT = "count"

@@ -1,4 +1,4 @@
-"""Tiles hold what a naive recomputation finds, whatever the order of events and however they are batched or replayed."""
+"""Tiles hold what a naive recomputation finds, in whatever order, batches and replays their events come."""
 
 from __future__ import annotations
 

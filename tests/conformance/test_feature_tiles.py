@@ -1,0 +1,240 @@
+"""Tiles in a real server: counted once whatever is replayed by whom, late ones left out, read as they are folded."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.sql import SQL, Identifier
+
+from clearwell.contract.feature_views import view_of
+from clearwell.contract.features import FeatureView
+from clearwell.contract.model import CleanSchema, Field, Type
+from clearwell.destinations.features import FeaturesDestination
+from clearwell.destinations.features_ddl import TILES
+from clearwell.destinations.features_fold import value_at
+from clearwell.destinations.features_read import OnlineRow, read_online
+from clearwell.destinations.features_tiles import TileBuilder
+from clearwell.destinations.protocol import CleanBatch, RowReason
+from clearwell.errors import ConfigError
+from clearwell.settings import Settings
+from clearwell.testing.destination_cases import isolate
+
+START = datetime(2013, 1, 1, tzinfo=UTC)
+SCHEMA = CleanSchema(
+    "visits",
+    1,
+    (
+        Field("id", Type.STRING, required=True),
+        Field("at", Type.TIMESTAMP, required=True),
+        Field("shop", Type.STRING),
+        Field("day", Type.INT32, required=True),
+        Field("n", Type.INT64),
+        Field("x", Type.FLOAT64),
+        Field("cost", Type.DECIMAL, precision=12, scale=2),
+    ),
+    ("id",),
+    "id",
+    "at",
+)
+NAMES = [field.name for field in SCHEMA.fields]
+OPTIONS: dict[str, Any] = {
+    "entity": {"name": "shop_day", "keys": ["shop", "day"]},
+    "lateness": "6h",
+    "features": {
+        "last_n": "n",
+        "visits": {"count": "id", "window": "2h", "slide": "30m"},
+        "n_sum": {"sum": "n", "window": "2h", "slide": "30m"},
+        "x_sum": {"sum": "x", "window": "4h"},
+        "x_mean": {"mean": "x", "window": "4h"},
+        "cost_sum": {"sum": "cost", "window": "2h"},
+        "cost_max": {"max": "cost", "window": "2h"},
+        "first_at": {"min": "at", "window": "2h"},
+        "x_last": {"last": "x", "window": "2h", "slide": "30m"},
+        "n_kinds": {"distinct": "n", "window": "2h", "slide": "30m"},
+    },
+}
+
+Row = tuple[Any, ...]
+Opened = Callable[..., FeaturesDestination]
+
+
+def rows_of(seed: int, count: int) -> list[Row]:
+    rng = random.Random(seed)
+    rows: list[Row] = []
+    for i in range(count):
+        at = START + timedelta(minutes=i // 2 - rng.randrange(300))
+        shop, day, n = rng.choice(["a", "b", None]), rng.randrange(2), rng.choice([None, rng.randrange(9)])
+        rows.append((f"v{i}", at, shop, day, n, rng.uniform(-1e9, 1e9), Decimal(rng.randrange(10_000)) / 100))
+    return rows
+
+
+@pytest.fixture
+def view(unique: Callable[[str], str]) -> FeatureView:
+    return view_of(SCHEMA, unique("view"), OPTIONS)
+
+
+@pytest.fixture
+def opened(stack: Settings, view: FeatureView, unique: Callable[[str], str]) -> Iterator[Opened]:
+    """Makes open destinations of the view, each of a group of its own."""
+    made: list[FeaturesDestination] = []
+
+    def make(view: FeatureView = view, **more: Any) -> FeaturesDestination:
+        made.append(FeaturesDestination(stack.postgres, SCHEMA, view, unique("group"), **more))
+        made[-1].open()
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def deliver(
+    destination: FeaturesDestination, rows: Sequence[Row], offsets: Sequence[int], size: int = 50, partition: int = 0
+) -> None:
+    """Rows whose raw offsets are `offsets`, in that order."""
+    claim = destination.claim("clean-a", partition, 1)
+    for at in range(0, len(rows), size):
+        some, places = rows[at : at + size], offsets[at : at + size]
+        destination.write(batch(some, places, claim.epoch, at + len(some), partition))
+
+
+def batch(rows: Sequence[Row], offsets: Sequence[int], epoch: int, end: int, partition: int = 0) -> CleanBatch:
+    begin, topics = end - len(rows), ["raw-a"] * len(rows)
+    return CleanBatch(
+        "clean-a", partition, end, epoch, rows, [b"{}"] * len(rows), range(begin, end), topics, offsets, {}
+    )
+
+
+def keys_of(rows: Sequence[Row]) -> list[tuple[Any, ...]]:
+    return sorted({row[2:4] for row in rows if row[2] is not None})
+
+
+def expected(view: FeatureView, rows: Sequence[Row], time: datetime, partition: int = 0) -> dict[Any, dict[str, Any]]:
+    """The windowed features, from all rows that are not late by the rule as it is written."""
+    builder, newest = TileBuilder(view, NAMES), START - timedelta(days=9)
+    for offset, row in enumerate(rows):
+        if row[2] is not None:
+            if newest - row[1] <= view.lateness:
+                builder.add(row, "raw-a", partition, offset)
+            newest = max(newest, row[1])
+    return {key: value_at(view, builder.tiles[key], time) for key in builder.tiles}
+
+
+def windowed(view: FeatureView, found: Sequence[OnlineRow]) -> dict[Any, dict[str, Any]]:
+    names = {one.name for one in view.aggregated}
+    return {row.entity: {name: value for name, value in row.values.items() if name in names} for row in found}
+
+
+def test_what_is_read_is_what_the_events_say(stack: Settings, view: FeatureView, opened: Opened) -> None:
+    rows = rows_of(1, 600)
+    deliver(opened(), rows, range(600))
+    for minutes in (-45, 0, 90, 119, 120, 200, 301):
+        time = START + timedelta(minutes=minutes)
+        found = read_online(stack, view, keys_of(rows), time)
+        assert windowed(view, found) == expected(view, rows, time)
+        assert {row.digest for row in found} == {view.digest()}
+
+
+def test_replays_by_other_groups_count_nothing_twice(stack: Settings, view: FeatureView, opened: Opened) -> None:
+    rows, rng = rows_of(2, 400), random.Random(2)
+    time = START + timedelta(hours=3)
+    deliver(opened(), rows, range(400))
+    before = read_online(stack, view, keys_of(rows), time)
+    deliver(opened(), rows, range(400), size=33)
+    again = rng.sample(range(400), 250)
+    deliver(opened(), [rows[i] for i in again], again, size=17)
+    assert read_online(stack, view, keys_of(rows), time) == before
+    assert windowed(view, before) == expected(view, rows, time)
+
+
+def test_a_part_that_comes_first_is_completed_by_a_replay(stack: Settings, view: FeatureView, opened: Opened) -> None:
+    view = replace(view, name=f"{view.name}_all", lateness=timedelta(days=9))
+    rows, time = rows_of(3, 300), START + timedelta(hours=2)
+    deliver(opened(view), rows[200:], range(200, 300))
+    deliver(opened(view), rows, range(300), size=64)
+    assert windowed(view, read_online(stack, view, keys_of(rows), time)) == expected(view, rows, time)
+
+
+def test_late_events_are_in_no_window_but_counted_as_late(stack: Settings, view: FeatureView, opened: Opened) -> None:
+    at = [START + timedelta(hours=8), START + timedelta(hours=2), START + timedelta(hours=2, microseconds=-1)]
+    rows = [(f"v{i}", time, "a", 1, i, 1.0, None) for i, time in enumerate(at)]
+    destination = opened()
+    deliver(destination, rows, range(3))
+    (found,) = read_online(stack, view, [("a", 1)], START + timedelta(hours=4))
+    assert (found.values["visits"], destination.late()) == (1, 1)
+    deliver(opened(), rows, range(3))
+    assert destination.late() == 1
+    assert destination.accounts("clean-a")[0].delivered == 3
+
+
+def test_two_groups_and_two_partitions_at_once(stack: Settings, view: FeatureView, opened: Opened) -> None:
+    rows, time = rows_of(4, 400), START + timedelta(hours=3)
+    deliveries = [(opened(), partition) for partition in (0, 1) for _ in range(2)]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda one: deliver(one[0], rows, range(400), size=20, partition=one[1]), deliveries))
+    once = expected(view, rows, time)
+    found = windowed(view, read_online(stack, view, keys_of(rows), time))
+    assert {k: (v["visits"], v["n_sum"]) for k, v in found.items()} == {
+        k: (2 * v["visits"], 2 * v["n_sum"]) for k, v in once.items()
+    }
+
+
+def test_ttl_and_unknown_entities(stack: Settings, view: FeatureView, opened: Opened) -> None:
+    brief = replace(view, name=f"{view.name}_brief", ttl=timedelta(hours=5))
+    deliver(opened(brief), [("v", START, "a", 1, 7, 1.5, None)], [0])
+    asked = [("a", 1), ("nobody", 1)]
+    for hours, last, count, expired in ((2, 7, 1, False), (3, 7, 0, False), (5.1, None, None, True)):
+        found, unknown = read_online(stack, brief, asked, START + timedelta(hours=hours))
+        assert (found.values["last_n"], found.values["visits"], found.expired) == (last, count, expired)
+        assert (set(unknown.values.values()), unknown.event_time) == ({None}, None)
+    (early, _) = read_online(stack, brief, asked, START - timedelta(hours=1))
+    assert (early.values["last_n"], early.values["visits"]) == (None, 0)
+
+
+def test_a_clock_far_ahead_is_refused_alone(stack: Settings, view: FeatureView, opened: Opened) -> None:
+    destination = opened(clock=lambda: START + timedelta(hours=1))
+    ahead = START + timedelta(days=1, hours=1)
+    rows = [(f"v{i}", t, "a", 1, i, 1.0, None) for i, t in enumerate((START, ahead + timedelta(microseconds=1), ahead))]
+    claim = destination.claim("clean-a", 0, 1)
+    refused = isolate(destination, batch(rows, range(3), claim.epoch, 3))
+    assert [(offset, error.reason) for offset, error in refused] == [(1, RowReason.OUT_OF_RANGE)]
+    assert "a clock wrong" in str(refused[0][1])
+    assert read_online(stack, view, [("a", 1)])[0].values["last_n"] == 2
+
+
+def test_a_value_of_the_wrong_type_moves_nothing(stack: Settings, view: FeatureView, opened: Opened) -> None:
+    destination = opened()
+    rows: list[Row] = [("v0", START, "a", 1, 5, 1.0, None), ("v1", START, "a", 1, "canary", 1.0, None)]
+    claim = destination.claim("clean-a", 0, 1)
+    refused = isolate(destination, batch(rows, range(2), claim.epoch, 2))
+    assert [(offset, error.reason) for offset, error in refused] == [(1, RowReason.WRONG_TYPE)]
+    assert "canary" not in str(refused[0][1])
+    assert read_online(stack, view, [("a", 1)], START + timedelta(hours=2))[0].values["n_sum"] == 5
+
+
+def test_other_windows_and_lost_columns_are_told(stack: Settings, view: FeatureView, opened: Opened) -> None:
+    destination = opened()
+    other = OPTIONS | {"features": OPTIONS["features"] | {"n2": {"max": "n", "window": "2h"}}}
+    with pytest.raises(ConfigError, match="made for other windows or fields"):
+        opened(view_of(SCHEMA, view.name, other))
+    finer = OPTIONS | {"features": OPTIONS["features"] | {"v2": {"count": "id", "window": "2h", "slide": "10m"}}}
+    with pytest.raises(ConfigError, match="made for other windows or fields"):
+        opened(view_of(SCHEMA, view.name, finer))
+    same_parts = OPTIONS | {"features": OPTIONS["features"] | {"v2": {"count": "id", "window": "6h", "slide": "30m"}}}
+    opened(view_of(SCHEMA, view.name, same_parts))  # read of the tiles that are there
+    with psycopg.connect(stack.postgres, autocommit=True) as session:
+        session.execute(SQL('ALTER TABLE {} DROP COLUMN "sum(n)"').format(Identifier(TILES, view.name)))
+    with pytest.raises(ConfigError, match="is not as Clearwell made it"):
+        deliver(destination, rows_of(5, 10), range(10))
+    with pytest.raises(ConfigError, match="is not as Clearwell made it"):
+        read_online(stack, view, [("a", 1)])
+    with pytest.raises(ConfigError, match="There is no view"):
+        read_online(stack, replace(view, name="nowhere"), [("a", 1)])
