@@ -9,6 +9,7 @@ from rich.console import Console
 
 from clearwell import settings
 from clearwell.bench import figures, sources
+from clearwell.bench.features import FeatureFigures, bench_features
 from clearwell.cli.group import Group
 from clearwell.cli.output import emit, home_option, json_option, table
 from clearwell.demo.flights import FLIGHTS
@@ -53,6 +54,16 @@ def end_to_end(events: int, as_json: bool) -> None:
 
 
 @bench.command()
+@click.option("--rows", default=200_000, show_default=True, help="How many rows to write into each view.")
+@home_option
+@json_option
+def features(rows: int, as_json: bool) -> None:
+    """The online store of a feature view, plain and windowed, beside server-side COPY into the keyed table."""
+    found = bench_features(settings.load(), rows, _say())
+    emit(as_json, found, lambda: table(["figure", "value"], _feature_rows(found)))
+
+
+@bench.command()
 @click.argument("name")
 @click.option("--events", type=int, help="How many events; by default what takes about ten seconds.")
 @home_option
@@ -85,6 +96,17 @@ def _rows(found: figures.Figures) -> list[list[object]]:
     if found.latency_p99_ms is not None:
         rows.append(["p99 raw to Postgres at 2,000/s", f"{found.latency_p99_ms} ms"])
     return rows
+
+
+def _feature_rows(found: FeatureFigures) -> list[list[object]]:
+    return [
+        ["plain features, rows a second", f"{found.plain_per_second:,}"],
+        ["limit: server-side COPY into the keyed table", f"{found.limit_per_second:,}"],
+        ["ratio", found.plain_ratio],
+        ["windowed features, rows a second", f"{found.windowed_per_second:,}"],
+        ["a read of 100 entities, plain", f"{found.read_plain_ms} ms"],
+        ["a read of 100 entities, windowed", f"{found.read_windowed_ms} ms"],
+    ]
 
 
 def _source_rows(found: sources.SourceFigures) -> list[list[object]]:

@@ -9,7 +9,11 @@ import msgspec
 from rich.console import Group, RenderableType
 
 from clearwell.cli.output import table
-from clearwell.contract.model import Condition, Field
+from clearwell.contract.feature_language import spelled
+from clearwell.contract.feature_views import KIND as FEATURES
+from clearwell.contract.feature_views import views_of
+from clearwell.contract.features import Feature
+from clearwell.contract.model import Condition, Field, Route
 from clearwell.pipeline.compile import Pipeline
 
 _COLUMNS = ("field", "type", "null", "values", "unit", "protection", "description")
@@ -22,7 +26,7 @@ def as_text(pipeline: Pipeline) -> RenderableType:
     heads.append(f"key {', '.join(contract.key)}; event id {contract.event_id}; event time {contract.event_time}")
     heads.append(f"subject {contract.subject or 'none'}; undeclared fields: {contract.unknown_fields}")
     steps = [(number, step.name, _compact(step.args)) for number, step in enumerate(contract.steps, 1)]
-    routes = [(one.to, _options(one.options), said(one.when)) for one in contract.routes]
+    routes = [(one.to, _options(one), said(one.when)) for one in contract.routes]
     return Group(
         *filter(None, heads),
         "\nWhat comes in",
@@ -33,6 +37,7 @@ def as_text(pipeline: Pipeline) -> RenderableType:
         table(_COLUMNS, [_row(one) for one in schema.fields]),
         "\nRoutes",
         table(("to", "options", "when"), routes) if routes else "none",
+        *_views(pipeline),
     )
 
 
@@ -99,8 +104,30 @@ def _object(field: Field) -> dict[str, Any]:
     return {name: value for name, value in known.items() if value is not None and value != ""}
 
 
-def _options(options: Any) -> str:
-    return ", ".join(f"{name} {value}" for name, value in options.items())
+def _options(route: Route) -> str:
+    shown = {name: value for name, value in route.options.items() if route.kind != FEATURES or isinstance(value, str)}
+    return ", ".join(f"{name} {value}" for name, value in shown.items())
+
+
+def _views(pipeline: Pipeline) -> Iterable[RenderableType]:
+    """A heading and a table for each feature view."""
+    for view in views_of(pipeline.contract, pipeline.schema):
+        keys = ", ".join(key.name for key in view.entity.keys)
+        rows = [(one.name, str(one.type), _made(one), _window(one)) for one in view.features]
+        yield f"\nFeature view {view.name}: entity {view.entity.name} ({keys})"
+        yield table(("feature", "type", "made of", "window"), rows)
+
+
+def _made(feature: Feature) -> str:
+    source = feature.source.name
+    return f"latest {source}" if feature.aggregate is None else f"{feature.aggregate} of {source}"
+
+
+def _window(feature: Feature) -> str:
+    if feature.window is None:
+        return ""
+    length, slide = spelled(feature.window.length), spelled(feature.window.slide)
+    return f"{length}, tumbling" if feature.window.tumbling else f"{length}, every {slide}"
 
 
 def _compact(value: Any) -> str:

@@ -59,6 +59,15 @@ class Duration:
         return {"type": "string", "pattern": "^(0|[1-9][0-9]{0,8})[smhd]$" if self.zero else "^[1-9][0-9]{0,8}[smhd]$"}
 
 
+def spelled(span: timedelta) -> str:
+    """A duration as the language writes it, in the largest unit that leaves a whole number."""
+    for unit, name in reversed(_UNITS.items()):
+        whole, rest = divmod(span, timedelta(**{name: 1}))
+        if not rest:
+            return f"{whole}{unit}"
+    return f"{span.total_seconds():g}s"
+
+
 @dataclass(frozen=True, slots=True)
 class WrittenFeature:
     """A feature as it was written: nothing is known of its field yet."""

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from clearwell.contract.feature_language import spelled
 from clearwell.contract.feature_views import views_of
 from clearwell.contract.features import Aggregate, FeatureView, Window
 from clearwell.contract.model import Type
@@ -134,6 +135,11 @@ def test_two_streams_can_not_fill_one_view() -> None:
     other = contract(FIELDS + ROUTE.replace("90m", "12h").replace("shop_n", "other"), stream="sales")
     with pytest.raises(ContractError, match=r'"shops" in features\.shops holds the stream "visits" already'):
         check_shared([one, other])
+
+
+def test_durations_are_spelled_as_they_are_written() -> None:
+    for hours, text_ in ((168, "7d"), (24, "1d"), (36, "36h"), (0.5, "30m"), (1 / 3600, "1s")):
+        assert spelled(timedelta(hours=hours)) == text_
 
 
 def test_the_text_of_the_tests_has_the_lines_they_name() -> None:
