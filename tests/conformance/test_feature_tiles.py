@@ -23,7 +23,7 @@ from clearwell.destinations.features_fold import value_at
 from clearwell.destinations.features_read import OnlineRow, read_online
 from clearwell.destinations.features_tiles import TileBuilder
 from clearwell.destinations.protocol import CleanBatch, RowReason
-from clearwell.errors import ConfigError
+from clearwell.errors import ConfigError, Retryable
 from clearwell.settings import Settings
 from clearwell.testing.destination_cases import isolate
 
@@ -185,6 +185,28 @@ def test_two_groups_and_two_partitions_at_once(stack: Settings, view: FeatureVie
     assert {k: (v["visits"], v["n_sum"]) for k, v in found.items()} == {
         k: (2 * v["visits"], 2 * v["n_sum"]) for k, v in once.items()
     }
+
+
+class Dying(FeaturesDestination):
+    """Loses its connection after the rows and the tiles of a batch, before the commit."""
+
+    def _write_tiles(self, session: Any, batch: CleanBatch) -> None:
+        super()._write_tiles(session, batch)
+        session.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+
+
+def test_what_was_cut_off_before_its_commit_is_written_once(
+    stack: Settings, view: FeatureView, opened: Opened, unique: Callable[[str], str]
+) -> None:
+    rows, time = rows_of(6, 100), START + timedelta(hours=1)
+    dying = Dying(stack.postgres, SCHEMA, view, unique("group"))
+    dying.open()
+    with pytest.raises(Retryable):
+        deliver(dying, rows, range(100))
+    assert dying.held() == 0
+    dying.close()
+    deliver(opened(), rows, range(100))
+    assert windowed(view, read_online(stack, view, keys_of(rows), time)) == expected(view, rows, time)
 
 
 def test_ttl_and_unknown_entities(stack: Settings, view: FeatureView, opened: Opened) -> None:
