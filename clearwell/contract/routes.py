@@ -8,6 +8,9 @@ from importlib.metadata import entry_points
 from typing import Any, NamedTuple
 
 from clearwell.contract.condition import check_condition
+from clearwell.contract.feature_language import OPTIONS
+from clearwell.contract.feature_views import KIND as FEATURES
+from clearwell.contract.feature_views import read_view
 from clearwell.contract.language import WORD
 from clearwell.contract.model import CleanSchema, Contract, Route
 from clearwell.contract.problems import Problems
@@ -38,6 +41,8 @@ KINDS: Mapping[str, Kind] = {
     "postgres": Kind(Name.MAY, {"table": WORD}),
     "mongo": Kind(Name.MAY, {"collection": WORD}),
     "lake": Kind(Name.MAY, {"table": WORD}),
+    "sql": Kind(Name.MUST, {"table": WORD}),
+    FEATURES: Kind(Name.MUST, {name: key.shape for name, key in OPTIONS.items()}),
 }
 """The destinations there are. A place inside a store, such as a table, is named after the stream by default."""
 
@@ -52,6 +57,9 @@ def check_routes(contract: Contract, schema: CleanSchema, problems: Problems) ->
         kind = KINDS.get(route.kind)
         if kind is None:
             _check_foreign(route, place, problems)
+        elif route.kind == FEATURES:
+            _check_name(route, kind, place, problems)
+            read_view(schema, route.name or "?", Node.of(route.options, where, contract.lines, path), problems)
         else:
             _check_name(route, kind, place, problems)
             for name, value in route.options.items():
@@ -92,7 +100,8 @@ def check_shared(contracts: Iterable[Contract]) -> None:
         for route in contract.routes:
             known = KINDS[route.kind].options if route.kind in KINDS else ()
             names = [str(route.options[name]) for name in known if name in route.options]
-            place = (route.to, names[0] if names else contract.stream)
+            own = str(route.name) if route.kind == FEATURES else contract.stream
+            place = (route.to, own if not names or route.kind == FEATURES else names[0])
             owner = owners.setdefault(place, contract.stream)
             if owner != contract.stream:
                 where = route.where or contract.where

@@ -55,6 +55,16 @@ def cleaner_group(stream: str, version: int) -> str:
     return f"cleaner.{stream}.v{version}"
 
 
+def letters_group(stream: str) -> str:
+    """The consumer group that copies a stream's dead letters into the registry."""
+    return f"letters.{stream}"
+
+
+def replay_group(stream: str, version: int, destination: str) -> str:
+    """Whose positions the replays of dead letters to one destination are; nobody reads by it."""
+    return f"replay.{stream}.v{version}.{destination}"
+
+
 def deliverer_group(stream: str, version: int, destination: str) -> str:
     """The consumer group of one destination's deliverer."""
     return f"deliverer.{stream}.v{version}.{destination}"

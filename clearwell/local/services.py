@@ -1,4 +1,4 @@
-"""Our own services as processes: for each contract a cleaner and a deliverer a route, and one collector."""
+"""Our services as processes: a contract has a cleaner, a copier of dead letters, a deliverer a route; one collector."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from clearwell import settings
 from clearwell.contract.model import Contract
-from clearwell.kafka.names import cleaner_group, deliverer_group
+from clearwell.kafka.names import cleaner_group, deliverer_group, letters_group
 from clearwell.local.pins import CHECKOUT
 from clearwell.local.ports import LOOPBACK
 from clearwell.local.process import Process
@@ -53,7 +53,7 @@ def service_names(found: Iterable[Contract]) -> set[str]:
     """The names of the processes that `plan_services` makes of these contracts."""
     names = {COLLECTOR}
     for contract in found:
-        names.add(cleaner_group(contract.stream, contract.version))
+        names |= {cleaner_group(contract.stream, contract.version), letters_group(contract.stream)}
         names |= {deliverer_group(contract.stream, contract.version, route.to) for route in contract.routes}
     return names
 
@@ -67,6 +67,7 @@ def plan_services(home: Path, plan: Plan) -> tuple[Process, ...]:
         stream, version = contract.stream, contract.version
         base = ["--stream", stream, "--version", str(version)]
         made.append(_process("cleaner", base, cleaner_group(stream, version), env, where.kafka))
+        made.append(_process("letters", ["--stream", stream], letters_group(stream), env, where.kafka))
         for to in dict.fromkeys(route.to for route in contract.routes):
             group = deliverer_group(stream, version, to)
             made.append(_process("deliverer", [*base, "--destination", to], group, env, where.kafka))

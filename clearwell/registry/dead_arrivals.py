@@ -55,7 +55,8 @@ _INSERT = text(
     " ".join(
         (
             f"INSERT INTO {SCHEMA}.dead_letter ({', '.join(_NAMES)})",
-            f"SELECT * FROM unnest({_ARRAYS})",
+            "SELECT * FROM",
+            f"unnest({_ARRAYS})",
             "ON CONFLICT (stream, destination, raw_topic, raw_partition, raw_offset) DO UPDATE SET last_seen = now()",
             "RETURNING (xmax = 0)",  # whether it is a new row
         )

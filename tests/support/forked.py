@@ -12,7 +12,7 @@ from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
 from clearwell.registry import leases
-from clearwell.registry.kinds import GROUP
+from clearwell.registry.kinds import SOURCES
 from clearwell.registry.models import CollectorRow
 from tests.support.collecting import CHECKOUT, Sandbox, until
 
@@ -77,7 +77,7 @@ class Forked:
 def _server() -> ForkServerContext:
     """Its process holds all that a collector imports, and no threads."""
     context = multiprocessing.get_context("forkserver")
-    sources = sorted({entry.module for entry in entry_points(group=GROUP)})
+    sources = sorted({entry.module for entry in entry_points(group=SOURCES)})
     context.set_forkserver_preload(["__main__", "services.collector.__main__", __name__, *sources])
     return context
 

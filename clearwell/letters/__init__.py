@@ -1,0 +1,1 @@
+"""Dead letters as people use them: judge what arrives, open, mend, preview, and send again."""

@@ -1,0 +1,39 @@
+"""`python -m services.letters --stream S`: copies a stream's dead letters into Postgres until it is told to stop."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from clearwell import settings
+from clearwell.kafka import admin, worker
+from clearwell.kafka.identity import TopicIdentity
+from clearwell.kafka.names import dead_topic, letters_group
+from clearwell.kafka.positions import GroupPositions
+from clearwell.letters.arrive import Judge
+from clearwell.privacy.local import LocalKeyring
+from clearwell.registry import Registry
+from services.letters.service import LetterCopier
+
+
+async def make(stream: str) -> worker.Job:
+    """The app, its topic and its work. Raises ConfigError or Retryable when anything it needs is missing."""
+    where = settings.load()
+    topic = dead_topic(stream)
+    keyring = LocalKeyring(where.keys)  # a letter that does not open is none of ours
+    identity = TopicIdentity(topic, lambda: admin.topic_id(where.kafka, topic))
+    app = worker.build_app(letters_group(stream), where.kafka, GroupPositions(identity))
+    return worker.Job(app, identity, LetterCopier(Judge(stream, keyring), Registry(where.postgres), identity))
+
+
+def main() -> int:
+    """Entry point; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="services.letters", description=__doc__)
+    parser.add_argument("--stream", required=True)
+    args = parser.parse_args()
+    worker.set_up_logging()
+    return worker.run(lambda: make(args.stream))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
