@@ -108,8 +108,9 @@ def _add_user(plaintext: str) -> None:
 
 def certificate(folder: Path) -> tuple[Path, Path]:
     """A self-signed certificate for 127.0.0.1: the file to trust, and the server's with its key (PEM, PKCS #8)."""
+    folder.mkdir(exist_ok=True)
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a test's Kafka")])
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a test's server")])
     now = datetime.datetime.now(datetime.UTC)
     made = (
         x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
