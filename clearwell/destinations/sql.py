@@ -114,6 +114,10 @@ class SqlDestination:
                 except SQLAlchemyError as error:
                     self._server.require_not_too_large(error, rows)
                     raise
+                except (OverflowError, UnicodeEncodeError):  # of SQLite's driver, whose text quotes the value
+                    raise RowsRefused(
+                        RowReason.OUT_OF_RANGE, f"{self._server.place} can't hold a value of {batch.coordinates()}."
+                    ) from None
 
     def accounts(self, topic_id: str) -> Sequence[Accounts]:
         """Empty when nothing was ever delivered."""

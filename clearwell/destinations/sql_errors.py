@@ -70,8 +70,7 @@ def _code(original: Any) -> str:
     """SQLSTATE of PostgreSQL, number of MySQL and MariaDB, name of SQLite; the class of what is no database error."""
     if isinstance(original, OverflowError):
         return "OverflowError"
-    state = getattr(original, "sqlstate", None) or getattr(original, "sqlite_errorname", None)
-    if state:
-        return str(state)
     args = getattr(original, "args", ())
-    return str(args[0]) if args and isinstance(args[0], int) else ""
+    if args and isinstance(args[0], int):  # before the state, which says less
+        return str(args[0])
+    return str(getattr(original, "sqlstate", None) or getattr(original, "sqlite_errorname", None) or "")

@@ -38,7 +38,7 @@ _LOCK_SECONDS = 60
 
 
 class Server:
-    """One database. `place` names it in messages: its dialect, host and port, no user, no password."""
+    """One database. `place` names it in messages: "The mysql database at host:port", no user, no password."""
 
     def __init__(self, url: str) -> None:
         """Does no I/O. Raises ConfigError when `url` is none or its driver is not installed."""
@@ -59,7 +59,8 @@ class Server:
                 "`url` needs the whole path of an SQLite file, with four slashes: sqlite:////data/shop.db."
             )
         self._port = self._url.port or _PORTS.get(self.dialect, 0)
-        self.place = f"{self.dialect} at {self._url.host}:{self._port}" if self._url.host else self.dialect
+        at = f" at {self._url.host}:{self._port}" if self._url.host else ""
+        self.place = f"The {self.dialect} database{at}"
         self._largest = 0
 
     def connect(self) -> Connection:

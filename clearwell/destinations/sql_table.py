@@ -116,7 +116,7 @@ def _spelled(type_: TypeEngine[Any], dialect: Dialect) -> str:
     """A type in the database's words, without what reflection adds or leaves out."""
     text = re.split(r" COLLATE| CHARACTER", str(type_.compile(dialect=dialect)))[0]
     if dialect.name in MYSQL:
-        text = re.sub(r"(INTEGER|INT|TINYINT)\(\d+\)", r"\1", text)
+        text = re.sub(r"(INTEGER|INT|TINYINT)\(\d+\)", r"\1", text).replace("NUMERIC(", "DECIMAL(")
         text = _SAME.get(text, text)
     return text
 
