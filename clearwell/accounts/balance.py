@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
+from itertools import compress
 from typing import Any
 
+from clearwell.accounts.keys import entity_of
 from clearwell.accounts.ledger import CLEAN, DEAD, DROPPED, Ledger, PartitionBalance
 from clearwell.contract.condition import compile_condition
 from clearwell.contract.model import Contract, Route
@@ -25,8 +27,8 @@ from clearwell.steps import bind
 class DestinationBalance:
     """What one destination took, in events, and holds, in rows.
 
-    `expected` is what its route wants of the clean events it has passed; `keys` how many different keys those have,
-    which is what it must hold. `waiting` are clean records it has not come to yet.
+    `expected` is what its route wants of the clean events it has passed; `keys` how many different keys those have
+    (of a feature view: entities), which is what it must hold. `waiting` are clean records it has not come to yet.
     """
 
     name: str
@@ -103,8 +105,9 @@ class _Books:
         self._store.open()
         self._accounts = {one.partition: one for one in self._store.accounts(topic_id)}
         self._wanted = compile_condition(route.when, schema) if route.when is not None else None
+        self._entity = entity_of(route, schema)
         self._codec = CleanCodec(schema)
-        self._keys: set[bytes] = set()
+        self._keys: set[Any] = set()
         self._expected = 0
         self._waiting = 0
 
@@ -113,12 +116,15 @@ class _Books:
         next_offset = self._accounts[partition].next_offset if partition in self._accounts else 0
         passed = sum(offset < next_offset for offset in offsets)  # offsets rise
         self._waiting += len(offsets) - passed
-        keys = keys[:passed]
-        if self._wanted is not None:
+        found: Iterable[Any] = keys[:passed]
+        if self._wanted is not None or self._entity is not None:
             rows = self._codec.decode(values[:passed])
-            keys = [key for key, row in zip(keys, rows, strict=True) if self._wanted(row)]
-        self._expected += len(keys)
-        self._keys.update(keys)
+            wanted = [self._wanted is None or self._wanted(row) for row in rows]
+            found = map(self._entity, rows) if self._entity is not None else found
+            found = list(compress(found, wanted))
+            passed = len(found)
+        self._expected += passed
+        self._keys.update(key for key in found if key is not None)
 
     def close(self) -> DestinationBalance:
         """The sum, and what the store holds now."""

@@ -110,6 +110,7 @@ def _render(done: Summary) -> RenderableType:
         ["+ dead letters", done.dead],
         ["rows in Postgres", done.postgres],
         ["documents in MongoDB", done.mongo],
+        ["carriers in the feature view", done.carriers],
         ["events the model followed", done.subscribed],
         ["rows in the training set", done.backfilled],
         ["model, live: mean error", _minutes(done.live_model_error)],

@@ -55,6 +55,7 @@ class Summary:
     dead: int
     postgres: int
     mongo: int
+    carriers: int
     subscribed: int
     backfilled: int
     seconds: float
@@ -100,6 +101,7 @@ def run(home: Path, events: int, progress: Callable[[str, int, int], None], say:
         dead=accounts.total("dead"),
         postgres=held["postgres"],
         mongo=held["mongo"],
+        carriers=held["features.carrier_delays"],
         subscribed=subscribed,
         backfilled=backfilled,
         seconds=round(time.monotonic() - start, 1),

@@ -181,12 +181,15 @@ def spread(value: bytes | None) -> int:
     return int(murmur2((value or b"")[:64]) & 0x7FFFFFFF) % PARTITIONS
 
 
-def flights_contract() -> str:
-    """The flights contract with `$stream` for its name, table and collection."""
+def flights_contract(features: bool = False) -> str:
+    """The flights contract with `$stream` for its name, table, collection and, where it is wanted, feature view."""
     text = FLIGHTS.read_text()
     for key in ("stream", "table", "collection"):
         text = text.replace(f"{key}: flights", f"{key}: $stream")
-    return text
+    if features:
+        return text.replace("features.carrier_delays", "features.$stream")
+    view, after = text.index("  - to: features."), text.index("\nlimits:")
+    return text[:view] + text[after:]
 
 
 def until(condition: Callable[[], Any], within: float = 60.0, every: float = 0.05) -> Any:
