@@ -13,12 +13,14 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 from sqlalchemy import Column, types
+from sqlalchemy.dialects import mysql
 from sqlalchemy.types import TypeEngine
 
 from clearwell.errors import ConfigError
 
 _TYPES: tuple[tuple[type[TypeEngine[Any]], str], ...] = (
     (types.Boolean, "bool"),
+    (mysql.BIT, "int64"),
     (types.BigInteger, "int64"),
     (types.SmallInteger, "int32"),
     (types.Integer, "int64"),
@@ -34,7 +36,19 @@ _TYPES: tuple[tuple[type[TypeEngine[Any]], str], ...] = (
 
 def contract_type(kind: TypeEngine[Any]) -> str:
     """The contract's type for a column's; string for what it has no word for."""
-    return next((name for of, name in _TYPES if isinstance(kind, of)), "string")
+    found = next((name for of, name in _TYPES if isinstance(kind, of)), None)
+    return found or ("bytes" if _python_type(kind) is bytes else "string")
+
+
+def lossless(kind: TypeEngine[Any]) -> TypeEngine[Any]:
+    """The type by which a column is read, where SQLAlchemy's own for MySQL loses something.
+
+    Its DOUBLE comes as a decimal of ten digits after the point; its TIME, which MySQL has from -838 to 838 hours, as a
+    time of day: an untyped column has what the driver gives.
+    """
+    if isinstance(kind, mysql.DOUBLE | mysql.FLOAT | mysql.REAL):
+        return types.Double()
+    return types.NullType() if isinstance(kind, mysql.TIME) else kind
 
 
 class Rows:
@@ -62,10 +76,19 @@ class Rows:
 def _change_of(kind: TypeEngine[Any], zone: tzinfo) -> Callable[[Any], Any] | None:
     """What a column's values need before they can be JSON without loss; None where they need nothing."""
     if isinstance(kind, types.DateTime):
-        return lambda value: value.replace(tzinfo=zone) if _is_naive(value) else value
+        where = UTC if is_instant(kind) else zone
+        return lambda value: value.replace(tzinfo=where) if _is_naive(value) else value
     if isinstance(kind, types.Numeric | types.Float | types.NullType | types.ARRAY | types.JSON):
         return _exact
     return None
+
+
+def is_instant(kind: TypeEngine[Any]) -> bool:
+    """Whether a column holds instants, whatever zone its user has in mind.
+
+    MySQL's TIMESTAMP does, though it shows them without a zone, in that of the session: which `sql_table` sets to UTC.
+    """
+    return isinstance(kind, mysql.TIMESTAMP) or (isinstance(kind, types.DateTime) and kind.timezone)
 
 
 def _is_naive(value: Any) -> bool:
@@ -138,8 +161,15 @@ def from_position(columns: Sequence[Column[Any]], values: Sequence[int | str]) -
 
 
 def has_order(kind: TypeEngine[Any]) -> bool:
-    """Whether values of a column come back exactly and in one order, so that a page can start after one."""
+    """Whether values of a column come back exactly and in one order, so that a page can start after one.
+
+    MySQL sorts an ENUM by its place in the list, but compares it with a text as text: rows would be passed over.
+    """
+    return _python_type(kind) in _FROM_TEXT and not isinstance(kind, mysql.ENUM | mysql.SET)
+
+
+def _python_type(kind: TypeEngine[Any]) -> type | None:
     try:
-        return kind.python_type in _FROM_TEXT
+        return kind.python_type
     except NotImplementedError:
-        return False
+        return None

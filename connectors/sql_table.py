@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime, tzinfo
+from datetime import UTC, datetime, tzinfo
 from typing import Any
 
 from sqlalchemy import (
@@ -15,6 +15,7 @@ from sqlalchemy import (
     Table,
     UniqueConstraint,
     create_engine,
+    event,
     func,
     inspect,
     select,
@@ -26,10 +27,12 @@ from sqlalchemy.types import TypeEngine
 
 from clearwell.egress import require_allowed
 from clearwell.errors import ClearwellError, ConfigError, Retryable, nearest
-from connectors.sql_rows import has_order
+from connectors.sql_rows import has_order, is_instant, lossless
 
 _DRIVERS = {"postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
+_DRIVERS |= {"mysql": "mysql+pymysql", "mariadb": "mariadb+pymysql"}
 _PORTS = {"postgresql": 5432, "mysql": 3306, "mariadb": 3306, "mssql": 1433, "oracle": 1521}
+_MYSQL = ("mysql", "mariadb")
 _DENIED_STATES = ("28", "3D", "42")
 _DENIED_NUMBERS = (1044, 1045, 1049, 1142, 1143, 1698)  # MySQL: access denied, unknown database, no such right
 _DENIED_TEXTS = ("authentication failed", "password supplied", "does not exist", "pg_hba.conf", "permission denied")
@@ -44,6 +47,8 @@ class Database:
             parsed = make_url(url)
             self._url = parsed.set(drivername=_DRIVERS.get(parsed.drivername, parsed.drivername))
             self._engine = create_engine(self._url, poolclass=NullPool, isolation_level=_isolation(self._url))
+            if self._url.get_backend_name() in _MYSQL:
+                event.listen(self._engine, "connect", _speak_utc)
         except ArgumentError:
             raise ConfigError("`url` is no SQLAlchemy URL: write dialect://user:password@host/database.") from None
         except (NoSuchModuleError, ModuleNotFoundError) as error:
@@ -86,9 +91,11 @@ class Database:
         if not isinstance(column.type, DateTime):
             raise ConfigError(f"`delay` needs a cursor that is a time, and {column.name} is none.")
         now: datetime = connection.execute(select(func.current_timestamp(type_=DateTime(timezone=True)))).scalar_one()
+        if now.tzinfo is None and self._url.get_backend_name() in (*_MYSQL, "sqlite"):  # their clock is at UTC, here
+            now = now.replace(tzinfo=UTC)
         if column.type.timezone or now.tzinfo is None:
             return now
-        return now.astimezone(zone).replace(tzinfo=None)
+        return now.astimezone(UTC if is_instant(column.type) else zone).replace(tzinfo=None)
 
     def _meaning(self, error: SQLAlchemyError) -> ClearwellError:
         original = error.orig if isinstance(error, DBAPIError) else None
@@ -108,6 +115,12 @@ class Database:
         )
 
 
+def _speak_utc(connection: Any, _record: Any) -> None:
+    """MySQL shows and takes its TIMESTAMPs in the session's zone, and as it is set up that may be any."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET time_zone = '+00:00'")
+
+
 def _isolation(url: URL) -> Any:
     """Each query sees what is committed when it begins; SQLite knows no such level by that name."""
     return "AUTOCOMMIT" if url.get_backend_name() != "sqlite" else "SERIALIZABLE"
@@ -120,10 +133,13 @@ def find_table(connection: Connection, name: str) -> Table:
     views = inspector.get_view_names(schema or None)
     try:
         info = {"view": bare in views}
-        return Table(bare, MetaData(), autoload_with=connection, schema=schema or None, resolve_fks=False, info=info)
+        table = Table(bare, MetaData(), autoload_with=connection, schema=schema or None, resolve_fks=False, info=info)
     except NoSuchTableError:
         hint = nearest(bare, inspector.get_table_names(schema or None) + views) or " Does this user see it?"
         raise ConfigError(f'There is no table "{name}" in the database.{hint}') from None
+    for column in table.columns:
+        column.type = lossless(column.type)
+    return table
 
 
 def key_of(table: Table, named: Sequence[Column[Any]]) -> list[Column[Any]]:
