@@ -33,7 +33,8 @@ class Settings:
 
     kafka: "host:port[,host:port]"; postgres: a "postgresql://" URL; mongo: a "mongodb://" URL with a database.
     home: the data folder; schemas: the folder of contracts; keys: the key file. lake: the URL or folder under which the
-    platform's own Delta tables are (None: the data folder).
+    platform's own Delta tables are (None: the data folder). offline: the folder or fsspec URL under which the history
+    of feature views is (None: `offline` in the data folder).
     """
 
     kafka: str
@@ -43,6 +44,7 @@ class Settings:
     schemas: Path
     keys: Path
     lake: str | None = None
+    offline: str | None = None
 
     def __repr__(self) -> str:  # invariant 10
         return f"Settings(kafka={self.kafka!r}, postgres={redact(self.postgres)!r}, mongo={redact(self.mongo)!r})"
@@ -82,7 +84,8 @@ def load(env: Mapping[str, str] = os.environ) -> Settings:
             "run `clearwell up`, or point it at your servers."
         )
     servers = given["kafka"], given["postgres"], given["mongo"]
-    return Settings(*servers, home, schemas_folder(env), key_file(env), lake=env.get("CLEARWELL_LAKE") or None)
+    lake, offline = env.get("CLEARWELL_LAKE") or None, env.get("CLEARWELL_OFFLINE") or None
+    return Settings(*servers, home, schemas_folder(env), key_file(env), lake, offline)
 
 
 def _embedded(home: Path) -> dict[str, str]:
