@@ -5,16 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 
 import aiohttp
 from yarl import URL
 
 from clearwell.errors import ConfigError, Retryable
-
-LONGEST_WAIT = 3_600.0
-"""Seconds of a Retry-After that are waited for at most."""
+from clearwell.retry_after import retry_after
 
 _BUSY = (408, 425, 429)
 
@@ -96,19 +92,3 @@ async def body_of(response: aiohttp.ClientResponse, limit: int) -> bytes | None:
         if len(body) > limit:
             return None
     return bytes(body)
-
-
-def retry_after(value: str | None) -> float | None:
-    """Seconds to wait by a Retry-After header (RFC 9110, 10.2.3): a number or a date; None for anything else."""
-    if value is None:
-        return None
-    try:
-        seconds = float(value) if value.strip().isdecimal() else _until(value)
-    except (ValueError, OverflowError):
-        return None
-    return min(max(seconds, 0.0), LONGEST_WAIT)
-
-
-def _until(date: str) -> float:
-    then = parsedate_to_datetime(date)
-    return (then if then.tzinfo else then.replace(tzinfo=UTC)).timestamp() - datetime.now(UTC).timestamp()

@@ -43,6 +43,10 @@ class Paging(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         """Where the page after `page` is; None after the last one. Raises ConfigError."""
         return None
 
+    def between(self, old: str | None, new: str | None) -> str:
+        """What lies between two pages, and whether it would be read again or skipped, in one sentence."""
+        return "Reading would go on at another page: whether records are read again or skipped, only the API knows."
+
     def step(self, url: URL, place: Place, page: Page, news: Sequence[Record]) -> Step:
         """What follows on `page`, of whose records `news` were not seen yet. Raises ConfigError.
 
@@ -56,6 +60,10 @@ class Paging(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 class Single(Paging, frozen=True, kw_only=True, tag="none"):
     """All records are on one page."""
+
+    def between(self, old: str | None, new: str | None) -> str:
+        """Only what was seen of it may differ."""
+        return "Reading would go on at the only page: records that the new position has not marked come again."
 
 
 class Cursor(Paging, frozen=True, kw_only=True, tag="cursor"):
@@ -89,6 +97,10 @@ class PageNumber(Paging, frozen=True, kw_only=True, tag="page"):
         """Every page by its number."""
         return url.update_query({self.param: at or str(self.start)})
 
+    def between(self, old: str | None, new: str | None) -> str:
+        """In pages."""
+        return _told("Pages", int(old or self.start), int(new or self.start))
+
     def next_at(self, url: URL, at: str | None, page: Page) -> str | None:
         """One further."""
         return str(int(at or self.start) + 1) if page.records else None
@@ -110,6 +122,10 @@ class Offset(Paging, frozen=True, kw_only=True, tag="offset"):
     def request(self, url: URL, at: str | None) -> URL:
         """By the number of the first record."""
         return url.update_query({self.param: at or str(self.start)})
+
+    def between(self, old: str | None, new: str | None) -> str:
+        """In records."""
+        return _told("Records", int(old or self.start), int(new or self.start))
 
     def next_at(self, url: URL, at: str | None, page: Page) -> str | None:
         """After the page's last record."""
@@ -163,6 +179,16 @@ class Since(Paging, frozen=True, kw_only=True, tag="since"):
         except NotJson:
             return None
 
+    def between(self, old: str | None, new: str | None) -> str:
+        """In values of the field."""
+        old, new = old or self.start, new or self.start
+        if new is None or old is None:
+            way = "read again" if new is None else "skipped"
+            return f"Records up to {self.field} {old if new is None else new} would be {way}."
+        way = "read again" if _rank(new) < _rank(old) else "skipped"
+        low, high = sorted((old, new), key=_rank)
+        return f"Records with {self.field} between {low} and {high} would be {way}."
+
     def step(self, url: URL, place: Place, page: Page, news: Sequence[Record]) -> Step:
         """Go on at the highest value as long as there is news."""
         values = [self.value(record.data) for record in page.records]
@@ -188,6 +214,11 @@ class Since(Paging, frozen=True, kw_only=True, tag="since"):
 
 
 AnyPaging = Single | Cursor | PageNumber | Offset | Link | Since
+
+
+def _told(what: str, old: int, new: int) -> str:
+    way = "read again" if new < old else "skipped"
+    return f"{what} from {min(old, new)} to before {max(old, new)} would be {way}."
 
 
 def _rank(value: str) -> tuple[int, Any, str]:

@@ -122,6 +122,12 @@ class HttpPollSource:
                     async for _ in waiting:
                         yield [], position
 
+    def between(self, old: HttpPosition | None, new: HttpPosition | None) -> str:
+        """In the words of the way of paging."""
+        if new is None:
+            return "All records would be read again, from the first page on."
+        return self._config.paging.between(None if old is None else old.at, new.at)
+
     async def close(self) -> None:
         """Stop asking; the session is closed when its reader ends or is closed."""
         self._closed.set()

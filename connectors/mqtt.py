@@ -131,6 +131,10 @@ class MqttSource:
             if session is not None:
                 session.acknowledge(message)
 
+    def between(self, old: MqttPosition | None, new: MqttPosition | None) -> str:
+        """Nothing: the position is a count for people."""
+        return "Nothing would be read again or skipped: the broker's session knows where to go on, not the position."
+
     def dispose(self) -> None:
         """Have the broker forget the session and what waits in it."""
         self._login.open(self._config.client_id, clean=True).close()

@@ -115,6 +115,12 @@ class SseSource:
                     async for _ in waiting:
                         yield [], position
 
+    def between(self, old: SsePosition | None, new: SsePosition | None) -> str:
+        """In events: the ids are the server's own, and have no order that we know."""
+        if new is None or not new.last_id:
+            return "Reading would begin with what the server sends to a new reader."
+        return f"The server would be asked for what follows its event {new.last_id}{_distance(old, new)}."
+
     async def close(self) -> None:
         """Stop following; the connection is closed when its reader ends or is closed."""
         self._closed.set()
@@ -209,3 +215,12 @@ class SseSource:
 
 def _parts(messages: Sequence[Message], size: int) -> Iterator[Sequence[Message]]:
     return (messages[at : at + size] for at in range(0, len(messages), size))
+
+
+def _distance(old: SsePosition | None, new: SsePosition) -> str:
+    moved = new.received - (0 if old is None else old.received)
+    if not moved or not new.received:
+        return ""
+    return (
+        f", {abs(moved)} events {'earlier: they would be read again' if moved < 0 else 'later: they would be skipped'}"
+    )

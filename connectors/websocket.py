@@ -140,6 +140,18 @@ class WebSocketSource:
                     async for _ in waiting:
                         yield [], position
 
+    def between(self, old: WebSocketPosition | None, new: WebSocketPosition | None) -> str:
+        """In values of `position_field`, where the server can go on by it."""
+        field = self._config.position_field
+        if field is None or new is None or new.after is None:
+            return "Reading would begin with what the server sends to a new reader."
+        was = None if old is None else old.after
+        if isinstance(was, int) and isinstance(new.after, int):
+            way = "read again" if new.after < was else "skipped"
+            low, high = sorted((was, new.after))
+            return f"Messages after {field} {low} up to {high} would be {way}."
+        return f"The server would be asked for what follows {field} {new.after}."
+
     async def close(self) -> None:
         """Stop following; the connection is closed when its reader ends or is closed."""
         self._closed.set()
