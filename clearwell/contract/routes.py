@@ -42,6 +42,7 @@ KINDS: Mapping[str, Kind] = {
     "mongo": Kind(Name.MAY, {"collection": WORD}),
     "lake": Kind(Name.MAY, {"table": WORD}),
     "sql": Kind(Name.MUST, {"table": WORD}),
+    "http": Kind(Name.MUST, {}),
     FEATURES: Kind(Name.MUST, {name: key.shape for name, key in OPTIONS.items()}),
 }
 """The destinations there are. A place inside a store, such as a table, is named after the stream by default."""

@@ -102,10 +102,17 @@ def advance(connection: Connection[Any], group: str, batch: CleanBatch) -> bool:
     }
     if connection.execute(_ADVANCE, values).rowcount == 1:
         return True
-    found = connection.execute(_READ, values).fetchone()
+    return not is_written(connection, group, batch)
+
+
+def is_written(connection: Connection[Any], group: str, batch: CleanBatch) -> bool:
+    """Whether the position is behind the batch. Raises Fenced when the partition was claimed since."""
+    place = {"group": group, "topic_id": batch.topic_id, "partition": batch.partition}
+    found = connection.execute(_READ, place).fetchone()
     if found is None or found[0] != batch.epoch:
         raise older_epoch(group, batch)
-    return False
+    next_offset: int = found[1]
+    return next_offset >= batch.next_offset
 
 
 def accounts(connection: Connection[Any], group: str, topic_id: str) -> Sequence[Accounts]:

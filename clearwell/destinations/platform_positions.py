@@ -1,0 +1,79 @@
+"""Positions of destinations that give events away and can't keep any: in the platform's Postgres (invariant 4).
+
+The order is always: look, give, move. Two owners at once may both give an event, never skip one: whoever gives an
+event has given all before it, so that a receiver which drops repeats sees each event once and in order.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import psycopg
+from psycopg import Connection, errors
+
+from clearwell.destinations import postgres_errors, postgres_positions
+from clearwell.destinations.protocol import Accounts, Claim, CleanBatch
+
+_DEFAULTS = {"connect_timeout": 10, "keepalives_idle": 30, "tcp_user_timeout": 60_000}
+"""libpq options, so that a dead network is noticed (s, s, ms)."""
+
+
+class PlatformPositions:
+    """The positions of one group. Connects when it has to; errors are those of `Destination`."""
+
+    def __init__(self, dsn: str, group: str) -> None:
+        """Does no I/O. Raises ConfigError when `dsn` can't be read."""
+        self._server = postgres_errors.where(dsn)
+        self._dsn, self._group = dsn, group
+        self._session: Connection[Any] | None = None
+
+    def create(self) -> None:
+        """Make the table where it is missing."""
+        with self._talking("make or read the table of positions") as session, session.transaction():
+            postgres_positions.create_positions(session)
+
+    def claim(self, topic_id: str, partition: int, generation: int) -> Claim:
+        """A new epoch. Raises Fenced when `generation` is older than one that was seen."""
+        with self._talking(f"claim partition {partition}") as session:
+            return postgres_positions.claim(session, self._group, topic_id, partition, generation)
+
+    def is_written(self, batch: CleanBatch) -> bool:
+        """Whether the position is behind the batch already. Raises Fenced when somebody else owns the partition."""
+        with self._talking(f"look up {batch.coordinates()}") as session:
+            return postgres_positions.is_written(session, self._group, batch)
+
+    def advance(self, batch: CleanBatch) -> None:
+        """Move behind the batch, and count it. Raises Fenced when somebody else owns the partition."""
+        with self._talking(f"note {batch.coordinates()}") as session:
+            postgres_positions.advance(session, self._group, batch)
+
+    def accounts(self, topic_id: str) -> Sequence[Accounts]:
+        """Empty when nothing was ever claimed."""
+        with (
+            self._talking("read the positions") as session,
+            contextlib.suppress(errors.UndefinedTable, errors.InvalidSchemaName),
+        ):
+            return postgres_positions.accounts(session, self._group, topic_id)
+        return []
+
+    def close(self) -> None:
+        """Let go of the connection, whatever state it is in."""
+        session, self._session = self._session, None
+        if session is not None:
+            with contextlib.suppress(psycopg.Error):
+                session.close()
+
+    @contextlib.contextmanager
+    def _talking(self, doing: str) -> Iterator[Connection[Any]]:
+        if self._session is None:
+            try:
+                self._session = psycopg.connect(self._dsn, autocommit=True, **_DEFAULTS)  # type: ignore[arg-type]
+            except psycopg.Error as error:
+                raise postgres_errors.on_connect(error, self._server, self._dsn) from None
+        try:
+            yield self._session
+        except psycopg.Error as error:
+            self.close()
+            raise postgres_errors.on_statement(error, self._server, doing) from None
