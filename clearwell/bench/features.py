@@ -19,6 +19,8 @@ from clearwell.contract.model import CleanSchema, Field, Type
 from clearwell.destinations import ddl
 from clearwell.destinations.features import FeaturesDestination
 from clearwell.destinations.features_ddl import ROWS, TILES, rows_schema
+from clearwell.destinations.features_folder import Folder
+from clearwell.destinations.features_offline import events_folder
 from clearwell.destinations.features_read import read_rows
 from clearwell.destinations.protocol import CleanBatch
 from clearwell.destinations.shape import IDENTITY
@@ -84,7 +86,7 @@ def bench_features(settings: Settings, rows: int, say: Say) -> FeatureFigures:
         say(f"{rows:,} rows into a view of {len(_WINDOWED)} windowed features")
         windowed_rate, windowed_read = _view(settings, windowed, batches)
     finally:
-        _drop(settings.postgres, [plain, windowed])
+        _drop(settings, [plain, windowed])
     ratio = round(plain_rate / limit, 3)
     rates = (round(plain_rate), round(limit), ratio, round(windowed_rate))
     return FeatureFigures(rows, *rates, round(plain_read, 2), round(windowed_read, 2))
@@ -101,7 +103,7 @@ def _batches(rows: int) -> Iterator[list[tuple[Any, ...]]]:
 
 def _view(settings: Settings, view: FeatureView, batches: Sequence[list[tuple[Any, ...]]]) -> tuple[float, float]:
     """Rows a second, and the median milliseconds of a read."""
-    store = FeaturesDestination(settings.postgres, _SCHEMA, view, f"bench {view.name}")
+    store = FeaturesDestination(settings.postgres, _SCHEMA, view, f"bench {view.name}", Folder.root(settings))
     store.open()
     claim = store.claim("clean-bench", 0, 1)
     begin, at = time.perf_counter(), 0
@@ -158,14 +160,18 @@ def _server_side_copy(postgres: str, view: FeatureView, rows: int) -> float:
         ) from None
 
 
-def _drop(postgres: str, views: Sequence[FeatureView]) -> None:
-    with psycopg.connect(postgres, autocommit=True) as session:
+def _drop(settings: Settings, views: Sequence[FeatureView]) -> None:
+    for view in views:
+        folder = events_folder(Folder.root(settings), view.name)
+        folder.remove(folder.names())
+    with psycopg.connect(settings.postgres, autocommit=True) as session:
         for view in views:
             for schema in (ROWS, TILES):
                 session.execute(_dropped(schema, view.name))
             for bookkeeping, column, value in (
                 ("positions", "group_name", f"bench {view.name}"),
                 ("counted", "view_name", view.name),
+                ("offline", "view_name", view.name),
             ):
                 table = Identifier("clearwell_delivery", bookkeeping)
                 session.execute(SQL("DELETE FROM {} WHERE {} = %s").format(table, Identifier(column)), (value,))

@@ -1,7 +1,7 @@
-"""The online store of a feature view: a wide typed table of newest values, and tiles, in the platform's PostgreSQL.
+"""A feature view: a wide typed table of newest values, and tiles, in the platform's PostgreSQL; its history in Parquet.
 
-One transaction a batch: the position, the guarded upsert of the newest row of each entity, which events count
-(`features_counted`), and their tiles. See docs/decisions/0011-features.md.
+One transaction a batch: the position, the guarded upsert of the newest row of each entity, which events are new
+(`features_counted`), their tiles and their history. See docs/decisions/0011-features.md and 0016-offline-features.md.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from operator import itemgetter
 from typing import Any, ClassVar, Self
 
@@ -20,11 +20,13 @@ from psycopg.sql import SQL, Identifier
 from clearwell.contract.feature_views import view_of
 from clearwell.contract.features import FeatureView
 from clearwell.contract.model import CleanSchema
-from clearwell.destinations import features_counted, features_ddl, features_table, postgres_positions
-from clearwell.destinations.features_tiles import EPOCH, TileBuilder
+from clearwell.destinations import features_add, features_counted, features_ddl, features_table, postgres_positions
+from clearwell.destinations.features_folder import Folder
+from clearwell.destinations.features_offline import OfflineWriter
 from clearwell.destinations.newest import newest_rows
 from clearwell.destinations.postgres import PostgresDestination, Session
 from clearwell.destinations.protocol import (
+    Claim,
     CleanBatch,
     DestinationConfig,
     RouteOptions,
@@ -78,9 +80,18 @@ class FeaturesDestination(PostgresDestination):
     registered: ClassVar[bool] = False
 
     def __init__(
-        self, dsn: str, schema: CleanSchema, view: FeatureView, group: str, clock: Callable[[], datetime] = now
-    ):
-        """`view` is of the clean `schema`. Raises ConfigError when a name or type can't be."""
+        self,
+        dsn: str,
+        schema: CleanSchema,
+        view: FeatureView,
+        group: str,
+        offline: Folder,
+        clock: Callable[[], datetime] = now,
+    ) -> None:
+        """`view` is of the clean `schema`; its history goes under `offline` (see `Folder.root`).
+
+        Raises ConfigError when a name or type can't be.
+        """
         rows = features_ddl.rows_schema(view)
         time = replace(schema.field(view.event_time), name=features_ddl.EVENT_TIME)
         check_schema(replace(rows, fields=(*rows.fields[:-1], time)), features_ddl.TAKEN)
@@ -90,6 +101,7 @@ class FeaturesDestination(PostgresDestination):
         picked = [*(key.name for key in view.entity.keys), *(one.source.name for one in view.plain), view.event_time]
         self._pick = [self._names.index(name) for name in picked]
         self._time = self._names.index(view.event_time)
+        self._history = OfflineWriter(offline, view, schema, group)
         self._clock = clock
 
     @classmethod
@@ -98,7 +110,8 @@ class FeaturesDestination(PostgresDestination):
         assert target.name is not None
         told = {name: getattr(target.options, name) for name in target.options.__struct_fields__}
         options = {name: value for name, value in told.items() if value is not None}
-        return cls(target.settings.postgres, target.schema, view_of(target.schema, target.name, options), target.group)
+        view = view_of(target.schema, target.name, options)
+        return cls(target.settings.postgres, target.schema, view, target.group, Folder.root(target.settings))
 
     def open(self) -> None:
         """Create or widen the tables, and the bookkeeping tables where they are missing."""
@@ -113,8 +126,14 @@ class FeaturesDestination(PostgresDestination):
             # First, so that its lock keeps a zombie out for the whole transaction (invariant 4).
             if postgres_positions.advance(session, self._group, batch) and batch.rows:
                 self._write_newest(session, batch)
-                if self.view.tile is not None:
-                    self._write_tiles(session, batch)
+                self._write_events(session, batch)
+
+    def claim(self, topic_id: str, partition: int, generation: int) -> Claim:
+        """As the other stores; and what a former owner left uncommitted in the history goes."""
+        claim = super().claim(topic_id, partition, generation)
+        with self._talking(f'tidy the history of the view "{self.view.name}"') as session:
+            self._history.sweep(session, topic_id, partition, claim.epoch)
+        return claim
 
     def held(self) -> int:
         """Counts the entities that have a row; 0 when there is no table yet."""
@@ -165,23 +184,18 @@ class FeaturesDestination(PostgresDestination):
                 copy.write_row((*rows[index], topics[index], offsets[index]))
         session.execute(self._upsert, {"partition": batch.partition})
 
-    def _write_tiles(self, session: Session, batch: CleanBatch) -> None:
-        builder = TileBuilder(self.view, self._names)
+    def _write_events(self, session: Session, batch: CleanBatch) -> None:
+        """What is written once for each event, however often it comes: tiles and history."""
         keys = [self._names.index(key.name) for key in self.view.entity.keys]
         events = [
             features_counted.Event(batch.raw_topics[index], batch.raw_offsets[index], row[self._time], index)
             for index, row in enumerate(batch.rows)
             if row[self._time] is not None and all(row[at] is not None for at in keys)
         ]
-        for index in features_counted.count(session, self.view.name, batch.partition, self.view.lateness, events):
-            builder.add(batch.rows[index], batch.raw_topics[index], batch.partition, batch.raw_offsets[index])
-        if not builder.tiles:
-            return
-        with session.cursor() as cursor, cursor.copy(features_ddl.copy_to_staging()) as copy:
-            copy.set_types([column.wire for column in features_ddl.tile_columns(self.view)])
-            for row in _tile_rows(builder):
-                copy.write_row(row)
-        session.execute(features_ddl.add_tiles(self.view))
+        seen = features_counted.count(session, self.view.name, batch.partition, self.view.lateness, events)
+        if self.view.tile is not None:
+            features_add.add(session, self.view, self._names, batch, [one.place for one in seen if not one.late])
+        self._history.write(session, batch, seen)
 
     @contextlib.contextmanager
     def _refusing(self, batch: CleanBatch) -> Iterator[None]:
@@ -200,15 +214,6 @@ class FeaturesDestination(PostgresDestination):
         session.execute(SQL("SET search_path TO {}").format(Identifier(features_ddl.ROWS)))
         if self.view.tile is not None:
             session.execute(features_ddl.create_staging(self.view))
-
-
-def _tile_rows(builder: TileBuilder) -> Iterator[tuple[Any, ...]]:
-    for entity, tiles in sorted(builder.tiles.items()):
-        for start, tile in sorted(tiles.items()):
-            values = [
-                value for part, one in zip(builder.parts, tile, strict=True) for value in features_ddl.stored(part, one)
-            ]
-            yield (*entity, EPOCH + timedelta(microseconds=start), *values)
 
 
 def _picked(batch: CleanBatch, indexes: Sequence[int]) -> CleanBatch:

@@ -1,9 +1,9 @@
-"""Which events a view's tiles hold: a bit for each raw offset, so that none is ever counted twice (invariants 3 and 4).
+"""Which events a view holds: a bit for each raw offset, so that none is ever counted twice (invariants 3 and 4).
 
-Tiles are sums: unlike a row of a key they can't be written again. A group's own position keeps its own replays out,
-but not those of another group, of a dead letter that was mended, or of a destination replayed under a new name. So the
-view itself keeps, for each partition of raw, a bitmap of the raw offsets that it has counted, in chunks of 8,192 (1 KiB
-each), changed in the transaction that changes the tiles.
+Tiles are sums, and history is a list: unlike a row of a key they can't be written again. A group's own position keeps
+its own replays out, but not those of another group, of a dead letter that was mended, or of a destination replayed
+under a new name. So the view itself keeps, for each partition of raw, a bitmap of the raw offsets that it has seen, in
+chunks of 8,192 (1 KiB each), changed in the transaction that changes the tiles and lists the history.
 
 Lateness is judged here too, when an event is first seen: by the newest event time before it in its raw partition. In
 the order of the partition that is the same however the events are batched, and whenever an empty view is filled again.
@@ -60,7 +60,7 @@ SET seen = excluded.seen, newest = excluded.newest, late = excluded.late
 
 _LATE = SQL("SELECT coalesce(sum(late), 0)::bigint FROM {} WHERE view_name = %s").format(_TABLE)
 
-_FORGET = SQL("DELETE FROM {} WHERE view_name = %s").format(_TABLE)
+_ANY = SQL("SELECT 1 FROM {} WHERE view_name = %s LIMIT 1").format(_TABLE)
 
 
 class Event(NamedTuple):
@@ -70,6 +70,13 @@ class Event(NamedTuple):
     offset: int
     time: datetime
     place: int
+
+
+class Seen(NamedTuple):
+    """An event that was never seen before, by its place in the caller's batch; a late one is in no window."""
+
+    place: int
+    late: bool
 
 
 @dataclass(slots=True)
@@ -96,12 +103,12 @@ class Chunk:
 
 def count(
     connection: Connection[Any], view: str, partition: int, lateness: timedelta, events: Sequence[Event]
-) -> list[int]:
-    """The indexes of the events that are to be added to the tiles: those never seen that are not late.
+) -> list[Seen]:
+    """Those of the events that were never seen, in the order of their places; from now on they are seen.
 
     Call it in the transaction that adds them; it holds others of the same view and raw partition off until that ends.
     """
-    chosen: list[int] = []
+    chosen: list[Seen] = []
     for topic, some in groupby(sorted(events), key=lambda event: event.topic):
         chosen += _count(connection, {"view": view, "topic": topic, "partition": partition}, lateness, list(some))
     return sorted(chosen)
@@ -109,7 +116,7 @@ def count(
 
 def _count(
     connection: Connection[Any], place: dict[str, Any], lateness: timedelta, events: Sequence[Event]
-) -> list[int]:
+) -> list[Seen]:
     connection.execute(_LOCK, (f"clearwell counted {place['view']} {place['topic']} {place['partition']}",))
     numbers = sorted({event.offset // CHUNK for event in events})
     found = connection.execute(_READ, {**place, "first": numbers[0], "chunks": numbers}).fetchall()
@@ -124,8 +131,8 @@ def _count(
     return chosen
 
 
-def choose(chunks: dict[int, Chunk], lateness: timedelta, events: Sequence[Event]) -> Iterator[int]:
-    """The indexes of the events that count; `events` are of one raw partition, sorted; marks them in `chunks`.
+def choose(chunks: dict[int, Chunk], lateness: timedelta, events: Sequence[Event]) -> Iterator[Seen]:
+    """The events that were never seen; `events` are of one raw partition, sorted; marks them in `chunks`.
 
     Pure. An event that is delivered before events of lower offsets is judged by those that are there.
     """
@@ -142,10 +149,9 @@ def choose(chunks: dict[int, Chunk], lateness: timedelta, events: Sequence[Event
         newest = max((one for one in known if one is not None), default=None)
         for event in inside:
             if chunk.add(event.offset % CHUNK):
-                if newest is not None and newest - event.time > lateness:
-                    chunk.late += 1
-                else:
-                    yield event.place
+                late = newest is not None and newest - event.time > lateness
+                chunk.late += late
+                yield Seen(event.place, late)
             newest = event.time if newest is None else max(newest, event.time)
         chunk.newest = newest if chunk.newest is None else max(chunk.newest, newest or chunk.newest)
 
@@ -156,6 +162,6 @@ def late(connection: Connection[Any], view: str) -> int:
     return int(found[0]) if found else 0
 
 
-def forget(connection: Connection[Any], view: str) -> None:
-    """Every event counts again: for tiles that are made anew."""
-    connection.execute(_FORGET, (view,))
+def any_of(connection: Connection[Any], view: str) -> bool:
+    """Whether an event of the view was ever seen."""
+    return connection.execute(_ANY, (view,)).fetchone() is not None

@@ -8,7 +8,7 @@ from psycopg import Connection
 from psycopg.sql import SQL, Identifier, Literal
 
 from clearwell.contract.features import MICROSECOND, FeatureView
-from clearwell.destinations import features_counted, features_ddl, postgres_positions, postgres_table
+from clearwell.destinations import features_counted, features_ddl, features_offline, postgres_positions, postgres_table
 from clearwell.destinations.features_ddl import ROWS, TILES
 from clearwell.errors import ConfigError
 
@@ -28,30 +28,32 @@ def prepare(connection: Connection[Any], view: FeatureView) -> None:
     Raises ConfigError when a type or the entity changed, or tiles were made for other windows or fields.
     """
     connection.execute("SELECT pg_advisory_xact_lock(%s)", (postgres_table.LOCK,))
-    there = {name for (name,) in connection.execute(_SCHEMAS, ([ROWS, TILES],)).fetchall()}
-    for name in sorted({ROWS, TILES} - there):
+    found = {name for (name,) in connection.execute(_SCHEMAS, ([ROWS, TILES],)).fetchall()}
+    for name in sorted({ROWS, TILES} - found):
         connection.execute(SQL("CREATE SCHEMA {}").format(Identifier(name)))
     postgres_positions.create_positions(connection)
     postgres_table.prepare(connection, features_ddl.rows_schema(view), view.name)
+    for table, create in (("counted", features_counted.CREATE), ("offline", features_offline.CREATE)):
+        there = connection.execute("SELECT to_regclass(%s)", (f"{postgres_positions.SCHEMA}.{table}",)).fetchone()
+        if there == (None,):
+            connection.execute(create)
     if view.tile is not None:
         _prepare_tiles(connection, view)
 
 
 def _prepare_tiles(connection: Connection[Any], view: FeatureView) -> None:
-    if connection.execute("SELECT to_regclass(%s)", (f"{postgres_positions.SCHEMA}.counted",)).fetchone() == (None,):
-        connection.execute(features_counted.CREATE)
     wanted = {column.name: column.final for column in features_ddl.tile_columns(view)}
     found = dict(connection.execute(_TILES, (TILES, view.name)).fetchall())
     said = said_of(view)
-    if not found:
+    if not found and not features_counted.any_of(connection, view.name):
         connection.execute(features_ddl.create_tiles(view))
         table, text = Identifier(TILES, view.name), Literal(said)
         connection.execute(SQL("COMMENT ON TABLE {} IS {}").format(table, text))
-        features_counted.forget(connection, view.name)
     elif found != wanted or connection.execute(_COMMENT, (TILES, view.name)).fetchone() != (said,):
+        made = "were made for other windows or fields" if found else "were never made"
         raise ConfigError(
-            f'The tiles of the view "{view.name}" were made for other windows or fields, and can\'t become these: '
-            f"call the view {view.name[:60]}_2 in the route, say, and it is filled from the start of the topic."
+            f'The tiles of the view "{view.name}" {made}, and its past events can\'t be put into these: call the '
+            f"view {view.name[:60]}_2 in the route, say, and it is filled from the start of the topic."
         )
 
 

@@ -16,6 +16,7 @@ from clearwell.contract.features import Entity, Feature, FeatureView
 from clearwell.contract.model import CleanSchema
 from clearwell.destinations.features import FeaturesDestination
 from clearwell.destinations.features_ddl import EVENT_TIME, ROWS
+from clearwell.destinations.features_folder import Folder
 from clearwell.errors import ConfigError
 from clearwell.settings import Settings
 from clearwell.testing import DestinationSuite
@@ -47,13 +48,14 @@ class FeaturesCase:
         "another type": lambda row: (row[0], row[1], "many", row[3]),
     }
 
-    def __init__(self, dsn: str, name: str) -> None:
-        self.dsn, self.name, self.event_time = dsn, name, SIMPLE.event_time
+    def __init__(self, settings: Settings, name: str) -> None:
+        self.dsn, self.offline = settings.postgres, Folder.root(settings)
+        self.name, self.event_time = name, SIMPLE.event_time
 
     def destination(self, schema: CleanSchema, group: str) -> FeaturesDestination:
         """Of the view."""
         self.event_time = schema.event_time
-        return FeaturesDestination(self.dsn, schema, view_of_all(schema, self.name), group)
+        return FeaturesDestination(self.dsn, schema, view_of_all(schema, self.name), group, self.offline)
 
     def rows(self) -> Sequence[dict[str, Any]]:
         """The newest values, without the time of writing."""
@@ -73,7 +75,7 @@ class FeaturesCase:
 
     def _at(self, **other: str) -> FeaturesDestination:
         dsn = make_conninfo(self.dsn, **other)
-        return FeaturesDestination(dsn, SIMPLE, view_of_all(SIMPLE, self.name), "group")
+        return FeaturesDestination(dsn, SIMPLE, view_of_all(SIMPLE, self.name), "group", self.offline)
 
 
 class TestFeatures(DestinationSuite):
@@ -82,4 +84,4 @@ class TestFeatures(DestinationSuite):
     @pytest.fixture
     def case(self, stack: Settings, unique: Callable[[str], str]) -> FeaturesCase:
         """A view of its own."""
-        return FeaturesCase(stack.postgres, unique("view"))
+        return FeaturesCase(stack, unique("view"))

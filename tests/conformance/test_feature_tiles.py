@@ -20,6 +20,7 @@ from clearwell.contract.model import CleanSchema, Field, Type
 from clearwell.destinations.features import FeaturesDestination
 from clearwell.destinations.features_ddl import TILES
 from clearwell.destinations.features_fold import value_at
+from clearwell.destinations.features_folder import Folder
 from clearwell.destinations.features_read import OnlineRow, read_online
 from clearwell.destinations.features_tiles import TileBuilder
 from clearwell.destinations.protocol import CleanBatch, RowReason
@@ -87,7 +88,7 @@ def opened(stack: Settings, view: FeatureView, unique: Callable[[str], str]) -> 
     made: list[FeaturesDestination] = []
 
     def make(view: FeatureView = view, **more: Any) -> FeaturesDestination:
-        made.append(FeaturesDestination(stack.postgres, SCHEMA, view, unique("group"), **more))
+        made.append(FeaturesDestination(stack.postgres, SCHEMA, view, unique("group"), Folder.root(stack), **more))
         made[-1].open()
         return made[-1]
 
@@ -188,10 +189,10 @@ def test_two_groups_and_two_partitions_at_once(stack: Settings, view: FeatureVie
 
 
 class Dying(FeaturesDestination):
-    """Loses its connection after the rows and the tiles of a batch, before the commit."""
+    """Loses its connection after the rows, the tiles and the history of a batch, before the commit."""
 
-    def _write_tiles(self, session: Any, batch: CleanBatch) -> None:
-        super()._write_tiles(session, batch)
+    def _write_events(self, session: Any, batch: CleanBatch) -> None:
+        super()._write_events(session, batch)
         session.execute("SELECT pg_terminate_backend(pg_backend_pid())")
 
 
@@ -199,7 +200,7 @@ def test_what_was_cut_off_before_its_commit_is_written_once(
     stack: Settings, view: FeatureView, opened: Opened, unique: Callable[[str], str]
 ) -> None:
     rows, time = rows_of(6, 100), START + timedelta(hours=1)
-    dying = Dying(stack.postgres, SCHEMA, view, unique("group"))
+    dying = Dying(stack.postgres, SCHEMA, view, unique("group"), Folder.root(stack))
     dying.open()
     with pytest.raises(Retryable):
         deliver(dying, rows, range(100))

@@ -141,7 +141,7 @@ def test_any_order_and_any_batches_make_the_same_tiles(events: list[Event], rng:
 
 def chosen(chunks: dict[int, Chunk], events: Sequence[Event], lateness: timedelta) -> list[int]:
     seen = sorted(Seen("raw-a", event.offset, event.at, event.offset) for event in events)
-    return list(choose(chunks, lateness, seen))
+    return [one.place for one in choose(chunks, lateness, seen) if not one.late]
 
 
 spread = st.lists(st.tuples(st.integers(0, 20_000), minutes), max_size=40, unique_by=lambda one: one[0]).map(
