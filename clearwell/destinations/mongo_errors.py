@@ -13,10 +13,20 @@ from typing import Any
 from bson.errors import BSONError
 from pymongo import errors, uri_parser
 
+from clearwell.destinations.protocol import RowReason, RowsRefused
 from clearwell.errors import ClearwellError, ConfigError, Fatal, Retryable
 
 DUPLICATE_KEY = 11000
-_REFUSED = (121, 17280, 10334)  # document validation, key too large, object too large
+_REASONS = {
+    DUPLICATE_KEY: RowReason.NOT_UNIQUE,  # of a unique index of the user's; see `_is_repeat`
+    121: RowReason.CONSTRAINT,  # DocumentValidationFailure
+    10334: RowReason.TOO_LARGE,  # BSONObjectTooLarge
+    17280: RowReason.TOO_LARGE,  # KeyTooLong, of servers before 4.2
+    17419: RowReason.TOO_LARGE,  # the document would be too large after an update
+    17420: RowReason.TOO_LARGE,
+}
+"""Codes of a document that the collection refuses for what it holds."""
+
 _NO_LOGIN = (18, 8000)  # AuthenticationFailed, and Atlas's own
 _NO_RIGHT = (13,)  # Unauthorized
 _UNREACHABLE = (6, 7, 89, 9001)  # host unreachable, not found, network timeout, socket
@@ -60,36 +70,45 @@ def translate(error: Exception, server: str, doing: str) -> ClearwellError:
         return Retryable(f"{server} failed ({type(error).__name__}) where Clearwell was to {doing}.")
     if isinstance(error, errors.ConfigurationError):
         return ConfigError(f"{server} can't be reached with the options of its URL: correct them.")
-    if isinstance(error, errors.DocumentTooLarge | BSONError | ValueError | ArithmeticError):
-        return refused(server, doing, type(error).__name__)
+    if isinstance(error, errors.DocumentTooLarge):
+        return refused(RowReason.TOO_LARGE, server, doing, type(error).__name__)
+    if isinstance(error, ArithmeticError):  # PyMongo's OverflowError of an integer beyond 8 bytes
+        return refused(RowReason.OUT_OF_RANGE, server, doing, type(error).__name__)
+    if isinstance(error, BSONError | ValueError | TypeError):
+        return refused(RowReason.WRONG_TYPE, server, doing, type(error).__name__)
     return Fatal(f"{server} failed in an unexpected way ({type(error).__name__}) where Clearwell was to {doing}.")
 
 
-def refused(server: str, doing: str, named: str) -> Fatal:
-    """A document that can't be stored."""
-    return Fatal(f"{server} refuses a document ({named}), so Clearwell can't {doing}. Nothing was skipped.")
+def refused(reason: RowReason, server: str, doing: str, named: str) -> RowsRefused:
+    """A document that can't be stored; `named` is its error, without data."""
+    return RowsRefused(reason, f"{server} refuses a document ({named}) where Clearwell was to {doing}: {reason}.")
 
 
 def duplicates(error: errors.BulkWriteError) -> Sequence[int] | None:
-    """Indexes of the documents whose `_id` is there already; None when anything else went wrong as well.
-
-    A unique index of the user's own also answers E11000: its key pattern is not `_id`, and that is no duplicate.
-    """
+    """Indexes of the documents whose `_id` is there already; None when anything else went wrong as well."""
     details: Mapping[str, Any] = error.details or {}
     failed = details.get("writeErrors", ())
-    known = all(
-        one.get("code") == DUPLICATE_KEY
-        and one.get("keyPattern", {"_id": 1}) == {"_id": 1}
-        and " index: _id_ " in one.get("errmsg", " index: _id_ ")
-        for one in failed
-    )
+    known = all(_is_repeat(one) for one in failed)
     return [one["index"] for one in failed] if known and not details.get("writeConcernErrors") else None
 
 
+def _is_repeat(failed: Mapping[str, Any]) -> bool:
+    """Whether a document's `_id` is there already.
+
+    A unique index of the user's own also answers E11000: its key pattern is not `_id`, and that is no repeat.
+    """
+    return (
+        failed.get("code") == DUPLICATE_KEY
+        and failed.get("keyPattern", {"_id": 1}) == {"_id": 1}
+        and " index: _id_ " in failed.get("errmsg", " index: _id_ ")
+    )
+
+
 def _bulk(details: Mapping[str, Any], server: str, doing: str) -> ClearwellError:
-    codes = [one.get("code", 0) for one in details.get("writeErrors", ())]
-    verdicts = [_by_code(code, server, doing, False) for code in codes]
-    for kind in (Fatal, ConfigError):
+    """The gravest of what went wrong; a bad world before a refused row, which is there again after it."""
+    failed = [one for one in details.get("writeErrors", ()) if not _is_repeat(one)]
+    verdicts = [_by_code(one.get("code", 0), server, doing, False) for one in failed]
+    for kind in (Fatal, ConfigError, Retryable, RowsRefused):
         for verdict in verdicts:
             if isinstance(verdict, kind):
                 return verdict
@@ -101,10 +120,8 @@ def _by_code(code: int, server: str, doing: str, may_retry: bool) -> ClearwellEr
         return ConfigError(f"{server} refuses the user or the password: correct them in its URL.")
     if code in _NO_RIGHT:
         return ConfigError(f"{server} does not let this user {doing}: grant it readWrite and dbAdmin.")
-    if code == DUPLICATE_KEY:
-        return refused(server, doing, "a unique index of the collection forbids it")
-    if code in _REFUSED:
-        return refused(server, doing, f"code {code}")
+    if code in _REASONS:
+        return refused(_REASONS[code], server, doing, f"code {code}")
     if may_retry or code in _WORLD:
         return Retryable(f"{server} failed (code {code}) where Clearwell was to {doing}.")
     return Fatal(f"{server} failed in an unexpected way (code {code}) where Clearwell was to {doing}.")

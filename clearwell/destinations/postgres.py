@@ -20,9 +20,17 @@ from psycopg.types.json import set_json_dumps
 from clearwell.contract.model import CleanSchema
 from clearwell.destinations import ddl, postgres_errors, postgres_positions, postgres_table
 from clearwell.destinations.newest import newest_rows
-from clearwell.destinations.protocol import Accounts, Claim, CleanBatch, DestinationConfig, RouteOptions, Target
+from clearwell.destinations.protocol import (
+    Accounts,
+    Claim,
+    CleanBatch,
+    DestinationConfig,
+    RouteOptions,
+    RowsRefused,
+    Target,
+)
 from clearwell.destinations.shape import NAME_RULE, check_schema, is_name
-from clearwell.errors import ClearwellError, ConfigError, Fatal
+from clearwell.errors import ClearwellError, ConfigError
 from clearwell.source import SECRET_IN_URL
 
 Session = Connection[tuple[Any, ...]]
@@ -131,25 +139,25 @@ class PostgresDestination:
             try:
                 for index in newest_rows(batch, self._schema):
                     write_row((*rows[index], topics[index], offsets[index]))
-            except (TypeError, ValueError, ArithmeticError) as error:
-                # Its text quotes the value (invariant 9).
-                raise Fatal(
-                    f"{self._server} can't take a row ({type(error).__name__}) at raw offset {offsets[index]} in "
-                    f"{batch.coordinates()}. Nothing was skipped: mend the contract's types."
-                ) from None
+            except (TypeError, ValueError, ArithmeticError) as error:  # its text quotes the value (invariant 9)
+                raise postgres_errors.on_value(error, self._server, f"write {batch.coordinates()}") from None
 
     @contextlib.contextmanager
     def _talking(self, doing: str) -> Iterator[Session]:
-        """A session that is alive; what PostgreSQL raises becomes ours, and after any error the session is given up."""
+        """A session that is alive; what PostgreSQL raises becomes ours.
+
+        After any error but a refused row, whose transaction was rolled back, the session is given up.
+        """
         session = self._connected()
         try:
             yield session
-        except psycopg.Error as error:
-            self.close()
-            raise postgres_errors.on_statement(error, self._server, doing) from None
-        except ClearwellError:
-            self.close()
-            raise
+        except (psycopg.Error, ClearwellError) as error:
+            ours = (
+                postgres_errors.on_statement(error, self._server, doing) if isinstance(error, psycopg.Error) else error
+            )
+            if not isinstance(ours, RowsRefused):
+                self.close()
+            raise ours from None
 
     def _connected(self) -> Session:
         if self._session is None or self._session.closed:

@@ -13,13 +13,24 @@ from psycopg import errors
 from psycopg.conninfo import conninfo_to_dict
 
 from clearwell.destinations.postgres_refusal import sqlstate_of_refusal
+from clearwell.destinations.protocol import RowReason, RowsRefused
 from clearwell.errors import ClearwellError, ConfigError, Fatal, Retryable
 
 _WORLD = ("08", "40", "53", "55", "57", "58")
 """SQLSTATE classes of a bad world: connection, rollback, resources, locks, operator intervention, system."""
 
-_DATA = ("22", "23")
-"""SQLSTATE classes of a value the table refuses."""
+_REASONS = (
+    ("22001", RowReason.TOO_LARGE),  # string_data_right_truncation: a column that somebody has made shorter
+    ("54000", RowReason.TOO_LARGE),  # program_limit_exceeded: a key too long for its index, a row too big for a page
+    ("22003", RowReason.OUT_OF_RANGE),
+    ("22008", RowReason.OUT_OF_RANGE),  # datetime_field_overflow
+    ("23505", RowReason.NOT_UNIQUE),
+    ("22", RowReason.WRONG_TYPE),
+    ("23", RowReason.CONSTRAINT),
+    ("44", RowReason.CONSTRAINT),  # with_check_option_violation
+    ("P0001", RowReason.CONSTRAINT),  # raise_exception: a trigger of the user's
+)
+"""SQLSTATEs, or classes of them, of a row that the table refuses for what it holds; the first that fits is taken."""
 
 # libpq gives no SQLSTATE when a connection fails, only its own (English) words or the server's (usually English) ones.
 _CONNECT = (
@@ -89,12 +100,34 @@ def on_statement(error: psycopg.Error, server: str, doing: str) -> ClearwellErro
         return ConfigError(f"{server} can't {doing}: {_object(error)} is not as Clearwell made it ({named}).")
     if state == "25006":
         return Retryable(f"{server} is read-only now, so it can't {doing}: is it a standby?")
-    if state.startswith(_DATA) or isinstance(error, psycopg.DataError):
-        column = f" in column {error.diag.column_name}" if error.diag.column_name else ""
-        return Fatal(f"{server} refuses a row{column} ({named}), so Clearwell can't {doing}. Nothing was skipped.")
+    reason = _reason(state, error)
+    if reason is not None:
+        return _row_refused(reason, server, f"{_column(error)}({named})", doing)
     if state.startswith(_WORLD) or (not state and isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)):
         return Retryable(f"{server} failed ({named}) where Clearwell was to {doing}.")
     return Fatal(f"{server} failed in an unexpected way ({named}) where Clearwell was to {doing}.")
+
+
+def on_value(error: Exception, server: str, doing: str) -> RowsRefused:
+    """What to raise when a value could not be written as its column's type: a TypeError, ValueError or the like."""
+    reason = RowReason.OUT_OF_RANGE if isinstance(error, ArithmeticError) else RowReason.WRONG_TYPE
+    return _row_refused(reason, server, f"({type(error).__name__})", doing)
+
+
+def _row_refused(reason: RowReason, server: str, how: str, doing: str) -> RowsRefused:
+    """A row that can't be stored; `how` names the error, without data."""
+    return RowsRefused(reason, f"{server} refuses a row {how} where Clearwell was to {doing}: {reason}.")
+
+
+def _reason(state: str, error: psycopg.Error) -> RowReason | None:
+    for prefix, reason in _REASONS:
+        if state.startswith(prefix):
+            return reason
+    return RowReason.WRONG_TYPE if isinstance(error, psycopg.DataError) else None
+
+
+def _column(error: psycopg.Error) -> str:
+    return f"for its column {error.diag.column_name} " if error.diag.column_name else ""
 
 
 def _object(error: psycopg.Error) -> str:

@@ -20,10 +20,10 @@ class RefusalsPart(DestinationBase):
 
     def test_poison_moves_nothing(self, case: Any, opened: Opener) -> None:
         """A batch with a row that the store can't take is refused whole, and what is mended goes in."""
-        for what, poison in self._poisons(case, opened()).items():
+        for number, (what, poison) in enumerate(self._poisons(case, opened()).items()):
             destination = opened(group=fresh("poisoned"))
             claim = destination.claim(TOPIC, 0, 1)
-            events = [Event(f"{CANARY}-{what}-{i}", START, i, raw_offset=i) for i in range(3)]
+            events = [Event(f"{CANARY}-{what}-{i}", START, i, raw_offset=3 * number + i) for i in range(3)]
             rows = [events[0].row, poison(events[1].row), events[2].row]
             with told(what, (CANARY,), RowsRefused) as refused:
                 destination.write(batch_of(events, claim, 3, rows=rows))

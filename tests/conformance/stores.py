@@ -1,12 +1,12 @@
-"""Destinations under test: a small stream, batches of it, and a way to look at what each store holds."""
+"""Destinations at their worst: a small stream, batches of it, and a way to look at what each store holds."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 
 import psycopg
 from psycopg.rows import dict_row
@@ -14,7 +14,6 @@ from psycopg.sql import SQL, Identifier
 from pymongo import MongoClient
 
 from clearwell.contract.model import CleanSchema, Field, Privacy, PrivacyKind, Type
-from clearwell.destinations.memory import MemoryDestination, MemoryStore
 from clearwell.destinations.mongo import MongoDestination
 from clearwell.destinations.postgres import PostgresDestination
 from clearwell.destinations.protocol import Claim, CleanBatch, Destination
@@ -36,10 +35,6 @@ SIMPLE = CleanSchema(
     event_id="id",
     event_time="at",
 )
-
-
-Opener = Callable[..., Destination]
-"""`opened(group=..., schema=...)` is a new, open destination on the case's store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,20 +91,7 @@ def expected(events: Sequence[Event]) -> dict[str, Event]:
     return {event.id: event for event in sorted(events, key=lambda one: (one.at or START, one.raw_offset))}
 
 
-class StoreUnderTest(Protocol):
-    """One table, or collection, that a case has for itself."""
-
-    name: str
-
-    def destination(self, schema: CleanSchema, group: str) -> Destination: ...
-
-    def rows(self) -> list[dict[str, Any]]:
-        """What is stored, by field name, our columns too, without those that say when or how it was written."""
-
-
 class PostgresCase:
-    name = "postgres"
-
     def __init__(self, settings: Settings, table: str) -> None:
         self.dsn, self.table = settings.postgres, table
 
@@ -123,8 +105,6 @@ class PostgresCase:
 
 
 class MongoCase:
-    name = "mongo"
-
     def __init__(self, settings: Settings, collection: str) -> None:
         self.url, self.collection = settings.mongo, collection
 
@@ -136,24 +116,6 @@ class MongoCase:
             found = list(client.get_default_database()[self.collection].find().sort("_id"))
         ours = ("_id", "_event_time_us")
         return [{name: value for name, value in row.items() if name not in ours} for row in found]
-
-
-class MemoryCase:
-    name = "memory"
-
-    def __init__(self) -> None:
-        self.store = MemoryStore()
-
-    def destination(self, schema: CleanSchema, group: str) -> Destination:
-        return MemoryDestination(self.store, schema, group)
-
-    def rows(self) -> list[dict[str, Any]]:
-        return [
-            row
-            | {"_raw_topic": version.raw_topic, "_raw_partition": version.raw_partition}
-            | {"_raw_offset": version.raw_offset}
-            for _, (version, row) in sorted(self.store.rows.items())
-        ]
 
 
 def fields_of(rows: Sequence[Mapping[str, Any]], *names: str) -> list[tuple[Any, ...]]:

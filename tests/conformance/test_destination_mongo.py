@@ -44,11 +44,14 @@ class MongoCase:
 
     def broken(self) -> Mapping[str, Callable[[], Destination]]:
         """What a person gets wrong."""
-        nobody = "mongodb://me:swordfish@127.0.0.1:1/shop?serverSelectionTimeoutMS=300"
+
+        def at(url: str) -> Callable[[], Destination]:
+            return lambda: MongoDestination(url, SIMPLE, self.collection, "group")
+
         return {
-            "nobody answers": lambda: MongoDestination(nobody, SIMPLE, self.collection, "group"),
-            "no database": lambda: MongoDestination("mongodb://me:swordfish@127.0.0.1:1", SIMPLE, "c", "group"),
-            "no URL": lambda: MongoDestination("mongodb://me:sword@fish@swordfish:x", SIMPLE, "c", "group"),
+            "nobody answers": at("mongodb://me:swordfish@127.0.0.1:1/shop?serverSelectionTimeoutMS=300"),
+            "no database": at("mongodb://me:swordfish@127.0.0.1:1"),
+            "no URL": at("mongodb://me:sword@fish@swordfish:x"),
         }
 
 

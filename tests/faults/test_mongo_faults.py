@@ -16,7 +16,8 @@ from clearwell.contract.model import Field, Type
 from clearwell.destinations import mongo_collection
 from clearwell.destinations.mongo import MongoDestination
 from clearwell.destinations.mongo_errors import translate
-from clearwell.errors import ClearwellError, ConfigError, Fatal, Retryable
+from clearwell.destinations.protocol import RowReason, RowsRefused
+from clearwell.errors import ClearwellError, ConfigError, Retryable
 from clearwell.settings import Settings
 from tests.conformance.stores import (
     SIMPLE,
@@ -94,18 +95,19 @@ def test_a_fault_at_any_command_loses_and_repeats_nothing(
 
 
 @pytest.mark.parametrize(
-    ("field", "value"),
+    ("field", "value", "reason"),
     [
-        (Field("value", Type.INT32), 2**31),
-        (Field("value", Type.INT64), 2**63),
-        (Field("value", Type.STRING), f"{CANARY}\ud800"),
-        (Field("value", Type.STRING), 5),
-        (Field("value", Type.JSON), {f"{CANARY}\0": 1}),
+        (Field("value", Type.INT32), 2**31, RowReason.CONSTRAINT),  # the collection's validator
+        (Field("value", Type.INT64), 2**63, RowReason.OUT_OF_RANGE),
+        (Field("value", Type.STRING), f"{CANARY}\ud800", RowReason.WRONG_TYPE),
+        (Field("value", Type.STRING), 5, RowReason.CONSTRAINT),
+        (Field("value", Type.JSON), {f"{CANARY}\0": 1}, RowReason.WRONG_TYPE),
+        (Field("value", Type.STRING), CANARY * 2**21, RowReason.TOO_LARGE),  # over 16 MB
     ],
-    ids=["int32", "int64", "surrogate", "type", "json-nul"],
+    ids=["int32", "int64", "surrogate", "type", "json-nul", "over 16 MB"],
 )
-def test_a_document_the_collection_refuses_stops_loudly_and_is_not_skipped(
-    case: MongoCase, field: Field, value: Any, monkeypatch: pytest.MonkeyPatch
+def test_a_document_the_collection_refuses_is_told_of_and_moves_no_position(
+    case: MongoCase, field: Field, value: Any, reason: RowReason, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mongo_collection, "is_embedded", lambda database: False)  # as on MongoDB itself
     destination = MongoDestination(case.url, replace(SIMPLE, fields=(*SIMPLE.fields, field)), case.collection, "group")
@@ -113,8 +115,10 @@ def test_a_document_the_collection_refuses_stops_loudly_and_is_not_skipped(
     claim = destination.claim("clean-a", 0, 10**6)
     event = Event("bad", START, 2, raw_offset=31)
     bad = batch_of([event], claim, claim.next_offset + 9, rows=[(*event.row, value)])
-    with pytest.raises(Fatal, match=r"partition 0 of topic clean-a before offset 9 \(raw offsets 31 to 31\)") as caught:
+    where = r"partition 0 of topic clean-a before offset 9 \(raw offsets 31 to 31\)"
+    with pytest.raises(RowsRefused, match=where) as caught:
         destination.write(bad)
+    assert caught.value.reason is reason
     assert reveals_nothing(caught.value, CANARY)
     assert destination.accounts("clean-a")[0].next_offset == 0
     destination.close()
@@ -127,8 +131,9 @@ def test_a_unique_index_of_the_users_own_is_not_taken_for_a_repeat(
         client.get_default_database()[case.collection].create_index("number", unique=True)
     events = [Event("a", START, 1, raw_offset=0), Event("b", START, 1, raw_offset=1)]
     claim = destination.claim("clean-a", 0, 1)
-    with pytest.raises(Fatal, match="unique index"):
+    with pytest.raises(RowsRefused) as caught:
         destination.write(batch_of(events, claim, 2))
+    assert caught.value.reason is RowReason.NOT_UNIQUE
     assert destination.accounts("clean-a")[0].next_offset == 0
 
 

@@ -20,8 +20,8 @@ from psycopg.sql import SQL, Identifier
 from clearwell.contract.model import Field, Type
 from clearwell.destinations import postgres_positions
 from clearwell.destinations.postgres import PostgresDestination
-from clearwell.destinations.protocol import CleanBatch
-from clearwell.errors import ClearwellError, ConfigError, Fatal, Fenced, Retryable
+from clearwell.destinations.protocol import CleanBatch, RowReason, RowsRefused
+from clearwell.errors import ClearwellError, ConfigError, Fenced, Retryable
 from clearwell.settings import Settings
 from tests.conformance.stores import (
     SIMPLE,
@@ -198,22 +198,22 @@ def test_a_time_limit_of_the_url_is_kept_and_passes(case: PostgresCase, group: s
 
 
 @pytest.mark.parametrize(
-    ("field", "value"),
+    ("field", "value", "reason"),
     [
-        (Field("value", Type.INT32), 2**31),
-        (Field("value", Type.INT32), 2**32 + 5),  # a binary COPY into int4 would store 5
-        (Field("value", Type.INT64), 2**63),
-        (Field("value", Type.DECIMAL, precision=5, scale=2), Decimal("1234.5")),
-        (Field("value", Type.STRING), f"{CANARY}\0"),
-        (Field("value", Type.STRING), f"{CANARY}\ud800"),
-        (Field("value", Type.STRING), 5),
-        (Field("value", Type.JSON), {CANARY: "\0"}),
-        (Field("value", Type.LIST, items=Type.INT32), [1, 2**31]),
+        (Field("value", Type.INT32), 2**31, RowReason.OUT_OF_RANGE),
+        (Field("value", Type.INT32), 2**32 + 5, RowReason.OUT_OF_RANGE),  # a binary COPY into int4 would store 5
+        (Field("value", Type.INT64), 2**63, RowReason.OUT_OF_RANGE),
+        (Field("value", Type.DECIMAL, precision=5, scale=2), Decimal("1234.5"), RowReason.OUT_OF_RANGE),
+        (Field("value", Type.STRING), f"{CANARY}\0", RowReason.WRONG_TYPE),
+        (Field("value", Type.STRING), f"{CANARY}\ud800", RowReason.WRONG_TYPE),
+        (Field("value", Type.STRING), 5, RowReason.WRONG_TYPE),
+        (Field("value", Type.JSON), {CANARY: "\0"}, RowReason.WRONG_TYPE),
+        (Field("value", Type.LIST, items=Type.INT32), [1, 2**31], RowReason.OUT_OF_RANGE),
     ],
     ids=["int32", "int32-wraps", "int64", "decimal", "nul", "surrogate", "type", "json-nul", "list"],
 )
-def test_a_row_the_table_refuses_stops_loudly_and_is_not_skipped(
-    case: PostgresCase, group: str, field: Field, value: Any
+def test_a_row_the_table_refuses_is_told_of_and_moves_nothing(
+    case: PostgresCase, group: str, field: Field, value: Any, reason: RowReason
 ) -> None:
     schema = replace(SIMPLE, fields=(*SIMPLE.fields, field))
     destination = PostgresDestination(case.dsn, schema, case.table, group)
@@ -221,8 +221,10 @@ def test_a_row_the_table_refuses_stops_loudly_and_is_not_skipped(
     claim = destination.claim("clean-a", 0, 1)
     good = Event("good", START, 1, raw_offset=30)
     rows = [(*good.row, None), ("bad", START, 2, "cw1", value)]
-    with pytest.raises(Fatal, match=r"partition 0 of topic clean-a before offset 9 \(raw offsets 30 to 31\)") as caught:
+    where = r"partition 0 of topic clean-a before offset 9 \(raw offsets 30 to 31\)"
+    with pytest.raises(RowsRefused, match=where) as caught:
         destination.write(batch_of([good, replace(good, raw_offset=31)], claim, 9, rows=rows))
+    assert caught.value.reason is reason
     assert reveals_nothing(caught.value, CANARY)
     assert (destination.accounts("clean-a")[0].next_offset, case.rows()) == (0, [])
     destination.write(batch_of([good], claim, 1, rows=rows[:1]))
