@@ -13,6 +13,7 @@ from typing import TypeVar
 
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, QueryBuilder, Schema, Transaction, write_deltalake
+from deltalake.exceptions import TableNotFoundError
 from deltalake.schema import Field
 
 from clearwell.destinations.lake_errors import Conflict, talking
@@ -44,9 +45,11 @@ class LakeTable:
         """Create the table, or add the columns it lacks. Raises ConfigError when it is another one's."""
 
         def attempt() -> None:
-            if not DeltaTable.is_deltatable(self.place.url, self._options()):
+            self._forget()
+            try:
+                self.refresh()
+            except TableNotFoundError:  # asked like this, since `is_deltatable` holds the GIL while it waits for S3
                 self._create()
-            self._table = None
             self._check()
 
         self.insist("make or read it", attempt)
