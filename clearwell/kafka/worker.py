@@ -10,7 +10,7 @@ import signal
 import traceback
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import faust
 
@@ -24,6 +24,10 @@ log = logging.getLogger(__name__)
 
 REQUEST_TIMEOUT = 300.0
 """Seconds that a produce request is retried in place before the process gives up and ends."""
+
+MOST_WAITING = 7 * 86_400.0
+"""Seconds that a member of a group may take nothing: neither a store that is down nor a pause is a reason to leave it.
+Whether the process lives, its heartbeats tell within the session timeout."""
 
 GUARD_EVERY = 5.0
 """Seconds between two looks at the topic's identity while nothing comes."""
@@ -65,6 +69,7 @@ def build_app(group: str, bootstrap: str, positions: Positions) -> faust.App:
         broker_max_poll_records=5_000,
         broker_commit_interval=0.5,
         broker_session_timeout=10.0,
+        broker_max_poll_interval=MOST_WAITING,
         broker_heartbeat_interval=1.0,
         broker_request_timeout=30.0,
         producer_request_timeout=REQUEST_TIMEOUT,
@@ -101,13 +106,24 @@ def producer_of(app: faust.App) -> BatchProducer:
     return producer
 
 
+class Companion(Protocol):
+    """What goes along with a job."""
+
+    async def run(self) -> None:
+        """Runs beside the agent until it is cancelled; what it raises ends the process."""
+
+    def last_words(self, error: BaseException) -> None:
+        """The process ends by `error`, as soon as this returns."""
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One agent over one topic: the app, which topic, and the work."""
+    """One agent over one topic: the app, which topic, the work, and what goes along with it."""
 
     app: faust.App
     topic: TopicIdentity
     work: SliceWork
+    companion: Companion | None = None
 
 
 def run(make: Callable[[], Awaitable[Job]]) -> int:
@@ -139,10 +155,14 @@ async def _run(make: Callable[[], Awaitable[Job]]) -> int:
     app.agent(app.topic(name, schema=BatchSchema()), isolated_partitions=True, name=name)(lanes.run)
     await app.start()
     watches = [asyncio.create_task(_watch(app, end)), asyncio.create_task(_guard(job.topic, end))]
+    if job.companion is not None:
+        watches.append(asyncio.create_task(_accompany(job.companion, end)))
     failure = await ended
     for watch in watches:
         watch.cancel()
     if failure is not None:
+        if job.companion is not None:
+            job.companion.last_words(failure)
         code = report(failure)
         logging.shutdown()
         os._exit(code)  # no goodbye: it would commit and flush what must be read again
@@ -155,6 +175,13 @@ async def _watch(app: faust.App, end: Callable[[BaseException | None], None]) ->
     """Faust marks itself crashed or stopped in many ways; each of them ends this process."""
     await app.wait_until_stopped()
     end(app.crash_reason or Fatal("Faust stopped by itself."))
+
+
+async def _accompany(companion: Companion, end: Callable[[BaseException | None], None]) -> None:
+    try:
+        await companion.run()
+    except Exception as error:
+        end(error)
 
 
 async def _guard(topic: TopicIdentity, end: Callable[[BaseException | None], None]) -> None:

@@ -8,6 +8,7 @@ from aiokafka.structs import OffsetAndMetadata
 from faust.types import TP
 
 from clearwell.destinations.protocol import Claim
+from clearwell.errors import Fatal
 from clearwell.kafka.identity import TopicIdentity
 from services.deliverer.store import Store
 
@@ -33,6 +34,19 @@ class StorePositions:
     def metadata(self, tp: TP) -> str:
         """The topic's id."""
         return self._identity.id
+
+    async def require_not_set_back(self) -> None:
+        """Raise Fatal when a replay has set the store's position back behind what this process has delivered."""
+        if not self.claims:
+            return
+        topic_id = self._identity.id
+        for found in await self._store.call(lambda: self._store.destination.accounts(topic_id)):
+            claim = self.claims.get(found.partition)
+            if claim is not None and found.next_offset < claim.next_offset:  # ahead: a write whose end we have not seen
+                raise Fatal(
+                    f"Partition {found.partition} was set back from offset {claim.next_offset} to {found.next_offset}: "
+                    "this process ends, so that the next one delivers from there."
+                )
 
     async def _claim(self, topic_id: str, partition: int, generation: int) -> Claim:
         return await self._store.call(lambda: self._store.destination.claim(topic_id, partition, generation))

@@ -12,6 +12,7 @@ from typing import TypeVar
 from clearwell.backoff import delays
 from clearwell.destinations.protocol import Destination
 from clearwell.errors import Retryable
+from services.deliverer.health import Health
 
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
@@ -20,8 +21,10 @@ Result = TypeVar("Result")
 class Store:
     """A destination on a thread of its own: one call at a time, in order, retried in place while the world is bad."""
 
-    def __init__(self, destination: Destination) -> None:
+    def __init__(self, destination: Destination, health: Health | None = None) -> None:
+        """`health` hears of each trouble and of its end; None: nobody does."""
         self.destination = destination
+        self._health = health
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=destination.kind)
         self._closing = threading.Event()
 
@@ -38,9 +41,15 @@ class Store:
     def _insist(self, action: Callable[[], Result]) -> Result:
         for wait in delays():
             try:
-                return action()
+                result = action()
             except Retryable as error:  # later calls wait behind this one, so order is kept
+                if self._health is not None:
+                    self._health.trouble(error, wait)
                 log.warning("%s: %s Trying again in %.1f s.", self.destination.kind, error, wait)
                 if self._closing.wait(wait):
                     raise
+            else:
+                if self._health is not None:
+                    self._health.well()
+                return result
         raise AssertionError("delays() is endless")

@@ -1,0 +1,118 @@
+"""How each deliverer fares, and which of them a person has paused. All functions work in the caller's transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from clearwell.contract.model import Contract
+from clearwell.kafka.names import deliverer_group
+from clearwell.registry import audit
+from clearwell.registry.models import DeliveryRow
+
+
+class State(StrEnum):
+    """What a deliverer says of itself. retrying: the store is away or not well. failing: someone must mend it."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    RETRYING = "retrying"
+    FAILING = "failing"
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What is delivered where, and by which consumer group."""
+
+    group: str
+    stream: str
+    version: int
+    destination: str
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """How a deliverer is; `next_try_at` is set while it is retrying. Errors hold no data and no secrets."""
+
+    state: State
+    last_error: str | None = None
+    last_error_at: datetime | None = None
+    next_try_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What the registry knows of a delivery; `paused` is what a person wants, the condition what the deliverer said."""
+
+    delivery: Delivery
+    paused: bool
+    condition: Condition
+    updated_at: datetime
+
+
+def deliveries_of(contract: Contract) -> list[Delivery]:
+    """One for each route of a contract."""
+    stream, version = contract.stream, contract.version
+    return [
+        Delivery(deliverer_group(stream, version, route.to), stream, version, route.to) for route in contract.routes
+    ]
+
+
+def note(session: Session, delivery: Delivery, condition: Condition) -> bool:
+    """A deliverer says how it is; returns whether a person wants it paused."""
+    told = {
+        "state": condition.state,
+        "last_error": _printable(condition.last_error),
+        "last_error_at": condition.last_error_at,
+        "next_try_at": condition.next_try_at,
+        "updated_at": func.now(),
+    }
+    return _put(session, delivery, told)
+
+
+def is_paused(session: Session, group: str) -> bool | None:
+    """Whether a person wants a deliverer paused; None when the registry does not know it."""
+    return session.scalar(select(DeliveryRow.paused).where(DeliveryRow.group == group))
+
+
+def set_paused(session: Session, delivery: Delivery, paused: bool) -> None:
+    """Pause or resume on a person's word: the deliverer sees it within two seconds, or at its start."""
+    _put(session, delivery, {"paused": paused})
+    action = "pause" if paused else "resume"
+    audit.record(session, action, f"delivery/{delivery.stream}.v{delivery.version}.{delivery.destination}")
+
+
+def find(session: Session, group: str) -> Standing | None:
+    """What is known of one deliverer; None before its first start, and before it is first paused."""
+    row = session.get(DeliveryRow, group)
+    return None if row is None else _standing(row)
+
+
+def all_of(session: Session) -> Sequence[Standing]:
+    """All deliverers that ever spoke or were paused, by group."""
+    return [_standing(row) for row in session.scalars(select(DeliveryRow).order_by(DeliveryRow.group))]
+
+
+def _put(session: Session, delivery: Delivery, values: Mapping[str, Any]) -> bool:
+    new = {"stream": delivery.stream, "version": delivery.version, "destination": delivery.destination}
+    query = insert(DeliveryRow).values({"group_name": delivery.group, **new, **values})
+    query = query.on_conflict_do_update(index_elements=["group_name"], set_=dict(values))
+    return bool(session.execute(query.returning(DeliveryRow.paused)).scalar_one())
+
+
+def _printable(text: str | None) -> str | None:
+    """As Postgres takes it."""
+    return None if text is None else text.replace("\0", "").encode(errors="backslashreplace").decode()
+
+
+def _standing(row: DeliveryRow) -> Standing:
+    condition = Condition(State(row.state), row.last_error, row.last_error_at, row.next_try_at)
+    delivery = Delivery(row.group, row.stream, row.version, row.destination)
+    return Standing(delivery, row.paused, condition, row.updated_at)

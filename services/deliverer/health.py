@@ -1,0 +1,103 @@
+"""How a deliverer fares, told to the registry, and whether it is to pause, heard from there.
+
+On a thread of its own: delivery never waits for the registry, and goes on as before while that is away.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+from clearwell.errors import ClearwellError
+from clearwell.registry import Registry, deliveries
+from clearwell.registry.deliveries import Condition, Delivery, State
+
+log = logging.getLogger(__name__)
+
+LOOK_EVERY = 1.0
+"""Seconds between two looks at the registry: a pause is seen within two."""
+
+LAST_WORDS = 3.0
+"""Seconds that a process which ends may take to say why."""
+
+WELL = Condition(State.RUNNING)
+
+
+class Health:
+    """`well` and `trouble` may be called from any thread, as often as one likes."""
+
+    def __init__(self, registry: Registry, delivery: Delivery) -> None:
+        self._registry = registry
+        self._delivery = delivery
+        self._condition: Condition | None = None  # nothing to tell before the store was first asked
+        self._told: Condition | None = None
+        self._paused = False
+        self._on_pause: Callable[[bool], None] = lambda _: None
+        self._away = False
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="health", daemon=True)
+
+    @property
+    def paused(self) -> bool:
+        """Whether a person wants this deliverer paused, as far as the registry could be asked."""
+        return self._paused
+
+    def begin(self) -> None:
+        """Ask the registry for the first time, so that one that is paused never reads, and go on on the thread."""
+        self._look()
+        self._thread.start()
+
+    def on_pause(self, hear: Callable[[bool], None]) -> None:
+        """Call `hear` from the thread with each change of `paused`, and now with what it is."""
+        self._on_pause = hear
+        hear(self._paused)
+
+    def well(self) -> None:
+        """The store did what it was asked."""
+        self._condition = WELL
+
+    def trouble(self, error: ClearwellError, wait: float) -> None:
+        """The store is away or not well, and is tried again after `wait` seconds."""
+        now = datetime.now(UTC)
+        self._condition = Condition(State.RETRYING, str(error), now, now + timedelta(seconds=wait))
+
+    def last_words(self, error: BaseException) -> None:
+        """The process ends by `error`: tell it, if the registry answers at once. Data stays unsaid (invariant 9)."""
+        text = str(error) if isinstance(error, ClearwellError) else f"ended by {type(error).__name__}; see its log"
+        self._closing.set()
+        self._condition = Condition(State.FAILING, text, datetime.now(UTC))
+        speaking = threading.Thread(target=self._look, name="last words", daemon=True)
+        speaking.start()
+        speaking.join(LAST_WORDS)
+
+    def _run(self) -> None:
+        while not self._closing.wait(LOOK_EVERY):
+            self._look()
+
+    def _look(self) -> None:
+        try:
+            paused = self._exchange()
+        except ClearwellError as error:
+            if not self._away:
+                log.warning("Health is not told, and no pause is seen, until the registry is back. %s", error)
+            self._away = True
+            return
+        self._away = False
+        if paused != self._paused:
+            self._paused = paused
+            log.info("paused" if paused else "resumed")
+            self._on_pause(paused)
+
+    def _exchange(self) -> bool:
+        """Tell what has changed, and hear whether to pause."""
+        condition = self._condition
+        if condition == WELL and self._paused:
+            condition = Condition(State.PAUSED)
+        with self._registry.session() as session:
+            paused = deliveries.is_paused(session, self._delivery.group)
+            if condition is not None and (paused is None or condition != self._told):
+                paused = deliveries.note(session, self._delivery, condition)
+        self._told = condition
+        return bool(paused)

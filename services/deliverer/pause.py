@@ -1,0 +1,56 @@
+"""A deliverer that a person has paused: it takes no more slices, keeps its partitions and its place, and goes on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+
+from clearwell.kafka.lanes import Slice, SliceWork
+from services.deliverer.health import Health
+from services.deliverer.positions import StorePositions
+
+
+class Pausable:
+    """Stands before a deliverer's work. The fetch loop waits behind it as behind a slow store; heartbeats go on."""
+
+    def __init__(self, work: SliceWork, positions: StorePositions, health: Health) -> None:
+        self._work = work
+        self._positions = positions
+        self._health = health
+        self._paused = health.paused
+        self._changed = asyncio.Event()
+        self._open = asyncio.Event()
+
+    async def begin(self, partition: int, first: int, generation: int) -> None:
+        """See `SliceWork`."""
+        await self._work.begin(partition, first, generation)
+
+    async def handle(self, piece: Slice) -> Awaitable[None]:
+        """What was queued before a pause is still written; nothing after it."""
+        await self._open.wait()
+        return await self._work.handle(piece)
+
+    async def run(self) -> None:
+        """Open and shut. Raises Fatal when the position was set back meanwhile: the next process starts from there."""
+        loop = asyncio.get_running_loop()
+
+        def hear(paused: bool) -> None:
+            self._paused = paused
+            self._changed.set()
+
+        def tell(paused: bool) -> None:
+            loop.call_soon_threadsafe(hear, paused)
+
+        self._health.on_pause(tell)
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            if self._paused:
+                self._open.clear()
+            elif not self._open.is_set():
+                await self._positions.require_not_set_back()
+                self._open.set()
+
+    def last_words(self, error: BaseException) -> None:
+        """See `clearwell.kafka.worker.Companion`."""
+        self._health.last_words(error)
