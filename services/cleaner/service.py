@@ -20,9 +20,15 @@ from clearwell.kafka.transport import BatchProducer
 from clearwell.pipeline.batch import Outcomes, RawBatch
 from clearwell.pipeline.compile import Pipeline, State
 from clearwell.privacy.keyring import Keyring
-from services.cleaner.stop_rule import StopRule
+from services.stop_rule import StopRule
 
 log = logging.getLogger(__name__)
+
+TOO_MANY = (
+    "rejected. Look at the dead letters, then mend the source or the contract (or its `limits`) and start the cleaner "
+    "again"
+)
+"""What the stop rule says."""
 
 
 class Cleaner:
@@ -53,7 +59,7 @@ class Cleaner:
         """Rebuild what the steps remember, and the stop rule's window, from the tails of the log."""
         limits = self._pipeline.contract.limits
         letters = await self._tail.dead_offsets(partition, self._identity.id, first - limits.of_last, first)
-        self._rules[partition] = StopRule(limits, first, letters)
+        self._rules[partition] = StopRule(limits, TOO_MANY, first, letters)
         state = self._pipeline.new_state()
         if self._pipeline.lookback:
             async for records in self._tail.raw(partition, first - self._pipeline.lookback, first):

@@ -13,10 +13,13 @@ from clearwell.errors import ConfigError, nearest
 from clearwell.kafka import admin, worker
 from clearwell.kafka.identity import TopicIdentity
 from clearwell.kafka.names import clean_topic, deliverer_group
+from clearwell.kafka.tail import Tail
 from clearwell.pipeline.clean import CleanCodec
+from clearwell.privacy.local import LocalKeyring
 from clearwell.registry.targets import open_destination
 from clearwell.steps import bind
 from services.deliverer.positions import StorePositions
+from services.deliverer.refused import RefusedRows
 from services.deliverer.service import Deliverer
 from services.deliverer.store import Store
 from services.deliverer.writer import Writer
@@ -37,7 +40,10 @@ async def make(stream: str, version: int | None, destination: str) -> worker.Job
     positions = StorePositions(store, identity)
     wanted = compile_condition(route.when, schema) if route.when is not None else None
     app = worker.build_app(group, where.kafka, positions)
-    return worker.Job(app, identity, Deliverer(Writer(store), positions, identity, CleanCodec(schema), wanted))
+    tail = Tail(where.kafka, stream)
+    refused = RefusedRows(destination, contract, LocalKeyring(where.keys), tail, lambda: worker.producer_of(app))
+    writer = Writer(store, refused.bury)
+    return worker.Job(app, identity, Deliverer(writer, refused, positions, identity, CleanCodec(schema), wanted))
 
 
 def route_to(contract: Contract, destination: str) -> Route:

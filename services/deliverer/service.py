@@ -16,6 +16,7 @@ from clearwell.kafka.lanes import Slice
 from clearwell.kafka.repeats import Repeats
 from clearwell.pipeline.clean import CleanCodec
 from services.deliverer.positions import StorePositions
+from services.deliverer.refused import RefusedRows
 from services.deliverer.writer import Writer
 
 log = logging.getLogger(__name__)
@@ -36,6 +37,7 @@ class Deliverer:
     def __init__(
         self,
         writer: Writer,
+        refused: RefusedRows,
         positions: StorePositions,
         identity: TopicIdentity,
         codec: CleanCodec,
@@ -43,6 +45,7 @@ class Deliverer:
     ) -> None:
         """`wanted` is the route's `when`; None means every event."""
         self._writer = writer
+        self._refused = refused
         self._positions = positions
         self._identity = identity
         self._codec = codec
@@ -56,6 +59,7 @@ class Deliverer:
             log.warning(
                 "partition %d: clean offsets %d to %d are gone (retention)", partition, claim.next_offset, first
             )
+        await self._refused.begin(partition, self._identity.id, claim.next_offset)
         self._partitions[partition] = _Partition(claim.next_offset, Repeats(claim.marks))
         log.info("partition %d starts at offset %d (generation %d)", partition, claim.next_offset, generation)
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import deque
 from dataclasses import dataclass, field, replace
 
 from clearwell.destinations.protocol import CleanBatch
+from services.deliverer.isolate import Bury, Isolation
 from services.deliverer.store import Store
 
 MOST_ROWS = 10_000
@@ -15,17 +17,20 @@ MOST_ROWS = 10_000
 
 @dataclass(slots=True)
 class _Waiting:
-    """A batch whose write has not begun."""
+    """A batch whose write has not begun; then, in `parts`, what is left of it to write."""
 
     batch: CleanBatch
+    parts: deque[CleanBatch] | None = None
     written: asyncio.Future[None] = field(init=False)
 
 
 class Writer:
     """Queues batches for a store in order; while one is written, what comes for a partition becomes one more batch."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, bury: Bury) -> None:
+        """`bury` is what becomes of a row that the store refuses."""
         self._store = store
+        self._isolation = Isolation(store.destination, bury)
         self._lock = threading.Lock()  # the store's thread takes what the event loop joins
         self._waiting: dict[int, _Waiting] = {}
 
@@ -41,11 +46,13 @@ class Writer:
         return waiting.written
 
     def _write(self, waiting: _Waiting) -> None:
-        """On the store's thread; called again with the same batch after a Retryable."""
-        with self._lock:
-            if self._waiting.get(waiting.batch.partition) is waiting:
-                del self._waiting[waiting.batch.partition]
-        self._store.destination.write(waiting.batch)
+        """On the store's thread; called again after a Retryable, with what is left."""
+        if waiting.parts is None:
+            with self._lock:
+                if self._waiting.get(waiting.batch.partition) is waiting:
+                    del self._waiting[waiting.batch.partition]
+            waiting.parts = deque([waiting.batch])
+        self._isolation.write(waiting.parts)
 
 
 def _fit(first: CleanBatch, then: CleanBatch) -> bool:
@@ -63,4 +70,5 @@ def join(first: CleanBatch, then: CleanBatch) -> CleanBatch:
         raw_offsets=[*first.raw_offsets, *then.raw_offsets],
         unrouted=[*first.unrouted, *then.unrouted],
         repeats=[*first.repeats, *then.repeats],
+        refused=[*first.refused, *then.refused],
     )

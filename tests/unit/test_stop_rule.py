@@ -8,25 +8,34 @@ from hypothesis import strategies as st
 
 from clearwell.contract.model import Limits
 from clearwell.errors import Fatal
-from services.cleaner.stop_rule import StopRule
+from services.stop_rule import StopRule
+
+TOLD = "rejected. Look at the dead letters"
 
 
 def test_up_to_n_of_m_pass() -> None:
-    rule = StopRule(Limits(rejected=3, of_last=10), 0)
+    rule = StopRule(Limits(rejected=3, of_last=10), TOLD, 0)
     rule.count(9, [1, 4, 9])
     rule.count(14, [12, 14])  # 1 and 4 are out of the window by now
 
 
 def test_one_more_stops_and_says_what_to_do() -> None:
-    rule = StopRule(Limits(rejected=3, of_last=10), 0)
+    rule = StopRule(Limits(rejected=3, of_last=10), TOLD, 0)
     with pytest.raises(Fatal, match=r"more than 3 of the last 10 events were rejected.*dead letters"):
         rule.count(9, [1, 4, 8, 9])
 
 
 def test_a_restart_remembers_the_letters_already_written() -> None:
-    rule = StopRule(Limits(rejected=3, of_last=10), 20, [5, 15, 16, 19])
+    rule = StopRule(Limits(rejected=3, of_last=10), TOLD, 20, [5, 15, 16, 19])
     with pytest.raises(Fatal):
         rule.count(20, [20])
+
+
+def test_an_offset_that_comes_again_is_counted_once() -> None:
+    rule = StopRule(Limits(rejected=3, of_last=10), TOLD, 0)
+    for _ in range(9):
+        rule.count(4, [4])
+    rule.count(9, [4, 5, 6])
 
 
 @given(st.sets(st.integers(0, 200)), st.integers(0, 5), st.integers(1, 30), st.integers(1, 40))
@@ -36,7 +45,7 @@ def test_the_verdict_does_not_depend_on_how_the_log_was_sliced(
     limits = Limits(rejected=allowed, of_last=window)
 
     def stopped_at(size: int) -> bool:
-        rule = StopRule(limits, 0)
+        rule = StopRule(limits, TOLD, 0)
         try:
             for start in range(0, 201, size):
                 end = min(start + size, 201)

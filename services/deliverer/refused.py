@@ -1,0 +1,85 @@
+"""Rows that one destination can't take, as dead letters of that destination alone (invariant 5)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from aiokafka.errors import KafkaError
+
+from clearwell.contract.model import Contract
+from clearwell.destinations.protocol import CleanBatch, RowReason
+from clearwell.errors import Fatal
+from clearwell.kafka.dead import Letters, Undelivered
+from clearwell.kafka.names import dead_topic
+from clearwell.kafka.tail import Tail
+from clearwell.kafka.transport import BatchProducer
+from clearwell.kafka.wire import Record
+from clearwell.privacy.keyring import Keyring
+from services.stop_rule import StopRule
+
+log = logging.getLogger(__name__)
+
+
+class RefusedRows:
+    """Writes the dead letters of one destination, and stops when there are too many of them (invariant 6)."""
+
+    def __init__(
+        self,
+        destination: str,
+        contract: Contract,
+        keyring: Keyring,
+        tail: Tail,
+        producer: Callable[[], BatchProducer],
+    ) -> None:
+        """To be made inside the event loop. Raises Fatal when there is no key to seal with."""
+        self._destination = destination
+        self._limits = contract.limits
+        self._letters = Letters(contract, keyring)
+        self._topic = dead_topic(contract.stream)
+        self._tail = tail
+        self._producer = producer
+        self._loop = asyncio.get_running_loop()
+        self._rules: dict[int, StopRule] = {}
+        self._told = (
+            f"refused by {destination}. Look at the dead letters, then mend the store or the contract (or its "
+            "`limits`) and start the deliverer again"
+        )
+
+    async def begin(self, partition: int, topic_id: str, first: int) -> None:
+        """A partition of the clean topic starts at offset `first`: rebuild the stop rule's window from the log."""
+        start = first - self._limits.of_last
+        known = await self._tail.refused_offsets(self._destination, partition, topic_id, start, first)
+        self._rules[partition] = StopRule(self._limits, self._told, first, known)
+
+    def bury(self, batch: CleanBatch, reason: RowReason) -> None:
+        """Return when Kafka has acknowledged the letter of the one row of `batch`. Not for the event loop's thread.
+
+        Raises Fatal when the stop rule says so, before that letter is sent, and when Kafka does not take it.
+        """
+        (offset,) = batch.offsets
+        self._rules[batch.partition].count(offset, [offset])
+        letter = Undelivered(
+            destination=self._destination,
+            reason=reason,
+            partition=batch.partition,
+            raw_topic_id=batch.raw_topics[0],
+            raw_offset=batch.raw_offsets[0],
+            clean_topic_id=batch.topic_id,
+            clean_offset=offset,
+            value=batch.values[0],
+        )
+        record = self._letters.undelivered(letter)
+        asyncio.run_coroutine_threadsafe(self._send(batch.partition, record), self._loop).result()
+        log.warning(
+            "%s refused the event at offset %d of partition %d (%s): it is a dead letter now",
+            self._destination, offset, batch.partition, reason,
+        )  # fmt: skip
+
+    async def _send(self, partition: int, letter: Record) -> None:
+        try:
+            for future in await self._producer().send_records(self._topic, partition, [letter]):
+                await future
+        except KafkaError as error:  # after the producer's own retries: the event is read again (invariant 2)
+            raise Fatal(f"Kafka did not take a dead letter of {self._destination} ({type(error).__name__}).") from None
