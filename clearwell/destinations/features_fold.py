@@ -38,15 +38,16 @@ def value_at(view: FeatureView, tiles: Mapping[int, Tile], time: datetime) -> di
     Of no events count, distinct and sum are 0 and the rest is None. A sum that is beyond int64 or float64 is None.
     """
     parts, at = parts_of(view), microseconds(time)
-    places = {(part.kind, part.field.name): number for number, part in enumerate(parts)}
-    found: dict[str, Any] = {}
-    for feature in view.aggregated:
-        assert feature.aggregate is not None and feature.window is not None
-        first, end = bounds(feature.window, at)
-        within = [tile for start, tile in tiles.items() if first <= start < end]
-        numbers = [places[kind, feature.source.name] for kind in parts_needed(feature.aggregate)]
-        found[feature.name] = _value(feature, [_folded(parts, number, within) for number in numbers])
-    return found
+    return {feature.name: feature_at(parts, feature, tiles, at) for feature in view.aggregated}
+
+
+def feature_at(parts: Sequence[Part], feature: Feature, tiles: Mapping[int, Tile], at: int) -> Any:
+    """One of the windowed features at `at`, in microseconds since 1970; `parts` are those of its view."""
+    assert feature.aggregate is not None and feature.window is not None
+    first, end = bounds(feature.window, at)
+    within = [tile for start, tile in tiles.items() if first <= start < end]
+    wanted = [Part(kind, feature.source) for kind in parts_needed(feature.aggregate)]
+    return _value(feature, [_folded(part, parts.index(part), within) for part in wanted])
 
 
 def bounds(window: Window, at: int) -> tuple[int, int]:
@@ -62,8 +63,7 @@ def reach(view: FeatureView, at: int) -> tuple[int, int]:
     return min(first for first, _ in all_bounds), max(end for _, end in all_bounds)
 
 
-def _folded(parts: Sequence[Part], number: int, tiles: Iterable[Tile]) -> Any:
-    part = parts[number]
+def _folded(part: Part, number: int, tiles: Iterable[Tile]) -> Any:
     (found,) = empty_tile([part])
     for tile in tiles:
         found = merged(part.kind, found, tile[number])

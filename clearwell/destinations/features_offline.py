@@ -18,7 +18,7 @@ from psycopg import Connection
 from psycopg.sql import SQL, Identifier
 
 from clearwell.contract.features import FeatureView
-from clearwell.contract.model import CleanSchema, Field
+from clearwell.contract.model import CleanSchema, Field, Type
 from clearwell.destinations.features_counted import Seen
 from clearwell.destinations.features_folder import Folder
 from clearwell.destinations.postgres_positions import SCHEMA
@@ -59,10 +59,12 @@ def events_folder(root: Folder, view: str) -> Folder:
     return root / "_events" / view
 
 
-def columns_of(view: FeatureView, schema: CleanSchema) -> list[Field]:
-    """The clean fields that a view is made of, under their clean names, in the order of the clean event."""
-    names = {view.event_time, *(key.name for key in view.entity.keys), *(one.source.name for one in view.features)}
-    return [field for field in schema.fields if field.name in names]
+def columns_of(view: FeatureView) -> list[Field]:
+    """The clean fields that a view is made of, under their clean names: keys, event time, then the rest."""
+    time = Field(view.event_time, Type.TIMESTAMP)
+    sources = {one.source.name: one.source for one in view.features}
+    found = {field.name: field for field in (*view.entity.keys, time)}
+    return list((found | {name: field for name, field in sources.items() if name not in found}).values())
 
 
 class OfflineWriter:
@@ -71,7 +73,7 @@ class OfflineWriter:
     def __init__(self, root: Folder, view: FeatureView, schema: CleanSchema, group: str) -> None:
         self._folder = events_folder(root, view.name)
         self._view = view.name
-        self._fields = columns_of(view, schema)
+        self._fields = columns_of(view)
         names = [field.name for field in schema.fields]
         self._pick = [names.index(field.name) for field in self._fields]
         self._time = names.index(view.event_time)

@@ -6,8 +6,7 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal
+from datetime import datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -16,7 +15,6 @@ from psycopg.sql import SQL, Identifier
 
 from clearwell.contract.feature_views import view_of
 from clearwell.contract.features import FeatureView
-from clearwell.contract.model import CleanSchema, Field, Type
 from clearwell.destinations.features import FeaturesDestination
 from clearwell.destinations.features_ddl import TILES
 from clearwell.destinations.features_fold import value_at
@@ -27,54 +25,9 @@ from clearwell.destinations.protocol import CleanBatch, RowReason
 from clearwell.errors import ConfigError, Retryable
 from clearwell.settings import Settings
 from clearwell.testing.destination_cases import isolate
+from tests.support.visits import NAMES, OPTIONS, SCHEMA, START, Row, batch, deliver, keys_of, rows_of
 
-START = datetime(2013, 1, 1, tzinfo=UTC)
-SCHEMA = CleanSchema(
-    "visits",
-    1,
-    (
-        Field("id", Type.STRING, required=True),
-        Field("at", Type.TIMESTAMP, required=True),
-        Field("shop", Type.STRING),
-        Field("day", Type.INT32, required=True),
-        Field("n", Type.INT64),
-        Field("x", Type.FLOAT64),
-        Field("cost", Type.DECIMAL, precision=12, scale=2),
-    ),
-    ("id",),
-    "id",
-    "at",
-)
-NAMES = [field.name for field in SCHEMA.fields]
-OPTIONS: dict[str, Any] = {
-    "entity": {"name": "shop_day", "keys": ["shop", "day"]},
-    "lateness": "6h",
-    "features": {
-        "last_n": "n",
-        "visits": {"count": "id", "window": "2h", "slide": "30m"},
-        "n_sum": {"sum": "n", "window": "2h", "slide": "30m"},
-        "x_sum": {"sum": "x", "window": "4h"},
-        "x_mean": {"mean": "x", "window": "4h"},
-        "cost_sum": {"sum": "cost", "window": "2h"},
-        "cost_max": {"max": "cost", "window": "2h"},
-        "first_at": {"min": "at", "window": "2h"},
-        "x_last": {"last": "x", "window": "2h", "slide": "30m"},
-        "n_kinds": {"distinct": "n", "window": "2h", "slide": "30m"},
-    },
-}
-
-Row = tuple[Any, ...]
 Opened = Callable[..., FeaturesDestination]
-
-
-def rows_of(seed: int, count: int) -> list[Row]:
-    rng = random.Random(seed)
-    rows: list[Row] = []
-    for i in range(count):
-        at = START + timedelta(minutes=i // 2 - rng.randrange(300))
-        shop, day, n = rng.choice(["a", "b", None]), rng.randrange(2), rng.choice([None, rng.randrange(9)])
-        rows.append((f"v{i}", at, shop, day, n, rng.uniform(-1e9, 1e9), Decimal(rng.randrange(10_000)) / 100))
-    return rows
 
 
 @pytest.fixture
@@ -95,27 +48,6 @@ def opened(stack: Settings, view: FeatureView, unique: Callable[[str], str]) -> 
     yield make
     for one in made:
         one.close()
-
-
-def deliver(
-    destination: FeaturesDestination, rows: Sequence[Row], offsets: Sequence[int], size: int = 50, partition: int = 0
-) -> None:
-    """Rows whose raw offsets are `offsets`, in that order."""
-    claim = destination.claim("clean-a", partition, 1)
-    for at in range(0, len(rows), size):
-        some, places = rows[at : at + size], offsets[at : at + size]
-        destination.write(batch(some, places, claim.epoch, at + len(some), partition))
-
-
-def batch(rows: Sequence[Row], offsets: Sequence[int], epoch: int, end: int, partition: int = 0) -> CleanBatch:
-    begin, topics = end - len(rows), ["raw-a"] * len(rows)
-    return CleanBatch(
-        "clean-a", partition, end, epoch, rows, [b"{}"] * len(rows), range(begin, end), topics, offsets, {}
-    )
-
-
-def keys_of(rows: Sequence[Row]) -> list[tuple[Any, ...]]:
-    return sorted({row[2:4] for row in rows if row[2] is not None})
 
 
 def expected(view: FeatureView, rows: Sequence[Row], time: datetime, partition: int = 0) -> dict[Any, dict[str, Any]]:

@@ -1,0 +1,95 @@
+"""Reads the history of a feature view: every event of it, once, as its deliverer wrote it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as parquet
+from psycopg.sql import SQL, Identifier
+
+from clearwell.contract.features import FeatureView
+from clearwell.destinations.features_folder import Folder
+from clearwell.destinations.features_offline import IDENTITY, columns_of, events_folder, file_schema
+from clearwell.destinations.features_read import Session
+from clearwell.destinations.features_tiles import Entity
+from clearwell.destinations.postgres_positions import SCHEMA
+from clearwell.errors import ConfigError
+from clearwell.pipeline.arrow import arrow_type
+
+_FILES = SQL("SELECT file FROM {} WHERE view_name = %s AND first_time <= %s ORDER BY written_at, file").format(
+    Identifier(SCHEMA, "offline")
+)
+
+
+class Event(NamedTuple):
+    """One event of a view: `row` holds the values of `columns_of(view)`; a late one is in no window."""
+
+    row: tuple[Any, ...]
+    topic: str
+    partition: int
+    offset: int
+    late: bool
+
+
+def listed(session: Session, view: FeatureView, until: datetime) -> list[str]:
+    """The files that hold events up to `until`, as the transaction of `session` sees them. Raises what psycopg raises."""
+    return [name for (name,) in session.execute(_FILES, (view.name, until)).fetchall()]
+
+
+def read(
+    root: Folder, view: FeatureView, files: Sequence[str], until: datetime, keys: Sequence[Entity] | None = None
+) -> Iterator[Event]:
+    """The events in `files` up to `until`, of the entities `keys` (None: of all).
+
+    Raises ConfigError where a file is not there or can't be read, Retryable where the store is not well.
+    """
+    folder = events_folder(root, view.name)
+    names, schema = [field.name for field in columns_of(view)], file_schema(columns_of(view))
+    for file in files:
+        table = _table(folder, file, schema)
+        wanted = pc.less_equal(table[view.event_time], pa.scalar(until, schema.field(view.event_time).type))
+        if keys is not None:
+            wanted = pc.and_(wanted, _is_one_of(view, table, keys))
+        columns = [one.to_pylist() for one in table.filter(wanted).select([*names, *IDENTITY.names]).columns]
+        for *row, topic, partition, offset, late in zip(*columns, strict=True):
+            yield Event(tuple(row), topic, partition, offset, late)
+
+
+def _table(folder: Folder, file: str, schema: pa.Schema) -> pa.Table:
+    """A file in the columns of today's view; what it was written without is null."""
+    try:
+        found = parquet.read_table(io.BytesIO(folder.get(file)))
+        columns = [
+            found[one.name].cast(one.type) if one.name in found.column_names else pa.nulls(found.num_rows, one.type)
+            for one in schema
+        ]
+    except FileNotFoundError:
+        raise ConfigError(
+            f"{file} is missing in {folder.shown}: bring it back, or set CLEARWELL_OFFLINE to where the deliverer "
+            "writes."
+        ) from None
+    except pa.ArrowException as error:  # its text quotes values (invariant 9)
+        raise ConfigError(
+            f"{file} in {folder.shown} can't be read ({type(error).__name__}): bring it back from a backup."
+        ) from None
+    return pa.table(columns, schema)
+
+
+def _is_one_of(view: FeatureView, table: pa.Table, keys: Sequence[Entity]) -> Any:
+    """Which rows are of one of the entities: looked for column by column, then as a whole where there are several."""
+    columns = view.entity.keys
+    found = None
+    for number, column in enumerate(columns):
+        values = pa.array([key[number] for key in keys], arrow_type(column))
+        of_this = pc.is_in(table[column.name], value_set=values)
+        found = of_this if found is None else pc.and_(found, of_this)
+    if len(columns) > 1:
+        wanted = set(keys)
+        rows = zip(*(table[column.name].to_pylist() for column in columns), strict=True)
+        found = pc.and_(found, pa.array([row in wanted for row in rows]))
+    return found
