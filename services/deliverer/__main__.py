@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import sys
 
 from clearwell import settings
 from clearwell.contract.condition import compile_condition
 from clearwell.contract.load import find
 from clearwell.contract.model import Contract, Route
-from clearwell.errors import ConfigError, nearest
+from clearwell.errors import ClearwellError, ConfigError, nearest
 from clearwell.kafka import admin, worker
 from clearwell.kafka.identity import TopicIdentity
 from clearwell.kafka.names import clean_topic, deliverer_group
 from clearwell.kafka.tail import Tail
 from clearwell.pipeline.clean import CleanCodec
 from clearwell.privacy.local import LocalKeyring
+from clearwell.registry import Registry
+from clearwell.registry.deliveries import Delivery
 from clearwell.registry.targets import open_destination
+from clearwell.settings import Settings
 from clearwell.steps import bind
+from services.deliverer.health import Health
+from services.deliverer.pause import Pausable
 from services.deliverer.positions import StorePositions
 from services.deliverer.refused import RefusedRows
 from services.deliverer.service import Deliverer
@@ -30,20 +36,31 @@ async def make(stream: str, version: int | None, destination: str) -> worker.Job
     where = settings.load()
     contract = find(where.schemas, stream, version)
     route = route_to(contract, destination)
-    schema = bind(contract).schema
-    topic = clean_topic(stream, contract.version)
     group = deliverer_group(stream, contract.version, destination)
-    admin.require_topics(where.kafka, stream, contract.version)
+    health = Health(Registry(where.postgres), Delivery(group, stream, contract.version, destination))
+    await asyncio.to_thread(health.begin)
+    try:
+        return await _job(where, contract, route, group, health)
+    except ClearwellError as error:
+        health.last_words(error)
+        raise
+
+
+async def _job(where: Settings, contract: Contract, route: Route, group: str, health: Health) -> worker.Job:
+    schema = bind(contract).schema
+    topic = clean_topic(contract.stream, contract.version)
+    admin.require_topics(where.kafka, contract.stream, contract.version)
     identity = TopicIdentity(topic, lambda: admin.topic_id(where.kafka, topic))
-    store = Store(open_destination(where, route, schema, group))
+    store = Store(open_destination(where, route, schema, group), health)
     await store.call(store.destination.open)
     positions = StorePositions(store, identity)
     wanted = compile_condition(route.when, schema) if route.when is not None else None
     app = worker.build_app(group, where.kafka, positions)
-    tail = Tail(where.kafka, stream)
-    refused = RefusedRows(destination, contract, LocalKeyring(where.keys), tail, lambda: worker.producer_of(app))
-    writer = Writer(store, refused.bury)
-    return worker.Job(app, identity, Deliverer(writer, refused, positions, identity, CleanCodec(schema), wanted))
+    tail = Tail(where.kafka, contract.stream)
+    refused = RefusedRows(route.to, contract, LocalKeyring(where.keys), tail, lambda: worker.producer_of(app))
+    work = Deliverer(Writer(store, refused.bury), refused, positions, identity, CleanCodec(schema), wanted)
+    pausable = Pausable(work, positions, health)
+    return worker.Job(app, identity, pausable, pausable)
 
 
 def route_to(contract: Contract, destination: str) -> Route:
