@@ -101,7 +101,7 @@ def _breaks(comparison: Comparison | None) -> tuple[str, ...] | None:
 
 def _summary(path: Path, contract: Contract, schema: CleanSchema, comparison: Comparison | None) -> str:
     protected = sum(one.privacy is not None for one in schema.fields)
-    routes = ", ".join(route.to for route in contract.routes) or "no destination"
+    routes = ", ".join(route.to for route in (*contract.routes, *contract.archives)) or "no destination"
     text = (
         f"{path}: right. {contract.stream} v{contract.version}: {len(contract.fields)} fields in, "
         f"{len(contract.steps)} steps, {len(schema.fields)} fields out ({protected} protected), to {routes}; "

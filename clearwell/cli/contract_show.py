@@ -26,7 +26,7 @@ def as_text(pipeline: Pipeline) -> RenderableType:
     heads.append(f"key {', '.join(contract.key)}; event id {contract.event_id}; event time {contract.event_time}")
     heads.append(f"subject {contract.subject or 'none'}; undeclared fields: {contract.unknown_fields}")
     steps = [(number, step.name, _compact(step.args)) for number, step in enumerate(contract.steps, 1)]
-    routes = [(one.to, _options(one), said(one.when)) for one in contract.routes]
+    routes = [(one.to, _options(one), said(one.when)) for one in (*contract.routes, *contract.archives)]
     return Group(
         *filter(None, heads),
         "\nWhat comes in",
@@ -57,7 +57,9 @@ def as_object(pipeline: Pipeline) -> dict[str, Any]:
         "fields": [_object(one) for one in contract.fields],
         "steps": [{step.name: step.args} for step in contract.steps],
         "clean": [_object(one) for one in schema.fields],
-        "routes": [{"to": one.to, **one.options, "when": said(one.when)} for one in contract.routes],
+        "routes": [
+            {"to": one.to, **one.options, "when": said(one.when)} for one in (*contract.routes, *contract.archives)
+        ],
         "limits": contract.limits,
         "examples": [one.name for one in contract.examples],
         "lookback": pipeline.lookback,

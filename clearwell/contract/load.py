@@ -10,7 +10,7 @@ from typing import Any
 
 from clearwell.contract.fields import EXTRA
 from clearwell.contract.language import CONTRACT
-from clearwell.contract.model import Contract, Limits, UnknownFields
+from clearwell.contract.model import ARCHIVE, Contract, Limits, UnknownFields
 from clearwell.contract.problems import Problems
 from clearwell.contract.tree import MAX_BYTES, Node
 from clearwell.contract.tree import parse as parse_tree
@@ -54,6 +54,7 @@ def parse(text: str, file: str) -> Contract:
         _check_names(root.value, problems)
     problems.raise_any()
     fields = tuple(replace(field, name=name) for name, field in read["fields"].items())
+    routes = read.get("routes", ())
     return Contract(
         stream=read["stream"],
         version=read["version"],
@@ -66,11 +67,12 @@ def parse(text: str, file: str) -> Contract:
         unknown_fields=UnknownFields(read.get("unknown_fields", UnknownFields.REJECT)),
         fields=fields,
         steps=tuple(read.get("steps", ())),
-        routes=tuple(read.get("routes", ())),
+        routes=tuple(one for one in routes if one.kind != ARCHIVE),
         limits=read.get("limits", Limits()),
         examples=tuple(read.get("tests", ())),
         where=Location(file, 1),
         lines=root.lines(),
+        archives=tuple(one for one in routes if one.kind == ARCHIVE),
     )
 
 

@@ -123,6 +123,10 @@ class Condition:
     where: Location | None = None
 
 
+ARCHIVE = "archive"
+"""The kind of a route that takes raw events, sealed whole, before anything is made of them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
     """One destination of the stream's clean events: `to` is "kind" or "kind.name"; `options` are the destination's own.
@@ -172,7 +176,10 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Contract:
-    """One version of one stream. `key`, `event_id`, `event_time`, `subject` name fields of the *clean* event."""
+    """One version of one stream. `key`, `event_id`, `event_time`, `subject` name fields of the *clean* event.
+
+    `routes` are those of clean events, which deliverers follow; `archives` those of raw ones, which the archiver does.
+    """
 
     stream: str
     version: int
@@ -190,6 +197,7 @@ class Contract:
     examples: tuple[Example, ...]
     where: Location = setting(compare=False, default=Location("?", 1))
     lines: Mapping[str, Location] = setting(default_factory=dict, compare=False)
+    archives: tuple[Route, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

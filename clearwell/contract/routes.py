@@ -12,7 +12,7 @@ from clearwell.contract.feature_language import OPTIONS
 from clearwell.contract.feature_views import KIND as FEATURES
 from clearwell.contract.feature_views import read_view
 from clearwell.contract.language import WORD
-from clearwell.contract.model import CleanSchema, Contract, Route
+from clearwell.contract.model import ARCHIVE, CleanSchema, Contract, Route
 from clearwell.contract.problems import Problems
 from clearwell.contract.shapes import Shape
 from clearwell.contract.tree import Node
@@ -41,7 +41,9 @@ KINDS: Mapping[str, Kind] = {
     "postgres": Kind(Name.MAY, {"table": WORD}),
     "mongo": Kind(Name.MAY, {"collection": WORD}),
     "lake": Kind(Name.MAY, {"table": WORD}),
+    ARCHIVE: Kind(Name.MAY, {}),
     "sql": Kind(Name.MUST, {"table": WORD}),
+    "files": Kind(Name.MUST, {"folder": WORD}),
     "http": Kind(Name.MUST, {}),
     FEATURES: Kind(Name.MUST, {name: key.shape for name, key in OPTIONS.items()}),
 }
@@ -51,7 +53,7 @@ KINDS: Mapping[str, Kind] = {
 def check_routes(contract: Contract, schema: CleanSchema, problems: Problems) -> None:
     """Note everything that is wrong with the contract's routes."""
     seen: set[str] = set()
-    for number, route in enumerate(contract.routes):
+    for number, route in enumerate(_as_written(contract)):
         path = f"routes.{number}"
         where = route.where or contract.where
         place = contract.lines.get(f"{path}.to", where)
@@ -68,8 +70,16 @@ def check_routes(contract: Contract, schema: CleanSchema, problems: Problems) ->
         if route.to in seen:
             problems.add(f"There are two routes to {route.to}: join their conditions with `any`.", where)
         seen.add(route.to)
-        if route.when is not None:
+        if route.when is not None and route.kind == ARCHIVE:
+            problems.add("A route to the archive has no `when`: raw events are sealed before they are read.", where)
+        elif route.when is not None:
             check_condition(route.when, {field.name: field for field in schema.fields}, where, problems)
+
+
+def _as_written(contract: Contract) -> list[Route]:
+    """All routes, in the order of the file, which the numbers in `contract.lines` go by."""
+    routes = [*contract.routes, *contract.archives]
+    return sorted(routes, key=lambda one: (one.where or contract.where).line)
 
 
 def _check_foreign(route: Route, place: Location, problems: Problems) -> None:

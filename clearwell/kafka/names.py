@@ -60,6 +60,11 @@ def letters_group(stream: str) -> str:
     return f"letters.{stream}"
 
 
+def archive_group(stream: str, to: str) -> str:
+    """The consumer group that archives a stream's raw events; `to` is the route's: one to another lake starts anew."""
+    return f"{to}.{stream}"
+
+
 def replay_group(stream: str, version: int, destination: str) -> str:
     """Whose positions the replays of dead letters to one destination are; nobody reads by it."""
     return f"replay.{stream}.v{version}.{destination}"
