@@ -176,7 +176,7 @@ class _Partition:
     async def _dead(self, ledger: Ledger, reasons: dict[str, int]) -> None:
         seen: set[int] = set()
         async for records in self._all(dead_topic(self._stream)):
-            for letter in (dead.read(record.headers) for record in records):
+            for letter in dead.known(records):
                 if letter.destination is not None:  # a clean event: in its destination's accounts
                     continue
                 if letter.topic_id == self.topic_id and letter.offset not in seen:

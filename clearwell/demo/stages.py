@@ -99,7 +99,7 @@ class DeadLetters:
         """Read what came since the last call."""
         for partition, end in self._ends().items():
             async for records in self._log.records(self._topic, partition, self._read.get(partition, 0), end):
-                for letter in (dead.read(record.headers) for record in records):
+                for letter in dead.known(records):
                     if letter.destination is not None:  # a clean event, that one destination refused
                         continue
                     self.reasons[letter.reason] = self.reasons.get(letter.reason, 0) + 1

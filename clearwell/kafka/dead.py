@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from clearwell.contract.model import Contract
 from clearwell.kafka import names
@@ -112,8 +113,8 @@ def event_id(topic_id: str, partition: int, offset: int) -> str:
 
 def read(headers: Iterable[tuple[str, bytes]]) -> DeadLetter:
     """The headers of a dead letter. Raises ValueError when they are not ours."""
-    found = {name: value.decode() for name, value in headers}
     try:
+        found = {name: value.decode() for name, value in headers}
         destination = found.get(names.DEAD_DESTINATION)
         return DeadLetter(
             topic_id=found[names.RAW_TOPIC_ID],
@@ -129,6 +130,17 @@ def read(headers: Iterable[tuple[str, bytes]]) -> DeadLetter:
         )
     except KeyError as missing:
         raise ValueError(f"not a dead letter of Clearwell: header {missing} is missing") from None
+    except AttributeError:  # a header without a value
+        raise ValueError("not a dead letter of Clearwell: a header is null") from None
+
+
+def known(records: Iterable[Any]) -> Iterator[DeadLetter]:
+    """What the headers of fetched records say; a record that is no dead letter of ours is passed over."""
+    for record in records:
+        try:
+            yield read(record.headers)
+        except ValueError:
+            continue
 
 
 def open_letter(keyring: Keyring, stream: str, letter: DeadLetter, value: bytes) -> bytes:

@@ -57,5 +57,5 @@ class Tail:
         async with reader(self._bootstrap) as log:
             last = await log.end(topic, partition)
             async for records in log.records(topic, partition, last - LETTERS * (end - start), last):
-                found.update(wanted(dead.read(record.headers)) for record in records)
+                found.update(map(wanted, dead.known(records)))
         return sorted(offset for offset in found if offset is not None and start <= offset < end)

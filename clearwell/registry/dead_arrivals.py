@@ -106,7 +106,10 @@ def take(connection: Connection, arrivals: Sequence[Arrival]) -> Arrived:
         return Arrived(0, 0, 0)
     lock(connection, arrivals[0].stream)
     linked, again = link(connection, [one for one in arrivals if one.ours and not one.destination])
-    rest = {one.identity: one for one in reversed(arrivals) if one.identity not in linked}  # the first of repeats
+    rest: dict[tuple[str, str, int, int], Arrival] = {}
+    for one in arrivals:
+        if one.identity not in linked:
+            rest.setdefault(one.identity, one)
     new = 0
     if rest:
         columns = {name: [getattr(one, name) for one in rest.values()] for name in _NAMES}
