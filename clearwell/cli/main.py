@@ -39,6 +39,7 @@ SECTIONS = {
     },
     "Operations": {
         "balance": Entry("clearwell.cli.balance:balance", "Prove that every event is accounted for."),
+        "dead": Entry("clearwell.cli.dead:dead", "Look at rejected events, mend them, and send them again."),
         "bench": Entry("clearwell.cli.bench:bench", "Measure this machine beside the raw limits."),
         "keys": Entry("clearwell.cli.keys:keys", "Make and look at the key file."),
     },

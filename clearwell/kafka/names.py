@@ -14,6 +14,9 @@ CONTENT_TYPE = "content-type"
 # On raw records that a connector could not make an event of: why. Such a record is rejected whatever its value is.
 REFUSED = "clearwell_refused"
 
+# On raw records that a replay of a dead letter sent: its secret token, by which a replay that was broken off is found.
+REPLAY = "clearwell_replay"
+
 # On clean, dead and dropped records: where in raw the event came from (invariant 3).
 RAW_OFFSET = "clearwell_offset"
 RAW_TOPIC_ID = "clearwell_topic"

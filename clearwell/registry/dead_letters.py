@@ -169,10 +169,12 @@ def sealed(session: Session, letter: int) -> tuple[str | None, str | None]:
 def fix(session: Session, letter: int, fixed: str | None, version: int, fields: Sequence[str]) -> None:
     """Keep the mended event, sealed (None: as it came), and that contract `version` takes it.
 
-    `fields` are the declared names that were changed, for the audit. Raises ConfigError as `change` does.
+    `fields` are the declared names that were changed, for the audit. Raises ConfigError when it is not open any more.
     """
     row = _row(session, letter)
     _require_idle(session, [letter])
+    if row.state not in OPEN:
+        raise ConfigError(f"Dead letter {letter} is {row.state}, so it can't be fixed{_way_back(row)}.")
     row.fixed = fixed if fixed is not None else row.fixed
     row.version = version
     _move(session, row, LetterState.FIXED)
@@ -195,15 +197,21 @@ def release(session: Session, letters: Sequence[int]) -> int:
 
 
 def _each(session: Session, letters: Sequence[int], action: str, change: Any) -> int:
-    _require_idle(session, letters)
     query = select(DeadLetterRow).where(DeadLetterRow.id.in_(letters)).order_by(DeadLetterRow.id).with_for_update()
+    rows = session.scalars(query).all()
+    _require_idle(session, letters)  # behind the locks: no replay begins any more
     changed: dict[str, list[int]] = {}
-    for row in session.scalars(query):
+    for row in rows:
         if change(session, row):
             changed.setdefault(row.stream, []).append(row.id)
     for stream, ids in changed.items():
         audit.record(session, action, f"dead/{stream}", {"letters": ids})
     return sum(map(len, changed.values()))
+
+
+def _way_back(row: DeadLetterRow) -> str:
+    waits = row.state == LetterState.PARKED and row.sealed is not None
+    return f": `clearwell dead release {row.id}` lets it wait again" if waits else ""
 
 
 def _drop(session: Session, row: DeadLetterRow) -> bool:

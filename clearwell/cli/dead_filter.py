@@ -1,0 +1,100 @@
+"""Which dead letters a command is about: by id, or by what they have in common."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+import click
+from sqlalchemy.orm import Session
+
+from clearwell.errors import ConfigError
+from clearwell.registry import dead_letters
+from clearwell.registry.dead_letters import Filter, Letter, LetterState
+
+AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])
+
+_AGE = re.compile(r"([0-9]{1,6})([smhd])\Z")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+def filter_options(function: AnyFunction) -> AnyFunction:
+    """Adds the filters, which the command receives by name and gives to `wanted`."""
+    for option in (
+        click.option("--until", metavar="TIME", help="Rejected before this time, or longer ago than 2h, 7d, …"),
+        click.option("--since", metavar="TIME", help="Rejected at this time (UTC) or later, or since 2h, 7d, …"),
+        click.option(
+            "--state",
+            "states",
+            multiple=True,
+            type=click.Choice([*LetterState]),
+            help="In this state; may be repeated.",
+        ),
+        click.option("--rejected", is_flag=True, help="Only raw events that the contract rejected."),
+        click.option("--destination", help="Only clean events that this destination refused."),
+        click.option("--step", help='Rejected by this step: "validate", "6.bounds", "deliver", …'),
+        click.option("--reason", help="A part of the reason."),
+        click.option("--stream", help="Of this stream."),
+    ):
+        function = option(function)
+    return function
+
+
+def wanted(given: dict[str, Any], default: Sequence[LetterState] = ()) -> Filter:
+    """The filter of a command's options; without --state it means the states of `default`. Raises ConfigError."""
+    if given["rejected"] and given["destination"]:
+        raise ConfigError("--rejected and --destination exclude each other: an event failed in one place.")
+    return Filter(
+        stream=given["stream"],
+        reason=given["reason"],
+        step=given["step"],
+        destination="" if given["rejected"] else given["destination"],
+        states=tuple(map(LetterState, given["states"])) or tuple(default),
+        since=_moment(given["since"], "--since"),
+        until=_moment(given["until"], "--until"),
+    )
+
+
+def select(
+    session: Session, ids: Sequence[int], given: dict[str, Any], states: Sequence[LetterState], verb: str
+) -> list[Letter]:
+    """The letters that a command shall change: those of `ids`, or those of its filters that are in one of `states`.
+
+    Raises ConfigError when neither says anything, an id is not there or not in one of `states`, or a name is misspelt.
+    """
+    named = any(value for value in given.values())
+    if bool(ids) == named:
+        raise ConfigError("Say which dead letters: by their ids, or by --stream, --reason and the other filters.")
+    if ids:
+        found = dead_letters.find(session, Filter(ids=ids))
+        for one in found:
+            if one.state not in states:
+                raise ConfigError(f"Dead letter {one.id} is {one.state}, so it can't be {verb}.{_advice(one, states)}")
+        return found
+    if given["states"] and not set(given["states"]) & set(states):
+        raise ConfigError(f"Only dead letters that are {' or '.join(states)} can be {verb}.")
+    chosen = wanted(given, states)
+    dead_letters.check(session, chosen)
+    return [one for one in dead_letters.find(session, chosen) if one.state in states]
+
+
+def _advice(letter: Letter, states: Sequence[LetterState]) -> str:
+    if letter.state is LetterState.PARKED and letter.has_event and LetterState.WAITING in states:
+        return f" `clearwell dead release {letter.id}` lets it wait again."
+    return ""
+
+
+def _moment(text: str | None, option: str) -> datetime | None:
+    if text is None:
+        return None
+    if age := _AGE.match(text):
+        return datetime.now(UTC) - timedelta(**{_UNITS[age[2]]: int(age[1])})
+    try:
+        moment = datetime.fromisoformat(text)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise ConfigError(
+            f"{option} is no time: write 2026-11-27, 2026-11-27T14:00:00Z (UTC where no offset is given), or 2h, 7d."
+        ) from None

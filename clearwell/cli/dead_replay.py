@@ -1,0 +1,73 @@
+"""`clearwell dead replay`: send the events of dead letters again, each the way it failed on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from clearwell import settings
+from clearwell.cli.connector_open import open_registry
+from clearwell.cli.dead_decide import ids_argument, require_yes, told, yes_option
+from clearwell.cli.dead_filter import filter_options, select
+from clearwell.cli.output import dry_run_option, emit, home_option, json_option
+from clearwell.letters.replay import Replayer, Result
+from clearwell.privacy.local import LocalKeyring
+from clearwell.registry.dead_letters import OPEN
+
+
+@click.command()
+@ids_argument
+@filter_options
+@yes_option
+@dry_run_option
+@home_option
+@json_option
+def replay(ids: tuple[int, ...], yes: bool, dry_run: bool, as_json: bool, **given: Any) -> None:
+    """Send the events of dead letters again.
+
+    An event that the contract rejected goes into raw, and through the pipeline, once more. One that a destination
+    refused goes to that destination alone. What comes back counts as a try; after the last one the letter is parked.
+    A replay that was broken off is settled first: no event is ever sent twice.
+
+    \b
+      clearwell dead replay 17
+      clearwell dead replay --stream flights --state fixed --yes
+      clearwell dead replay --stream flights --destination postgres --dry-run
+    """
+    with open_registry() as registry:
+        with registry.session() as session:
+            found = select(session, ids, given, OPEN, "replayed")
+        if not dry_run:
+            require_yes(found, ids, yes, "replayed")
+        result, settled = Result(), 0
+        if found and not dry_run:
+            where = settings.load()
+            replayer = Replayer(where, registry, LocalKeyring(where.keys), lambda text: click.echo(text, err=True))
+            settled = replayer.settle(sorted({one.stream for one in found}))
+            result = replayer.replay(found)
+    shown = {
+        "chosen": len(found),
+        "dry_run": dry_run,
+        "sent": result.sent,
+        "delivered": result.taken,
+        "refused": result.refused,
+        "passed_over": result.passed,
+        "settled": settled,
+    }
+    emit(as_json, shown, lambda: told(found, "replayed", 0, True) if dry_run or not found else _told(result, settled))
+
+
+def _told(result: Result, settled: int) -> str:
+    lines = []
+    if settled:
+        lines.append(f"{settled:,} events of a replay that was broken off had been sent.")
+    if result.sent:
+        lines.append(f"{result.sent:,} events are in raw again; one that is rejected again waits here, or is parked.")
+    if result.taken:
+        lines.append(f"{result.taken:,} events were taken by their destination.")
+    if result.refused:
+        lines.append(f"{result.refused:,} events were refused again; they wait here, or are parked.")
+    if result.passed:
+        lines.append(f"{result.passed:,} dead letters were dealt with meanwhile.")
+    return "\n".join(lines)
