@@ -2,7 +2,7 @@
 
 Rows, position and accounts are one commit (`lake_positions.py`). Rows above the highest raw offset that the table ever
 held are appended as they are; others, those of a replay, only where the table has no row of their raw identity.
-Measured: 8 to 20 ms an append of 10,000 rows; a deliverer joins what waits, so that files stay large.
+Measured: 8 to 20 ms an append of 10,000 rows; small ones wait for each other (`lake_upkeep.py`), so files stay large.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from clearwell.destinations.lake_columns import EVENT_DATE, TAKEN, columns_of, t
 from clearwell.destinations.lake_positions import Positions, held_up_to, note_topics
 from clearwell.destinations.lake_root import LakeConfig, Place, Root
 from clearwell.destinations.lake_table import LakeTable
+from clearwell.destinations.lake_upkeep import NO_PACE, Pace, Upkeep
 from clearwell.destinations.protocol import Accounts, Claim, CleanBatch, DestinationConfig, RouteOptions, Target
 from clearwell.destinations.shape import NAME_RULE, RAW_OFFSET, RAW_PARTITION, RAW_TOPIC, check_schema, is_name
 from clearwell.errors import ConfigError
@@ -38,7 +39,7 @@ class LakeDestination:
     keeps_history: ClassVar[bool] = True
     registered: ClassVar[bool] = True
 
-    def __init__(self, place: Place, schema: CleanSchema, group: str) -> None:
+    def __init__(self, place: Place, schema: CleanSchema, group: str, pace: Pace = NO_PACE) -> None:
         """Raises ConfigError when a name or type of the schema can't be a column."""
         check_schema(schema, TAKEN)
         _check_case(schema)
@@ -46,6 +47,7 @@ class LakeDestination:
         self._table = LakeTable(place, table_columns(schema), EVENT_DATE)
         self._positions = Positions(self._table, group)
         self._topics: set[str] = set()  # noted in the table already
+        self._upkeep = Upkeep(place, pace)
 
     @classmethod
     def of(cls, target: Target) -> Self:
@@ -53,7 +55,8 @@ class LakeDestination:
         name = target.options.table or f"{target.schema.stream}_v{target.schema.version}"
         if target.options.table is not None and not is_name(name):
             raise ConfigError(f'"{name}" can\'t be the name of a table: use {NAME_RULE}.')
-        return cls(Root.of(target.settings, target.config).table(FOLDER, name), target.schema, target.group)
+        place = Root.of(target.settings, target.config).table(FOLDER, name)
+        return cls(place, target.schema, target.group, Pace.of())
 
     def open(self) -> None:
         """Create or widen the table."""
@@ -80,7 +83,9 @@ class LakeDestination:
             chosen, highest = self._absent(batch)
             rows = columns_of(self._schema, batch, chosen) if chosen is None or chosen else None
             self._table.commit(rows, numbers | highest)
+            self._upkeep.committed()
 
+        self._upkeep.wait(len(batch.rows))
         self._table.insist(f"write {batch.coordinates()}", attempt)
 
     def accounts(self, topic_id: str) -> Sequence[Accounts]:

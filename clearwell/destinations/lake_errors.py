@@ -33,6 +33,7 @@ _DAMAGED = re.compile(
     r"|MissingVersion|MissingMetadata|MissingProtocol|InvalidProtocol|not found.*_delta_log|delta kernel error",
     re.I | re.S,
 )
+_GONE = re.compile(r"Object at location .* not found|No such file or directory|NoSuchKey", re.I | re.S)
 _WORLD = re.compile(
     r"error sending request|timed? ?out|retry_timeout|connection|\b5\d\d\b|SlowDown|Generic \w+ error|HTTP error|dns"
     r"|Too many open files",
@@ -85,6 +86,11 @@ def _of_table(error: Exception, text: str, table: str, doing: str) -> ClearwellE
         return Retryable(f"The store of {table} does not answer as it should where Clearwell was to {doing}.")
     if isinstance(error, TableNotFoundError):
         return ConfigError(f"There is no Delta table at {table.removeprefix('the Delta table ')}.")
+    if _GONE.search(text) and not isinstance(error, DeltaError):
+        return ConfigError(
+            f"{_first(table)} lacks a file that this version of it needs: it was vacuumed, or somebody deleted it. "
+            "Read a newer version, or put the file back."
+        )
     if isinstance(error, DeltaError) and _DAMAGED.search(text):
         return damaged(table)
     if isinstance(error, OSError):

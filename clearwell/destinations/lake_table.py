@@ -23,8 +23,10 @@ from clearwell.errors import ConfigError, Retryable
 TRIES = 20
 """Conflicts in a row after which the caller may come again: each says that somebody else went on."""
 
-CHECKPOINT_EVERY = "50"
-"""Commits between two checkpoints of the log; reading a table reads at most as many commits."""
+CONFIGURATION = {
+    "delta.checkpointInterval": "50",  # commits; who opens a table reads at most as many of them
+    "delta.logRetentionDuration": "interval 7 days",  # as long as vacuum keeps the files of older versions
+}
 
 Result = TypeVar("Result")
 
@@ -32,9 +34,15 @@ Result = TypeVar("Result")
 class LakeTable:
     """One Delta table. Raises ConfigError, Retryable and Fatal as `lake_errors` says."""
 
-    def __init__(self, place: Place, columns: pa.Schema, partition_by: str) -> None:
-        """`columns` are those we write; the table may have more. `partition_by` is one of them."""
+    def __init__(
+        self, place: Place, columns: pa.Schema, partition_by: str, more: Mapping[str, str] | None = None
+    ) -> None:
+        """`columns` are those we write; the table may have more. `partition_by` is one of them.
+
+        `more` are properties of the table beside CONFIGURATION, for when it is made.
+        """
         self.place = place
+        self._configuration = {**CONFIGURATION, **(more or {})}
         self._columns = columns
         self._partition_by = partition_by
         self._table: DeltaTable | None = None
@@ -125,7 +133,7 @@ class LakeTable:
             Schema.from_arrow(self._columns),
             mode="ignore",  # two may make it at once
             partition_by=[self._partition_by],
-            configuration={"delta.checkpointInterval": CHECKPOINT_EVERY},
+            configuration=dict(self._configuration),
             storage_options=self._options(),
         )
 

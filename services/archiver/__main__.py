@@ -1,0 +1,56 @@
+"""`python -m services.archiver --stream S`: archives a stream's raw events until it is told to stop."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from clearwell import settings
+from clearwell.contract.load import find
+from clearwell.contract.model import ARCHIVE, Contract
+from clearwell.destinations.archive import Archive, archive_place
+from clearwell.destinations.lake_upkeep import Pace
+from clearwell.errors import ConfigError
+from clearwell.kafka import admin, worker
+from clearwell.kafka.identity import TopicIdentity
+from clearwell.kafka.names import archive_group, raw_topic
+from clearwell.privacy.local import LocalKeyring
+from clearwell.registry.lakes import lake_root
+from services.archiver.positions import ArchivePositions
+from services.archiver.service import Archiver
+from services.archiver.writer import ArchiveWriter
+
+
+async def make(stream: str, to: str) -> worker.Job:
+    """The app, its topic and its work. Raises ConfigError or Retryable when anything it needs is missing."""
+    where, pace = settings.load(), Pace.of()
+    require_route(find(where.schemas, stream), to)
+    root = lake_root(where, to.partition(".")[2] or None)
+    topic, group = raw_topic(stream), archive_group(stream, to)
+    archive = Archive(archive_place(root, stream), stream, LocalKeyring(where.keys), group, pace)
+    writer = ArchiveWriter(archive, pace.seconds)
+    await writer.open()
+    identity = TopicIdentity(topic, lambda: admin.topic_id(where.kafka, topic))
+    positions = ArchivePositions(writer, identity)
+    app = worker.build_app(group, where.kafka, positions)
+    return worker.Job(app, identity, Archiver(writer, positions, identity))
+
+
+def require_route(contract: Contract, to: str) -> None:
+    """Raise ConfigError unless the contract wants its raw events in that archive."""
+    if to not in [route.to for route in contract.archives]:
+        raise ConfigError(f"{contract.where.file} has no route to {to}: add `- to: {to}` to its routes.")
+
+
+def main() -> int:
+    """Entry point; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="services.archiver", description=__doc__)
+    parser.add_argument("--stream", required=True)
+    parser.add_argument("--to", default=ARCHIVE, help="the `to` of the contract's route: archive, or archive.<lake>")
+    args = parser.parse_args()
+    worker.set_up_logging()
+    return worker.run(lambda: make(args.stream, args.to))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
