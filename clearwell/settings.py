@@ -34,7 +34,8 @@ class Settings:
     kafka: "host:port[,host:port]"; postgres: a "postgresql://" URL; mongo: a "mongodb://" URL with a database.
     home: the data folder; schemas: the folder of contracts; keys: the key file. lake: the URL or folder under which the
     platform's own Delta tables are (None: the data folder). offline: the folder or fsspec URL under which the history
-    of feature views is (None: `offline` in the data folder).
+    of feature views is (None: `offline` in the data folder). feast_registry: the SQLAlchemy URL of Feast's registry
+    (None: a schema of its own in our PostgreSQL).
     """
 
     kafka: str
@@ -45,6 +46,7 @@ class Settings:
     keys: Path
     lake: str | None = None
     offline: str | None = None
+    feast_registry: str | None = None
 
     def __repr__(self) -> str:  # invariant 10
         return f"Settings(kafka={self.kafka!r}, postgres={redact(self.postgres)!r}, mongo={redact(self.mongo)!r})"
@@ -84,8 +86,8 @@ def load(env: Mapping[str, str] = os.environ) -> Settings:
             "run `clearwell up`, or point it at your servers."
         )
     servers = given["kafka"], given["postgres"], given["mongo"]
-    lake, offline = env.get("CLEARWELL_LAKE") or None, env.get("CLEARWELL_OFFLINE") or None
-    return Settings(*servers, home, schemas_folder(env), key_file(env), lake, offline)
+    places = [env.get(f"CLEARWELL_{name}") or None for name in ("LAKE", "OFFLINE", "FEAST_REGISTRY")]
+    return Settings(*servers, home, schemas_folder(env), key_file(env), *places)
 
 
 def _embedded(home: Path) -> dict[str, str]:

@@ -1,0 +1,46 @@
+"""The feature views that contracts declare. Without Feast, and without a stack."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from clearwell.contract.feature_views import views_of
+from clearwell.contract.features import FeatureView
+from clearwell.contract.model import CleanSchema, Contract
+from clearwell.contract.routes import check_shared
+from clearwell.errors import ConfigError, nearest
+from clearwell.local.services import contracts
+from clearwell.steps import bind
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """A view, the contract that declares it, and the clean schema its fields are of."""
+
+    view: FeatureView
+    contract: Contract
+    schema: CleanSchema
+
+
+def declared_views(schemas: Path) -> list[Declared]:
+    """The views of the highest version of each stream, by name: those that have a deliverer.
+
+    Raises ConfigError when a contract is wrong, or two streams share a view.
+    """
+    found: list[Declared] = []
+    newest = contracts(schemas)
+    check_shared(newest)
+    for contract in newest:
+        schema = bind(contract).schema
+        found += [Declared(view, contract, schema) for view in views_of(contract, schema)]
+    return sorted(found, key=lambda one: one.view.name)
+
+
+def find_view(schemas: Path, name: str) -> Declared:
+    """The view called `name`. Raises ConfigError with the nearest name, or as `declared_views`."""
+    found = {one.view.name: one for one in declared_views(schemas)}
+    if name not in found:
+        hint = nearest(name, found) or (f" There are: {', '.join(found)}." if found else "")
+        raise ConfigError(f'No contract has a feature view "{name}".{hint}')
+    return found[name]
