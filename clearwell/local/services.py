@@ -1,4 +1,7 @@
-"""Our services as processes: a contract has a cleaner, a copier of dead letters, a deliverer a route; one collector."""
+"""Our services as processes.
+
+A contract has a cleaner, a copier of dead letters, a deliverer a route and an archiver an archive; there is one collector.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from pathlib import Path
 
 from clearwell import settings
 from clearwell.contract.model import Contract
-from clearwell.kafka.names import cleaner_group, deliverer_group, letters_group
+from clearwell.kafka.names import archive_group, cleaner_group, deliverer_group, letters_group
 from clearwell.local.pins import CHECKOUT
 from clearwell.local.ports import LOOPBACK
 from clearwell.local.process import Process
@@ -55,6 +58,7 @@ def service_names(found: Iterable[Contract]) -> set[str]:
     for contract in found:
         names |= {cleaner_group(contract.stream, contract.version), letters_group(contract.stream)}
         names |= {deliverer_group(contract.stream, contract.version, route.to) for route in contract.routes}
+        names |= {archive_group(contract.stream, route.to) for route in contract.archives}
     return names
 
 
@@ -71,6 +75,9 @@ def plan_services(home: Path, plan: Plan) -> tuple[Process, ...]:
         for to in dict.fromkeys(route.to for route in contract.routes):
             group = deliverer_group(stream, version, to)
             made.append(_process("deliverer", [*base, "--destination", to], group, env, where.kafka))
+        for route in contract.archives:
+            group = archive_group(stream, route.to)
+            made.append(_process("archiver", ["--stream", stream, "--to", route.to], group, env, where.kafka))
     return (*made, _collector(env, where.postgres))
 
 

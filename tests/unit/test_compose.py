@@ -35,7 +35,9 @@ def test_every_route_of_every_contract_has_a_deliverer() -> None:
         contract = yaml.safe_load(path.read_text())
         assert f"cleaner-{contract['stream']}" in services
         for route in contract["routes"]:
-            assert f"deliverer-{contract['stream']}-{route['to']}" in services
+            service = "archiver" if route["to"] == "archive" else f"deliverer-{contract['stream']}"
+            name = f"{service}-{contract['stream']}" if service == "archiver" else f"{service}-{route['to']}"
+            assert name in services
 
 
 def test_ports_are_published_on_loopback_only() -> None:
