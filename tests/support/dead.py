@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
+from clearwell.cli.main import main
 from clearwell.kafka import admin, names
 from clearwell.registry import Registry, dead_letters
 from clearwell.registry.dead_letters import Filter, Letter
@@ -62,3 +66,29 @@ def until_states(platform: Platform, want: Callable[[Counter[str]], bool], withi
 def dead_records(platform: Platform) -> int:
     """How many records the dead topic has."""
     return sum(admin.end_offsets(platform.settings.kafka, names.dead_topic(platform.stream)).values())
+
+
+class Commands:
+    """`clearwell dead … --json` in this process, on one platform."""
+
+    def __init__(self, platform: Platform, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        for name, value in platform.env().items():
+            if name.startswith("CLEARWELL_"):
+                monkeypatch.setenv(name, value)
+        self._capsys = capsys
+
+    def __call__(self, *args: object, code: int = 0) -> Any:
+        """The object that it prints; it must end with `code`."""
+        self._capsys.readouterr()
+        ended = main(["dead", *map(str, args), "--json"])
+        out, err = self._capsys.readouterr()
+        assert ended == code, (out, err)
+        return json.loads(out)
+
+    def text(self, *args: object, code: int = 0) -> str:
+        """What it prints for people; a failure is one sentence on standard error."""
+        self._capsys.readouterr()
+        ended = main(["dead", *map(str, args)])
+        out, err = self._capsys.readouterr()
+        assert ended == code, (out, err)
+        return out if code in (0, 1) else err

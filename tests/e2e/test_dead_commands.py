@@ -1,0 +1,207 @@
+"""Dead letters by their commands, with a real cleaner and copier: look, mend, preview, replay, drop, park, release."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import msgspec
+import pytest
+
+from clearwell.accounts import Balance
+from clearwell.kafka.bounded import reader
+from clearwell.kafka.names import dead_topic, raw_topic
+from clearwell.registry import Registry, audit, migrate
+from clearwell.settings import Settings
+from tests.support.dead import BROKEN, Commands, arrived, dead_records, letters, states
+from tests.support.platform import Platform, numbered, until
+
+pytestmark = pytest.mark.slow
+
+WRONG_ORIGIN = "origin is not one of the allowed values"
+
+
+@pytest.fixture(autouse=True)
+def tables(stack: Settings) -> None:
+    """The registry is set up."""
+    migrate(stack.postgres)
+
+
+@pytest.fixture
+def dead(platform: Platform, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Commands:
+    """The commands, with cleaner and copier at work."""
+    platform.start("cleaner")
+    platform.start("letters")
+    return Commands(platform, monkeypatch, capsys)
+
+
+def spoiled(count: int, reason: str = WRONG_ORIGIN, start: int = 0) -> list[bytes]:
+    """Flights that are rejected for `reason`."""
+    return [BROKEN[reason](one) for one in numbered(count, start)]
+
+
+def accounted(platform: Platform, events: int) -> Balance:
+    """The accounts, once the cleaner has committed `events` raw events."""
+    found: Balance = until(lambda: (taken := platform.balance()).total("raw") == events and taken, every=0.2)
+    return found
+
+
+def trail(platform: Platform, target: str) -> list[str]:
+    """What the audit says was done, newest first."""
+    registry = Registry(platform.settings.postgres)
+    try:
+        with registry.session() as session:
+            return [one.action for one in audit.entries(session, target)]
+    finally:
+        registry.close()
+
+
+def test_a_rejected_event_is_fixed_and_goes_through_the_pipeline_again(platform: Platform, dead: Commands) -> None:
+    platform.put([*numbered(20, 100), *spoiled(1)])
+    (letter,) = arrived(platform, 1)
+    shown = dead("list", "--stream", platform.stream)
+    assert shown["total"] == 1 and shown["letters"][0]["reason"] == WRONG_ORIGIN
+
+    look = dead("fix", letter.id, "--set", 'origin="JFK"', "--dry-run")
+    assert (look["verdict"], look["changed"], look["fixed"]) == ("kept", ["origin"], False)
+    assert look["clean"]["origin"] == "JFK" and look["clean"]["tailnum"] == "(encrypt)"
+    assert states(platform) == {"waiting": 1}
+
+    assert dead("fix", letter.id, "--set", 'origin="JFK"')["fixed"]
+    assert states(platform) == {"fixed": 1}
+    assert dead("replay", letter.id)["sent"] == 1
+    until(lambda: platform.cleaned() == 21)
+    (found,) = letters(platform)
+    assert (str(found.state), found.attempts) == ("replayed", 0)
+    accounts = accounted(platform, 22)
+    assert accounts.balanced, accounts
+    assert (accounts.total("raw"), accounts.total("clean"), accounts.total("dead")) == (22, 21, 1)
+    assert trail(platform, f"dead/{platform.stream}/{letter.id}") == ["fix"]
+    assert trail(platform, f"dead/{platform.stream}") == ["replay"]
+
+
+def test_what_is_rejected_again_waits_again_and_is_parked_at_last(platform: Platform, dead: Commands) -> None:
+    platform.put(spoiled(3))
+    arrived(platform, 3)
+    for attempt in (1, 2, 3):
+        assert dead("replay", "--stream", platform.stream, "--yes")["sent"] == 3
+        until(lambda: {one.attempts for one in letters(platform)} == {attempt})  # noqa: B023 - called at once
+    assert states(platform) == {"parked": 3}
+    assert dead("replay", "--stream", platform.stream, "--yes")["chosen"] == 0
+    assert len(letters(platform)) == 3 and dead_records(platform) == 12
+    accounts = accounted(platform, 12)
+    assert accounts.balanced and accounts.total("dead") == 12
+    assert len(dead("show", letters(platform)[0].id)["replays"]) == 3
+
+    assert dead("release", "--stream", platform.stream, "--yes")["changed"] == 3
+    assert {one.attempts for one in letters(platform)} == {0}
+
+
+def test_bulk_asks_for_yes_and_says_how_many(platform: Platform, dead: Commands) -> None:
+    platform.put([*spoiled(5), *spoiled(2, "the event is not JSON", start=50)])
+    arrived(platform, 7)
+    said = dead.text("drop", "--stream", platform.stream, "--reason", "not json", code=2)
+    assert "2 dead letters would be dropped" in said and "--yes" in said
+    assert dead("drop", "--stream", platform.stream, "--reason", "not json", "--dry-run")["chosen"] == 2
+    assert states(platform) == {"waiting": 7}
+    assert dead("drop", "--stream", platform.stream, "--reason", "not json", "--yes")["changed"] == 2
+    assert states(platform) == {"waiting": 5, "dropped": 2}
+    gone = next(one for one in letters(platform) if one.state == "dropped")
+    assert not gone.has_event and gone.reason == "the event is not JSON"
+    assert "was dropped" in dead.text("show", gone.id)
+    assert "dropped, so it can't be replayed" in dead.text("replay", gone.id, code=2)
+    assert dead("park", "--stream", platform.stream, "--step", "validate", "--yes")["changed"] == 5
+    assert dead("list", "--stream", platform.stream)["total"] == 5
+    assert trail(platform, f"dead/{platform.stream}") == ["park", "drop"]
+
+
+def test_nothing_of_an_event_is_shown_but_its_shape_unless_it_is_revealed(platform: Platform, dead: Commands) -> None:
+    secret = b'{"id":"e1","origin":"EWR","tailnum":"N-SECRET","jane.doe@example.com":"SECRET-VALUE"}'
+    platform.put([secret])
+    (letter,) = arrived(platform, 1)
+    for said in (dead.text("show", letter.id), msgspec.json.encode(dead("show", letter.id)).decode()):
+        assert "SECRET" not in said and "jane" not in said
+    shown = dead("show", letter.id)
+    parts = {one["field"]: one for one in shown["shape"]["parts"]}
+    assert parts["tailnum"] == {"field": "tailnum", "found": "a text of 8 characters", "protection": "encrypt"}
+    assert parts["year"]["found"] == "missing" and shown["shape"]["undeclared"] == 1
+    assert shown["now"]["verdict"] == "rejected"
+    assert trail(platform, f"dead/{platform.stream}/{letter.id}") == []
+    assert dead("show", letter.id, "--reveal")["event"] == secret.decode()
+    assert trail(platform, f"dead/{platform.stream}/{letter.id}") == ["reveal"]
+
+
+def test_the_worst_inputs_are_answered_in_one_sentence(platform: Platform, dead: Commands) -> None:
+    platform.put(spoiled(1, "the event is not JSON"))
+    (letter,) = arrived(platform, 1)
+    assert "no JSON object" in dead.text("fix", letter.id, "--set", "distance=3", code=2)
+    said = dead.text("fix", letter.id, "--set", "carrier=Jane", code=2)
+    assert "Jane" not in said and "needs quotes" in said
+    assert 'no field "orgin". Did you mean "origin"?' in dead.text("fix", letter.id, "--set", "orgin=1", code=2)
+    assert "has no version 9" in dead.text("fix", letter.id, "--version", 9, code=2)
+    assert "Say what to mend" in dead.text("fix", letter.id, code=2)
+    assert "There is no dead letter 99999999" in dead.text("show", 99_999_999, code=2)
+    assert "Say which dead letters" in dead.text("drop", "--yes", code=2)
+    assert "Did you mean" in dead.text("list", "--stream", platform.stream[:-1], code=2)
+    assert "is no time" in dead.text("list", "--since", "yesterday", code=2)
+    still = dead("fix", letter.id, "--event", _file(platform, b'{"id":1}'), code=1)
+    assert (still["verdict"], still["fixed"]) == ("rejected", False)
+    whole = dead("fix", letter.id, "--event", _file(platform, next(numbered(1))))
+    assert whole["fixed"] and dead("replay", letter.id)["sent"] == 1
+    until(lambda: platform.cleaned() == 1)
+
+
+def test_a_mended_event_is_no_repeat_of_the_rejected_one(platform: Platform, dead: Commands) -> None:
+    (bad,) = spoiled(1)
+    platform.put([bad], partition=1)
+    (letter,) = arrived(platform, 1)
+    dead("fix", letter.id, "--set", 'origin="LGA"')
+    dead("replay", letter.id)
+    until(lambda: platform.cleaned() == 1)
+    platform.put([next(numbered(1))], partition=1)  # the source sends it again, mended: now it is one
+    until(lambda: platform.balance().total("dropped") == 1)
+
+
+def test_a_replay_keeps_the_events_key_and_headers_and_no_mark_of_ours(platform: Platform, dead: Commands) -> None:
+    headers: list[Any] = [
+        ("ce_id", b"a-1"),
+        ("trace", b"\xff\x00"),
+        ("clearwell_refused", b"the item is no JSON object"),
+    ]
+    platform.append(raw_topic(platform.stream), [(next(numbered(1)), headers, 3)])
+    (letter,) = arrived(platform, 1)
+    assert letter.step == "source"
+    assert dead("replay", letter.id)["sent"] == 1  # a mark by a header counts once, for the record it came with
+    until(lambda: platform.cleaned() == 1)
+    first, again = _records(platform, raw_topic(platform.stream), 3)
+    assert list(again.headers)[:2] == headers[:2]
+    assert [name for name, _ in again.headers] == ["ce_id", "trace", "clearwell_replay"]
+    assert again.key == first.key and again.value == first.value
+
+
+def test_dead_records_of_others_can_be_looked_at_and_dropped_but_not_replayed(
+    platform: Platform, dead: Commands
+) -> None:
+    platform.append(dead_topic(platform.stream), [(b"junk", [("clearwell_reason", b"jane@example.com")], 0)])
+    (letter,) = arrived(platform, 1)
+    assert not letter.ours and "jane" not in dead.text("show", letter.id)
+    assert "parked, so it can't be replayed" in dead.text("replay", letter.id, code=2)
+    assert dead("release", letter.id)["changed"] == 0
+    assert dead("drop", letter.id)["changed"] == 1
+    platform.put(numbered(3))
+    until(lambda: platform.cleaned() == 3)
+    assert platform.balance().balanced
+
+
+def _file(platform: Platform, content: bytes) -> str:
+    path = platform.folder / "given.json"
+    path.write_bytes(content)
+    return str(path)
+
+
+def _records(platform: Platform, topic: str, partition: int) -> list[Any]:
+    async def read() -> list[Any]:
+        async with reader(platform.settings.kafka) as log:
+            return [one async for some in log.records(topic, partition, 0, 2**62) for one in some]
+
+    return asyncio.run(read())
