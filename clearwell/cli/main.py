@@ -35,11 +35,13 @@ SECTIONS = {
     },
     "Models": {
         "subscribe": Entry("clearwell.cli.subscribe:subscribe", "Give a model the clean events of a stream."),
+        "features": Entry("clearwell.cli.features:features", "Look at feature views, tell Feast of them, read them."),
         "backfill": Entry("clearwell.cli.backfill:backfill", "Replay history into a training set."),
     },
     "Operations": {
         "balance": Entry("clearwell.cli.balance:balance", "Prove that every event is accounted for."),
         "dead": Entry("clearwell.cli.dead:dead", "Look at rejected events, mend them, and send them again."),
+        "lake": Entry("clearwell.cli.lake:lake_commands", "Look at the tables of the lake, and keep them in order."),
         "bench": Entry("clearwell.cli.bench:bench", "Measure this machine beside the raw limits."),
         "keys": Entry("clearwell.cli.keys:keys", "Make and look at the key file."),
     },

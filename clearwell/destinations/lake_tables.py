@@ -64,6 +64,8 @@ class Compacted:
 
 def tables_of(root: Root, folders: tuple[str, ...]) -> list[str]:
     """The Delta tables below `folders` of a lake, as "folder/name", sorted. Raises ConfigError or Retryable."""
+    if root.folder is not None and not root.folder.exists():
+        return []
     with talking(root.place, "list its tables"):
         files = PyFileSystem(DeltaStorageHandler(root.place.url, dict(root.place.options) or None))
         found: list[str] = []
@@ -101,6 +103,11 @@ def info_of(name: str, table: DeltaTable) -> TableInfo:
     )
 
 
+def columns_of(table: DeltaTable) -> pa.Schema:
+    """Its columns at that version."""
+    return pa.schema(table.schema().to_arrow())
+
+
 def history_of(place: Place, limit: int) -> list[Version]:
     """The newest commits, newest first."""
     table = opened(place)
@@ -108,11 +115,10 @@ def history_of(place: Place, limit: int) -> list[Version]:
         return [_version(entry) for entry in table.history(limit)]
 
 
-def rows_of(place: Place, table: DeltaTable, limit: int, offset: int = 0) -> pa.Table:
-    """Some rows."""
+def query(place: Place, table: DeltaTable, sql: str) -> pa.Table:
+    """What DataFusion answers; the table is called `t`."""
     with talking(place, "read its rows"):
-        found = QueryBuilder().register("t", table).execute(f"SELECT * FROM t LIMIT {int(limit)} OFFSET {int(offset)}")  # noqa: S608 - numbers
-        return pa.table(found.read_all())
+        return pa.table(QueryBuilder().register("t", table).execute(sql).read_all())
 
 
 def compact(place: Place) -> Compacted:

@@ -1,6 +1,6 @@
 """Our services as processes.
 
-A contract has a cleaner, a copier of dead letters, a deliverer a route and an archiver an archive; there is one collector.
+A contract has a cleaner, a copier of dead letters, a deliverer a route, an archiver an archive; there is one collector.
 """
 
 from __future__ import annotations

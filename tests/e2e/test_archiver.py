@@ -8,7 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from deltalake import DeltaTable
 
+from clearwell.accounts.archive import check_archive
+from clearwell.destinations.lake_root import Place, Root
 from clearwell.kafka.names import raw_topic
 from tests.support.archives import opened, rows_in
 from tests.support.platform import PARTITIONS, Platform, Service, numbered, until
@@ -74,6 +77,13 @@ def test_killed_again_and_again(archived: Platform) -> None:
     found = opened(archived.keyring, archived.stream, rows_in(table(archived)))
     assert sorted(one.value or b"" for one in found.values()) == sorted(sent)
     assert service.stop() == 0
+    root = Root(Place(str(lake(archived))))
+    checked = check_archive(archived.settings, root, archived.stream, "archive")
+    assert all(one.balanced and one.waiting == 0 and one.older == 0 for one in checked)
+    assert sum(one.archived for one in checked) == len(sent)
+    lost = DeltaTable(str(table(archived))).delete("_raw_partition = 1 AND _raw_offset % 10 = 3")["num_deleted_rows"]
+    checked = check_archive(archived.settings, root, archived.stream, "archive")
+    assert [one.missing for one in checked] == [0, lost, 0, 0]
 
 
 def test_a_route_is_needed(platform: Platform) -> None:
