@@ -1,0 +1,27 @@
+"""`clearwell features`: what contracts declare, in Feast's registry, and what is served."""
+
+from __future__ import annotations
+
+import click
+
+from clearwell.cli.features_apply import apply
+from clearwell.cli.features_get import get
+from clearwell.cli.features_look import list_command, show
+from clearwell.cli.group import Group
+
+
+@click.group(cls=Group)
+def features() -> None:
+    """Look at feature views, tell Feast of them, and read what is served.
+
+    A view is declared by a route `to: features.<view>` of a contract, and filled by its deliverer.
+
+    \b
+      clearwell features list
+      clearwell features apply --dry-run
+      clearwell features get carrier_delays UA DL
+    """
+
+
+for command in (list_command, show, apply, get):
+    features.add_command(command)
