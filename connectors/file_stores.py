@@ -16,14 +16,12 @@ import fsspec
 from aiohttp import ClientSession, TCPConnector
 from yarl import URL
 
-from clearwell.egress import require_allowed_url, rules
+from clearwell.egress_stores import require_allowed_store
 from clearwell.errors import ClearwellError, ConfigError, Retryable
 from connectors.http_session import JudgingResolver, guard_for
 
 _WEB = ("http", "https")
 _LOCAL = ("file", "local")
-_OF_HOST = (*_WEB, "ftp", "sftp", "ssh", "smb", "hdfs", "webhdfs", "webdav", "webdavs")
-_HOMES = {"s3": "https://s3.amazonaws.com", "s3a": "https://s3.amazonaws.com", "gs": "https://storage.googleapis.com"}
 _VERSIONS = ("ETag", "etag", "generation", "md5", "checksum", "mtime", "LastModified", "last_modified", "created")
 _DENIED = ("NoCredentialsError", "PartialCredentialsError", "ClientResponseError", "LoginError", "AuthenticationError")
 
@@ -180,7 +178,7 @@ class UrlStore:
 
     def _fs(self) -> tuple[Any, str]:
         if self._made is None:
-            self._require_allowed()
+            require_allowed_store(self._url, self._options)
             options = dict(self._options)
             if self._scheme in _WEB:
                 options["get_client"] = self._session
@@ -194,20 +192,6 @@ class UrlStore:
             except TypeError:
                 raise ConfigError(f'`storage_options` has a key that "{self._scheme}" does not know.') from None
         return self._made  # type: ignore[no-any-return]
-
-    def _require_allowed(self) -> None:
-        """Raises ConfigError when this URL, or one in its options, may not be reached."""
-        if self._scheme == "memory":
-            return
-        endpoints = list(_urls(self._options))
-        if self._scheme in _OF_HOST:
-            endpoints.append(self._url)
-        if not endpoints and self._scheme in _HOMES:
-            endpoints.append(_HOMES[self._scheme])
-        if not endpoints and rules().closed:
-            raise ConfigError(f'"{self._scheme}" URLs are not judged by CLEARWELL_EGRESS_ALLOW: none may be reached.')
-        for one in endpoints:
-            require_allowed_url(one, 80 if one.startswith("http:") else 443)
 
     async def _session(self, **options: Any) -> ClientSession:
         """Judges every address while connecting, also after a redirect."""
@@ -237,14 +221,6 @@ def _meaning(error: Exception, place: str) -> ClearwellError | None:
 def _version(info: Mapping[str, Any]) -> object:
     """What tells an object from another of the same name, by the first that its file system knows; and the size."""
     return next((info[name] for name in _VERSIONS if info.get(name)), None), info.get("size")
-
-
-def _urls(value: Any) -> Iterator[str]:
-    if isinstance(value, Mapping):
-        for inner in value.values():
-            yield from _urls(inner)
-    elif isinstance(value, str) and value.startswith(("http://", "https://")):
-        yield value
 
 
 def _last(path: str) -> str:

@@ -45,6 +45,7 @@ KINDS: Mapping[str, Kind] = {
     "sql": Kind(Name.MUST, {"table": WORD}),
     "files": Kind(Name.MUST, {"folder": WORD}),
     "http": Kind(Name.MUST, {}),
+    "opensearch": Kind(Name.MUST, {"index": WORD}),
     FEATURES: Kind(Name.MUST, {name: key.shape for name, key in OPTIONS.items()}),
 }
 """The destinations there are. A place inside a store, such as a table, is named after the stream by default."""

@@ -1,7 +1,8 @@
-"""Positions of destinations that give events away and can't keep any: in the platform's Postgres (invariant 4).
+"""Positions of destinations that can't keep any beside the events: in the platform's Postgres (invariant 4).
 
-The order is always: look, give, move. Two owners at once may both give an event, never skip one: whoever gives an
-event has given all before it, so that a receiver which drops repeats sees each event once and in order.
+What is given away goes by `is_written`, then `advance`: two owners at once may both give an event, but never skip one.
+Whoever gives an event has given all before it, so a receiver which drops repeats sees each event once and in order.
+What is written into a store that can be asked goes by `moving`, which keeps other owners out meanwhile.
 """
 
 from __future__ import annotations
@@ -18,6 +19,11 @@ from clearwell.destinations.protocol import Accounts, Claim, CleanBatch
 
 _DEFAULTS = {"connect_timeout": 10, "keepalives_idle": 30, "tcp_user_timeout": 60_000}
 """libpq options, so that a dead network is noticed (s, s, ms)."""
+
+LOCK_SECONDS = 120
+"""How long an owner that hangs in the middle of a write keeps others out of its partition."""
+
+_LIMIT = f"SET idle_in_transaction_session_timeout = '{LOCK_SECONDS}s'"
 
 
 class PlatformPositions:
@@ -49,6 +55,16 @@ class PlatformPositions:
         with self._talking(f"note {batch.coordinates()}") as session:
             postgres_positions.advance(session, self._group, batch)
 
+    @contextlib.contextmanager
+    def moving(self, batch: CleanBatch) -> Iterator[bool]:
+        """Move behind the batch where the context ends well; True: it was not written yet, and may be now.
+
+        Until then no other owner can claim the partition, for LOCK_SECONDS at most: a store that is written inside has
+        one writer a partition. Raises Fenced when somebody else owns the partition.
+        """
+        with self._talking(f"note {batch.coordinates()}") as session, session.transaction():
+            yield postgres_positions.advance(session, self._group, batch)
+
     def accounts(self, topic_id: str) -> Sequence[Accounts]:
         """Empty when nothing was ever claimed."""
         with (
@@ -70,6 +86,7 @@ class PlatformPositions:
         if self._session is None:
             try:
                 self._session = psycopg.connect(self._dsn, autocommit=True, **_DEFAULTS)  # type: ignore[arg-type]
+                self._session.execute(_LIMIT)
             except psycopg.Error as error:
                 raise postgres_errors.on_connect(error, self._server, self._dsn) from None
         try:

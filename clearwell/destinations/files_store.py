@@ -1,0 +1,134 @@
+"""A folder of files, of this machine or behind any fsspec URL: a file appears whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import fsspec
+
+from clearwell.egress_stores import require_allowed_store
+from clearwell.errors import ClearwellError, ConfigError, Retryable
+from clearwell.settings import redact
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_WHOLE = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "memory")
+"""Stores where what is put is there at its end only; elsewhere a file is written beside, and renamed."""
+
+_DENIED = ("NoCredentialsError", "PartialCredentialsError", "ClientAuthenticationError", "LoginError")
+_BY_HAND = (errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR)
+
+
+class FileStore:
+    """One folder. Paths are relative to it, with slashes. Every method blocks, and raises:
+
+    ConfigError when a person must mend something, Retryable when the store is not well.
+    """
+
+    def __init__(self, url: str, options: Mapping[str, Any]) -> None:
+        """Does no I/O. Raises ConfigError when `url` is none."""
+        self.is_local = not _URL.match(url)
+        if "::" in url:
+            raise ConfigError("`url` chains URLs (`::`): name one.")
+        self._url = str(Path(url).absolute()) if self.is_local else url.rstrip("/")
+        self._options = options
+        self.shown = redact(self._url)
+        self._fs: Any = None
+
+    def put(self, path: str, data: bytes) -> None:
+        """Make a file durable; one of that name is replaced."""
+        with self._failures("written"):
+            fs, root = self._opened()
+            if self.is_local:
+                _put_local(Path(root, path), data)
+            elif urlsplit(self._url).scheme in _WHOLE:
+                fs.pipe_file(f"{root}/{path}", data)
+            else:
+                folder, _, name = f"{root}/{path}".rpartition("/")
+                fs.makedirs(folder, exist_ok=True)
+                fs.pipe_file(f"{folder}/.{name}.part", data)
+                fs.mv(f"{folder}/.{name}.part", f"{folder}/{name}")
+
+    def get(self, path: str) -> bytes | None:
+        """A file's bytes; None when there is none of that name."""
+        with self._failures("read"):
+            fs, root = self._opened()
+            try:
+                return bytes(fs.cat_file(f"{root}/{path}"))
+            except FileNotFoundError:
+                return None
+
+    def find(self) -> list[str]:
+        """The paths of all files in it and its folders; none when it does not exist."""
+        with self._failures("listed"):
+            fs, root = self._opened()
+            fs.invalidate_cache()
+            return [one[len(root) + 1 :] for one in fs.find(root)]
+
+    def close(self) -> None:
+        """The next call connects anew."""
+        self._fs = None
+
+    def _opened(self) -> tuple[Any, str]:
+        """The file system, and the folder's path in it."""
+        if self._fs is None:
+            if not self.is_local:
+                require_allowed_store(self._url, self._options)
+            try:
+                self._fs = fsspec.core.url_to_fs(self._url, skip_instance_cache=True, **self._options)
+            except (ImportError, ValueError) as error:
+                raise ConfigError(
+                    f"Nothing here writes to {self.shown} ({type(error).__name__}): is the URL's scheme right, and the "
+                    "fsspec package for it installed (such as s3fs)?"
+                ) from None
+            except TypeError:
+                raise ConfigError(
+                    f"`storage_options` has a key that the client of {self.shown} does not know."
+                ) from None
+        fs, root = self._fs
+        return fs, str(root).rstrip("/")
+
+    @contextlib.contextmanager
+    def _failures(self, done: str) -> Iterator[None]:
+        """The clients of stores raise their own errors, whose texts may hold secrets: only their kind is told."""
+        try:
+            yield
+        except ClearwellError:
+            raise
+        except Exception as error:
+            self.close()
+            raise self._meaning(error, done) from None
+
+    def _meaning(self, error: Exception, done: str) -> ClearwellError:
+        named = type(error).__name__
+        if isinstance(error, OSError) and error.errno:
+            named = errno.errorcode.get(error.errno, named)
+        by_hand = isinstance(error, OSError) and error.errno in _BY_HAND
+        if by_hand or named in _DENIED or isinstance(error, PermissionError | NotADirectoryError | IsADirectoryError):
+            return ConfigError(
+                f"{self.shown} can't be {done} ({named}): check the path, the rights and the credentials."
+            )
+        if isinstance(error, FileNotFoundError):
+            return ConfigError(f"{self.shown} can't be {done}: its bucket or folder does not exist.")
+        return Retryable(f"{self.shown} could not be {done} now ({named}).")
+
+
+def _put_local(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.part")  # readers of a folder pass over names that begin with a dot
+    with part.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
