@@ -1,4 +1,4 @@
-"""A stream whose stores refuse some of its events: each for a reason of its own, none of which the pipeline can know."""
+"""A stream whose stores refuse some of its events, each for a reason that the pipeline can't know."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ routes:
 STRICTER = (
     "CREATE UNIQUE INDEX ON {table} (seat)",
     "ALTER TABLE {table} ADD CHECK (amount <> 13)",
-    "CREATE FUNCTION {function} RETURNS trigger LANGUAGE plpgsql AS "
-    "$$ BEGIN IF new.note = 'forbidden' THEN RAISE EXCEPTION 'the note %', new.note; END IF; "
-    "PERFORM new.amount::smallint; RETURN new; END $$",
+    """CREATE FUNCTION {function} RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    IF new.note = 'forbidden' THEN RAISE EXCEPTION 'the note %', new.note; END IF;
+    PERFORM new.amount::smallint; RETURN new; END $$""",
     "CREATE TRIGGER strict BEFORE INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION {function}",
 )
 """What somebody does to the table after Clearwell has made it."""

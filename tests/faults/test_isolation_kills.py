@@ -1,0 +1,41 @@
+"""SIGKILL at random moments while poison rows are isolated: nothing is lost, nothing is there twice."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+from tests.faults.test_kills import dice
+from tests.support.platform import Platform, until
+from tests.support.refusing import CONTRACT, Bookings, check, make_stricter
+
+pytestmark = pytest.mark.slow
+
+KILLS = 10
+
+
+def test_a_deliverer_killed_ten_times_while_it_isolates(platform_of: Callable[[str], Platform]) -> None:
+    random_ = dice()
+    platform = platform_of(CONTRACT)
+    deliverer = platform.start("deliverer", "--destination", "postgres", CLEARWELL_WORKER="w")
+    make_stricter(platform)
+    deliverer.kill()
+    bookings = Bookings()
+    bookings.put(platform, random_, count=800, each=10)
+    platform.start("cleaner")
+    platform.start("deliverer", "--destination", "mongo")
+    total = 4 * (800 + 5 * 10)
+    until(lambda: platform.cleaned() == total)
+    isolating = 0
+    for _ in range(KILLS):
+        deliverer = platform.start("deliverer", "--destination", "postgres", CLEARWELL_WORKER="w")
+        until(lambda: "starts at offset" in deliverer.text())  # noqa: B023 - called at once
+        time.sleep(random_.uniform(0, 0.5))
+        deliverer.kill()
+        isolating += "it is a dead letter now" in deliverer.text()
+    assert isolating >= 3, "the kills came before or after the isolation"
+    platform.start("deliverer", "--destination", "postgres", CLEARWELL_WORKER="w")
+    platform.settle(180)
+    check(platform, bookings)
