@@ -1,0 +1,42 @@
+"""SIGKILL of a feature view's deliverer at random moments: tiles are exact, and its history has each event once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+
+from clearwell.destinations.features_folder import Folder
+from clearwell.destinations.features_offline import events_folder
+from tests.support.killing import KILLS, Feed, dice
+from tests.support.platform import Platform, flights_contract, until
+from tests.support.views import BEGIN, expected, flights, ids, listed, served, view_of
+
+pytestmark = pytest.mark.slow
+
+TIMES = [BEGIN + timedelta(hours=hours) for hours in (1, 30, 60.5, 200, 400, 900)]
+
+
+def test_the_deliverer_of_a_view_killed_ten_times(platform_of: Callable[[str], Platform]) -> None:
+    random_ = dice()
+    platform = platform_of(flights_contract(features=True))
+    destination = f"features.{platform.stream}"
+    platform.only(destination)
+    feed = Feed(platform, burst=500, make=flights)
+    platform.start("cleaner")
+    with feed.running():
+        for _ in range(KILLS):
+            deliverer = platform.start("deliverer", "--destination", destination, CLEARWELL_WORKER="w")
+            until(lambda: "starts at offset" in deliverer.text())  # noqa: B023 - called at once
+            time.sleep(random_.uniform(0, 1.0))
+            deliverer.kill()
+    platform.start("deliverer", "--destination", destination, CLEARWELL_WORKER="w")
+    found = platform.settle(180)
+    assert found.balanced
+    count = len(feed.values)
+    assert ids(platform) == [f"e{number:07d}" for number in range(count)]
+    assert [served(platform, at) for at in TIMES] == expected(platform, feed.values, TIMES)
+    folder = events_folder(Folder.root(platform.settings), view_of(platform).name)
+    assert folder.names() == sorted(listed(platform))  # what the killed ones left behind is gone
