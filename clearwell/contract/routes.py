@@ -11,7 +11,7 @@ from clearwell.contract.condition import check_condition
 from clearwell.contract.feature_language import OPTIONS
 from clearwell.contract.feature_views import KIND as FEATURES
 from clearwell.contract.feature_views import read_view
-from clearwell.contract.language import WORD
+from clearwell.contract.language import TOPIC, WORD
 from clearwell.contract.model import ARCHIVE, CleanSchema, Contract, Route
 from clearwell.contract.problems import Problems
 from clearwell.contract.shapes import Shape
@@ -45,6 +45,7 @@ KINDS: Mapping[str, Kind] = {
     "sql": Kind(Name.MUST, {"table": WORD}),
     "files": Kind(Name.MUST, {"folder": WORD}),
     "http": Kind(Name.MUST, {}),
+    "kafka": Kind(Name.MUST, {"topic": TOPIC}),
     "opensearch": Kind(Name.MUST, {"index": WORD}),
     FEATURES: Kind(Name.MUST, {name: key.shape for name, key in OPTIONS.items()}),
 }
