@@ -25,7 +25,8 @@ def balance(ctx: click.Context, stream: str, version: int | None, as_json: bool)
     """Prove that every raw event of STREAM ended in exactly one place.
 
     Reads all that the topics still hold: for each partition, raw = clean + dropped + dead, by offset; and for each
-    destination, what it took and what it holds. Exit code 1 where it does not add up.
+    destination, expected = delivered + refused, and what it holds. Exit code 1 where it does not add up. What a
+    destination refused waits in `clearwell dead list --destination …`; it is delivered once its replay was taken.
 
     Events that are still on their way are shown as waiting; they are in nobody's accounts yet.
     """
@@ -48,7 +49,8 @@ def as_object(found: Balance) -> dict[str, Any]:
         "partitions": found.partitions,
         "destinations": [
             {"name": one.name, "balanced": one.balanced, "expected": one.expected, "delivered": one.delivered,
-             "unrouted": one.unrouted, "keys": one.keys, "held": one.held, "waiting": one.waiting}
+             "refused": one.refused, "unrouted": one.unrouted, "keys": one.keys, "held": one.held,
+             "waiting": one.waiting}
             for one in found.destinations
         ],
     }  # fmt: skip
@@ -62,13 +64,13 @@ def _render(found: Balance) -> RenderableType:
     ]
     rows.append(["all", "", *(found.total(column) for column in columns), ""])
     stores: list[list[object]] = [
-        [one.name, one.expected, one.delivered, one.unrouted, one.keys, one.held, one.waiting, _mark(one)]
+        [one.name, one.expected, one.delivered, one.refused, one.unrouted, one.keys, one.held, one.waiting, _mark(one)]
         for one in found.destinations
     ]
     return Group(
         table(["partition", "offsets", *columns, ""], rows),
         "",
-        table(["destination", "expected", "delivered", "unrouted", "keys", "held", "waiting", ""], stores),
+        table(["destination", "expected", "delivered", "refused", "unrouted", "keys", "held", "waiting", ""], stores),
         "",
         table(["dead letters", "reason"], _reasons(found)) if found.reasons else "no dead letters",
         "",

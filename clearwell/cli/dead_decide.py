@@ -13,7 +13,7 @@ from clearwell.cli.connector_open import open_session
 from clearwell.cli.dead_filter import filter_options, select
 from clearwell.cli.output import dry_run_option, emit, home_option, json_option, table
 from clearwell.errors import ConfigError
-from clearwell.registry import dead_letters
+from clearwell.registry import dead_decisions
 from clearwell.registry.dead_letters import OPEN, Letter, LetterState
 
 Change = Callable[[Session, Sequence[int]], int]
@@ -37,7 +37,7 @@ def drop(ids: tuple[int, ...], yes: bool, dry_run: bool, as_json: bool, **given:
       clearwell dead drop 17 18
       clearwell dead drop --stream flights --until 30d --dry-run
     """
-    _decide("dropped", (*OPEN, LetterState.PARKED), dead_letters.drop, ids, yes, dry_run, as_json, given)
+    _decide("dropped", (*OPEN, LetterState.PARKED), dead_decisions.drop, ids, yes, dry_run, as_json, given)
 
 
 @click.command()
@@ -54,7 +54,7 @@ def park(ids: tuple[int, ...], yes: bool, dry_run: bool, as_json: bool, **given:
       clearwell dead park 17
       clearwell dead park --stream flights --reason "origin is not one of" --yes
     """
-    _decide("parked", OPEN, dead_letters.park, ids, yes, dry_run, as_json, given)
+    _decide("parked", OPEN, dead_decisions.park, ids, yes, dry_run, as_json, given)
 
 
 @click.command()
@@ -70,7 +70,7 @@ def release(ids: tuple[int, ...], yes: bool, dry_run: bool, as_json: bool, **giv
     \b
       clearwell dead release 17
     """
-    _decide("released", (LetterState.PARKED,), dead_letters.release, ids, yes, dry_run, as_json, given)
+    _decide("released", (LetterState.PARKED,), dead_decisions.release, ids, yes, dry_run, as_json, given)
 
 
 def _decide(

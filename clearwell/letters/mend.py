@@ -10,7 +10,7 @@ from clearwell.letters.event import Envelopes
 from clearwell.letters.patch import Change
 from clearwell.letters.preview import REJECTED, Judge, Judges, Outcome
 from clearwell.privacy.keyring import Keyring
-from clearwell.registry import Registry, dead_letters
+from clearwell.registry import Registry, dead_decisions
 from clearwell.registry.dead_letters import Letter
 from clearwell.settings import Settings
 
@@ -68,7 +68,7 @@ class Mender:
         if mended.fine and not dry_run:
             fixed = self._envelopes.seal(letter, after) if after != before else None
             with self._registry.session() as session:
-                dead_letters.fix(session, letter.id, fixed, judge.version, changed)
+                dead_decisions.fix(session, letter.id, fixed, judge.version, changed)
         return mended
 
     def require_declared(self, letter: Letter, version: int | None, change: Change) -> None:
@@ -81,5 +81,5 @@ class Mender:
 
     def _event(self, letter: Letter) -> bytes:
         with self._registry.session() as session:
-            sealed, fixed = dead_letters.sealed(session, letter.id)
+            sealed, fixed = dead_decisions.sealed(session, letter.id)
         return self._envelopes.open(letter, fixed or sealed)

@@ -1,4 +1,4 @@
-"""Dead letters: which there are, and what a person decides about each. All work in the caller's transaction."""
+"""Dead letters: which there are. All work in the caller's transaction."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, NoReturn
 
 from sqlalchemy import ColumnElement, Select, func, select
 from sqlalchemy.orm import Session
 
 from clearwell.errors import ConfigError, nearest
-from clearwell.registry import audit
-from clearwell.registry.models import DeadLetterRow, DeadReplayRow
+from clearwell.registry.models import DeadLetterRow
 
 
 class LetterState(StrEnum):
@@ -105,7 +104,7 @@ def find(session: Session, wanted: Filter, limit: int | None = None, *, newest: 
     found = [_letter(row) for row in rows]
     missing = set(wanted.ids) - {one.id for one in found}
     if missing and len(wanted.conditions()) == 1:
-        _missing(session, sorted(missing))
+        missing_letters(session, sorted(missing))
     return found
 
 
@@ -160,93 +159,17 @@ def stats(session: Session, wanted: Filter) -> list[Count]:
     return [Count(*one[:4], LetterState(one[4]), *one[5:]) for one in session.execute(query)]
 
 
-def sealed(session: Session, letter: int) -> tuple[str | None, str | None]:
-    """(as it came, as it was fixed): the envelopes of a letter's event, None where there is none (any more)."""
-    row = _row(session, letter)
-    return row.sealed, row.fixed
-
-
-def fix(session: Session, letter: int, fixed: str | None, version: int, fields: Sequence[str]) -> None:
-    """Keep the mended event, sealed (None: as it came), and that contract `version` takes it.
-
-    `fields` are the declared names that were changed, for the audit. Raises ConfigError when it is not open any more.
-    """
-    row = _row(session, letter)
-    _require_idle(session, [letter])
-    if row.state not in OPEN:
-        raise ConfigError(f"Dead letter {letter} is {row.state}, so it can't be fixed{_way_back(row)}.")
-    row.fixed = fixed if fixed is not None else row.fixed
-    row.version = version
-    _move(session, row, LetterState.FIXED)
-    audit.record(session, "fix", _target(row.stream, letter), {"fields": list(fields), "version": version})
-
-
-def drop(session: Session, letters: Sequence[int]) -> int:
-    """Delete the events of letters and keep their lines; returns how many had one. A replayed one stays replayed."""
-    return _each(session, letters, "drop", _drop)
-
-
-def park(session: Session, letters: Sequence[int]) -> int:
-    """Leave letters alone from now on; returns how many were not so already."""
-    return _each(session, letters, "park", _park)
-
-
-def release(session: Session, letters: Sequence[int]) -> int:
-    """Let parked letters wait again, their attempts forgotten; returns how many were parked."""
-    return _each(session, letters, "release", _release)
-
-
-def _each(session: Session, letters: Sequence[int], action: str, change: Any) -> int:
-    query = select(DeadLetterRow).where(DeadLetterRow.id.in_(letters)).order_by(DeadLetterRow.id).with_for_update()
-    rows = session.scalars(query).all()
-    _require_idle(session, letters)  # behind the locks: no replay begins any more
-    changed: dict[str, list[int]] = {}
-    for row in rows:
-        if change(session, row):
-            changed.setdefault(row.stream, []).append(row.id)
-    for stream, ids in changed.items():
-        audit.record(session, action, f"dead/{stream}", {"letters": ids})
-    return sum(map(len, changed.values()))
-
-
-def _way_back(row: DeadLetterRow) -> str:
-    waits = row.state == LetterState.PARKED and row.sealed is not None
-    return f": `clearwell dead release {row.id}` lets it wait again" if waits else ""
-
-
-def _drop(session: Session, row: DeadLetterRow) -> bool:
-    had = row.state != LetterState.DROPPED or row.sealed is not None
-    row.sealed = row.fixed = None
-    _move(session, row, LetterState.REPLAYED if row.state == LetterState.REPLAYED else LetterState.DROPPED)
-    return had
-
-
-def _park(session: Session, row: DeadLetterRow) -> bool:
-    return row.state in OPEN and _move(session, row, LetterState.PARKED)
-
-
-def _release(session: Session, row: DeadLetterRow) -> bool:
-    if row.state != LetterState.PARKED or row.sealed is None:
-        return False
-    row.attempts = 0
-    return _move(session, row, LetterState.WAITING if row.fixed is None else LetterState.FIXED)
-
-
-def _move(session: Session, row: DeadLetterRow, state: LetterState) -> bool:
-    row.state = state
-    row.changed_at = session.scalar(select(func.now())) or row.changed_at
-    return True
-
-
-def _require_idle(session: Session, letters: Sequence[int]) -> None:
-    """Raises ConfigError while a replay of one of them is under way, or was broken off."""
-    query = select(DeadReplayRow.letter).where(DeadReplayRow.letter.in_(letters), DeadReplayRow.sent_at.is_(None))
-    busy = sorted(set(session.scalars(query)))
-    if busy:
-        raise ConfigError(
-            f"A replay of dead letter {', '.join(map(str, busy[:10]))} is under way, or was broken off: "
-            "`clearwell dead replay` finishes it first."
-        )
+def delivered(session: Session, stream: str, destination: str, clean_topic: str) -> frozenset[tuple[int, int]]:
+    """Clean partition and offset of the letters of one destination whose replay it took."""
+    row = DeadLetterRow
+    query = select(row.clean_partition, row.clean_offset).where(
+        row.stream == stream,
+        row.destination == destination,
+        row.clean_topic == clean_topic,
+        row.state == LetterState.REPLAYED,
+    )
+    places = session.execute(query).all()
+    return frozenset((one[0], one[1]) for one in places if one[0] is not None and one[1] is not None)
 
 
 def _columns() -> Select[Any]:
@@ -260,18 +183,10 @@ def _letter(row: Any) -> Letter:
     return Letter(**{name: values[name] for name in Letter.__slots__ if name != "state"}, state=LetterState(row.state))
 
 
-def _row(session: Session, letter: int) -> DeadLetterRow:
-    row = session.get(DeadLetterRow, letter, with_for_update=True)
-    return row if row is not None else _missing(session, [letter])
-
-
-def _missing(session: Session, letters: Sequence[int]) -> Any:
+def missing_letters(session: Session, letters: Sequence[int]) -> NoReturn:
+    """Raises the ConfigError that letters are not there."""
     last = session.scalar(select(func.max(DeadLetterRow.id)))
     known = "there is none yet" if last is None else f"the newest is {last}"
     raise ConfigError(
         f"There is no dead letter {', '.join(map(str, letters[:10]))}; {known}: see `clearwell dead list`."
     )
-
-
-def _target(stream: str, letter: int) -> str:
-    return f"dead/{stream}/{letter}"
