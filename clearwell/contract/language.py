@@ -18,6 +18,7 @@ STREAM_NAME = Text(63, 1, "[a-z][a-z0-9_]{0,62}", "lower-case letters, digits an
 """An allow-list: topics, groups and SQL identifiers are built from it."""
 
 WORD = Text(63, 1, "[a-z][a-z0-9_]{0,62}", "a lower-case word")
+TOPIC = Text(249, 1, r"[A-Za-z0-9._-]{1,249}", "the name of a Kafka topic")
 DESTINATION = Text(
     127, 1, r"[a-z][a-z0-9_]{0,62}(\.[a-z][a-z0-9_]{0,62})?", "a kind of destination, or kind.name, in lower case"
 )

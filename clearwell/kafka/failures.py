@@ -23,6 +23,10 @@ _WRONG = (
 )
 
 
+class RecordTooLarge(ConfigError):
+    """A record is larger than its topic or cluster takes; nothing of its batch was written."""
+
+
 @contextmanager
 def translated(bootstrap: str, doing: str) -> Iterator[None]:
     """Errors of kafka-python inside become ClearwellErrors; `doing` completes "while …" and holds no data."""
@@ -57,7 +61,7 @@ def as_ours(error: Exception, bootstrap: str, doing: str) -> ClearwellError:
     if isinstance(error, errors.UnknownTopicOrPartitionError):
         return Retryable(f"Kafka at {bootstrap} does not know the topic (any more), while {doing}.")
     if isinstance(error, _TOO_LARGE):
-        return ConfigError(f"Kafka at {bootstrap} found a record too large, while {doing}: raise max.message.bytes.")
+        return RecordTooLarge(f"Kafka at {bootstrap} found a record too large, while {doing}: raise max.message.bytes.")
     if isinstance(error, _WRONG):
         return ConfigError(f"Kafka at {bootstrap} refused {doing} ({type(error).__name__}).")
     if isinstance(error, ValueError):
