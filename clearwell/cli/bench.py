@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
@@ -14,6 +15,9 @@ from clearwell.cli.group import Group
 from clearwell.cli.output import emit, home_option, json_option, table
 from clearwell.demo.flights import FLIGHTS
 from clearwell.settings import Settings
+
+if TYPE_CHECKING:
+    from clearwell.bench.lake import LakeFigures
 
 Measure = Callable[[Settings, int, figures.Say], figures.Figures]
 
@@ -64,6 +68,17 @@ def features(rows: int, as_json: bool) -> None:
 
 
 @bench.command()
+@click.option("--rows", type=click.IntRange(1), default=500_000, show_default=True, help="How many rows to write.")
+@json_option
+def lake(rows: int, as_json: bool) -> None:
+    """A lake table in a local folder, beside write_deltalake of one big Arrow table; needs no stack."""
+    from clearwell.bench.lake import bench_lake  # an extra
+
+    found = bench_lake(rows, _say())
+    emit(as_json, found, lambda: table(["figure", "value"], _lake_rows(found)))
+
+
+@bench.command()
 @click.argument("name")
 @click.option("--events", type=int, help="How many events; by default what takes about ten seconds.")
 @home_option
@@ -106,6 +121,16 @@ def _feature_rows(found: FeatureFigures) -> list[list[object]]:
         ["windowed features, rows a second", f"{found.windowed_per_second:,}"],
         ["a read of 100 entities, plain", f"{found.read_plain_ms} ms"],
         ["a read of 100 entities, windowed", f"{found.read_windowed_ms} ms"],
+    ]
+
+
+def _lake_rows(found: LakeFigures) -> list[list[object]]:
+    return [
+        ["rows a second (goal)", f"{found.rows_per_second:,} ({found.goal:,})"],
+        ["limit: write_deltalake of one Arrow table", f"{found.limit_per_second:,}"],
+        ["ratio", found.ratio],
+        ["commits", found.commits],
+        ["CPU microseconds a row", found.cpu_us],
     ]
 
 
