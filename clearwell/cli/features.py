@@ -6,6 +6,7 @@ import click
 
 from clearwell.cli.features_apply import apply
 from clearwell.cli.features_get import get
+from clearwell.cli.features_history import history_command
 from clearwell.cli.features_look import list_command, show
 from clearwell.cli.group import Group
 
@@ -20,8 +21,9 @@ def features() -> None:
       clearwell features list
       clearwell features apply --dry-run
       clearwell features get carrier_delays UA DL
+      clearwell features history carrier_delays --entity UA
     """
 
 
-for command in (list_command, show, apply, get):
+for command in (list_command, show, apply, get, history_command):
     features.add_command(command)

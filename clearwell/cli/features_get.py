@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
 import click
 
 from clearwell import settings
+from clearwell.cli.features_shown import cell, instant
 from clearwell.cli.output import emit, home_option, json_option, table
 from clearwell.contract.features import FeatureView
-from clearwell.contract.model import Type
-from clearwell.contract.values import python_value
 from clearwell.destinations.features_read import OnlineRow, read_online
 from clearwell.errors import ConfigError, nearest
 from clearwell.features.declared import find_view
@@ -41,7 +39,7 @@ def get(view: str, keys: tuple[str, ...], names: tuple[str, ...], at: str | None
     one = find_view(settings.schemas_folder(), view).view
     entities = [parse_entity(one, key) for key in keys]
     chosen = _chosen(one, names)
-    rows = read_online(settings.load(), one, entities, _instant(at))
+    rows = read_online(settings.load(), one, entities, None if at is None else instant("--at", at))
     emit(
         as_json, {"view": view, "rows": [_object(one, row, chosen) for row in rows]}, lambda: _sheet(one, rows, chosen)
     )
@@ -54,16 +52,6 @@ def _chosen(view: FeatureView, names: tuple[str, ...]) -> list[str]:
             hint = nearest(name, known) or f" There are: {', '.join(known)}."
             raise ConfigError(f'The view "{view.name}" has no feature "{name}".{hint}')
     return [name for name in known if not names or name in names]
-
-
-def _instant(text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        found: datetime = python_value(Type.TIMESTAMP, text)
-    except ValueError as error:
-        raise ConfigError(f"--at {error}.") from None
-    return found
 
 
 def _object(view: FeatureView, row: OnlineRow, chosen: list[str]) -> dict[str, Any]:
@@ -80,7 +68,7 @@ def _sheet(view: FeatureView, rows: list[OnlineRow], chosen: list[str]) -> Any:
     """A line an entity, so that they can be compared; nulls are empty."""
     heads = [*(key.name for key in view.entity.keys), "newest event", *chosen]
     return table(
-        heads, [[*map(str, row.entity), _state(row), *(_cell(row.values[name]) for name in chosen)] for row in rows]
+        heads, [[*map(str, row.entity), _state(row), *(cell(row.values[name]) for name in chosen)] for row in rows]
     )
 
 
@@ -88,9 +76,3 @@ def _state(row: OnlineRow) -> str:
     if row.event_time is None:
         return "unknown"
     return row.event_time.isoformat(timespec="seconds") + (" (past its ttl)" if row.expired else "")
-
-
-def _cell(value: Any) -> object:
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    return "" if value is None else value
