@@ -52,9 +52,7 @@ def release(session: Session, letters: Sequence[int]) -> int:
     return _each(session, letters, "release", _release)
 
 
-def _each(
-    session: Session, letters: Sequence[int], action: str, change: Callable[[Session, DeadLetterRow], bool]
-) -> int:
+def _each(session: Session, letters: Sequence[int], action: str, change: Callable[[DeadLetterRow], bool]) -> int:
     changed: dict[str, list[int]] = {}
     for start in range(0, len(letters), AT_ONCE):
         some = letters[start : start + AT_ONCE]
@@ -62,7 +60,7 @@ def _each(
         rows = session.scalars(query).all()
         _require_idle(session, some)  # behind the locks: no replay begins any more
         for row in rows:
-            if change(session, row):
+            if change(row):
                 changed.setdefault(row.stream, []).append(row.id)
         session.flush()
         session.expunge_all()  # events may be large
@@ -76,18 +74,18 @@ def _way_back(row: DeadLetterRow) -> str:
     return f": `clearwell dead release {row.id}` lets it wait again" if waits else ""
 
 
-def _drop(session: Session, row: DeadLetterRow) -> bool:
+def _drop(row: DeadLetterRow) -> bool:
     had = row.state != LetterState.DROPPED or row.sealed is not None
     row.sealed = row.fixed = None
     _move(row, LetterState.REPLAYED if row.state == LetterState.REPLAYED else LetterState.DROPPED)
     return had
 
 
-def _park(session: Session, row: DeadLetterRow) -> bool:
+def _park(row: DeadLetterRow) -> bool:
     return row.state in OPEN and _move(row, LetterState.PARKED)
 
 
-def _release(session: Session, row: DeadLetterRow) -> bool:
+def _release(row: DeadLetterRow) -> bool:
     if row.state != LetterState.PARKED or row.sealed is None:
         return False
     row.attempts = 0
