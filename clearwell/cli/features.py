@@ -8,6 +8,7 @@ from clearwell.cli.features_apply import apply
 from clearwell.cli.features_get import get
 from clearwell.cli.features_history import history_command
 from clearwell.cli.features_look import list_command, show
+from clearwell.cli.features_verify import verify
 from clearwell.cli.group import Group
 
 
@@ -22,8 +23,9 @@ def features() -> None:
       clearwell features apply --dry-run
       clearwell features get carrier_delays UA DL
       clearwell features history carrier_delays --entity UA
+      clearwell features verify carrier_delays
     """
 
 
-for command in (list_command, show, apply, get, history_command):
+for command in (list_command, show, apply, get, history_command, verify):
     features.add_command(command)

@@ -37,7 +37,7 @@ class Event(NamedTuple):
 
 
 def listed(session: Session, view: FeatureView, until: datetime) -> list[str]:
-    """The files that hold events up to `until`, as the transaction of `session` sees them. Raises what psycopg raises."""
+    """The files that hold events up to `until`, as the session sees them. Raises what psycopg raises."""
     return [name for (name,) in session.execute(_FILES, (view.name, until)).fetchall()]
 
 
@@ -58,6 +58,17 @@ def read(
         columns = [one.to_pylist() for one in table.filter(wanted).select([*names, *IDENTITY.names]).columns]
         for *row, topic, partition, offset, late in zip(*columns, strict=True):
             yield Event(tuple(row), topic, partition, offset, late)
+
+
+def entities(root: Folder, view: FeatureView, files: Sequence[str]) -> list[Entity]:
+    """All that have an event in `files`, in order. Raises as `read`."""
+    folder, schema = events_folder(root, view.name), file_schema(columns_of(view))
+    names = [key.name for key in view.entity.keys]
+    found: set[Entity] = set()
+    for file in files:
+        keys = _table(folder, file, schema).group_by(names).aggregate([])
+        found.update(zip(*(keys[name].to_pylist() for name in names), strict=True))
+    return sorted(found)
 
 
 def _table(folder: Folder, file: str, schema: pa.Schema) -> pa.Table:

@@ -1,0 +1,92 @@
+"""Online = offline, measured: what is served against what the history of the same entities says of that instant."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from clearwell.contract.features import Feature, FeatureView
+from clearwell.destinations.features_folder import Folder
+from clearwell.destinations.features_read import OnlineRow, read_rows, talking
+from clearwell.destinations.features_tiles import Entity
+from clearwell.features import events
+from clearwell.features.timeline import Moment, Timeline, timelines
+from clearwell.settings import Settings
+
+_ONE_SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
+_PAST = 3
+"""Instants before an entity's newest event, at which its windows are compared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """One value: as it was served, and as history has it. Equal means the same to the last bit."""
+
+    feature: Feature
+    entity: Entity
+    time: datetime
+    served: Any
+    computed: Any
+
+    @property
+    def same(self) -> bool:
+        """Whether they are equal."""
+        return type(self.served) is type(self.computed) and self.served == self.computed
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What was compared, value by value; `digest` is that of the definition both sides were read by."""
+
+    view: str
+    digest: str
+    entities: int
+    events: int
+    compared: list[Compared] = field(default_factory=list)
+
+    @property
+    def mismatches(self) -> list[Compared]:
+        """What differs."""
+        return [one for one in self.compared if not one.same]
+
+
+def verify(settings: Settings, view: FeatureView, sample: int, seed: int) -> Verdict:
+    """Compare up to `sample` entities of the history, chosen by `seed`; online and history are of one snapshot.
+
+    Each is read now, right after its newest event has come into its windows, and at a few instants before, at which
+    its windows are compared alone: of the rest the store keeps the newest. Raises as `read_timelines`.
+    """
+    now, root, rng = datetime.now(UTC), Folder.root(settings), random.Random(seed)  # noqa: S311 - a sample, no secret
+    with talking(settings.postgres, view) as session, session.transaction():
+        session.execute(_ONE_SNAPSHOT)
+        files = events.listed(session, view, now)
+        known = events.entities(root, view, files)
+        chosen = sorted(rng.sample(known, min(sample, len(known))))
+        found = timelines(view, events.read(root, view, files, now, chosen))
+        seen = sum(len(one.times) for one in found.values())
+        verdict = Verdict(view.name, view.digest(), len(found), seen)
+        for entity, timeline in found.items():
+            for time in _instants(timeline, now, rng):
+                (served,) = read_rows(session, view, [entity], time)
+                verdict.compared += _compare(view, served, timeline.at(time))
+    return verdict
+
+
+def _instants(timeline: Timeline, now: datetime, rng: random.Random) -> Sequence[datetime]:
+    newest = timeline.times[-1]
+    after = timeline.changes(newest, now)[:1]
+    past = timeline.changes(timeline.times[0], newest)
+    return [now, *after, *sorted(rng.sample(past, min(_PAST, len(past))))]
+
+
+def _compare(view: FeatureView, served: OnlineRow, moment: Moment) -> Iterator[Compared]:
+    past = served.event_time is not None and served.event_time > moment.time
+    if past and moment.expired:  # the store knows of a newer event, and can't tell that none was there then
+        return
+    for one in view.features:
+        if one.aggregate is not None or not past:
+            values = (served.values[one.name], moment.values[one.name])
+            yield Compared(one, served.entity, moment.time, *values)

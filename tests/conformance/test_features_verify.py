@@ -1,0 +1,144 @@
+"""`clearwell features verify`: nothing differs where nothing was tampered with; whatever was, is seen and told."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg.sql import SQL, Composed, Identifier
+
+from clearwell.cli.main import main
+from clearwell.contract.feature_views import view_of, views_of
+from clearwell.contract.features import FeatureView
+from clearwell.contract.load import find
+from clearwell.destinations.features import FeaturesDestination
+from clearwell.destinations.features_ddl import ROWS, TILES
+from clearwell.destinations.features_folder import Folder
+from clearwell.features.verify import Verdict, verify
+from clearwell.settings import Settings
+from clearwell.steps import bind
+from tests.support.visits import OPTIONS, SCHEMA, START, Row, deliver, rows_of
+
+HARMS = {
+    "a tile": ('UPDATE {} SET "sum(n)" = "sum(n)" + 1 WHERE shop = \'a\'', TILES, {"n_sum"}),
+    "a lost tile": ("DELETE FROM {} WHERE shop = 'a'", TILES, {"visits", "n_sum", "x_mean", "cost_max", "first_at"}),
+    "a row": ("UPDATE {} SET last_n = coalesce(last_n, 0) + 1 WHERE shop = 'a'", ROWS, {"last_n"}),
+    "a lost row": ("DELETE FROM {} WHERE shop = 'a' AND day = 0", ROWS, {"last_n", "visits", "n_kinds"}),
+}
+
+
+@pytest.fixture
+def where(stack: Settings, tmp_path: Path) -> Settings:
+    return replace(stack, offline=str(tmp_path / "offline"))
+
+
+@pytest.fixture
+def view(where: Settings, unique: Callable[[str], str]) -> Iterator[FeatureView]:
+    """A view of out-of-order events, late ones among them, delivered in two ways."""
+    made = view_of(SCHEMA, unique("view"), OPTIONS | {"lateness": "3h"})
+    rows = rows_of(11, 800)
+    for size in (64, 33):  # the second time by another group
+        store = FeaturesDestination(where.postgres, SCHEMA, made, unique("group"), Folder.root(where))
+        store.open()
+        deliver(store, rows, range(800), size=size)
+        store.close()
+    yield made
+
+
+def verified(where: Settings, view: FeatureView) -> Verdict:
+    return verify(where, view, sample=100, seed=1)
+
+
+def test_what_is_served_is_what_history_says(where: Settings, view: FeatureView) -> None:
+    found = verified(where, view)
+    assert found.mismatches == []
+    assert (found.entities, found.digest) == (4, view.digest())
+    windows = [one for one in found.compared if one.feature.name == "visits"]
+    assert len(windows) == 4 * 5  # now, right after the newest event, and at three instants of the past
+    assert any(one.served for one in windows)
+
+
+@pytest.mark.parametrize("harm", HARMS)
+def test_a_skew_is_seen_in_just_the_features_that_have_it(where: Settings, view: FeatureView, harm: str) -> None:
+    statement, schema, features = HARMS[harm]
+    _do(where, SQL(statement).format(Identifier(schema, view.name)))  # type: ignore[arg-type]
+    found = verified(where, view)
+    wrong = {one.feature.name for one in found.mismatches}
+    assert wrong >= features
+    if len(features) == 1:
+        assert wrong == features
+    assert {one.entity[0] for one in found.mismatches} == {"a"}
+
+
+def test_a_view_that_has_no_events_is_told_of(where: Settings, view: FeatureView, unique: Callable[[str], str]) -> None:
+    empty = replace(view, name=unique("view"))
+    found = verified(where, empty)
+    assert (found.entities, found.compared) == (0, [])
+
+
+CONTRACT = """
+stream: {stream}
+version: 1
+owner: tests@example.com
+description: What people did.
+key: id
+event_id: id
+event_time: at
+fields:
+  id: {{type: string, required: true}}
+  at: {{type: timestamp, required: true}}
+  who: {{type: string, required: true, privacy: pseudonym}}
+  n: {{type: int64, required: true}}
+routes:
+  - to: features.{stream}
+    entity: who
+    features:
+      last_n: n
+      n_1h: {{sum: n, window: 1h}}
+"""
+
+
+def test_the_command_hides_what_is_protected_and_ends_with_1(
+    where: Settings,
+    unique: Callable[[str], str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    stream = unique("people")
+    file = tmp_path / "schemas" / stream / "v1.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_text(CONTRACT.format(stream=stream))
+    for name, value in (("HOME", where.home), ("SCHEMAS", tmp_path / "schemas"), ("OFFLINE", where.offline)):
+        monkeypatch.setenv(f"CLEARWELL_{name}", str(value))
+    schema = bind(find(tmp_path / "schemas", stream)).schema
+    (view,) = views_of(find(tmp_path / "schemas", stream), schema)
+    rows: list[Row] = [(f"e{n}", START + timedelta(minutes=n), "canary", n) for n in range(90)]
+    store = FeaturesDestination(where.postgres, schema, view, unique("group"), Folder.root(where))
+    store.open()
+    deliver(store, rows, range(90))
+    store.close()
+    log = tmp_path / "served.ndjson"
+    assert main(["features", "verify", stream, "--log", str(log)]) == 0
+    assert "online = offline" in capsys.readouterr().out
+    _do(where, SQL("UPDATE {} SET last_n = 7").format(Identifier(ROWS, stream)))
+    assert main(["features", "verify", stream, "--json", "--log", str(log)]) == 1
+    told = capsys.readouterr().out
+    (last_n, n_1h) = json.loads(told)["features"]
+    assert (last_n["compared"], last_n["mismatches"], n_1h["mismatches"]) == (2, 2, 0)
+    assert (last_n["examples"][0]["served"], last_n["examples"][0]["computed"]) == (7, 89)
+    assert last_n["examples"][0]["entity"] == {"who": "(protected)"}
+    assert main(["features", "verify", stream]) == 1
+    told += capsys.readouterr().out + log.read_text()
+    assert "served 7, but history says 89" in told
+    assert "canary" not in told
+
+
+def _do(where: Settings, statement: Composed) -> None:
+    with psycopg.connect(where.postgres, autocommit=True) as session:
+        assert session.execute(statement).rowcount > 0
