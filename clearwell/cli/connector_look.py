@@ -58,7 +58,7 @@ def show(name: str, as_json: bool) -> None:
         "created_at": shown_time(found.created_at),
         "updated_at": shown_time(found.updated_at),
     }
-    emit(as_json, row, lambda: _sheet(row))
+    emit(as_json, row, lambda: sheet(row))
 
 
 @click.command("audit")
@@ -100,7 +100,7 @@ def _row(one: Connector, saved: SavedPosition, holder: Holder | None) -> dict[st
     }
 
 
-def _sheet(row: Mapping[str, Any]) -> str:
+def sheet(row: Mapping[str, Any]) -> str:
     """A line a fact; what does not apply is left out."""
     facts: list[tuple[str, str]] = []
     for key, value in row.items():

@@ -37,8 +37,8 @@ def spec(kind: str | None, as_json: bool) -> None:
         click.echo("\n".join(lines_of(found, min(console().width, 120))))
 
 
-def lines_of(found: Kind, width: int) -> Iterator[str]:
-    """What people read of a kind, in lines of `width` characters."""
+def lines_of(found: Kind, width: int, heading: str = "Options under `config:`") -> Iterator[str]:
+    """What people read of a kind, in lines of `width` characters; its options stand below `heading`."""
     yield f"{found.name}: {found.summary}"
     if found.push:
         yield "It is sent events at /push/<name of the connector>; it has no position."
@@ -46,10 +46,15 @@ def lines_of(found: Kind, width: int) -> Iterator[str]:
         yield ""
         yield from textwrap.wrap(paragraph, width)
     yield ""
-    yield "Options under `config:`"
+    yield heading
     for option in found.options:
-        yield f"  {option.name}  {', '.join(_facts(option))}"
-        yield from textwrap.wrap(option.text, width, initial_indent="      ", subsequent_indent="      ")
+        yield from option_lines(option, width)
+
+
+def option_lines(option: Option, width: int) -> Iterator[str]:
+    """What people read of one option."""
+    yield f"  {option.name}  {', '.join(_facts(option))}"
+    yield from textwrap.wrap(option.text, width, initial_indent="      ", subsequent_indent="      ")
 
 
 def _facts(option: Option) -> Sequence[str]:

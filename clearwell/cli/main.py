@@ -33,6 +33,11 @@ SECTIONS = {
     "Sources": {
         "connector": Entry("clearwell.cli.connector:connector", "Register sources and see how they are doing."),
     },
+    "Destinations": {
+        "destination": Entry(
+            "clearwell.cli.destination:destination", "Add stores, see how deliveries fare, pause them."
+        ),
+    },
     "Models": {
         "subscribe": Entry("clearwell.cli.subscribe:subscribe", "Give a model the clean events of a stream."),
         "features": Entry("clearwell.cli.features:features", "Look at feature views, tell Feast of them, read them."),

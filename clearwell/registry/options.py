@@ -11,9 +11,8 @@ from typing import Any
 import msgspec
 import msgspec.inspect as shapes
 
-from clearwell.registry.kinds import source_class
+from clearwell.registry.kinds import destination_class, source_class
 from clearwell.registry.marks import SECRETS, alternatives
-from clearwell.source import SourceConfig
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -51,6 +50,33 @@ def kind(name: str) -> Kind:
     return Kind(name, summary_of(found), told, tuple(_options(found.Config, texts)), hasattr(found, "receive"))
 
 
+def destination_kind(name: str) -> Kind:
+    """The kind of destination called `name`. Raises ConfigError as `destination_class` does."""
+    found = destination_class(name)
+    told, texts = told_options(found.Config)
+    module = inspect.getmodule(found)
+    summary = (inspect.getdoc(module) or "").partition("\n\n")[0].replace("\n", " ")
+    return Kind(name, summary, told, tuple(_options(found.Config, texts)), push=False)
+
+
+def destination_schema(name: str) -> dict[str, Any]:
+    """JSON Schemas (2020-12) of what `clearwell destination add` and a contract's route tell a kind of destination."""
+    found = destination_class(name)
+    return {
+        "kind": name,
+        "registered": found.registered,
+        "config": {"$schema": DIALECT} | msgspec.json.schema(found.Config),
+        "route": {"$schema": DIALECT} | msgspec.json.schema(found.Options),
+        "secrets": [option.name for option in destination_kind(name).options if option.secret],
+    }
+
+
+def route_options(name: str) -> tuple[Option, ...]:
+    """What a contract's route says to a kind of destination beside `to` and `when`."""
+    found = destination_class(name)
+    return tuple(_options(found.Options, told_options(found.Options)[1]))
+
+
 def summary_of(found: type) -> str:
     """The first line of a source's docstring."""
     return (inspect.getdoc(found) or "").partition("\n")[0]
@@ -85,7 +111,7 @@ def told_options(shape: type[msgspec.Struct]) -> tuple[str, dict[str, str]]:
     return "\n\n".join(general), texts
 
 
-def _options(shape: type[SourceConfig], texts: dict[str, str]) -> Iterator[Option]:
+def _options(shape: type[msgspec.Struct], texts: dict[str, str]) -> Iterator[Option]:
     described = shapes.type_info(shape)
     assert isinstance(described, shapes.StructType)
     for field in described.fields:

@@ -44,12 +44,12 @@ def register(registry: Registry, spec: ConnectorSpec, schemas: Path, *, dry_run:
             if not dry_run:
                 connectors.add(session, spec.name, spec.source, spec.stream, spec.config, spec.limits)
             return Registration(spec.name, "registered", [], streams)
-        differences = compare(known, spec)
-        if not differences:
+        changes = compare(known, spec)
+        if not changes:
             return Registration(spec.name, "unchanged", [], streams)
         if not dry_run:
-            connectors.change(session, spec.name, spec.config, differences, spec.limits)
-        return Registration(spec.name, "changed", differences, streams)
+            connectors.change(session, spec.name, spec.config, changes, spec.limits)
+        return Registration(spec.name, "changed", changes, streams)
 
 
 def _require_contract(schemas: Path, stream: str) -> None:
@@ -80,12 +80,13 @@ def compare(known: Connector, spec: ConnectorSpec) -> list[str]:
             f"{spec.source} into {spec.stream}, or remove the old one first."
         )
     return [
-        *_differences("config", known.config, spec.config),
-        *_differences("limits", msgspec.to_builtins(known.limits), msgspec.to_builtins(spec.limits)),
+        *differences("config", known.config, spec.config),
+        *differences("limits", msgspec.to_builtins(known.limits), msgspec.to_builtins(spec.limits)),
     ]
 
 
-def _differences(place: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+def differences(place: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """What differs between two configurations, a line a key: 'config.path: "a" → "b"'."""
     return [
         f"{place}.{key}: {_shown(old, key)} → {_shown(new, key)}"
         for key in sorted(old.keys() | new.keys())

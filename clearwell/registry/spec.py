@@ -39,7 +39,7 @@ class ConnectorSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 
 def load_spec(path: Path) -> ConnectorSpec:
     """The specification in a YAML file; raises as `make_spec` does, and when the file is no YAML."""
-    return make_spec(_read(path), str(path), path.absolute().parent)
+    return make_spec(load_yaml(path), str(path), path.absolute().parent)
 
 
 def make_spec(written: Any, where: str, folder: Path) -> ConnectorSpec:
@@ -97,13 +97,14 @@ def decode(value: Any, shape: type[T], where: str) -> T:
     raise ConfigError(f"{where}: {message.replace('`$.', '`').replace('`$`', 'the top')}.")
 
 
-def _read(path: Path) -> Any:
+def load_yaml(path: Path) -> Any:
+    """What a YAML file holds. Raises ConfigError when it can't be read, is too large or no YAML."""
     try:
         text = path.read_bytes()[: MAX_BYTES + 1]
     except OSError as error:
-        raise ConfigError(f"{path} cannot be read ({error.strerror}): name a connector's YAML file.") from None
+        raise ConfigError(f"{path} cannot be read ({error.strerror}): name a YAML file.") from None
     if len(text) > MAX_BYTES:
-        raise ConfigError(f"{path} is larger than {MAX_BYTES} bytes: that is no connector's YAML file.")
+        raise ConfigError(f"{path} is larger than {MAX_BYTES} bytes: that is no specification.")
     try:
         return read_yaml(text)
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:

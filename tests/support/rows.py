@@ -27,9 +27,9 @@ def expected(platform: Platform, values: Sequence[bytes]) -> Rows:
     return _clear(platform, CleanCodec(pipeline.schema).decode_dicts(outcomes.values))
 
 
-def in_postgres(platform: Platform) -> Rows:
-    """The table's rows by id, our own columns left out, in the clear."""
-    query = sql.SQL("SELECT * FROM {}").format(sql.Identifier(platform.stream))
+def in_postgres(platform: Platform, table: str | None = None) -> Rows:
+    """The rows by id of a table (default: the stream's), our own columns left out, in the clear."""
+    query = sql.SQL("SELECT * FROM {}").format(sql.Identifier(table or platform.stream))
     with psycopg.connect(platform.settings.postgres, row_factory=dict_row) as connection:
         connection.execute("SET timezone = 'UTC'")
         found = connection.execute(query).fetchall()

@@ -1,0 +1,29 @@
+"""`clearwell destination`: register stores, see how deliveries fare, and lead their lives."""
+
+from __future__ import annotations
+
+import click
+
+from clearwell.cli.destination_life import pause, resume
+from clearwell.cli.destination_look import list_command, show
+from clearwell.cli.destination_register import add, check, remove
+from clearwell.cli.destination_spec import spec
+from clearwell.cli.group import Group
+
+
+@click.group(cls=Group)
+def destination() -> None:
+    """Register stores, see how deliveries fare, pause them.
+
+    A route of a contract names a store: `to: postgres` is the platform's own, `to: postgres.warehouse` one that was
+    added under that name. Each route has a deliverer of its own.
+
+    \b
+      clearwell destination add postgres.warehouse --set 'url=postgresql://me:${env:PW}@db/shop'
+      clearwell destination list
+      clearwell destination pause postgres.warehouse
+    """
+
+
+for command in (spec, add, list_command, show, check, pause, resume, remove):
+    destination.add_command(command)
