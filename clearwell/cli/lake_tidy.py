@@ -9,6 +9,7 @@ import click
 from clearwell import settings
 from clearwell.cli.lake_place import bare, lake_option, table_in
 from clearwell.cli.output import dry_run_option, emit, home_option, json_option
+from clearwell.destinations import lake_compaction
 from clearwell.destinations import lake_tables as tables
 from clearwell.registry.lakes import lake_root
 
@@ -31,7 +32,7 @@ def compact(table_name: str, name: str | None, dry_run: bool, as_json: bool) -> 
         emit(as_json, value, lambda: f"{before.small:,} of {before.files:,} files are small and would be joined.")
         return
     click.echo(f"compacting {before.small:,} small files …", err=True)
-    done = tables.compact(place)
+    done = lake_compaction.compact(place)
     value = {"table": table_name, "dry_run": False, "removed": done.removed, "added": done.added}
     emit(as_json, value, lambda: f"{done.removed:,} files became {done.added:,}.")
 

@@ -46,6 +46,7 @@ class LakeTable:
         self._columns = columns
         self._partition_by = partition_by
         self._table: DeltaTable | None = None
+        self._seen: Schema | None = None  # whose types are right
         self._numbers: dict[str, int | None] = {}
         self._version = -1
 
@@ -155,11 +156,18 @@ class LakeTable:
             self.refresh()
 
     def _whole(self, table: DeltaTable, rows: pa.RecordBatch) -> pa.RecordBatch:
-        """`rows` with nulls for columns of the table that we don't know (those of a later contract)."""
+        """`rows` with nulls for columns of the table that we don't know (those of a later contract).
+
+        Types are looked at first: deltalake would silently cast our values to whatever somebody made of a column.
+        """
+        schema = table.schema()
+        if schema != self._seen:
+            _missing(Schema.from_arrow(self._columns), schema, self.place.shown)
+            self._seen = schema
         have = set(rows.schema.names)
-        if have == {field.name for field in table.schema().fields}:
+        if have == {field.name for field in schema.fields}:
             return rows
-        for field in pa.schema(table.schema().to_arrow()):
+        for field in pa.schema(schema.to_arrow()):
             if field.name not in have:
                 rows = rows.append_column(field, pa.nulls(rows.num_rows, field.type))
         return rows

@@ -1,7 +1,4 @@
-"""What can be asked of a Delta table and done to it by a person or a schedule: look, compact, vacuum.
-
-Nothing here changes which rows there are. Compacting conflicts with no append, so writers go on meanwhile.
-"""
+"""What can be asked of the Delta tables of a lake, and the deletion of files that only old versions need."""
 
 from __future__ import annotations
 
@@ -52,14 +49,6 @@ class Version:
     at: datetime
     operation: str
     rows: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Compacted:
-    """Files before and after."""
-
-    removed: int
-    added: int
 
 
 def tables_of(root: Root, folders: tuple[str, ...]) -> list[str]:
@@ -121,16 +110,6 @@ def query(place: Place, table: DeltaTable, sql: str) -> pa.Table:
         return pa.table(QueryBuilder().register("t", table).execute(sql).read_all())
 
 
-def compact(place: Place) -> Compacted:
-    """Join small files, day by day; conflicts are tried again. Raises Retryable, ConfigError or Fatal."""
-
-    def attempt(table: DeltaTable) -> Compacted:
-        done = table.optimize.compact(target_size=TARGET)
-        return Compacted(int(done["numFilesRemoved"]), int(done["numFilesAdded"]))
-
-    return _insist(place, "compact it", attempt)
-
-
 def vacuum(place: Place, older: timedelta, *, dry_run: bool, full: bool, force: bool = False) -> list[str]:
     """Delete files that no version of the last `older` needs; returns them.
 
@@ -143,19 +122,20 @@ def vacuum(place: Place, older: timedelta, *, dry_run: bool, full: bool, force: 
             "writers: --force does it all the same."
         )
     hours = int(older.total_seconds() // 3600)
-    return _insist(
+    return insist(
         place,
         "vacuum it",
         lambda table: table.vacuum(hours, dry_run=dry_run, enforce_retention_duration=False, full=full),
     )
 
 
-def _insist(place: Place, doing: str, attempt: Callable[[DeltaTable], Result]) -> Result:
+def insist(place: Place, doing: str, attempt: Callable[[DeltaTable], Result]) -> Result:
+    """`attempt` with the newest version of the table, from the top after each conflict."""
     for _ in range(TRIES):
         try:
             with talking(place, doing):
                 return attempt(opened(place))
-        except Conflict:  # somebody else compacted
+        except Conflict:
             continue
     raise Retryable(f"Others change the Delta table {place.shown} all the time: {TRIES} tries were in vain.")
 

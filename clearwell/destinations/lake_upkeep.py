@@ -13,8 +13,9 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from clearwell.destinations.lake_compaction import compact
 from clearwell.destinations.lake_root import Place
-from clearwell.destinations.lake_tables import RETENTION, compact, vacuum
+from clearwell.destinations.lake_tables import RETENTION, vacuum
 from clearwell.errors import ClearwellError, ConfigError
 
 log = logging.getLogger(__name__)
