@@ -1,0 +1,205 @@
+"""One destination slow, or down: the others keep their rate, nothing is lost, memory is bounded, it catches up.
+
+CLEARWELL_OUTAGE_SECONDS=600 makes the trouble last ten minutes; --log-cli-level=INFO shows the figures.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import psutil
+import psycopg
+import pytest
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.sql import SQL, Identifier
+
+from clearwell.kafka.names import deliverer_group
+from clearwell.registry import Registry, deliveries, destinations, migrate
+from clearwell.registry.deliveries import Condition, Delivery, State
+from tests.support.outage import way_to
+from tests.support.platform import PARTITIONS, Platform, Service, flights_contract, numbered, until
+from tests.support.rows import Rows, expected, in_postgres
+
+log = logging.getLogger(__name__)
+
+SECONDS = float(os.environ.get("CLEARWELL_OUTAGE_SECONDS", "20"))
+EVENTS = 15_000
+"""Events a round."""
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(SECONDS + 900)]
+
+BUFFERED = 90_000
+"""Events in trouble after which the buffers of a deliverer are full: slices in its lanes, in Faust's queues and in
+aiokafka's."""
+
+MEMORY = 96_000_000
+"""Bytes that a deliverer may grow by while its store is away, once its buffers are full."""
+
+
+@dataclass
+class Pair:
+    """A stream with two destinations: the platform's own Postgres, and another that gets into trouble."""
+
+    platform: Platform
+    registry: Registry
+    way: Any
+    good: Service = field(init=False)
+    bad: Service = field(init=False)
+    sent: list[bytes] = field(default_factory=list)
+
+    @property
+    def far(self) -> str:
+        """The other destination, and its table."""
+        return f"postgres.{self.platform.stream}"
+
+    def start(self) -> None:
+        """A cleaner and two deliverers, all of them ready."""
+        self.platform.start("cleaner")
+        self.good = self.platform.start("deliverer", "--destination", "postgres")
+        self.bad = self.platform.start("deliverer", "--destination", self.far, FAR_PASSWORD=self._password())
+        self.sent += numbered(4_000)
+        self.platform.put(self.sent)
+        self.platform.settle()
+
+    def rate(self) -> float:
+        """Events a second of the good destination, when it has all it can take."""
+        self._pause(True)
+        cleaned, fresh = self.platform.cleaned(), list(numbered(EVENTS, start=len(self.sent)))
+        self.sent += fresh
+        self.platform.put(fresh)
+        until(lambda: self.platform.cleaned() >= cleaned + EVENTS, 120)
+        self._pause(False)
+        first = until(lambda: self._moved(cleaned), every=0.005)
+        began = time.monotonic()
+        until(lambda: self._moved(cleaned + EVENTS - 1), within=120, every=0.005)
+        return (cleaned + EVENTS - first) / (time.monotonic() - began)
+
+    def condition(self, destination: str) -> Condition | None:
+        """What a deliverer says of itself."""
+        with self.registry.session() as session:
+            found = deliveries.find(session, deliverer_group(self.platform.stream, 1, destination))
+        return None if found is None else found.condition
+
+    def in_far(self) -> Rows:
+        """The rows of the other table."""
+        return in_postgres(self.platform, f"{self.platform.stream}_far")
+
+    def query(self, text: str) -> None:
+        """One statement of the other table."""
+        with psycopg.connect(self.platform.settings.postgres) as connection:
+            table = Identifier(f"{self.platform.stream}_far")
+            connection.execute(SQL(text).format(table=table, function=Identifier(f"slow_{self.platform.stream}")))
+
+    def _pause(self, paused: bool) -> None:
+        group = deliverer_group(self.platform.stream, 1, "postgres")
+        with self.registry.session() as session:
+            deliveries.set_paused(session, Delivery(group, self.platform.stream, 1, "postgres"), paused)
+        if paused:
+            until(lambda: self.condition("postgres") == Condition(State.PAUSED), every=0.02)
+
+    def _moved(self, above: int) -> int:
+        """How many clean events the good destination has passed, once they are more than `above`."""
+        query = "SELECT sum(next_offset) FROM clearwell_delivery.positions WHERE group_name = %s"
+        with psycopg.connect(self.platform.settings.postgres) as connection:
+            found = connection.execute(query, [deliverer_group(self.platform.stream, 1, "postgres")]).fetchone()
+        passed = int(found[0] or 0) if found else 0
+        return passed if passed > above else 0
+
+    def _password(self) -> str:
+        return str(conninfo_to_dict(self.platform.settings.postgres)["password"])
+
+
+@pytest.fixture
+def pair(platform_of: Callable[[str], Platform]) -> Iterator[Pair]:
+    text = flights_contract().replace("{to: mongo, collection: $stream}", "{to: postgres.$stream, table: $stream_far}")
+    assert "$stream_far" in text
+    platform = platform_of(text)
+    migrate(platform.settings.postgres)
+    registry = Registry(platform.settings.postgres)
+    server = conninfo_to_dict(platform.settings.postgres)
+    with way_to(int(server["port"] or 0)) as way:
+        url = f"postgresql://{server['user']}:${{env:FAR_PASSWORD}}@127.0.0.1:{way.port}/{server['dbname']}"
+        with registry.session() as session:
+            destinations.add(session, "postgres", platform.stream, {"url": url})
+        yield Pair(platform, registry, way)
+        with registry.session() as session:
+            destinations.remove(session, "postgres", platform.stream)
+    registry.close()
+
+
+def _down(pair: Pair) -> None:
+    pair.way.shut()
+
+
+def _up(pair: Pair) -> None:
+    pair.way.open()
+
+
+def _slow(pair: Pair) -> None:
+    """Two seconds for each flush."""
+    pair.query("CREATE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql "
+               "AS 'BEGIN PERFORM pg_sleep(2); RETURN NULL; END'")  # fmt: skip
+    pair.query("CREATE TRIGGER slow BEFORE INSERT ON {table} EXECUTE FUNCTION {function}()")
+
+
+def _fast(pair: Pair) -> None:
+    pair.query("DROP FUNCTION {function} CASCADE")
+
+
+@pytest.mark.parametrize(("worsen", "mend"), [(_down, _up), (_slow, _fast)], ids=["down", "slow"])
+def test_the_others_keep_their_rate(
+    pair: Pair, worsen: Callable[[Pair], None], mend: Callable[[Pair], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAR_PASSWORD", pair._password())
+    pair.start()
+    healthy = [_settled_rate(pair) for _ in range(4)][1:]  # the first warms up
+    worsen(pair)
+    began, before, sick, full = time.monotonic(), len(pair.sent), list[float](), 0
+    while time.monotonic() - began < SECONDS or len(pair.sent) < before + 2 * BUFFERED:
+        sick.append(pair.rate())
+        if not full and len(pair.sent) >= before + BUFFERED:
+            full = _memory(pair.bad)
+    grown = _memory(pair.bad) - full
+    if worsen is _down:
+        said = pair.condition(pair.far)
+        assert said is not None
+        assert said.state is State.RETRYING
+        assert said.last_error is not None and pair._password() not in said.last_error
+        assert said.next_try_at is not None
+    mend(pair)
+    back = time.monotonic()
+    found = pair.platform.settle(300)
+    caught_up = time.monotonic() - back
+    log.info(
+        f"{worsen.__name__[1:]} for {back - began:.0f} s: {statistics.median(sick):,.0f} events/s beside "
+        f"{statistics.median(healthy):,.0f} before ({statistics.median(sick) / statistics.median(healthy):.2f}); "
+        f"memory grew by {grown / 1e6:.1f} MB of {full / 1e6:.0f}; {len(pair.sent):,} events caught up in "
+        f"{caught_up:.1f} s"
+    )
+    assert statistics.median(sick) >= 0.9 * statistics.median(healthy)
+    assert grown < MEMORY
+    assert found.balanced
+    wanted = expected(pair.platform, pair.sent)
+    assert in_postgres(pair.platform) == wanted
+    assert pair.in_far() == wanted
+    for one in (pair.good, pair.bad):
+        assert one.process.poll() is None
+        assert one.text().count("starts at offset") == PARTITIONS, "a rebalance"
+    until(lambda: pair.condition(pair.far) == Condition(State.RUNNING))
+
+
+def _settled_rate(pair: Pair) -> float:
+    """A rate, and then the other destination is waited for."""
+    rate = pair.rate()
+    pair.platform.settle()
+    return rate
+
+
+def _memory(service: Service) -> int:
+    return int(psutil.Process(service.process.pid).memory_info().rss)
