@@ -10,7 +10,7 @@ import signal
 import traceback
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import faust
 
@@ -146,8 +146,12 @@ async def _run(make: Callable[[], Awaitable[Job]]) -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, end, None)
+    making = asyncio.ensure_future(make())
+    await asyncio.wait((making, ended), return_when=asyncio.FIRST_COMPLETED)
+    if not making.done():
+        _leave(0)
     try:
-        job = await make()
+        job = await making
     except ClearwellError as error:
         return report(error)
     app, name = job.app, job.topic.topic
@@ -164,11 +168,16 @@ async def _run(make: Callable[[], Awaitable[Job]]) -> int:
         if job.companion is not None:
             job.companion.last_words(failure)
         code = report(failure)
-        logging.shutdown()
-        os._exit(code)  # no goodbye: it would commit and flush what must be read again
+        _leave(code)
     await app.stop()
     log.info("stopped")
     return 0
+
+
+def _leave(code: int) -> NoReturn:
+    """No goodbye: it would commit and flush what must be read again, and wait for threads that wait for a store."""
+    logging.shutdown()
+    os._exit(code)
 
 
 async def _watch(app: faust.App, end: Callable[[BaseException | None], None]) -> None:

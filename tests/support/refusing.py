@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 from collections import Counter
@@ -11,6 +12,7 @@ from typing import Any
 
 import psycopg
 from kafka import KafkaConsumer, TopicPartition
+from psycopg.errors import UndefinedTable
 from psycopg.sql import SQL, Identifier
 from pymongo import MongoClient
 
@@ -131,10 +133,11 @@ def _letters(platform: Platform, consumer: KafkaConsumer, ends: Mapping[Any, int
 
 
 def ids_in_postgres(platform: Platform) -> Counter[str]:
-    """The keys of the table."""
-    with psycopg.connect(platform.settings.postgres) as session:
-        found = session.execute(SQL("SELECT id FROM {}").format(Identifier(platform.stream))).fetchall()
-    return Counter(one for (one,) in found)
+    """The keys of the table; none before a deliverer has made it."""
+    query = SQL("SELECT id FROM {}").format(Identifier(platform.stream))
+    with contextlib.suppress(UndefinedTable), psycopg.connect(platform.settings.postgres) as session:
+        return Counter(one for (one,) in session.execute(query).fetchall())
+    return Counter()
 
 
 def ids_in_mongo(platform: Platform) -> Counter[str]:
