@@ -1,0 +1,249 @@
+"""A real deliverer before a store that is away, closed, changed or full: one clear sentence, and nothing lost."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+import pytest
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.sql import SQL, Composed, Identifier
+
+from clearwell.kafka import names
+from clearwell.settings import Settings
+from tests.support.outage import way_to
+from tests.support.platform import Platform, Service, until
+from tests.support.refusing import CONTRACT, accounts_of, ids_in_mongo, ids_in_postgres, letters
+
+pytestmark = pytest.mark.slow
+
+CANARY = "pw-canary-77d0"
+STRICT = CONTRACT.replace("routes:", "limits: {rejected: 5, of_last: 100}\nroutes:")
+RAW = "A" * 22
+"""The id of a raw topic."""
+
+
+@pytest.fixture
+def platform(platform_of: Callable[[str], Platform]) -> Platform:
+    """Bookings; too many that a store refuses are more than five."""
+    return platform_of(STRICT)
+
+
+@pytest.fixture
+def table(platform: Platform) -> Iterator[Callable[[str], Any]]:
+    """Runs a statement in which {} is the platform's table, once that is there."""
+    with psycopg.connect(platform.settings.postgres, autocommit=True) as session:
+        there = ("SELECT to_regclass(quote_ident(%s)) IS NOT NULL", (platform.stream,))
+
+        def run(statement: str) -> Any:
+            until(lambda: session.execute(*there).fetchone() == (True,))
+            return session.execute(_named(statement, platform.stream))
+
+        yield run
+
+
+def _named(statement: str, stream: str) -> Composed:
+    return SQL(statement).format(Identifier(stream))  # type: ignore[arg-type]
+
+
+def deliver(platform: Platform, to: str = "postgres", **env: str) -> Service:
+    """A deliverer."""
+    return platform.start("deliverer", "--destination", to, **env)
+
+
+def put(platform: Platform, count: int, start: int = 0, **values: Any) -> list[str]:
+    """Raw events into partition 0; their ids."""
+    events = [
+        {"id": f"e{n}", "at": "2026-01-01T00:00:00Z", "note": "fine"} | values for n in range(start, start + count)
+    ]
+    platform.put([json.dumps(event).encode() for event in events], partition=0)
+    return [str(event["id"]) for event in events]
+
+
+def said_once(service: Service, what: str) -> None:
+    """One line tells of it, with no traceback and no secret."""
+    lines = [line for line in service.text().splitlines() if " ERROR " in line]
+    assert len(lines) == 1, service.text()[-2000:]
+    assert what in lines[0], lines[0]
+    assert "Traceback" not in service.text() and CANARY not in service.text()
+
+
+@pytest.mark.parametrize("to", ["postgres", "mongo"])
+def test_down_at_the_start(platform: Platform, stack: Settings, to: str) -> None:
+    """It is waited for, and delivered to when it comes up."""
+    ids = put(platform, 50)
+    platform.start("cleaner")
+    url = urlsplit(getattr(stack, to))
+    with way_to(url.port or 0) as way:
+        way.shut()
+        through = urlunsplit(url._replace(netloc=url.netloc.replace(f":{url.port}", f":{way.port}")))
+        env = {f"CLEARWELL_{to.upper()}": f"{through}{'&' if url.query else '?'}{_quick(to)}"}
+        waiting = deliver(platform, to, **env)
+        until(lambda: "does not answer: start it, or correct its URL. Trying again" in waiting.text())
+        assert waiting.process.poll() is None
+        way.open()
+        read = ids_in_postgres if to == "postgres" else ids_in_mongo
+        until(lambda: "starts at offset" in waiting.text())
+        until(lambda: set(read(platform)) == set(ids))
+        assert "Traceback" not in waiting.text()
+        assert waiting.stop() == 0
+
+
+@pytest.mark.parametrize("when", ["at the start", "later"])
+def test_a_deliverer_that_waits_can_be_stopped(platform: Platform, stack: Settings, when: str) -> None:
+    url = urlsplit(stack.postgres)
+    with way_to(url.port or 0) as way:
+        through = urlunsplit(url._replace(netloc=url.netloc.replace(f":{url.port}", f":{way.port}")))
+        if when == "at the start":
+            way.shut()
+        waiting = deliver(platform, CLEARWELL_POSTGRES=f"{through}?{_quick('postgres')}")
+        platform.start("cleaner")
+        if when == "later":
+            put(platform, 5)
+            until(lambda: len(ids_in_postgres(platform)) == 5)
+            way.shut()
+            put(platform, 5, start=5)
+        until(lambda: "Trying again" in waiting.text())
+        assert waiting.stop() == 0
+
+
+def _quick(to: str) -> str:
+    return "connect_timeout=2" if to == "postgres" else "serverSelectionTimeoutMS=500"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"password": CANARY, "user": "nobody_at_all"}, "refuses the user or the password"),
+        ({"dbname": "no_such_database"}, "has no such database"),
+    ],
+    ids=["credentials", "database"],
+)
+def test_wrong_credentials(platform: Platform, change: dict[str, str], said: str) -> None:
+    parts = conninfo_to_dict(platform.settings.postgres) | change
+    url = f"postgresql://{parts['user']}:{parts['password']}@{parts['host']}:{parts['port']}/{parts['dbname']}"
+    service = deliver(platform, CLEARWELL_POSTGRES=url)
+    assert service.ended() == 2
+    said_once(service, said)
+
+
+def test_a_missing_right(platform: Platform, table: Callable[[str], Any], unique: Callable[[str], str]) -> None:
+    """It is named, and once it is granted everything is delivered."""
+    first = deliver(platform)
+    role = unique("guest")
+    table(f"CREATE ROLE {role} LOGIN PASSWORD '{CANARY}'")
+    table(f"GRANT USAGE ON SCHEMA clearwell_delivery TO {role}")
+    table(f"GRANT ALL ON clearwell_delivery.positions TO {role}")
+    first.kill()
+    ids = put(platform, 30)
+    platform.start("cleaner")
+    parts = conninfo_to_dict(platform.settings.postgres)
+    url = f"postgresql://{role}:{CANARY}@{parts['host']}:{parts['port']}/{parts['dbname']}"
+    try:
+        service = deliver(platform, CLEARWELL_POSTGRES=url)
+        assert service.ended() == 2
+        said_once(service, f"grant the missing right on table {platform.stream}")
+        table(f"GRANT ALL ON {{}} TO {role}")
+        platform.services.remove(service)
+        deliver(platform, CLEARWELL_POSTGRES=url)
+        until(lambda: set(ids_in_postgres(platform)) == set(ids))
+    finally:
+        table(f"DROP OWNED BY {role}")
+        table(f"DROP ROLE {role}")
+
+
+def test_a_column_dropped_under_us(platform: Platform, table: Callable[[str], Any]) -> None:
+    """The process ends and says which; the next one makes the column again and delivers what waited."""
+    ids = put(platform, 30)
+    platform.start("cleaner")
+    service = deliver(platform)
+    until(lambda: set(ids_in_postgres(platform)) == set(ids))
+    table("ALTER TABLE {} DROP COLUMN note")
+    ids += put(platform, 30, start=100)
+    assert service.ended() == 2
+    said_once(service, "is not as Clearwell made it (UndefinedColumn, SQLSTATE 42703)")
+    platform.services.remove(service)
+    deliver(platform)
+    until(lambda: set(ids_in_postgres(platform)) == set(ids))
+    assert letters(platform) == [], "that is no fault of the rows"
+
+
+def test_a_full_disk(platform: Platform, table: Callable[[str], Any]) -> None:
+    """It is waited for in place. A trigger raises what PostgreSQL raises: SQLSTATE 53100, disk_full."""
+    service = deliver(platform)
+    function = f"{platform.stream}_full"
+    full = "BEGIN RAISE EXCEPTION 'could not extend file' USING ERRCODE = '53100'; END"
+    table(f"CREATE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql AS $${full}$$")
+    table(f"CREATE TRIGGER full_disk BEFORE INSERT ON {{}} FOR EACH ROW EXECUTE FUNCTION {function}()")
+    ids = put(platform, 30)
+    platform.start("cleaner")
+    until(lambda: service.text().count("failed (DiskFull, SQLSTATE 53100)") >= 3)
+    assert ids_in_postgres(platform) == {}
+    table("DROP TRIGGER full_disk ON {}")
+    until(lambda: set(ids_in_postgres(platform)) == set(ids))
+    assert letters(platform) == [], "that is no fault of the rows"
+    assert service.stop() == 0
+
+
+def test_a_store_that_refuses_everything(platform: Platform, table: Callable[[str], Any]) -> None:
+    """The stop rule ends the deliverer before the topic is in the dead letters; nothing is lost by it."""
+    service = deliver(platform)
+    table("ALTER TABLE {} ADD CONSTRAINT closed CHECK (note = 'nothing')")
+    ids = put(platform, 200)
+    platform.start("cleaner")
+    for _ in range(2):  # a restart forgets nothing
+        assert service.ended() == 70
+        said_once(service, "more than 5 of the last 100 events were refused by postgres. Look at the dead letters")
+        platform.services.remove(service)
+        assert len(letters(platform)) == 5
+        service = deliver(platform)
+    assert service.ended() == 70
+    platform.services.remove(service)
+    table("ALTER TABLE {} DROP CONSTRAINT closed")
+    deliver(platform)
+    until(lambda: len(ids_in_postgres(platform)) == len(ids) - 5)
+    found = accounts_of(platform, "postgres")
+    assert (found.delivered, found.refused) == (len(ids) - 5, 5)
+    assert {json.loads(value)["id"] for _, value in letters(platform)} == set(ids) - set(ids_in_postgres(platform))
+
+
+def test_a_document_over_16_mb(platform: Platform) -> None:
+    """It is a dead letter, the others are stored. JSON grows sixfold in BSON, so a clean event of 3 MB is enough."""
+    events = [{"id": f"e{n}", "at": "2026-01-01T00:00:00Z"} for n in range(40)]
+    events[17]["free"] = [0] * 1_500_000  # type: ignore[assignment]
+    records = [
+        (json.dumps(event, separators=(",", ":")).encode(), _identity(offset), 0) for offset, event in enumerate(events)
+    ]
+    platform.append(names.clean_topic(platform.stream, 1), records)
+    service = deliver(platform, "mongo")
+    until(lambda: accounts_of(platform, "mongo").next_offset == 40, within=90)
+    found = accounts_of(platform, "mongo")
+    assert (found.delivered, found.refused) == (39, 1)
+    assert set(ids_in_mongo(platform)) == {event["id"] for event in events} - {"e17"}
+    ((letter, value),) = letters(platform)
+    assert (letter.destination, letter.reason) == ("mongo", "the row is larger than the store takes")
+    assert (letter.clean_offset, json.loads(value)["id"]) == (17, "e17")
+    assert service.stop() == 0
+
+
+def _identity(offset: int) -> list[tuple[str, bytes]]:
+    return [(names.RAW_TOPIC_ID, RAW.encode()), (names.RAW_OFFSET, b"%d" % offset)]
+
+
+def test_a_clock_that_is_wrong(platform: Platform, table: Callable[[str], Any]) -> None:
+    """Which row is newer is told by event time and offset: no clock of ours or of the store is asked."""
+    service = deliver(platform)
+    platform.start("cleaner")
+    put(platform, 1, at="2099-01-01T00:00:00Z", amount=1)  # an event of the future
+    until(lambda: set(ids_in_postgres(platform)) == {"e0"})
+    table("UPDATE {} SET _delivered_at = '2100-01-01'")  # written by a clock that was far ahead
+    put(platform, 1, at="2026-01-01T00:00:00Z", amount=2)  # older than what is there
+    put(platform, 1, at="2099-01-02T00:00:00Z", amount=3)
+    until(lambda: table("SELECT amount FROM {}").fetchall() == [(3,)])
+    put(platform, 1, at="2099-01-01T12:00:00Z", amount=4)
+    until(lambda: accounts_of(platform, "postgres").delivered == 4)
+    assert table("SELECT amount FROM {}").fetchall() == [(3,)]
+    assert service.stop() == 0
