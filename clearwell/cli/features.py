@@ -8,6 +8,7 @@ from clearwell.cli.features_apply import apply
 from clearwell.cli.features_get import get
 from clearwell.cli.features_history import history_command
 from clearwell.cli.features_look import list_command, show
+from clearwell.cli.features_refresh import refresh
 from clearwell.cli.features_verify import verify
 from clearwell.cli.group import Group
 
@@ -27,5 +28,5 @@ def features() -> None:
     """
 
 
-for command in (list_command, show, apply, get, history_command, verify):
+for command in (list_command, show, apply, get, history_command, refresh, verify):
     features.add_command(command)
