@@ -1,8 +1,9 @@
 """Joins a table's small files, one compaction of a table at a time; writers go on meanwhile.
 
-deltalake 1.6.6 does not notice that two compactions join the same files (it lets commits without a change of data pass,
-delta-io/delta-rs#3982): both commit, and rows are there twice (measured: 80 to 212 rows of 30). So whoever compacts takes a lease first. It is an application
-transaction of the table, the time it ends; two who take it at once conflict, and one of them wins.
+deltalake 1.6.6 does not notice that two compactions join the same files (it lets commits without a change of data
+pass, delta-io/delta-rs#3982): both commit, and rows are there twice (measured: 80 to 212 rows of 30). So whoever
+compacts takes a lease first. It is an application transaction of the table, the time it ends; two who take it at once
+conflict, and one of them wins.
 """
 
 from __future__ import annotations
@@ -55,10 +56,8 @@ def _lease(place: Place) -> Iterator[None]:
     def take(table: DeltaTable) -> None:
         held = table.transaction_version(LEASE) or 0
         if held > time.time() * 1000:
-            until = datetime.fromtimestamp(held / 1000, UTC).strftime("%Y-%m-%d %H:%M")
-            raise Retryable(
-                f"Somebody compacts the Delta table {place.shown}, or died over it: try again, at {until} UTC at the latest."
-            )
+            until = datetime.fromtimestamp(held / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
+            raise Retryable(f"Somebody compacts {place.shown}, or died over it: try again, at {until} at the latest.")
         _set(table, ours)
 
     def give_back(table: DeltaTable) -> None:
