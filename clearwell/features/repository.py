@@ -14,6 +14,7 @@ PROJECT = "clearwell"
 SCHEMA = "clearwell_feast"
 """Where Feast's registry is in our PostgreSQL: a schema of its own."""
 
+PROVIDER = "clearwell.features.provider.ClearwellProvider"
 ONLINE_STORE = "clearwell.features.online_store.ClearwellOnlineStore"
 OFFLINE_STORE = "dask"
 """Feast's store of Parquet files: no server, no network, nothing to install beside Feast."""
@@ -83,7 +84,7 @@ def _repository(registry: str, postgres: str, project: str, make: bool) -> dict[
         engine["connect_args"] = {"connect_timeout": 10, "options": f"-c search_path={SCHEMA}"}
     return {
         "project": project,
-        "provider": "local",
+        "provider": PROVIDER,
         "registry": {
             "registry_type": "sql",
             "path": Address(registry),
