@@ -29,9 +29,10 @@ yes_option = click.option("--yes", is_flag=True, help="Do it to all that the fil
 @home_option
 @json_option
 def drop(ids: tuple[int, ...], yes: bool, dry_run: bool, as_json: bool, **given: Any) -> None:
-    """Give dead letters up: their events are deleted from the registry, their lines stay.
+    """Give dead letters up.
 
-    The sealed record stays in the dead topic until its retention ends.
+    Their events are deleted from the registry, their lines stay. The sealed record stays in the dead topic
+    until its retention ends.
 
     \b
       clearwell dead drop 17 18
@@ -48,7 +49,9 @@ def drop(ids: tuple[int, ...], yes: bool, dry_run: bool, as_json: bool, **given:
 @home_option
 @json_option
 def park(ids: tuple[int, ...], yes: bool, dry_run: bool, as_json: bool, **given: Any) -> None:
-    """Leave dead letters alone until they are released: no replay by filter takes them along.
+    """Leave dead letters alone.
+
+    Until they are released, no replay takes them along.
 
     \b
       clearwell dead park 17
@@ -65,7 +68,9 @@ def park(ids: tuple[int, ...], yes: bool, dry_run: bool, as_json: bool, **given:
 @home_option
 @json_option
 def release(ids: tuple[int, ...], yes: bool, dry_run: bool, as_json: bool, **given: Any) -> None:
-    """Let parked dead letters wait again; their tries are counted from zero.
+    """Let parked dead letters wait again.
+
+    Their tries are counted from zero.
 
     \b
       clearwell dead release 17

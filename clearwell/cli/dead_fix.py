@@ -46,7 +46,7 @@ def fix(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Mend the event of dead letter ID, and preview what becomes of it.
+    """Mend an event, and preview its outcome.
 
     The contract's own pipeline judges the mended event; it is kept, sealed, unless it would be rejected again (exit
     code 1). `clearwell dead replay ID` then sends it.

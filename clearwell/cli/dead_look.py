@@ -44,7 +44,9 @@ def list_command(limit: int, as_json: bool, **given: Any) -> None:
 @home_option
 @json_option
 def stats(as_json: bool, **given: Any) -> None:
-    """Count dead letters by stream, destination, step, reason and state, most frequent first.
+    """Count dead letters by reason.
+
+    And by stream, destination, step and state; the most frequent first.
 
     \b
       clearwell dead stats --stream flights

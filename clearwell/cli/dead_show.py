@@ -28,10 +28,10 @@ from clearwell.registry.dead_replays import Replay
 @home_option
 @json_option
 def show(letter: int, reveal: bool, as_json: bool) -> None:
-    """Show one dead letter: where it is from, why it is dead, its replays, and the shape of its event.
+    """Show one dead letter.
 
-    Of the event only kinds and lengths of the declared fields are shown. "now" says what would become of it if it were
-    replayed now, by the newest contract.
+    Where it is from, why it is dead, its replays, and the shape of its event: kinds and lengths of the declared fields.
+    "now" says what would become of it if it were replayed now, by the newest contract.
 
     \b
       clearwell dead show 17
