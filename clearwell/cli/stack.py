@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -12,8 +13,10 @@ from rich.table import Table
 
 from clearwell import settings
 from clearwell.cli.output import dry_run_option, emit, home_option, json_option, progress, table
+from clearwell.cli.stack_health import UNWELL, deliverers_health
 from clearwell.local import outlook, stack
 from clearwell.local.state import ProcessState
+from clearwell.registry.deliveries import Condition
 from clearwell.settings import redact
 
 PORT = click.IntRange(1, 65_535)
@@ -87,43 +90,47 @@ def _ready(home: Path, shown: dict[str, object]) -> str:
 @json_option
 @click.pass_context
 def status(ctx: click.Context, as_json: bool) -> None:
-    """Show how each process of the stack is doing.
+    """Show how each process of the stack is doing, and how each deliverer fares with its store.
 
-    Ends with exit code 1 when anything is not ready, or nothing runs.
+    Ends with exit code 1 when anything is not ready, a store is away, or nothing runs.
     """
     home = settings.home_folder()
     found = stack.status(home)
+    health = deliverers_health([one.name for one in found])
     healthy = bool(found) and all(one.state in stack.WELL for one in found)
+    healthy = healthy and not any(one.state in UNWELL for one in health.values())
     emit(
         as_json,
-        {"home": str(home), "ready": healthy, "processes": [_row(one) for one in found]},
-        lambda: _table(found) if found else f"No stack is running in {home}: run `clearwell up`.",
+        {"home": str(home), "ready": healthy, "processes": [_row(one, health.get(one.name)) for one in found]},
+        lambda: _table(found, health) if found else f"No stack is running in {home}: run `clearwell up`.",
     )
     ctx.exit(0 if healthy else 1)
 
 
-def _row(one: ProcessState) -> dict[str, object]:
+def _row(one: ProcessState, health: Condition | None) -> dict[str, object]:
     shown = msgspec.structs.asdict(one)
     identity = shown.pop("identity")
-    return shown | {"pid": identity and identity.pid, "seconds": _seconds(one)}
+    told = {} if health is None else {"health": health.state, "delivery_error": health.last_error}
+    return shown | {"pid": identity and identity.pid, "seconds": _seconds(one)} | told
 
 
 def _seconds(one: ProcessState) -> int:
     return int(time.time() - one.since) if one.since else 0
 
 
-def _table(found: list[ProcessState]) -> Table:
-    columns = ("name", "state", "pid", "endpoint", "for", "restarts", "log", "last error")
+def _table(found: list[ProcessState], health: Mapping[str, Condition]) -> Table:
+    columns = ("name", "state", "health", "pid", "endpoint", "for", "restarts", "log", "last error")
     rows = [
         (
             one.name,
             one.state,
+            health[one.name].state if one.name in health else "",
             str(one.identity.pid) if one.identity else "",
             one.endpoint,
             _duration(_seconds(one)) if one.since else "",
             one.restarts,
             one.log,
-            one.last_error,
+            (health[one.name].last_error if one.name in health else None) or one.last_error,
         )
         for one in found
     ]
