@@ -7,6 +7,7 @@ import click
 from clearwell.cli.destination_life import pause, resume
 from clearwell.cli.destination_look import list_command, show
 from clearwell.cli.destination_register import add, check, remove
+from clearwell.cli.destination_replay import replay
 from clearwell.cli.destination_spec import spec
 from clearwell.cli.group import Group
 
@@ -25,5 +26,5 @@ def destination() -> None:
     """
 
 
-for command in (spec, add, list_command, show, check, pause, resume, remove):
+for command in (spec, add, list_command, show, check, pause, resume, replay, remove):
     destination.add_command(command)

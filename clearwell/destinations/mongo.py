@@ -20,7 +20,7 @@ from clearwell.contract.model import CleanSchema
 from clearwell.destinations import mongo_collection, mongo_errors, mongo_positions
 from clearwell.destinations.mongo_documents import EVENT_TIME_US, TAKEN, Document, document_maker
 from clearwell.destinations.newest import newest_rows
-from clearwell.destinations.protocol import Accounts, Claim, CleanBatch, DestinationConfig, RouteOptions, Target
+from clearwell.destinations.protocol import Accounts, Claim, CleanBatch, DestinationConfig, RouteOptions, Start, Target
 from clearwell.destinations.shape import NAME_RULE, RAW_OFFSET, RAW_PARTITION, RAW_TOPIC, check_schema, is_name
 from clearwell.errors import ConfigError
 from clearwell.source import SECRET_IN_URL
@@ -101,6 +101,12 @@ class MongoDestination:
         """Empty when nothing was ever delivered."""
         with self._talking("read the positions") as database:
             return mongo_positions.accounts(database[mongo_positions.COLLECTION], self._group, topic_id)
+
+    def set_back(self, topic_id: str, starts: Sequence[Start]) -> None:
+        """Partition by partition."""
+        with self._talking("set the positions back") as database:
+            for start in starts:
+                mongo_positions.set_back(database[mongo_positions.COLLECTION], self._group, topic_id, start)
 
     def held(self) -> int:
         """Counts the collection's documents; 0 when there is no collection yet."""

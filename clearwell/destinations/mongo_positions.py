@@ -11,7 +11,7 @@ from pymongo.collection import Collection
 from pymongo.read_concern import ReadConcern
 
 from clearwell.destinations.fencing import older_epoch, older_generation
-from clearwell.destinations.protocol import Accounts, Claim, CleanBatch, counts_of
+from clearwell.destinations.protocol import Accounts, Claim, CleanBatch, Start, counts_of
 from clearwell.errors import Retryable
 
 COLLECTION = "clearwell_delivery"
@@ -59,6 +59,15 @@ def advance(positions: Positions, group: str, batch: CleanBatch) -> None:
         return
     if is_behind(positions, group, batch):
         raise Retryable(f"The position of partition {batch.partition} of {group} is not yet held by a majority.")
+
+
+def set_back(positions: Positions, group: str, topic_id: str, start: Start) -> None:
+    """A new epoch at an earlier position; nothing where it is that early already."""
+    was = start.accounts
+    later = {"_id": _id(group, topic_id, was.partition), "next_offset": {"$gt": was.next_offset}}
+    counts = {name: getattr(was, name) for name in ("delivered", "unrouted", "repeats", "refused")}
+    moved = {"next_offset": was.next_offset, "marks": dict(start.marks), "updated_at": datetime.now(UTC)}
+    positions.update_one(later, {"$set": moved | counts, "$inc": {"epoch": 1}})
 
 
 def accounts(positions: Positions, group: str, topic_id: str) -> Sequence[Accounts]:

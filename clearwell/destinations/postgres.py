@@ -27,6 +27,7 @@ from clearwell.destinations.protocol import (
     DestinationConfig,
     RouteOptions,
     RowsRefused,
+    Start,
     Target,
 )
 from clearwell.destinations.shape import NAME_RULE, check_schema, is_name
@@ -115,6 +116,12 @@ class PostgresDestination:
         with self._talking("read the positions") as session, contextlib.suppress(*_MISSING):
             return postgres_positions.accounts(session, self._group, topic_id)
         return []
+
+    def set_back(self, topic_id: str, starts: Sequence[Start]) -> None:
+        """In one transaction."""
+        with self._talking("set the positions back") as session, session.transaction():
+            for start in starts:
+                postgres_positions.set_back(session, self._group, topic_id, start)
 
     def held(self) -> int:
         """Counts the table's rows; 0 when there is no table yet."""

@@ -10,7 +10,7 @@ from psycopg.sql import SQL, Identifier
 from psycopg.types.json import Jsonb
 
 from clearwell.destinations.fencing import older_epoch, older_generation
-from clearwell.destinations.protocol import Accounts, Claim, CleanBatch, counts_of
+from clearwell.destinations.protocol import Accounts, Claim, CleanBatch, Start, counts_of
 
 SCHEMA = "clearwell_delivery"
 _TABLE = Identifier(SCHEMA, "positions")
@@ -66,6 +66,15 @@ WHERE group_name = %(group)s AND topic_id = %(topic_id)s ORDER BY partition
 """).format(_TABLE)
 
 
+_SET_BACK = SQL("""
+UPDATE {}
+SET epoch = epoch + 1, next_offset = %(next_offset)s, marks = %(marks)s, updated_at = now(),
+    delivered = %(delivered)s, unrouted = %(unrouted)s, repeats = %(repeats)s, refused = %(refused)s
+WHERE group_name = %(group)s AND topic_id = %(topic_id)s AND partition = %(partition)s
+  AND next_offset > %(next_offset)s
+""").format(_TABLE)
+
+
 def create_positions(connection: Connection[Any]) -> None:
     """Create or widen the table; a user without CREATE may go on where it is as it should be."""
     found = {name for (name,) in connection.execute(_COLUMNS, (f"{SCHEMA}.positions",)).fetchall()}
@@ -113,6 +122,14 @@ def is_written(connection: Connection[Any], group: str, batch: CleanBatch) -> bo
         raise older_epoch(group, batch)
     next_offset: int = found[1]
     return next_offset >= batch.next_offset
+
+
+def set_back(connection: Connection[Any], group: str, topic_id: str, start: Start) -> None:
+    """Inside the caller's transaction: a new epoch at an earlier position; nothing where it is that early already."""
+    was = start.accounts
+    counts = {name: getattr(was, name) for name in ("delivered", "unrouted", "repeats", "refused")}
+    place = {"group": group, "topic_id": topic_id, "partition": was.partition, "next_offset": was.next_offset}
+    connection.execute(_SET_BACK, {**place, **counts, "marks": Jsonb(dict(start.marks))})
 
 
 def accounts(connection: Connection[Any], group: str, topic_id: str) -> Sequence[Accounts]:

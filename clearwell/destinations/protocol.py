@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
 import msgspec
 
@@ -221,3 +221,27 @@ class Destination(Protocol):
 
     def close(self) -> None:
         """Let go of connections; calling it again is harmless."""
+
+
+@runtime_checkable
+class Reachable(Protocol):
+    """A destination whose positions are elsewhere than its events, so that `accounts` does not prove it is there."""
+
+    def reach(self) -> None:
+        """Connect to where events go, and send none. Raises as the methods of `Destination` do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where a replay of one partition begins: `accounts` and `marks` as they were when the position was there."""
+
+    accounts: Accounts
+    marks: Mapping[str, int] = field(default_factory=dict)
+
+
+@runtime_checkable
+class Replayable(Protocol):
+    """A destination whose position a person may set back: writing an event again changes nothing in it."""
+
+    def set_back(self, topic_id: str, starts: Sequence[Start]) -> None:
+        """All of them or, after an error, some; each under a new epoch, so that who is still writing is fenced."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from clearwell.contract.model import CleanSchema, Contract, Field, Route, Type
-from clearwell.destinations.protocol import Destination, Target
+from clearwell.destinations.protocol import Destination, Reachable, Target
 from clearwell.errors import ClearwellError, ConfigError
 from clearwell.kafka.names import deliverer_group
 from clearwell.references import hide, resolve
@@ -135,6 +135,8 @@ def _ask(destination: Destination, opening: bool) -> None:
     try:
         if opening:
             destination.open()
+        elif isinstance(destination, Reachable):
+            destination.reach()
         destination.accounts(_PROBE)
     finally:
         destination.close()

@@ -1,0 +1,106 @@
+"""Delivering again: where a destination would begin, what its accounts were there, and how many events come again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from clearwell.contract.condition import compile_condition
+from clearwell.contract.model import Contract, Route
+from clearwell.destinations.protocol import Accounts, Destination, Replayable, Start
+from clearwell.errors import ConfigError
+from clearwell.kafka import admin, clean
+from clearwell.kafka.bounded import Reader, reader
+from clearwell.kafka.names import clean_topic, deliverer_group
+from clearwell.kafka.repeats import Repeats
+from clearwell.kafka.tail import Tail
+from clearwell.pipeline.clean import CleanCodec
+from clearwell.registry.targets import open_destination
+from clearwell.settings import Settings
+from clearwell.steps import bind
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """A position before and after, by partition; `events` were delivered since and would be again."""
+
+    old: Mapping[int, int]
+    new: Mapping[int, int]
+    events: int
+
+
+def replay(
+    settings: Settings, contract: Contract, route: Route, wanted: Mapping[int, int], *, dry_run: bool = False
+) -> Replay:
+    """Set a destination back to the clean offsets `wanted`; a partition that is not beyond its own stays. Blocks.
+
+    The accounts are those that the destination had there, counted from the log, so that the balance still adds up.
+    Raises ConfigError where writing an event again would show it twice.
+    """
+    return asyncio.run(_replay(settings, contract, route, wanted, dry_run))
+
+
+async def _replay(
+    settings: Settings, contract: Contract, route: Route, wanted: Mapping[int, int], dry_run: bool
+) -> Replay:
+    group = deliverer_group(contract.stream, contract.version, route.to)
+    schema = bind(contract).schema
+    topic = clean_topic(contract.stream, contract.version)
+    topic_id = admin.topic_id(settings.kafka, topic)
+    store = open_destination(settings, route, schema, group)
+    replayable = _require_replayable(store, route)
+    try:
+        known = {one.partition: one for one in store.accounts(topic_id)}
+        earlier = {at: offset for at, offset in wanted.items() if at in known and offset < known[at].next_offset}
+        codec = CleanCodec(schema)
+        chooses = compile_condition(route.when, schema) if route.when is not None else None
+        starts = []
+        async with reader(settings.kafka) as log:
+            for partition, offset in sorted(earlier.items()):
+                refused = await Tail(settings.kafka, contract.stream).refused_offsets(
+                    route.to, partition, topic_id, 0, offset
+                )
+                starts.append(await _start(log, topic, partition, offset, codec, chooses, len(refused)))
+        if not dry_run and starts:
+            replayable.set_back(topic_id, starts)
+    finally:
+        store.close()
+    again = sum(known[one.accounts.partition].delivered - one.accounts.delivered for one in starts)
+    old = {partition: one.next_offset for partition, one in known.items()}
+    return Replay(old, old | earlier, again)
+
+
+def _require_replayable(store: Destination, route: Route) -> Replayable:
+    if route.kind == "features" or not isinstance(
+        store, Replayable
+    ):  # a view's offline history would hold events twice
+        raise ConfigError(
+            f"{route.to} can't be set back: deliver into an empty one instead, by a route to a destination of a new "
+            "name, which starts at the oldest event."
+        )
+    return store
+
+
+async def _start(
+    log: Reader,
+    topic: str,
+    partition: int,
+    offset: int,
+    codec: CleanCodec,
+    chooses: Callable[[tuple[Any, ...]], bool] | None,
+    refused: int,
+) -> Start:
+    """What the accounts were before `offset`, as far as retention has the events."""
+    seen = Repeats()
+    repeats = unrouted = routed = 0
+    async for records in log.records(topic, partition, 0, offset):
+        fresh = seen.fresh_many(*clean.raw_identities(records))
+        news = [record for record, new in zip(records, fresh, strict=True) if new]
+        repeats += len(records) - len(news)
+        rows = codec.decode([record.value for record in news]) if chooses is not None else ()
+        chosen = len(news) if chooses is None else sum(map(chooses, rows))
+        routed, unrouted = routed + chosen, unrouted + len(news) - chosen
+    accounts = Accounts(partition, offset, routed - refused, unrouted, repeats, refused)
+    return Start(accounts, dict(seen.marks))
