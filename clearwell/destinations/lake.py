@@ -16,7 +16,7 @@ from clearwell.destinations.lake_positions import Positions, held_up_to, note_to
 from clearwell.destinations.lake_root import LakeConfig, Place, Root
 from clearwell.destinations.lake_table import LakeTable
 from clearwell.destinations.lake_upkeep import NO_PACE, Pace, Upkeep
-from clearwell.destinations.protocol import Accounts, Claim, CleanBatch, DestinationConfig, RouteOptions, Target
+from clearwell.destinations.protocol import Accounts, Claim, CleanBatch, DestinationConfig, RouteOptions, Start, Target
 from clearwell.destinations.shape import NAME_RULE, RAW_OFFSET, RAW_PARTITION, RAW_TOPIC, check_schema, is_name
 from clearwell.errors import ConfigError
 
@@ -87,6 +87,19 @@ class LakeDestination:
 
         self._upkeep.wait(len(batch.rows))
         self._table.insist(f"write {batch.coordinates()}", attempt)
+
+    def set_back(self, topic_id: str, starts: Sequence[Start]) -> None:
+        """In one commit; what the table holds already is not written again."""
+
+        def attempt() -> None:
+            self._table.refresh()
+            numbers: dict[str, int] = {}
+            for start in starts:
+                numbers |= self._positions.set_back(topic_id, start)
+            if numbers:
+                self._table.commit(None, numbers)
+
+        self._table.insist("set the positions back", attempt)
 
     def accounts(self, topic_id: str) -> Sequence[Accounts]:
         """Empty when nothing was ever delivered."""

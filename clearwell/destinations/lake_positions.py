@@ -19,8 +19,11 @@ from dataclasses import dataclass, field, replace
 
 from clearwell.destinations.fencing import older_epoch, older_generation
 from clearwell.destinations.lake_table import LakeTable
-from clearwell.destinations.protocol import Accounts, Claim, CleanBatch, counts_of
+from clearwell.destinations.protocol import Accounts, Claim, CleanBatch, Start, counts_of
 from clearwell.destinations.shape import RAW_TOPIC
+
+NO_MARK = -1
+"""The mark of a raw topic of which nothing counts as delivered."""
 
 TOPICS = "clearwell.topics"
 """The key, in the metadata of the column `_raw_topic`, of the JSON list of raw topic ids."""
@@ -69,6 +72,14 @@ class Positions:
         moved = Accounts(batch.partition, batch.next_offset, **counted)
         return self._numbers(batch.topic_id, replace(known, accounts=moved, marks=dict(batch.marks)))
 
+    def set_back(self, topic_id: str, start: Start) -> dict[str, int]:
+        """The numbers of a new epoch at an earlier position; {} where it is that early already."""
+        known = self._read(topic_id, start.accounts.partition)
+        if known.accounts.next_offset <= start.accounts.next_offset:
+            return {}
+        marks = dict.fromkeys(known.marks, NO_MARK) | dict(start.marks)  # a number can't be taken away
+        return self._numbers(topic_id, replace(known, accounts=start.accounts, epoch=known.epoch + 1, marks=marks))
+
     def accounts(self, topic_id: str) -> Sequence[Accounts]:
         """One entry for each partition that was claimed, by number."""
         count = self._table.number(f"{self._group}/{topic_id}#partitions") or 0
@@ -89,7 +100,7 @@ class Positions:
 
         counts = {name: counter(name) for name in ("delivered", "unrouted", "repeats", "refused")}
         found = {topic: self._table.number(f"{app}#mark/{topic}") for topic in raw_topics(self._table)}
-        marks = {topic: mark for topic, mark in found.items() if mark is not None}
+        marks = {topic: mark for topic, mark in found.items() if mark is not None and mark != NO_MARK}
         return Position(Accounts(partition, next_offset, **counts), counter("generation"), counter("epoch"), marks)
 
     def _numbers(self, topic_id: str, position: Position) -> dict[str, int]:
