@@ -106,6 +106,10 @@ class FilesDestination:
             self._notes.put(self._note, msgspec.json.encode(known | wanted))
         self._positions.create()
 
+    def reach(self) -> None:
+        """Write a note, so that rights are proven too."""
+        self._notes.put("reached.json", b"{}")
+
     def claim(self, topic_id: str, partition: int, generation: int) -> Claim:
         """Waits for a write of the previous owner, then goes on from its end."""
         claim = self._positions.claim(topic_id, partition, generation)

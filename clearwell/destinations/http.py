@@ -74,8 +74,13 @@ class HttpDestination:
         return cls(target.config, target.schema, target.settings.postgres, target.group)
 
     def open(self) -> None:
-        """Make the table of positions; the receiver is not called before there is an event."""
+        """Connect to both; no request is sent before there is an event."""
+        self.reach()
         self._positions.create()
+
+    def reach(self) -> None:
+        """Connect to the receiver."""
+        self._receiver.reach()
 
     def claim(self, topic_id: str, partition: int, generation: int) -> Claim:
         """Goes on from the last batch that was noted."""

@@ -84,6 +84,13 @@ class Receiver:
         reason = RowReason.TOO_LARGE if status == 413 else RowReason.REJECTED
         raise RowsRefused(reason, f"{self._name} refuses {what} ({status}).")
 
+    def reach(self) -> None:
+        """Connect, and shake hands where there is TLS; no request is sent. Raises Retryable and ConfigError."""
+        with self._failures():
+            if self._connection is None:
+                connection = self._connection = _Connection(self._host, self._port, self._timeout, self._tls)
+                connection.connect()
+
     def close(self) -> None:
         """Close the connection."""
         connection, self._connection = self._connection, None

@@ -39,6 +39,11 @@ class Cluster:
         self._bootstrap, self._topic, self._security, self._client_id = bootstrap, topic, security, client_id
         self._producer: KafkaProducer | None = None
 
+    def reach(self) -> None:
+        """Raises Retryable or ConfigError when the cluster does not answer, or does not let us in."""
+        with self._failures():
+            self._admin().close()
+
     def require_topic(self) -> None:
         """Raises ConfigError when the topic is not there or may not be seen."""
         doing = f"looking for {self._topic}"

@@ -87,6 +87,10 @@ class KafkaTopicDestination:
         self._cluster.require_topic()
         self._positions.create()
 
+    def reach(self) -> None:
+        """Connect to the cluster, whatever its topics are."""
+        self._cluster.reach()
+
     def claim(self, topic_id: str, partition: int, generation: int) -> Claim:
         """Goes on from the last batch that was noted."""
         return self._positions.claim(topic_id, partition, generation)

@@ -22,7 +22,7 @@ from clearwell.destinations.protocol import Accounts, RowReason, RowsRefused
 from clearwell.errors import ClearwellError, ConfigError, Retryable
 from clearwell.settings import Settings
 from clearwell.testing import DestinationSuite
-from clearwell.testing.destination_cases import Opener
+from clearwell.testing.destination_cases import Opener, fresh
 from clearwell.testing.destination_events import SIMPLE, START, TOPIC, Event, Row, batch_of, some_events
 from tests.support.web_server import WebServer, self_signed
 
@@ -192,7 +192,9 @@ class TestSingle(Http):
 
     def test_all_secrets_sign(self, case: HttpCase) -> None:
         """So that a receiver may know the old one or the next one."""
-        destination = HttpDestination(config_of(case.url, secrets=[NEXT, SECRET]), SIMPLE, case.positions, "both")
+        destination = HttpDestination(
+            config_of(case.url, secrets=[NEXT, SECRET]), SIMPLE, case.positions, fresh("both")
+        )
         destination.open()
         self.deliver(destination, [Event("a", START, 1, raw_offset=0)])
         destination.close()
@@ -242,12 +244,14 @@ class TestSingle(Http):
         assert [event["id"] for event, _ in receiver.events()] == ["a", "b", "c"]
 
     def test_allow_list(self, case: HttpCase, opened: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Judged when connecting."""
-        monkeypatch.setitem(os.environ, "CLEARWELL_EGRESS_ALLOW", "example.com")
+        """Judged when connecting, also anew while events flow."""
         destination = opened()
+        destination.close()
         batch = batch_of([Event("a", START, 1, raw_offset=0)], destination.claim(TOPIC, 0, 1), 1)
-        with pytest.raises(ConfigError, match="CLEARWELL_EGRESS_ALLOW"):
-            destination.write(batch)
+        monkeypatch.setitem(os.environ, "CLEARWELL_EGRESS_ALLOW", "example.com")
+        for attempt in (lambda: destination.write(batch), opened):
+            with pytest.raises(ConfigError, match="CLEARWELL_EGRESS_ALLOW"):
+                attempt()
 
     def test_tls(self, case: HttpCase, tmp_path: Path) -> None:
         """A certificate that nobody knows is refused, and taken with `ca`."""
@@ -256,9 +260,9 @@ class TestSingle(Http):
         try:
             for wanted, kind in ((None, ConfigError), (str(ca), None)):
                 config = config_of(receiver.url, ca=wanted)
-                destination = HttpDestination(config, SIMPLE, case.positions, f"tls-{receiver.server.port}")
-                destination.open()
+                destination = HttpDestination(config, SIMPLE, case.positions, fresh("tls"))
                 try:
+                    destination.open()
                     self.deliver(destination, [Event("a", START, 1, raw_offset=0)])
                     assert kind is None
                 except ConfigError as error:
@@ -276,7 +280,7 @@ class TestSingle(Http):
             return web.Response()
 
         server = WebServer(silent)
-        destination = HttpDestination(config_of(server.url, timeout=0.2), SIMPLE, case.positions, "silent")
+        destination = HttpDestination(config_of(server.url, timeout=0.2), SIMPLE, case.positions, fresh("silent"))
         destination.open()
         with pytest.raises(Retryable, match=r"0\.2 seconds"):
             self.deliver(destination, [Event("a", START, 1, raw_offset=0)])
@@ -316,7 +320,7 @@ def test_reasons(stack: Settings) -> None:
     receiver = Receiver()
     RECEIVERS[receiver.url] = receiver
     receiver.answers = [(413, {}), (409, {})]
-    destination = HttpDestination(config_of(receiver.url), SIMPLE, stack.postgres, f"reasons-{receiver.server.port}")
+    destination = HttpDestination(config_of(receiver.url), SIMPLE, stack.postgres, fresh("reasons"))
     destination.open()
     batch = batch_of([Event("a", START, 1, raw_offset=0)], destination.claim(TOPIC, 0, 1), 1)
     for reason in (RowReason.TOO_LARGE, RowReason.REJECTED):
