@@ -85,7 +85,9 @@ def define(declared: Declared, settings: Settings) -> Definition:
     made = FeatureView(
         name=view.name,
         entities=list(entities),
-        ttl=view.ttl or timedelta(0),
+        # For ever: our online store honours the view's own, rows of nulls tell of it in a join (see training.py), and
+        # Feast's file store would drop what was asked for from a join where all rows of the entity are older.
+        ttl=timedelta(0),
         schema=[*(_key(key) for key in view.entity.keys), *(_field(one) for one in view.features)],
         source=push,
         description=f"Features of {view.entity.name} from {view.stream} v{view.version}.",

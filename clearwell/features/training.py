@@ -1,7 +1,8 @@
 """What Feast joins training sets from: a row of an entity for each instant at which its values changed, as Parquet.
 
 Feast takes an entity's newest row at or before the instant that is asked for. So rows at exactly the instants where
-values change, windows moving on among them, give the values that would have been served at any instant.
+values change, windows moving on among them, give the values that would have been served at any instant. Each entity
+begins with a row of nulls, since Feast's file store leaves out of a join what was asked for before its first row.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from clearwell.contract.features import FeatureView, leaves_as
 from clearwell.contract.model import Field, Type
 from clearwell.destinations.features_folder import Folder
 from clearwell.destinations.features_offline import encoded
+from clearwell.destinations.features_tiles import EPOCH
 from clearwell.features.history import read_timelines
 from clearwell.features.timeline import Moment, Timeline
 from clearwell.pipeline.arrow import SCALARS, arrow_type
@@ -49,7 +51,7 @@ def refresh(settings: Settings, view: FeatureView) -> Refreshed:
     rows = [
         (*entity, moment.time, *(_as_feast(one) for one in moment.values.values()))
         for entity, timeline in sorted(found.items())
-        for moment in moments(timeline, until)
+        for moment in (timeline.at(EPOCH), *moments(timeline, until))
     ]
     schema = _schema(view)
     columns = list(zip(*rows, strict=True)) if rows else [()] * len(schema)
