@@ -22,6 +22,7 @@ from clearwell.destinations.protocol import Claim
 from clearwell.errors import ClearwellError, ConfigError, Fatal, Retryable
 from clearwell.testing.destination_cases import told
 from clearwell.testing.destination_events import SIMPLE, TOPIC, batch_of, batches_of, some_events
+from tests.support.s3_server import SECRET, S3Server
 
 EVENTS = some_events(1, 60, 20)
 
@@ -114,6 +115,13 @@ def test_a_folder_that_can_not_be_written(tmp_path: Path) -> None:
     with told("no rights", (), ClearwellError) as error:
         LakeDestination(Place("/proc/lake/table"), SIMPLE, "group").open()
     assert not isinstance(error.error, Fatal)
+
+
+@pytest.mark.slow
+def test_wrong_keys_of_an_object_store() -> None:
+    with S3Server(refuses=True) as server, told("wrong keys", (SECRET,), ConfigError) as error:
+        LakeDestination(Place(server.url("table"), server.options), SIMPLE, "group").open()
+    assert "refuses the credentials" in str(error.error)
 
 
 def test_two_writers_and_a_compaction_at_once(table: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -26,9 +27,18 @@ server.stop()
 class S3Server:
     """Use it as a context; it has one bucket."""
 
+    def __init__(self, *, refuses: bool = False) -> None:
+        """`refuses`: it knows no keys, so that ours are wrong ones."""
+        # moto lets so many requests pass before it looks at keys: the one that makes the bucket.
+        self._env = os.environ | ({"INITIAL_NO_AUTH_ACTION_COUNT": "1"} if refuses else {})
+
     def __enter__(self) -> S3Server:
         self._process = subprocess.Popen(
-            [sys.executable, "-c", _SERVE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            [sys.executable, "-c", _SERVE],
+            env=self._env,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
         )
         assert self._process.stdout is not None
         self.endpoint = f"http://127.0.0.1:{int(self._process.stdout.readline())}"
