@@ -27,24 +27,28 @@ class DestinationBalance:
     """What one destination took and refused, in events, and holds, in rows.
 
     `expected` is what its route wants of the clean events it has passed; `delivered` counts replays of refused ones,
-    and `refused` the dead letters that are left. `keys` is what it must hold: how many different keys it was delivered
-    (of a feature view: entities; where every event is kept: events). `waiting` are clean records still to come.
+    and `refused` those that are left; `unknown` were refused without a dead letter. `keys` is what it must hold: how
+    many different keys it was delivered (of a feature view: entities; where every event is kept: events); it may hold
+    `most`, where it was set back and took events that it had refused. `waiting` are clean records still to come.
     """
 
     name: str
     expected: int
     delivered: int
     refused: int
+    unknown: int
     unrouted: int
     keys: int
+    most: int
     held: int | None
     waiting: int
 
     @property
     def balanced(self) -> bool:
         """Everything wanted was delivered once, or refused, and is there (more, while deliveries go on)."""
-        there = self.held is None or (self.held >= self.keys if self.waiting else self.held == self.keys)
-        return self.delivered + self.refused == self.expected and there
+        most = float("inf") if self.waiting else self.most
+        there = self.held is None or self.keys <= self.held <= most
+        return self.delivered + self.refused == self.expected and not self.unknown and there
 
 
 class Books:
@@ -64,7 +68,8 @@ class Books:
         self._entity = entity_of(route, schema)
         self._codec = CleanCodec(schema)
         self._keys: set[Any] = set()
-        self._expected = self._waiting = self._refused = self._replays = 0
+        self._refused_keys: set[Any] = set()
+        self._expected = self._waiting = self._left = self._replays = 0
 
     def note(self, partition: int, fresh: Sequence[Fresh], refused: Set[int | None]) -> None:
         """Clean records of one partition, in order; `refused` are clean offsets of this destination's dead letters."""
@@ -74,24 +79,31 @@ class Books:
         offsets, keys = self._routed(partition, fresh[:passed])
         self._expected += len(offsets)
         if refused:
-            was_refused = [offset in refused for offset in offsets]
-            taken = [(partition, offset) in self._replayed for offset in offsets]
-            self._replays += sum(was and now for was, now in zip(was_refused, taken, strict=True))
-            self._refused += sum(was and not now for was, now in zip(was_refused, taken, strict=True))
-            keys = list(compress(keys, (now or not was for was, now in zip(was_refused, taken, strict=True))))
-        self._keys.update(key for key in keys if key is not None)
+            taken = [offset not in refused or (partition, offset) in self._replayed for offset in offsets]
+            left = len(taken) - sum(taken)
+            self._left += left
+            self._replays += sum(offset in refused for offset in offsets) - left
+            self._refused_keys.update(compress(keys, (not one for one in taken)))
+            keys = list(compress(keys, taken))
+        self._keys.update(keys)
 
     def close(self) -> DestinationBalance:
         """The sum, and what the store holds now."""
         held = self._store.held()
         self._store.close()
+        known = self._accounts.values()
+        said = sum(one.refused for one in known)  # by the store; set back, it may have taken what it refused before
+        refused = min(said, self._left)
+        keys, refused_keys = self._keys - {None}, self._refused_keys - {None}
         return DestinationBalance(
             name=self.name,
             expected=self._expected,
-            delivered=sum(one.delivered for one in self._accounts.values()) + self._replays,
-            refused=self._refused,
-            unrouted=sum(one.unrouted for one in self._accounts.values()),
-            keys=len(self._keys),
+            delivered=sum(one.delivered for one in known) + said - refused,
+            refused=refused,
+            unknown=max(0, said - self._left - self._replays),
+            unrouted=sum(one.unrouted for one in known),
+            keys=len(keys),
+            most=len(keys) if said == self._left + self._replays else len(keys | refused_keys),
             held=held,
             waiting=self._waiting,
         )

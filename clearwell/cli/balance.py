@@ -49,7 +49,8 @@ def as_object(found: Balance) -> dict[str, Any]:
         "partitions": found.partitions,
         "destinations": [
             {"name": one.name, "balanced": one.balanced, "expected": one.expected, "delivered": one.delivered,
-             "refused": one.refused, "unrouted": one.unrouted, "keys": one.keys, "held": one.held,
+             "refused": one.refused, "refused_without_letter": one.unknown,
+             "unrouted": one.unrouted, "keys": one.keys, "held": one.held,
              "waiting": one.waiting}
             for one in found.destinations
         ],
