@@ -29,6 +29,9 @@ MOST_WAITING = 7 * 86_400.0
 """Seconds that a member of a group may take nothing: neither a store that is down nor a pause is a reason to leave it.
 Whether the process lives, its heartbeats tell within the session timeout."""
 
+STOP_WITHIN = 15.0
+"""Seconds that a stop waits for what is in flight: it takes 1 to 8, but a store that is away would never end it."""
+
 GUARD_EVERY = 5.0
 """Seconds between two looks at the topic's identity while nothing comes."""
 
@@ -169,7 +172,12 @@ async def _run(make: Callable[[], Awaitable[Job]]) -> int:
             job.companion.last_words(failure)
         code = report(failure)
         _leave(code)
-    await app.stop()
+    stopping = asyncio.ensure_future(app.stop())
+    await asyncio.wait((stopping,), timeout=STOP_WITHIN)
+    if not stopping.done():
+        log.warning("stopped; what a store has not taken yet, the next process reads again")
+        _leave(0)
+    await stopping
     log.info("stopped")
     return 0
 
