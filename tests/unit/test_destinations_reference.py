@@ -1,0 +1,22 @@
+"""The reference page says what the destinations say of themselves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from clearwell.registry.kinds import DESTINATIONS, kinds
+from clearwell.registry.options import destination_kind, route_options
+from clearwell.registry.reference import destinations_markdown
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_page_is_current() -> None:
+    assert (ROOT / "docs/reference/destinations.md").read_text() == destinations_markdown()
+
+
+def test_every_option_of_every_destination_is_told_of() -> None:
+    for name in kinds(DESTINATIONS):
+        options = (*destination_kind(name).options, *route_options(name))
+        silent = [option.name for option in options if not option.text and "." not in option.name]
+        assert not silent, f"{name} does not tell of {silent}"
