@@ -11,6 +11,7 @@ from rich.console import Console
 from clearwell import settings
 from clearwell.bench import figures, sources
 from clearwell.bench.features import FeatureFigures, bench_features
+from clearwell.cli.features_apply import require_feast
 from clearwell.cli.group import Group
 from clearwell.cli.output import emit, home_option, json_option, table
 from clearwell.demo.flights import FLIGHTS
@@ -18,6 +19,9 @@ from clearwell.settings import Settings
 
 if TYPE_CHECKING:
     from clearwell.bench.lake import LakeFigures
+
+if TYPE_CHECKING:
+    from clearwell.bench.feast import FeastFigures
 
 Measure = Callable[[Settings, int, figures.Say], figures.Figures]
 
@@ -79,6 +83,20 @@ def lake(rows: int, as_json: bool) -> None:
 
 
 @bench.command()
+@click.option("--rows", default=100_000, show_default=True, help="How many rows to write into each store.")
+@home_option
+@json_option
+def feast(rows: int, as_json: bool) -> None:
+    """The online store of a feature view beside Feast's own PostgreSQL store: written to, and read through Feast."""
+    where = settings.load()
+    require_feast()
+    from clearwell.bench.feast import bench_feast  # imports Feast: 3 s
+
+    found = bench_feast(where, rows, _say())
+    emit(as_json, found, lambda: table(["figure", "ours", "Feast's own"], _feast_rows(found)))
+
+
+@bench.command()
 @click.argument("name")
 @click.option("--events", type=int, help="How many events; by default what takes about ten seconds.")
 @home_option
@@ -131,6 +149,15 @@ def _lake_rows(found: LakeFigures) -> list[list[object]]:
         ["ratio", found.ratio],
         ["commits", found.commits],
         ["CPU microseconds a row", found.cpu_us],
+    ]
+
+
+def _feast_rows(found: FeastFigures) -> list[list[object]]:
+    return [
+        ["rows a second", f"{found.ours_per_second:,}", f"{found.feast_per_second:,}"],
+        ["ratio (goal)", f"{found.ratio} (5)", "1"],
+        ["a read of 100 entities through Feast, median", f"{found.ours_p50_ms} ms", f"{found.feast_p50_ms} ms"],
+        ["the same, p99", f"{found.ours_p99_ms} ms", f"{found.feast_p99_ms} ms"],
     ]
 
 

@@ -1,0 +1,164 @@
+"""Our store beside Feast's own PostgreSQL store, in the same run: the same rows written, the same entities read."""
+
+from __future__ import annotations
+
+import random
+import tempfile
+import time
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from feast import FeatureStore, RepoConfig
+from psycopg.conninfo import conninfo_to_dict
+
+from clearwell.bench.figures import Say
+from clearwell.destinations.features import FeaturesDestination
+from clearwell.destinations.features_folder import Folder
+from clearwell.destinations.protocol import CleanBatch
+from clearwell.features.apply import apply
+from clearwell.features.declared import Declared, declared_views
+from clearwell.features.definitions import EVENT_TIMESTAMP, define
+from clearwell.features.store import opened
+from clearwell.settings import Settings
+
+FLUSH = 5_000
+KEYS = 20_000
+COLUMNS = 18
+READ = 100
+READS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class FeastFigures:
+    """Rows a second (20 columns, 5,000 a flush), and milliseconds of a `get_online_features` of 100 entities."""
+
+    rows: int
+    ours_per_second: int
+    feast_per_second: int
+    ratio: float
+    ours_p50_ms: float
+    ours_p99_ms: float
+    feast_p50_ms: float
+    feast_p99_ms: float
+
+
+def bench_feast(settings: Settings, rows: int, say: Say) -> FeastFigures:
+    """Write `rows` events of KEYS entities by our deliverer's destination and by Feast's `write_to_online_store`.
+
+    Both are then read through Feast. Leaves a project of its own in the registry, without views.
+    """
+    name = f"bench_{time.time_ns()}"
+    with tempfile.TemporaryDirectory() as folder:
+        where = replace(settings, home=Path(folder), schemas=Path(folder) / "schemas", offline=folder)
+        declared = _declare(where, name)
+        flushes = [_rows(begin, min(begin + FLUSH, rows)) for begin in range(0, rows, FLUSH)]
+        apply(where, [declared], name)
+        try:
+            say(f"{rows:,} rows by our destination")
+            ours = rows / _deliver(where, declared, flushes)
+            with opened(where, name) as store:
+                say(f"{READS} reads of {READ} entities through Feast from our store")
+                our_reads = _read(store, declared)
+        finally:
+            apply(where, [], name)
+        stock: Any = _stock(where, declared, Path(folder), name)
+        try:
+            say(f"{rows:,} rows by Feast's write_to_online_store into its own PostgreSQL store")
+            theirs = rows / _write(stock, declared, flushes)
+            say(f"{READS} reads of {READ} entities through Feast from its own store")
+            their_reads = _read(stock, declared)
+        finally:
+            stock.teardown()
+    rates = (round(ours), round(theirs), round(ours / theirs, 1))
+    return FeastFigures(rows, *rates, *our_reads, *their_reads)
+
+
+def _declare(settings: Settings, name: str) -> Declared:
+    """A contract of 18 numbers, all of them plain features."""
+    numbers = [f"n{at}" for at in range(COLUMNS)]
+    fields = "".join(f"  {one}: {{type: float64}}\n" for one in numbers)
+    features = "".join(f"      {one}_now: {one}\n" for one in numbers)
+    path = settings.schemas / name / "v1.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text(
+        f"stream: {name}\nversion: 1\nowner: bench@example.com\nkey: id\nevent_id: id\nevent_time: at\nfields:\n"
+        "  id: {type: int64, required: true}\n  at: {type: timestamp, required: true}\n"
+        f"{fields}routes:\n  - to: features.{name}\n    entity: id\n    features:\n{features}"
+    )
+    (found,) = declared_views(settings.schemas)
+    return found
+
+
+def _rows(begin: int, end: int) -> list[tuple[Any, ...]]:
+    rng, now = random.Random(begin), datetime.now(UTC) - timedelta(days=30)  # noqa: S311  rows to write, no secret
+    return [
+        (n * 7_919 % KEYS, now + timedelta(seconds=n), *(rng.random() for _ in range(COLUMNS)))
+        for n in range(begin, end)
+    ]
+
+
+def _deliver(settings: Settings, declared: Declared, flushes: list[list[tuple[Any, ...]]]) -> float:
+    """Seconds."""
+    name = declared.view.name
+    store = FeaturesDestination(
+        settings.postgres, declared.schema, declared.view, f"bench {name}", Folder.root(settings)
+    )
+    store.open()
+    claim = store.claim("clean-bench", 0, 1)
+    begin, at = time.perf_counter(), 0
+    for rows in flushes:
+        end = at + len(rows)
+        offsets, topics = range(at, end), ["raw-bench"] * len(rows)
+        store.write(
+            CleanBatch("clean-bench", 0, end, claim.epoch, rows, [b""] * len(rows), offsets, topics, offsets, {})
+        )
+        at = end
+    seconds = time.perf_counter() - begin
+    store.close()
+    return seconds
+
+
+def _write(store: FeatureStore, declared: Declared, flushes: list[list[tuple[Any, ...]]]) -> float:
+    """Seconds, without making the frames."""
+    names = ["id", EVENT_TIMESTAMP, *(one.name for one in declared.view.features)]
+    frames = [pd.DataFrame(rows, columns=names) for rows in flushes]
+    begin = time.perf_counter()
+    for frame in frames:
+        store.write_to_online_store(declared.view.name, frame)
+    return time.perf_counter() - begin
+
+
+def _read(store: FeatureStore, declared: Declared) -> tuple[float, float]:
+    """Median and 99th percentile, in milliseconds."""
+    rng, took = random.Random(2), list[float]()  # noqa: S311  keys to read, no secret
+    features = [f"{declared.view.name}:{one.name}" for one in declared.view.features]
+    for _ in range(READS + 5):
+        rows = [{"id": rng.randrange(KEYS)} for _ in range(READ)]
+        begin = time.perf_counter()
+        store.get_online_features(features, rows)
+        took.append(time.perf_counter() - begin)
+    ordered = sorted(took[5:])
+    return round(ordered[READS // 2] * 1_000, 2), round(ordered[READS * 99 // 100] * 1_000, 2)
+
+
+def _stock(settings: Settings, declared: Declared, folder: Path, name: str) -> FeatureStore:
+    """Feast as it comes: a registry in a file, its own PostgreSQL store in the same server, the same view."""
+    parts = conninfo_to_dict(settings.postgres)
+    server = {"host": parts["host"], "port": int(parts.get("port") or 5432), "database": parts["dbname"]}
+    user = {"user": parts["user"], "password": parts["password"], "sslmode": "disable", "db_schema": "public"}
+    store = FeatureStore(
+        config=RepoConfig(
+            project=name,
+            provider="local",
+            registry=str(folder / "registry.db"),
+            online_store={"type": "postgres", **server, **user},
+            offline_store={"type": "dask"},
+            entity_key_serialization_version=3,
+        )
+    )
+    made = define(declared, settings)
+    store.apply([*made.entities, made.push, made.view])
+    return store
