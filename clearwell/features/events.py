@@ -66,7 +66,7 @@ def entities(root: Folder, view: FeatureView, files: Sequence[str]) -> list[Enti
     names = [key.name for key in view.entity.keys]
     found: set[Entity] = set()
     for file in files:
-        keys = _table(folder, file, schema).group_by(names).aggregate([])
+        keys = _table(folder, file, schema).group_by(names, use_threads=False).aggregate([])
         found.update(zip(*(keys[name].to_pylist() for name in names), strict=True))
     return sorted(found)
 
@@ -74,7 +74,8 @@ def entities(root: Folder, view: FeatureView, files: Sequence[str]) -> list[Enti
 def _table(folder: Folder, file: str, schema: pa.Schema) -> pa.Table:
     """A file in the columns of today's view; what it was written without is null."""
     try:
-        found = parquet.read_table(io.BytesIO(folder.get(file)))
+        # Without threads: a process that ends while Arrow's are still there may be aborted by the C++ runtime.
+        found = parquet.ParquetFile(io.BytesIO(folder.get(file))).read(use_threads=False)
         columns = [
             found[one.name].cast(one.type) if one.name in found.column_names else pa.nulls(found.num_rows, one.type)
             for one in schema
