@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
+from clearwell.registry import migrate
+from clearwell.settings import Settings
 from tests.faults.test_kills import dice
 from tests.support.platform import Platform, until
 from tests.support.refusing import CONTRACT, Bookings, check, make_stricter
@@ -16,7 +18,10 @@ pytestmark = pytest.mark.slow
 KILLS = 10
 
 
-def test_a_deliverer_killed_ten_times_while_it_isolates(platform_of: Callable[[str], Platform]) -> None:
+def test_a_deliverer_killed_ten_times_while_it_isolates(
+    stack: Settings, platform_of: Callable[[str], Platform]
+) -> None:
+    migrate(stack.postgres)  # the balance asks for replays of what was refused
     random_ = dice()
     platform = platform_of(CONTRACT)
     deliverer = platform.start("deliverer", "--destination", "postgres", CLEARWELL_WORKER="w")
