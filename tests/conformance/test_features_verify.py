@@ -103,13 +103,11 @@ routes:
 """
 
 
-def test_the_command_hides_what_is_protected_and_ends_with_1(
-    where: Settings,
-    unique: Callable[[str], str],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+@pytest.fixture
+def people(
+    where: Settings, unique: Callable[[str], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[str]:
+    """The name of a stream, and of its view, of one entity with an event a minute; commands find it."""
     stream = unique("people")
     file = tmp_path / "schemas" / stream / "v1.yaml"
     file.parent.mkdir(parents=True)
@@ -123,20 +121,44 @@ def test_the_command_hides_what_is_protected_and_ends_with_1(
     store.open()
     deliver(store, rows, range(90))
     store.close()
+    yield stream
+
+
+def test_the_command_hides_what_is_protected_and_ends_with_1(
+    where: Settings, people: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     log = tmp_path / "served.ndjson"
-    assert main(["features", "verify", stream, "--log", str(log)]) == 0
+    assert main(["features", "verify", people, "--log", str(log)]) == 0
     assert "online = offline" in capsys.readouterr().out
-    _do(where, SQL("UPDATE {} SET last_n = 7").format(Identifier(ROWS, stream)))
-    assert main(["features", "verify", stream, "--json", "--log", str(log)]) == 1
+    _do(where, SQL("UPDATE {} SET last_n = 7").format(Identifier(ROWS, people)))
+    assert main(["features", "verify", people, "--json", "--log", str(log)]) == 1
     told = capsys.readouterr().out
     (last_n, n_1h) = json.loads(told)["features"]
     assert (last_n["compared"], last_n["mismatches"], n_1h["mismatches"]) == (2, 2, 0)
     assert (last_n["examples"][0]["served"], last_n["examples"][0]["computed"]) == (7, 89)
     assert last_n["examples"][0]["entity"] == {"who": "(protected)"}
-    assert main(["features", "verify", stream]) == 1
+    assert main(["features", "verify", people]) == 1
     told += capsys.readouterr().out + log.read_text()
     assert "served 7, but history says 89" in told
     assert "canary" not in told
+
+
+def test_history_and_refresh_by_command(where: Settings, people: str, capsys: pytest.CaptureFixture[str]) -> None:
+    end = "2013-01-01T01:00:00Z"
+    assert main(["features", "history", people, "--entity", "canary", "--from", end, "--to", end, "--json"]) == 0
+    (entity,) = json.loads(capsys.readouterr().out)["entities"]
+    assert [one["values"] for one in entity["moments"]] == [{"last_n": 60, "n_1h": sum(range(60))}]
+    assert main(["features", "history", people, "--entity", "nobody"]) == 0
+    assert "no event of what was asked for" in capsys.readouterr().out
+    assert main(["features", "history", people, "--from", end, "--to", "2012-01-01T00:00:00Z"]) == 2
+    assert main(["features", "refresh", people, "--dry-run"]) == 0
+    assert "would be written" in capsys.readouterr().out
+    assert (Folder.root(where) / people).names() == []
+    assert main(["features", "refresh", people, "--json"]) == 0
+    (done,) = json.loads(capsys.readouterr().out)["views"]
+    # Nulls, 90 events, and three edges of the hours' windows, one of which is an event too.
+    assert (done["entities"], done["rows"]) == (1, 1 + 90 + 2)
+    assert (Folder.root(where) / people).names() == ["features.parquet"]
 
 
 def _do(where: Settings, statement: Composed) -> None:
