@@ -145,7 +145,7 @@ def test_a_commit_whose_reply_is_lost_is_not_written_twice(case: PostgresCase, g
     try:
         destination.open()
         claim = destination.claim("clean-a", 0, 1)
-        batch = batch_of(some_events(random.Random(3), 100, 30), claim, 100, repeats=4)
+        batch = batch_of(some_events(random.Random(3), 100, 30), claim, 104, repeats=range(4))
         proxy.armed.set()
         with pytest.raises(Retryable):
             destination.write(batch)
