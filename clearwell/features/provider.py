@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
@@ -9,7 +10,9 @@ import pyarrow as pa
 from feast import FeatureView as FeastView
 from feast import OnDemandFeatureView
 from feast.base_feature_view import BaseFeatureView
+from feast.data_source import DataSource
 from feast.infra.passthrough_provider import PassthroughProvider
+from feast.repo_config import RepoConfig
 
 from clearwell.errors import ConfigError
 from clearwell.features.definitions import WRITTEN
@@ -40,6 +43,18 @@ class ClearwellProvider(PassthroughProvider):
             f'The history of the view "{feature_view.name}" is made of the events of its stream: push to the online '
             "store alone, or send events to the stream."
         )
+
+    def get_table_column_names_and_types_from_data_source(
+        self, config: RepoConfig, data_source: DataSource
+    ) -> Iterable[tuple[str, str]]:
+        """Feast asks before it writes into a history. Raises ConfigError where there is none yet."""
+        try:
+            return super().get_table_column_names_and_types_from_data_source(config, data_source)
+        except FileNotFoundError:
+            raise ConfigError(
+                f'The history of "{data_source.name}" is not there yet: `clearwell features refresh` makes it, of '
+                "events of its stream and nothing else, so push to the online store alone."
+            ) from None
 
 
 def _check(view: AnyView, frame: pd.DataFrame) -> None:

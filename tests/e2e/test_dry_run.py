@@ -42,7 +42,8 @@ def test_up_on_an_empty_folder(said: Callable[..., Any], tmp_path: Path, capsys:
     assert (found["running"], found["create"]) == (False, [str(home), str(home / "keys.json")])
     assert said(*args, "--no-services")["start"] == ["kafka", "postgres", "mongo"]
     assert main(args) == 0
-    assert "deliverer.flights.v1.postgres would be started." in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "deliverer.flights.v1.postgres" in shown and shown.endswith(" would be started.\n")
     assert not home.exists()
 
 

@@ -263,13 +263,13 @@ def test_a_time_far_ahead_is_refused(one_scene: Scene) -> None:
     [
         *(("last_delay", "soon"), ("last_delay", 2**31), ("last_delay", 7.5), ("last_delay", True)),
         *(("last_speed", "fast"), ("last_day", "Tuesday"), ("last_day", 20260102), ("last_fare", "free")),
-        *(("last_seen", "Monday"), ("is_open", "yes"), ("is_open", 1), ("last_tags", "a"), ("last_tags", [1])),
+        *(("last_seen", "Monday"), ("is_open", "yes"), ("is_open", 712), ("last_tags", "xyz"), ("last_tags", [712])),
     ],
 )
 def test_a_feature_of_the_wrong_type_is_told_without_its_value(one_scene: Scene, name: str, value: Any) -> None:
     with pytest.raises(ConfigError, match=f'"{name}" of "{one_scene.name}" is of the type') as told:
         one_scene.push(NOW, **{name: value})
-    assert str(value) not in str(told.value).replace("list of string", "")
+    assert str(value) not in str(told.value).replace(one_scene.name, "")
     assert one_scene.read("last_delay") == {"last_delay": None}
 
 
