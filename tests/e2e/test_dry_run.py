@@ -16,7 +16,7 @@ from clearwell.kafka.topics import plans
 from clearwell.local import state
 from clearwell.registry.migrations import versions
 from clearwell.settings import Settings
-from tests.support.platform import flights_contract
+from tests.support.platform import flights_contract, until
 
 pytestmark = pytest.mark.slow
 
@@ -113,7 +113,7 @@ def test_prepare(
         assert main(["prepare"]) == 0
         assert said("prepare", "--dry-run") == {"dry_run": True, "keys": [], "migrations": [], "topics": []}
         admin.delete_topics(stack.kafka, [f"dropped.{stream}"])
-        assert said("prepare", "--dry-run")["topics"] == [f"dropped.{stream}"]
+        until(lambda: said("prepare", "--dry-run")["topics"] == [f"dropped.{stream}"])  # brokers hear of it in time
     finally:
         admin.delete_topics(stack.kafka, topics)
         with psycopg.connect(stack.postgres, autocommit=True) as connection:
