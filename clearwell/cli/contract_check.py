@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from clearwell.cli.output import counted
 from clearwell.contract.compare import Comparison, compare
 from clearwell.contract.load import load
 from clearwell.contract.model import CleanSchema, Contract
@@ -79,7 +80,7 @@ def _wrong(file: str, error: ContractError) -> Checked:
     problems = Problems()
     problems.add_error(error, Location(file, 1))
     found = tuple(Problem(where.file, where.line, where.column, message) for where, message in problems.found())
-    return Checked(file, f"{file}: {len(found)} error{'s' if len(found) > 1 else ''}", found)
+    return Checked(file, f"{file}: {counted(len(found), 'error')}", found)
 
 
 def _version_before(path: Path, contract: Contract) -> CleanSchema | None:

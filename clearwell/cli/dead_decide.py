@@ -10,21 +10,17 @@ import click
 from sqlalchemy.orm import Session
 
 from clearwell.cli.connector_open import open_session
-from clearwell.cli.dead_filter import filter_options, select
-from clearwell.cli.output import dry_run_option, emit, home_option, json_option, table
+from clearwell.cli.dead_filter import select, selection_options
+from clearwell.cli.output import counted, dry_run_option, emit, home_option, json_option, table
 from clearwell.errors import ConfigError
 from clearwell.registry import dead_decisions
 from clearwell.registry.dead_letters import OPEN, Letter, LetterState
 
 Change = Callable[[Session, Sequence[int]], int]
-ids_argument = click.argument("ids", metavar="[ID]...", type=int, nargs=-1)
-yes_option = click.option("--yes", is_flag=True, help="Do it to all that the filters mean.")
 
 
 @click.command()
-@ids_argument
-@filter_options
-@yes_option
+@selection_options
 @dry_run_option
 @home_option
 @json_option
@@ -42,9 +38,7 @@ def drop(ids: tuple[int, ...], yes: bool, dry_run: bool, as_json: bool, **given:
 
 
 @click.command()
-@ids_argument
-@filter_options
-@yes_option
+@selection_options
 @dry_run_option
 @home_option
 @json_option
@@ -61,9 +55,7 @@ def park(ids: tuple[int, ...], yes: bool, dry_run: bool, as_json: bool, **given:
 
 
 @click.command()
-@ids_argument
-@filter_options
-@yes_option
+@selection_options
 @dry_run_option
 @home_option
 @json_option
@@ -101,7 +93,7 @@ def require_yes(found: Sequence[Letter], ids: Sequence[int], yes: bool, verb: st
     """Raises ConfigError, with the count, when filters choose letters and nobody said --yes."""
     if found and not ids and not yes:
         raise ConfigError(
-            f"{len(found):,} dead letters would be {verb}. Nothing was changed: look at them with --dry-run, or do it "
+            f"{counted(len(found), 'dead letter')} would be {verb}. Nothing was changed: look with --dry-run, or do it "
             "with --yes."
         )
 
@@ -111,7 +103,7 @@ def told(found: Sequence[Letter], verb: str, changed: int, dry_run: bool) -> Any
     if not found:
         return f"There is no dead letter that can be {verb}."
     if not dry_run:
-        return f"{changed:,} dead letters were {verb}."
+        return f"{counted(changed, 'dead letter')} {'was' if changed == 1 else 'were'} {verb}."
     alike = Counter((one.stream, one.destination, one.step, one.reason) for one in found)
     made = table(
         (f"would be {verb}", "stream", "destination", "step", "reason"),

@@ -29,7 +29,7 @@ def filter_options(function: AnyFunction) -> AnyFunction:
             "--state",
             "states",
             multiple=True,
-            type=click.Choice([*LetterState]),
+            type=click.Choice([one.value for one in LetterState]),
             help="In this state; may be repeated.",
         ),
         click.option("--rejected", is_flag=True, help="Only raw events that the contract rejected."),
@@ -40,6 +40,12 @@ def filter_options(function: AnyFunction) -> AnyFunction:
     ):
         function = option(function)
     return function
+
+
+def selection_options(function: AnyFunction) -> AnyFunction:
+    """Adds what a command that changes letters takes: `ids`, the filters, and `yes`, without which these only tell."""
+    function = click.option("--yes", is_flag=True, help="Do it to all that the filters mean.")(function)
+    return click.argument("ids", metavar="[ID]...", type=int, nargs=-1)(filter_options(function))
 
 
 def wanted(given: dict[str, Any], default: Sequence[LetterState] = ()) -> Filter:

@@ -8,18 +8,16 @@ import click
 
 from clearwell import settings
 from clearwell.cli.connector_open import open_registry
-from clearwell.cli.dead_decide import ids_argument, require_yes, told, yes_option
-from clearwell.cli.dead_filter import filter_options, select
-from clearwell.cli.output import dry_run_option, emit, home_option, json_option
+from clearwell.cli.dead_decide import require_yes, told
+from clearwell.cli.dead_filter import select, selection_options
+from clearwell.cli.output import counted, dry_run_option, emit, home_option, json_option
 from clearwell.letters.replay import Replayer, Result
 from clearwell.privacy.local import LocalKeyring
 from clearwell.registry.dead_letters import OPEN
 
 
 @click.command()
-@ids_argument
-@filter_options
-@yes_option
+@selection_options
 @dry_run_option
 @home_option
 @json_option
@@ -61,13 +59,13 @@ def replay(ids: tuple[int, ...], yes: bool, dry_run: bool, as_json: bool, **give
 def _told(result: Result, settled: int) -> str:
     lines = []
     if settled:
-        lines.append(f"{settled:,} events of a replay that was broken off had been sent.")
+        lines.append(f"Sent before, by a replay that was broken off: {counted(settled, 'event')}.")
     if result.sent:
-        lines.append(f"{result.sent:,} events are in raw again; one that is rejected again waits here, or is parked.")
+        lines.append(f"In raw again: {counted(result.sent, 'event')}. What is rejected again waits here, or is parked.")
     if result.taken:
-        lines.append(f"{result.taken:,} events were taken by their destination.")
+        lines.append(f"Taken by their destination: {counted(result.taken, 'event')}.")
     if result.refused:
-        lines.append(f"{result.refused:,} events were refused again; they wait here, or are parked.")
+        lines.append(f"Refused again: {counted(result.refused, 'event')}, which wait here, or are parked.")
     if result.passed:
-        lines.append(f"{result.passed:,} dead letters were dealt with meanwhile.")
+        lines.append(f"Dealt with meanwhile: {counted(result.passed, 'dead letter')}.")
     return "\n".join(lines)

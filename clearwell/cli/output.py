@@ -62,6 +62,11 @@ def emit(as_json: bool, value: Any, render: Callable[[], RenderableType]) -> Non
         console().print(shown)
 
 
+def counted(number: int, one: str) -> str:
+    """ "1 event", "1,200 events"."""
+    return f"{number:,} {one}{'' if number == 1 else 's'}"
+
+
 def console() -> Console:
     """Standard output for people. Into a file or a pipe, lines are as long as they need to be."""
     screen = Console(highlight=False)

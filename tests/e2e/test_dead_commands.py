@@ -69,7 +69,8 @@ def test_a_rejected_event_is_fixed_and_goes_through_the_pipeline_again(platform:
 
     assert dead("fix", letter.id, "--set", 'origin="JFK"')["fixed"]
     assert states(platform) == {"fixed": 1}
-    assert dead("replay", letter.id)["sent"] == 1
+    assert dead("list", "--stream", platform.stream, "--state", "waiting")["total"] == 0
+    assert dead("replay", "--stream", platform.stream, "--state", "fixed", "--yes")["sent"] == 1
     until(lambda: platform.cleaned() == 21)
     (found,) = letters(platform)
     assert (str(found.state), found.attempts) == ("replayed", 0)
