@@ -6,9 +6,10 @@ import contextlib
 import errno
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 import fsspec
@@ -31,14 +32,19 @@ class FileStore:
     ConfigError when a person must mend something, Retryable when the store is not well.
     """
 
-    def __init__(self, url: str, options: Mapping[str, Any]) -> None:
+    judged: ClassVar[bool] = True
+    """Whether its servers are judged by CLEARWELL_EGRESS_ALLOW."""
+    mend: ClassVar[str] = "check the path, the rights and the credentials"
+    """What a person is to do where it can't be used."""
+
+    def __init__(self, url: str, options: Mapping[str, Any] = MappingProxyType({})) -> None:
         """Does no I/O. Raises ConfigError when `url` is none."""
         self.is_local = not _URL.match(url)
         if "::" in url:
             raise ConfigError("`url` chains URLs (`::`): name one.")
-        self._url = str(Path(url).absolute()) if self.is_local else url.rstrip("/")
+        self.url = str(Path(url).absolute()) if self.is_local else url.rstrip("/")
         self._options = options
-        self.shown = redact(self._url)
+        self.shown = redact(self.url)
         self._fs: Any = None
 
     def put(self, path: str, data: bytes) -> None:
@@ -47,7 +53,7 @@ class FileStore:
             fs, root = self._opened()
             if self.is_local:
                 _put_local(Path(root, path), data)
-            elif urlsplit(self._url).scheme in _WHOLE:
+            elif urlsplit(self.url).scheme in _WHOLE:
                 fs.pipe_file(f"{root}/{path}", data)
             else:
                 folder, _, name = f"{root}/{path}".rpartition("/")
@@ -64,6 +70,14 @@ class FileStore:
             except FileNotFoundError:
                 return None
 
+    def remove(self, paths: Iterable[str]) -> None:
+        """Remove files; those that are gone already don't matter."""
+        with self._failures("written"):
+            fs, root = self._opened()
+            for path in paths:
+                with contextlib.suppress(FileNotFoundError):
+                    fs.rm_file(f"{root}/{path}")
+
     def find(self) -> list[str]:
         """The paths of all files in it and its folders; none when it does not exist."""
         with self._failures("listed"):
@@ -78,10 +92,10 @@ class FileStore:
     def _opened(self) -> tuple[Any, str]:
         """The file system, and the folder's path in it."""
         if self._fs is None:
-            if not self.is_local:
-                require_allowed_store(self._url, self._options)
+            if self.judged and not self.is_local:
+                require_allowed_store(self.url, self._options)
             try:
-                self._fs = fsspec.core.url_to_fs(self._url, skip_instance_cache=True, **self._options)
+                self._fs = fsspec.core.url_to_fs(self.url, skip_instance_cache=True, **self._options)
             except (ImportError, ValueError) as error:
                 raise ConfigError(
                     f"Nothing here writes to {self.shown} ({type(error).__name__}): is the URL's scheme right, and the "
@@ -111,9 +125,7 @@ class FileStore:
             named = errno.errorcode.get(error.errno, named)
         by_hand = isinstance(error, OSError) and error.errno in _BY_HAND
         if by_hand or named in _DENIED or isinstance(error, PermissionError | NotADirectoryError | IsADirectoryError):
-            return ConfigError(
-                f"{self.shown} can't be {done} ({named}): check the path, the rights and the credentials."
-            )
+            return ConfigError(f"{self.shown} can't be {done} ({named}): {self.mend}.")
         if isinstance(error, FileNotFoundError):
             return ConfigError(f"{self.shown} can't be {done}: its bucket or folder does not exist.")
         return Retryable(f"{self.shown} could not be {done} now ({named}).")

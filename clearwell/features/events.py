@@ -73,18 +73,19 @@ def entities(root: Folder, view: FeatureView, files: Sequence[str]) -> list[Enti
 
 def _table(folder: Folder, file: str, schema: pa.Schema) -> pa.Table:
     """A file in the columns of today's view; what it was written without is null."""
+    data = folder.get(file)
+    if data is None:
+        raise ConfigError(
+            f"{file} is missing in {folder.shown}: bring it back, or set CLEARWELL_OFFLINE to where the deliverer "
+            "writes."
+        )
     try:
         # Without threads: a process that ends while Arrow's are still there may be aborted by the C++ runtime.
-        found = parquet.ParquetFile(io.BytesIO(folder.get(file))).read(use_threads=False)
+        found = parquet.ParquetFile(io.BytesIO(data)).read(use_threads=False)
         columns = [
             found[one.name].cast(one.type) if one.name in found.column_names else pa.nulls(found.num_rows, one.type)
             for one in schema
         ]
-    except FileNotFoundError:
-        raise ConfigError(
-            f"{file} is missing in {folder.shown}: bring it back, or set CLEARWELL_OFFLINE to where the deliverer "
-            "writes."
-        ) from None
     except pa.ArrowException as error:  # its text quotes values (invariant 9)
         raise ConfigError(
             f"{file} in {folder.shown} can't be read ({type(error).__name__}): bring it back from a backup."

@@ -157,7 +157,7 @@ def test_an_owner_that_was_replaced_adds_nothing(where: Settings, view: FeatureV
         old.write(batch(rows[50:], range(50, 100), first.epoch, 100))
     late = committed.replace(".50.", ".100.")  # as if it had come to write its file before it noticed
     folder = events_folder(Folder.root(where), view.name)
-    folder.put(late, folder.get(committed))
+    folder.put(late, folder.get(committed) or b"")
     new.write(batch(rows[50:], range(50, 100), then.epoch, 100))
     assert read(where, view) == expected(view, rows)
     new.claim("clean-a", 0, 3)
@@ -185,7 +185,7 @@ def test_a_history_that_was_harmed_is_one_sentence(
     if harm == "gone":
         folder.remove([name])
     elif harm == "cut short":
-        folder.put(name, folder.get(name)[:-100])
+        folder.put(name, (folder.get(name) or b"")[:-100])
     else:
         where = replace(where, offline=str(tmp_path))
     with pytest.raises(ConfigError, match=r"bring it back") as told:
