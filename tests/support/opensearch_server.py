@@ -54,7 +54,7 @@ rootLogger.appenderRef.console.ref = console
 
 
 class OpenSearchServer(JavaServer):
-    """One node, without users and passwords: those come with a plugin that is not on Maven."""
+    """One node, without users and passwords: those come with a plugin that is not among these jars."""
 
     def __init__(self) -> None:
         """Makes and starts it; skips the test where its jars can't be had."""
