@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import Any
 
 import pyarrow as pa
@@ -75,7 +76,7 @@ class OfflineWriter:
         self._view = view.name
         self._fields = columns_of(view)
         names = [field.name for field in schema.fields]
-        self._pick = [names.index(field.name) for field in self._fields]
+        self._pick = itemgetter(*(names.index(field.name) for field in self._fields))  # a key and the time at least
         self._time = names.index(view.event_time)
         self._group = hashlib.blake2b(group.encode(), digest_size=4).hexdigest()
 
@@ -111,7 +112,7 @@ class OfflineWriter:
         return parts[3].isdigit() and int(parts[3]) < epoch
 
     def _encoded(self, batch: CleanBatch, seen: Sequence[Seen]) -> bytes:
-        rows = [tuple([batch.rows[one.place][at] for at in self._pick]) for one in seen]
+        rows = [self._pick(batch.rows[one.place]) for one in seen]
         events = record_batch(self._fields, rows)
         identity = [
             pa.array([batch.raw_topics[one.place] for one in seen], pa.string()),

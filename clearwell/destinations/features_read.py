@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -96,34 +97,34 @@ def read_rows(
             tiles = session.execute(_select_tiles(view), {**columns, "first": first, "end": end}, binary=True)
     known = {number: rest for number, *rest in rows.fetchall()}
     folded = _tiles(view, tiles.fetchall()) if tiles is not None else {}
-    digest = view.digest()
-    return [
-        _online(view, tuple(key), known.get(number), folded.get(number, {}), time, at is not None, digest)
-        for number, key in enumerate(keys, 1)
-    ]
+    reading = _Reading(view, time, at is not None)
+    return [reading.online(tuple(key), known.get(number), folded.get(number, {})) for number, key in enumerate(keys, 1)]
 
 
-def _online(
-    view: FeatureView,
-    key: Entity,
-    row: Sequence[Any] | None,
-    tiles: dict[int, Tile],
-    time: datetime,
-    asked: bool,
-    digest: str,
-) -> OnlineRow:
-    nothing: dict[str, Any] = dict.fromkeys(one.name for one in view.features)
-    if row is None:
-        return OnlineRow(key, nothing, None, False, digest)
-    *plain, event_time = row
-    if view.ttl is not None and (event_time is None or time - event_time > view.ttl):
-        return OnlineRow(key, nothing, event_time, True, digest)
-    found = nothing
-    if not (asked and event_time is not None and event_time > time):
-        found |= dict(zip((one.name for one in view.plain), plain, strict=True))
-    if view.tile is not None:
-        found |= value_at(view, tiles, time)
-    return OnlineRow(key, found, event_time, False, digest)
+class _Reading:
+    """One read of many entities; what is the same for all of them is made once."""
+
+    def __init__(self, view: FeatureView, time: datetime, asked: bool) -> None:
+        """`asked`: the instant was given, so it may be before an entity's newest event."""
+        self._view, self._time, self._asked = view, time, asked
+        self._nothing: dict[str, Any] = dict.fromkeys(one.name for one in view.features)
+        self._plain = [one.name for one in view.plain]
+        self._windowed = view.tile is not None
+        self._digest = view.digest()
+
+    def online(self, key: Entity, row: Sequence[Any] | None, tiles: dict[int, Tile]) -> OnlineRow:
+        """What the view knows of one entity; `row` holds its plain features, then the time of its newest event."""
+        found = self._nothing.copy()
+        if row is None:
+            return OnlineRow(key, found, None, False, self._digest)
+        event_time, ttl = row[-1], self._view.ttl
+        if ttl is not None and (event_time is None or self._time - event_time > ttl):
+            return OnlineRow(key, found, event_time, True, self._digest)
+        if not (self._asked and event_time is not None and event_time > self._time):
+            found.update(zip(self._plain, row, strict=False))  # the time of the event is left over
+        if self._windowed:
+            found |= value_at(self._view, tiles, self._time)
+        return OnlineRow(key, found, event_time, False, self._digest)
 
 
 def _tiles(view: FeatureView, rows: Sequence[Sequence[Any]]) -> dict[int, dict[int, Tile]]:
@@ -139,17 +140,20 @@ def _columns(view: FeatureView, keys: Sequence[Entity]) -> dict[str, Any]:
     return {f"k{at}": [key[at] for key in keys] for at in range(len(view.entity.keys))}
 
 
-def _select_rows(view: FeatureView) -> Composed:
+@functools.lru_cache(1_024)  # composing takes longer than to read a few rows
+def _select_rows(view: FeatureView) -> bytes:
     names = [*(one.name for one in view.plain), features_ddl.EVENT_TIME]
-    return SQL("SELECT {columns} FROM {wanted} JOIN {table} AS stored ON {same}").format(
+    query = SQL("SELECT {columns} FROM {wanted} JOIN {table} AS stored ON {same}").format(
         columns=_own(names), wanted=_wanted(view), table=Identifier(features_ddl.ROWS, view.name), same=_same(view)
     )
+    return query.as_bytes()
 
 
-def _select_tiles(view: FeatureView) -> Composed:
+@functools.lru_cache(1_024)
+def _select_tiles(view: FeatureView) -> bytes:
     keys = len(view.entity.keys)
     names = [one.name for one in features_ddl.tile_columns(view)][keys:]
-    return SQL(
+    query = SQL(
         "SELECT {columns} FROM {wanted} JOIN {table} AS stored ON {same} "
         "WHERE stored.{start} >= %(first)s AND stored.{start} < %(end)s"
     ).format(
@@ -159,6 +163,7 @@ def _select_tiles(view: FeatureView) -> Composed:
         same=_same(view),
         start=Identifier(features_ddl.START),
     )
+    return query.as_bytes()
 
 
 def _own(names: Sequence[str]) -> Composed:
