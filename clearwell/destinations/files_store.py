@@ -8,7 +8,6 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
@@ -37,13 +36,13 @@ class FileStore:
     mend: ClassVar[str] = "check the path, the rights and the credentials"
     """What a person is to do where it can't be used."""
 
-    def __init__(self, url: str, options: Mapping[str, Any] = MappingProxyType({})) -> None:
+    def __init__(self, url: str, options: Mapping[str, Any] | None = None) -> None:
         """Does no I/O. Raises ConfigError when `url` is none."""
         self.is_local = not _URL.match(url)
         if "::" in url:
             raise ConfigError("`url` chains URLs (`::`): name one.")
         self.url = str(Path(url).absolute()) if self.is_local else url.rstrip("/")
-        self._options = options
+        self._options = dict(options or {})
         self.shown = redact(self.url)
         self._fs: Any = None
 
