@@ -27,12 +27,12 @@ class Process:
         self, generation: int, case: Any, schema: CleanSchema, group: str, events: Sequence[Event], size: int
     ) -> None:
         """Starts it; it prepares itself and waits."""
+        work = pickle.dumps(sys.path) + pickle.dumps((case, schema, group, list(events), size, generation))
         command = [sys.executable, "-m", "clearwell.testing.destination_process"]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert self._process.stdin is not None and self._process.stdout is not None
         self._in, self._out = self._process.stdin, self._process.stdout
-        pickle.dump(sys.path, self._in)
-        pickle.dump((case, schema, group, list(events), size, generation), self._in)
+        self._in.write(work)
         self._in.flush()
 
     def kill_after(self, writes: int) -> None:
