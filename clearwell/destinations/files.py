@@ -18,7 +18,7 @@ from clearwell.destinations.files_content import Compression, Content, Format
 from clearwell.destinations.files_index import Index, Piece, piece_of
 from clearwell.destinations.files_store import FileStore
 from clearwell.destinations.platform_positions import PlatformPositions
-from clearwell.destinations.protocol import Accounts, Claim, CleanBatch, DestinationConfig, RouteOptions, Target
+from clearwell.destinations.protocol import Accounts, Claim, CleanBatch, DestinationConfig, RouteOptions, Start, Target
 from clearwell.destinations.shape import IDENTITY, NAME_RULE, check_schema, is_name, stored_type
 from clearwell.errors import ConfigError
 from clearwell.pipeline.arrow import arrow_type
@@ -69,6 +69,7 @@ class FilesDestination:
     Options: ClassVar[type[RouteOptions]] = FilesOptions
     keeps_history: ClassVar[bool] = True
     registered: ClassVar[bool] = True
+    sends_again: ClassVar[bool] = False
 
     def __init__(self, config: FilesConfig, schema: CleanSchema, folder: str, positions: str, group: str) -> None:
         """`positions` is the URL of the platform's Postgres. Raises ConfigError when a name can't be."""
@@ -125,6 +126,10 @@ class FilesDestination:
     def accounts(self, topic_id: str) -> Sequence[Accounts]:
         """Empty when nothing was ever delivered."""
         return self._positions.accounts(topic_id)
+
+    def set_back(self, topic_id: str, starts: Sequence[Start]) -> None:
+        """What the files hold already is not written again."""
+        self._positions.set_back(topic_id, starts)
 
     def held(self) -> int:
         """How many events the files hold, as their names say."""

@@ -22,6 +22,7 @@ _WHOLE = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "memory
 """Stores where what is put is there at its end only; elsewhere a file is written beside, and renamed."""
 
 _DENIED = ("NoCredentialsError", "PartialCredentialsError", "ClientAuthenticationError", "LoginError")
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _BY_HAND = (errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR)
 
 
@@ -122,6 +123,8 @@ class FileStore:
         named = type(error).__name__
         if isinstance(error, OSError) and error.errno:
             named = errno.errorcode.get(error.errno, named)
+        if isinstance(error, OSError) and error.errno in _FULL:
+            return Retryable(f"There is no space left for {self.shown} ({named}): make room.")
         by_hand = isinstance(error, OSError) and error.errno in _BY_HAND
         if by_hand or named in _DENIED or isinstance(error, PermissionError | NotADirectoryError | IsADirectoryError):
             return ConfigError(f"{self.shown} can't be {done} ({named}): {self.mend}.")
@@ -133,10 +136,14 @@ class FileStore:
 def _put_local(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.part")  # readers of a folder pass over names that begin with a dot
-    with part.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with part.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:  # half a file would keep what is left of a full disk
+        part.unlink(missing_ok=True)
+        raise
     part.replace(path)
     folder = os.open(path.parent, os.O_RDONLY)
     try:

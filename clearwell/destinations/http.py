@@ -15,7 +15,7 @@ from clearwell.contract.model import CleanSchema
 from clearwell.destinations.http_receiver import Receiver
 from clearwell.destinations.http_requests import Requests
 from clearwell.destinations.platform_positions import PlatformPositions
-from clearwell.destinations.protocol import Accounts, Claim, CleanBatch, DestinationConfig, RouteOptions, Target
+from clearwell.destinations.protocol import Accounts, Claim, CleanBatch, DestinationConfig, RouteOptions, Start, Target
 from clearwell.destinations.shape import IDENTITY, check_schema
 from clearwell.source import PATH, SECRET, SECRET_IN_URL
 
@@ -56,6 +56,7 @@ class HttpDestination:
     Options: ClassVar[type[RouteOptions]] = RouteOptions
     keeps_history: ClassVar[bool] = False
     registered: ClassVar[bool] = True
+    sends_again: ClassVar[bool] = True
 
     def __init__(self, config: HttpConfig, schema: CleanSchema, positions: str, group: str) -> None:
         """`positions` is the URL of the platform's Postgres. Raises ConfigError when a part of `config` can't be."""
@@ -105,6 +106,10 @@ class HttpDestination:
     def accounts(self, topic_id: str) -> Sequence[Accounts]:
         """Empty when nothing was ever delivered."""
         return self._positions.accounts(topic_id)
+
+    def set_back(self, topic_id: str, starts: Sequence[Start]) -> None:
+        """The receiver gets the events again, under the same ids."""
+        self._positions.set_back(topic_id, starts)
 
     def held(self) -> None:
         """Only the receiver knows."""

@@ -17,7 +17,7 @@ from clearwell.destinations.cloud_event import JSON, attributes_of, id_of
 from clearwell.destinations.kafka_cluster import Cluster, Record, security_of
 from clearwell.destinations.newest import key_of
 from clearwell.destinations.platform_positions import PlatformPositions
-from clearwell.destinations.protocol import Accounts, Claim, CleanBatch, DestinationConfig, RouteOptions, Target
+from clearwell.destinations.protocol import Accounts, Claim, CleanBatch, DestinationConfig, RouteOptions, Start, Target
 from clearwell.destinations.shape import IDENTITY, check_schema
 from clearwell.kafka import names
 from clearwell.source import PATH, SECRET
@@ -62,6 +62,7 @@ class KafkaTopicDestination:
     Options: ClassVar[type[RouteOptions]] = KafkaTopicOptions
     keeps_history: ClassVar[bool] = False
     registered: ClassVar[bool] = True
+    sends_again: ClassVar[bool] = True
 
     def __init__(self, config: KafkaTopicConfig, schema: CleanSchema, topic: str, positions: str, group: str) -> None:
         """`positions` is the URL of the platform's Postgres. Raises ConfigError when a part of `config` can't be."""
@@ -106,6 +107,10 @@ class KafkaTopicDestination:
     def accounts(self, topic_id: str) -> Sequence[Accounts]:
         """Empty when nothing was ever delivered."""
         return self._positions.accounts(topic_id)
+
+    def set_back(self, topic_id: str, starts: Sequence[Start]) -> None:
+        """The topic gets the events again, under the same ids."""
+        self._positions.set_back(topic_id, starts)
 
     def held(self) -> None:
         """Only the readers of the topic know."""

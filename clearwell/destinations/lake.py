@@ -38,6 +38,7 @@ class LakeDestination:
     Options: ClassVar[type[RouteOptions]] = LakeOptions
     keeps_history: ClassVar[bool] = True
     registered: ClassVar[bool] = True
+    sends_again: ClassVar[bool] = False
 
     def __init__(self, place: Place, schema: CleanSchema, group: str, pace: Pace = NO_PACE) -> None:
         """Raises ConfigError when a name or type of the schema can't be a column."""

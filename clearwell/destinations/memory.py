@@ -17,6 +17,7 @@ from clearwell.destinations.protocol import (
     RouteOptions,
     RowReason,
     RowsRefused,
+    Start,
     Target,
 )
 from clearwell.destinations.shape import IDENTITY, check_schema
@@ -46,6 +47,7 @@ class MemoryDestination:
     Options: ClassVar[type[RouteOptions]] = RouteOptions
     keeps_history: ClassVar[bool] = False
     registered: ClassVar[bool] = False
+    sends_again: ClassVar[bool] = False
 
     def __init__(self, store: MemoryStore, schema: CleanSchema, group: str) -> None:
         """Raises ConfigError when the schema can't be stored."""
@@ -99,6 +101,15 @@ class MemoryDestination:
         """One entry for each partition that was claimed, by number."""
         mine = {place: known for place, known in self._store.positions.items() if place[:2] == (self._group, topic_id)}
         return [known.accounts for _, known in sorted(mine.items())]
+
+    def set_back(self, topic_id: str, starts: Sequence[Start]) -> None:
+        """All of them."""
+        for start in starts:
+            place = (self._group, topic_id, start.accounts.partition)
+            known = self._store.positions.get(place)
+            if known is not None and known.accounts.next_offset > start.accounts.next_offset:
+                earlier = replace(known, epoch=known.epoch + 1, accounts=start.accounts, marks=dict(start.marks))
+                self._store.positions[place] = earlier
 
     def held(self) -> int:
         """Counts the rows."""

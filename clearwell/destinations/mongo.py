@@ -55,6 +55,7 @@ class MongoDestination:
     Options: ClassVar[type[RouteOptions]] = MongoOptions
     keeps_history: ClassVar[bool] = False
     registered: ClassVar[bool] = True
+    sends_again: ClassVar[bool] = False
 
     def __init__(self, url: str, schema: CleanSchema, collection: str, group: str) -> None:
         """`url` names the database. Raises ConfigError when it can't be read, or a name or type can't be."""

@@ -31,7 +31,8 @@ _NO_LOGIN = (18, 8000)  # AuthenticationFailed, and Atlas's own
 _NO_RIGHT = (13,)  # Unauthorized
 _UNREACHABLE = (6, 7, 89, 9001)  # host unreachable, not found, network timeout, socket
 _NOT_PRIMARY = (91, 189, 10107, 11600, 11602, 13388, 13435, 13436)  # shutting down, stepped down, stale config
-_BUSY = (24, 43, 50, 64, 112, 202, 262, 14031)  # lock and time limits, write concern, write conflict, disk
+_BUSY = (24, 43, 50, 64, 112, 202, 262)  # lock and time limits, write concern, write conflict
+_FULL = 14031  # OutOfDiskSpace
 _WORLD = frozenset((*_UNREACHABLE, *_NOT_PRIMARY, *_BUSY))
 """Codes of a bad world (MongoDB's error_codes.yml)."""
 
@@ -122,6 +123,8 @@ def _by_code(code: int, server: str, doing: str, may_retry: bool) -> ClearwellEr
         return ConfigError(f"{server} does not let this user {doing}: grant it readWrite and dbAdmin.")
     if code in _REASONS:
         return refused(_REASONS[code], server, doing, f"code {code}")
+    if code == _FULL:
+        return Retryable(f"{server} has no space left on its disk, so it can't {doing}: make room there.")
     if may_retry or code in _WORLD:
         return Retryable(f"{server} failed (code {code}) where Clearwell was to {doing}.")
     return Fatal(f"{server} failed in an unexpected way (code {code}) where Clearwell was to {doing}.")

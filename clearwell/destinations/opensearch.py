@@ -29,6 +29,7 @@ from clearwell.destinations.protocol import (
     RouteOptions,
     RowReason,
     RowsRefused,
+    Start,
     Target,
 )
 from clearwell.destinations.shape import check_schema
@@ -78,6 +79,7 @@ class OpenSearchDestination:
     Options: ClassVar[type[RouteOptions]] = OpenSearchOptions
     keeps_history: ClassVar[bool] = False
     registered: ClassVar[bool] = True
+    sends_again: ClassVar[bool] = False
 
     def __init__(self, config: OpenSearchConfig, schema: CleanSchema, index: str, group: str) -> None:
         """Raises ConfigError when the URL can't be read, or a name or type can't be; does no I/O."""
@@ -120,6 +122,12 @@ class OpenSearchDestination:
         """Empty when nothing was ever delivered."""
         with self._talking("read the positions") as client:
             return opensearch_positions.accounts(client, self._group, topic_id)
+
+    def set_back(self, topic_id: str, starts: Sequence[Start]) -> None:
+        """Partition by partition."""
+        with self._talking("set the positions back") as client:
+            for start in starts:
+                opensearch_positions.set_back(client, self._group, topic_id, start)
 
     def held(self) -> int:
         """Counts the documents, those of this moment too; 0 when there is no index yet."""

@@ -15,7 +15,7 @@ from opensearchpy import exceptions as errors
 from clearwell.destinations.fencing import older_epoch, older_generation
 from clearwell.destinations.opensearch_documents import document_id
 from clearwell.destinations.opensearch_index import create
-from clearwell.destinations.protocol import Accounts, Claim, CleanBatch, counts_of
+from clearwell.destinations.protocol import Accounts, Claim, CleanBatch, Start, counts_of
 from clearwell.errors import Retryable
 
 INDEX = "clearwell_positions"
@@ -69,6 +69,16 @@ def advance(client: OpenSearch, known: Known, batch: CleanBatch) -> None:
     """
     counts = {name: known.holds[name] + count for name, count in counts_of(batch).items()}
     _put(client, known, {**known.holds, **counts, "next_offset": batch.next_offset, "marks": dict(batch.marks)})
+
+
+def set_back(client: OpenSearch, group: str, topic_id: str, start: Start) -> None:
+    """A new epoch at an earlier position; nothing where it is that early already. Raises Retryable as `advance`."""
+    was = start.accounts
+    known = _read(client, document_id(f"{group}/{topic_id}/{was.partition}"))
+    if known is None or known.holds["next_offset"] <= was.next_offset:
+        return
+    moved = {name: getattr(was, name) for name in ("next_offset", *_COUNTS)}
+    _put(client, known, {**known.holds, **moved, "marks": dict(start.marks), "epoch": known.holds["epoch"] + 1})
 
 
 def accounts(client: OpenSearch, group: str, topic_id: str) -> Sequence[Accounts]:

@@ -15,7 +15,7 @@ import psycopg
 from psycopg import Connection, errors
 
 from clearwell.destinations import postgres_errors, postgres_positions
-from clearwell.destinations.protocol import Accounts, Claim, CleanBatch
+from clearwell.destinations.protocol import Accounts, Claim, CleanBatch, Start
 
 _DEFAULTS = {"connect_timeout": 10, "keepalives_idle": 30, "tcp_user_timeout": 60_000}
 """libpq options, so that a dead network is noticed (s, s, ms)."""
@@ -73,6 +73,12 @@ class PlatformPositions:
         ):
             return postgres_positions.accounts(session, self._group, topic_id)
         return []
+
+    def set_back(self, topic_id: str, starts: Sequence[Start]) -> None:
+        """In one transaction; it waits for a write that is under way, for LOCK_SECONDS at most."""
+        with self._talking("set the positions back") as session, session.transaction():
+            for start in starts:
+                postgres_positions.set_back(session, self._group, topic_id, start)
 
     def close(self) -> None:
         """Let go of the connection, whatever state it is in."""

@@ -70,6 +70,7 @@ class PostgresDestination:
     Options: ClassVar[type[RouteOptions]] = PostgresOptions
     keeps_history: ClassVar[bool] = False
     registered: ClassVar[bool] = True
+    sends_again: ClassVar[bool] = False
 
     def __init__(self, dsn: str, schema: CleanSchema, table: str, group: str) -> None:
         """`dsn` is a URL or a libpq string, TLS options included. Raises ConfigError when a name or type can't be."""

@@ -100,6 +100,8 @@ def on_statement(error: psycopg.Error, server: str, doing: str) -> ClearwellErro
         return ConfigError(f"{server} can't {doing}: {_object(error)} is not as Clearwell made it ({named}).")
     if state == "25006":
         return Retryable(f"{server} is read-only now, so it can't {doing}: is it a standby?")
+    if isinstance(error, errors.DiskFull):
+        return Retryable(f"{server} has no space left on its disk ({named}), so it can't {doing}: make room there.")
     reason = _reason(state, error)
     if reason is not None:
         return _row_refused(reason, server, f"{_column(error)}({named})", doing)

@@ -241,7 +241,13 @@ class Start:
 
 @runtime_checkable
 class Replayable(Protocol):
-    """A destination whose position a person may set back: writing an event again changes nothing in it."""
+    """A destination whose position a person may set back.
+
+    What it holds stays the same when an event is written again. What it gives away goes out again, under the same id.
+    """
+
+    sends_again: ClassVar[bool]
+    """Whether a replay gives events away a second time: a person must agree to that."""
 
     def set_back(self, topic_id: str, starts: Sequence[Start]) -> None:
         """All of them or, after an error, some; each under a new epoch, so that who is still writing is fenced."""

@@ -24,6 +24,7 @@ from clearwell.destinations.protocol import (
     RouteOptions,
     RowReason,
     RowsRefused,
+    Start,
     Target,
 )
 from clearwell.destinations.shape import NAME_RULE, RAW_OFFSET, RAW_PARTITION, RAW_TOPIC, check_schema, is_name
@@ -69,6 +70,7 @@ class SqlDestination:
     Options: ClassVar[type[RouteOptions]] = SqlOptions
     keeps_history: ClassVar[bool] = False
     registered: ClassVar[bool] = True
+    sends_again: ClassVar[bool] = False
 
     def __init__(
         self, config: SqlConfig, schema: CleanSchema, table: str, group: str, upsert: str | None = None
@@ -123,6 +125,12 @@ class SqlDestination:
         """Empty when nothing was ever delivered."""
         with self._talking("read the positions") as session:
             return self._positions.accounts(session, topic_id)
+
+    def set_back(self, topic_id: str, starts: Sequence[Start]) -> None:
+        """In one transaction."""
+        with self._talking("set the positions back") as session:
+            for start in starts:
+                self._positions.set_back(session, topic_id, start)
 
     def held(self) -> int:
         """Counts the table's rows; 0 when there is no table yet."""

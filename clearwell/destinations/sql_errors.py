@@ -14,6 +14,7 @@ _NO_LOGIN = {"1044", "1045", "1049", "1698", "28P01", "28000", "3D000"}
 _NO_RIGHT = {"1142", "1143", "1227", "1370", "42501", "SQLITE_READONLY", "SQLITE_PERM", "SQLITE_AUTH"}
 _NOT_AS_MADE = {"1054", "1146", "1364", "42P01", "42703", "SQLITE_ERROR", "SQLITE_SCHEMA", "1051", "3F000", "1072"}
 _NO_DATABASE = {"SQLITE_CANTOPEN", "SQLITE_NOTADB", "SQLITE_CORRUPT", "SQLITE_CANTOPEN_ISDIR"}
+_FULL = {"1021", "1114", "53100", "SQLITE_FULL"}
 
 _REASONS: dict[str, RowReason] = {
     **dict.fromkeys(("1062", "1586", "23505", "SQLITE_CONSTRAINT_UNIQUE"), RowReason.NOT_UNIQUE),
@@ -42,6 +43,8 @@ def translate(error: SQLAlchemyError, server: str, doing: str) -> ClearwellError
         return ConfigError(
             f"{server} can't {doing}: a table is not as Clearwell made it ({code}). Put it right, then start again."
         )
+    if code in _FULL:
+        return Retryable(f"{server} has no space left on its disk ({code}), so it can't {doing}: make room there.")
     reason = _reason(code, error, original)
     if reason is not None:
         return RowsRefused(reason, f"{server} refuses a row ({code or type(original).__name__}) on {doing}.")

@@ -9,7 +9,7 @@ from sqlalchemy import BigInteger, Column, Connection, Integer, Table, inspect, 
 from sqlalchemy.engine import Dialect
 
 from clearwell.destinations.fencing import older_epoch, older_generation
-from clearwell.destinations.protocol import Accounts, Claim, CleanBatch, counts_of
+from clearwell.destinations.protocol import Accounts, Claim, CleanBatch, Start, counts_of
 from clearwell.destinations.sql_table import new_table
 from clearwell.destinations.sql_types import KEY_LENGTH, from_json, text_type, to_json
 
@@ -66,6 +66,14 @@ class Positions:
         changed = {"next_offset": batch.next_offset, "marks": to_json(dict(batch.marks)), **counts}
         connection.execute(update(self._table).where(*at).values(changed))
         return True
+
+    def set_back(self, connection: Connection, topic_id: str, start: Start) -> None:
+        """A new epoch at an earlier position; nothing where it is that early already."""
+        was, columns = start.accounts, self._table.c
+        later = (*self._at(self._place(topic_id, was.partition)), columns.next_offset > was.next_offset)
+        moved: dict[str, Any] = {name: getattr(was, name) for name in ("next_offset", *_COUNTS)}
+        moved |= {"marks": to_json(dict(start.marks)), "epoch": columns.epoch + 1}
+        connection.execute(update(self._table).where(*later).values(moved))
 
     def accounts(self, connection: Connection, topic_id: str) -> Sequence[Accounts]:
         """One entry for each partition that was claimed, by number; none where there is no table yet."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from clearwell.destinations.protocol import Accounts, Claim
+from clearwell.destinations.protocol import Accounts, Claim, Replayable, Start
 from clearwell.errors import Fenced
 from clearwell.testing.destination_base import DestinationBase
 from clearwell.testing.destination_cases import Opener, fresh, told
@@ -77,6 +77,37 @@ class OwnersPart(DestinationBase):
             zombie.write(batch_of([Event(CANARY, START, 4, raw_offset=2)], old, 3))
         self.require(case, successor, events)
         assert successor.accounts(TOPIC)[0].next_offset == 2, "A late owner moved the position."
+
+    def test_set_back(self, case: Any, opened: Opener) -> None:
+        """A replay: who was writing is fenced, no row changes, and the accounts are those of the place gone back to."""
+        destination = opened()
+        if not isinstance(destination, Replayable):
+            pytest.skip("no replay can be asked of it")
+        events = some_events(7, count=60, keys=25)
+        before = self.deliver(destination, events, size=20)
+        rows = case.rows()
+        destination.set_back(TOPIC, [Start(Accounts(0, 0)), Start(Accounts(7, 3))])
+        assert destination.accounts(TOPIC) == [Accounts(0, 0)], "The accounts are not those of the beginning."
+        with told("a write of before the replay", (CANARY,), Fenced):
+            destination.write(batch_of([Event(CANARY, START, 1, raw_offset=60)], before, 61))
+        again = self.deliver(destination, events, size=17)
+        assert (again.next_offset, again.marks) == (0, {}), "What is replayed would be taken for repeats."
+        self.require(case, destination, events)
+        assert len(case.rows()) == 120 if destination.sends_again else case.rows() == rows, "A replay changed rows."
+        assert destination.accounts(TOPIC) == [Accounts(0, 60, delivered=60)], "Wrong accounts."
+
+    def test_set_back_part_of_the_way(self, opened: Opener) -> None:
+        """All that a place holds is taken over; forward is not back."""
+        destination = opened()
+        if not isinstance(destination, Replayable):
+            pytest.skip("no replay can be asked of it")
+        self.deliver(destination, some_events(7, count=60, keys=25))
+        was = Accounts(0, 30, delivered=20, unrouted=5, repeats=3, refused=2)
+        for start in (Start(was, {"raw-a": 29}), Start(Accounts(0, 35, delivered=35), {"raw-a": 34})):
+            destination.set_back(TOPIC, [start])
+            assert destination.accounts(TOPIC) == [was], "The accounts are not those of the place gone back to."
+            claim = destination.claim(TOPIC, 0, 1)
+            assert (claim.next_offset, claim.marks) == (30, {"raw-a": 29}), "The next owner begins elsewhere."
 
     def test_unclaimed(self, case: Any, opened: Opener) -> None:
         """A partition must be claimed before it is written."""
