@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, cast
 
 from clearwell.contract.condition import compile_condition
 from clearwell.contract.model import Contract, Route
@@ -24,63 +24,73 @@ from clearwell.steps import bind
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """A position before and after, by partition; `events` were delivered since and would be again."""
+    """A position before and after, by partition; `events` were delivered since, and will be again.
+
+    `sends_again`: whoever receives them gets them a second time. `starts` are the partitions that go back.
+    """
 
     old: Mapping[int, int]
     new: Mapping[int, int]
     events: int
+    sends_again: bool
+    starts: Sequence[Start]
 
 
-def replay(
-    settings: Settings, contract: Contract, route: Route, wanted: Mapping[int, int], *, dry_run: bool = False
-) -> Replay:
-    """Set a destination back to the clean offsets `wanted`; a partition that is not beyond its own stays. Blocks.
+def plan(settings: Settings, contract: Contract, route: Route, wanted: Mapping[int, int]) -> Replay:
+    """What setting a destination back to the clean offsets `wanted` means; changes nothing. Blocks.
 
-    The accounts are those that the destination had there, counted from the log, so that the balance still adds up.
-    Raises ConfigError where writing an event again would show it twice.
+    A partition that is not beyond its offset stays. The accounts are those that the destination had there, counted
+    from the log, so that the balance still adds up. Raises ConfigError where the destination can't be set back.
     """
-    return asyncio.run(_replay(settings, contract, route, wanted, dry_run))
+    return asyncio.run(_plan(settings, contract, route, wanted))
 
 
-async def _replay(
-    settings: Settings, contract: Contract, route: Route, wanted: Mapping[int, int], dry_run: bool
-) -> Replay:
-    group = deliverer_group(contract.stream, contract.version, route.to)
-    schema = bind(contract).schema
-    topic = clean_topic(contract.stream, contract.version)
-    topic_id = admin.topic_id(settings.kafka, topic)
-    store = open_destination(settings, route, schema, group)
-    replayable = _require_replayable(store, route)
+def carry_out(settings: Settings, contract: Contract, route: Route, planned: Replay) -> None:
+    """Set the destination back as planned; one that has gone on meanwhile is set back all the same. Blocks."""
+    store, topic_id = _opened(settings, contract, route)
     try:
-        known = {one.partition: one for one in store.accounts(topic_id)}
-        earlier = {at: offset for at, offset in wanted.items() if at in known and offset < known[at].next_offset}
-        codec = CleanCodec(schema)
-        chooses = compile_condition(route.when, schema) if route.when is not None else None
-        starts = []
-        async with reader(settings.kafka) as log:
-            for partition, offset in sorted(earlier.items()):
-                refused = await Tail(settings.kafka, contract.stream).refused_offsets(
-                    route.to, partition, topic_id, 0, offset
-                )
-                starts.append(await _start(log, topic, partition, offset, codec, chooses, len(refused)))
-        if not dry_run and starts:
-            replayable.set_back(topic_id, starts)
+        store.set_back(topic_id, planned.starts)
     finally:
         store.close()
+
+
+async def _plan(settings: Settings, contract: Contract, route: Route, wanted: Mapping[int, int]) -> Replay:
+    schema = bind(contract).schema
+    topic = clean_topic(contract.stream, contract.version)
+    store, topic_id = _opened(settings, contract, route)
+    try:
+        known = {one.partition: one for one in store.accounts(topic_id)}
+    finally:
+        store.close()
+    earlier = {at: offset for at, offset in wanted.items() if at in known and offset < known[at].next_offset}
+    codec = CleanCodec(schema)
+    chooses = compile_condition(route.when, schema) if route.when is not None else None
+    tail = Tail(settings.kafka, contract.stream)
+    starts = []
+    async with reader(settings.kafka) as log:
+        for partition, offset in sorted(earlier.items()):
+            refused = await tail.refused_offsets(route.to, partition, topic_id, 0, offset)
+            starts.append(await _start(log, topic, partition, offset, codec, chooses, len(refused)))
     again = sum(known[one.accounts.partition].delivered - one.accounts.delivered for one in starts)
     old = {partition: one.next_offset for partition, one in known.items()}
-    return Replay(old, old | earlier, again)
+    return Replay(old, old | earlier, again, store.sends_again, starts)
 
 
-def _require_replayable(store: Destination, route: Route) -> Replayable:
-    if route.kind == "features" or not isinstance(
-        store, Replayable
-    ):  # a view's offline history would hold events twice
+class _Store(Destination, Replayable, Protocol):
+    """A destination that can be set back."""
+
+
+def _opened(settings: Settings, contract: Contract, route: Route) -> tuple[_Store, str]:
+    """The destination of a route, and the id of its clean topic."""
+    group = deliverer_group(contract.stream, contract.version, route.to)
+    store = open_destination(settings, route, bind(contract).schema, group)
+    if not isinstance(store, Replayable):
         raise ConfigError(
-            f"{route.to} can't be set back: deliver into an empty one instead, by a route to a destination of a new "
-            "name, which starts at the oldest event."
+            f"{route.to} can't be set back: its kind, {route.kind}, might show events twice. Deliver into an empty one "
+            "instead, by a route to a destination of a new name, which starts at the oldest event."
         )
-    return store
+    topic_id = admin.topic_id(settings.kafka, clean_topic(contract.stream, contract.version))
+    return cast(_Store, store), topic_id
 
 
 async def _start(

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any, TypeVar
 
 import click
 from sqlalchemy.orm import Session
 
+from clearwell.cli.times import moment
 from clearwell.errors import ConfigError
 from clearwell.registry import dead_letters
 from clearwell.registry.dead_letters import Filter, Letter, LetterState
 
 AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])
-
-_AGE = re.compile(r"([0-9]{1,6})([smhd])\Z")
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 def filter_options(function: AnyFunction) -> AnyFunction:
@@ -58,8 +55,8 @@ def wanted(given: dict[str, Any], default: Sequence[LetterState] = ()) -> Filter
         step=given["step"],
         destination="" if given["rejected"] else given["destination"],
         states=tuple(map(LetterState, given["states"])) or tuple(default),
-        since=_moment(given["since"], "--since"),
-        until=_moment(given["until"], "--until"),
+        since=_moment(given, "since"),
+        until=_moment(given, "until"),
     )
 
 
@@ -92,15 +89,6 @@ def _advice(letter: Letter, states: Sequence[LetterState]) -> str:
     return ""
 
 
-def _moment(text: str | None, option: str) -> datetime | None:
-    if text is None:
-        return None
-    if age := _AGE.match(text):
-        return datetime.now(UTC) - timedelta(**{_UNITS[age[2]]: int(age[1])})
-    try:
-        moment = datetime.fromisoformat(text)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise ConfigError(
-            f"{option} is no time: write 2026-11-27, 2026-11-27T14:00:00Z (UTC where no offset is given), or 2h, 7d."
-        ) from None
+def _moment(given: dict[str, Any], option: str) -> datetime | None:
+    text: str | None = given[option]
+    return None if text is None else moment(text, f"--{option} is no time")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from clearwell.destinations.protocol import Accounts, Claim, Replayable, Start
+from clearwell.destinations.protocol import Accounts, Claim, Destination, Replayable, Start
 from clearwell.errors import Fenced
 from clearwell.testing.destination_base import DestinationBase
 from clearwell.testing.destination_cases import Opener, fresh, told
@@ -80,9 +80,7 @@ class OwnersPart(DestinationBase):
 
     def test_set_back(self, case: Any, opened: Opener) -> None:
         """A replay: who was writing is fenced, no row changes, and the accounts are those of the place gone back to."""
-        destination = opened()
-        if not isinstance(destination, Replayable):
-            pytest.skip("no replay can be asked of it")
+        destination = _replayable(opened())
         events = some_events(7, count=60, keys=25)
         before = self.deliver(destination, events, size=20)
         rows = case.rows()
@@ -98,9 +96,7 @@ class OwnersPart(DestinationBase):
 
     def test_set_back_part_of_the_way(self, opened: Opener) -> None:
         """All that a place holds is taken over; forward is not back."""
-        destination = opened()
-        if not isinstance(destination, Replayable):
-            pytest.skip("no replay can be asked of it")
+        destination = _replayable(opened())
         self.deliver(destination, some_events(7, count=60, keys=25))
         was = Accounts(0, 30, delivered=20, unrouted=5, repeats=3, refused=2)
         for start in (Start(was, {"raw-a": 29}), Start(Accounts(0, 35, delivered=35), {"raw-a": 34})):
@@ -147,3 +143,11 @@ class OwnersPart(DestinationBase):
         destination.write(batch_of(events[1:], dataclasses.replace(claim, marks={"raw-a": 0}), 2))
         destination.open()
         self.require(case, destination, events)
+
+
+def _replayable(destination: Destination) -> Any:
+    """The destination, where a person may set it back; else the test is skipped."""
+    if not hasattr(destination, "set_back"):
+        pytest.skip("its position can't be set back")
+    assert isinstance(destination, Replayable), "A destination with `set_back` says too whether it `sends_again`."
+    return destination
