@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import polars
@@ -23,6 +22,7 @@ from clearwell.errors import ClearwellError, ConfigError, Fatal, Retryable
 from clearwell.testing.destination_cases import told
 from clearwell.testing.destination_events import SIMPLE, TOPIC, batch_of, batches_of, some_events
 from tests.support.s3_server import SECRET, S3Server
+from tests.support.small_disk import small_disk
 
 EVENTS = some_events(1, 60, 20)
 
@@ -83,31 +83,18 @@ def test_a_column_whose_type_somebody_changed(table: Path) -> None:
     assert polars.scan_delta(str(table)).collect().height == 30
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of two megabytes."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)], capture_output=True).returncode:
-        pytest.skip("mounting a small file system needs rights that we lack here")
-    yield disk
-    subprocess.run(["umount", str(disk)], check=True)
-
-
-def test_a_full_disk(small_disk: Path) -> None:
+def test_a_full_disk(tmp_path: Path) -> None:
     """Retryable while it is full; the same batch goes in, once, when there is room."""
-    writer, claim = filled(small_disk / "table")
-    ballast = small_disk / "ballast"
-    with ballast.open("wb", buffering=0) as file, pytest.raises(OSError, match="No space"):
-        while True:
-            file.write(b"x" * 4096)
-    batch = batch_of(EVENTS[30:], claim, 60)
-    with told("a full disk", (), Retryable) as error:
+    with small_disk(tmp_path / "disk", 2) as disk:
+        writer, claim = filled(disk.folder / "table")
+        disk.fill()
+        batch = batch_of(EVENTS[30:], claim, 60)
+        with told("a full disk", (), Retryable) as error:
+            writer.write(batch)
+        assert "no space left" in str(error.error)
+        disk.make_room()
         writer.write(batch)
-    assert "no space left" in str(error.error)
-    ballast.unlink()
-    writer.write(batch)
-    assert writer.held() == 60
+        assert writer.held() == 60
 
 
 def test_a_folder_that_can_not_be_written(tmp_path: Path) -> None:

@@ -13,10 +13,10 @@ from tests.support.platform import until
 
 
 @contextmanager
-def own_postgres(home: Path, settings: Mapping[str, str]) -> Iterator[str]:
-    """Its address, while it runs."""
-    (home / "logs").mkdir(parents=True)
-    port = choose(Ports()).postgres or 0
+def own_postgres(home: Path, settings: Mapping[str, str], port: int = 0) -> Iterator[str]:
+    """Its address, while it runs; on a free port, where none is given. A `home` that is there already is used again."""
+    (home / "logs").mkdir(parents=True, exist_ok=True)
+    port = port or choose(Ports()).postgres or 0
     process = postgres.process(home, port)
     process.setup()
     options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]

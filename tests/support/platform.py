@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -76,9 +77,7 @@ class Platform:
         self.contract_file = path
         keys = folder / "keys.json"
         self.keyring = LocalKeyring.create(keys)
-        self.settings = Settings(
-            settings.kafka, settings.postgres, settings.mongo, settings.home, folder / "schemas", keys
-        )
+        self.settings = replace(settings, schemas=folder / "schemas", keys=keys)
         self.ids = admin.ensure_topics(settings.kafka, stream, 1, partitions=PARTITIONS)
         self.services: list[Service] = []
 
@@ -120,6 +119,7 @@ class Platform:
 
     def env(self) -> dict[str, str]:
         """The environment of this stream's services."""
+        folders = {"CLEARWELL_LAKE": self.settings.lake, "CLEARWELL_OFFLINE": self.settings.offline}
         return {
             **os.environ,
             "CLEARWELL_HOME": str(self.settings.home),
@@ -128,6 +128,7 @@ class Platform:
             "CLEARWELL_MONGO": self.settings.mongo,
             "CLEARWELL_SCHEMAS": str(self.settings.schemas),
             "CLEARWELL_KEYS": str(self.settings.keys),
+            **{name: folder for name, folder in folders.items() if folder is not None},
         }
 
     def balance(self) -> Balance:
