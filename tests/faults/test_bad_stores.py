@@ -172,7 +172,7 @@ def test_a_column_dropped_under_us(platform: Platform, table: Callable[[str], An
 
 
 def test_a_full_disk(platform: Platform, table: Callable[[str], Any]) -> None:
-    """It is waited for in place. A trigger raises what PostgreSQL does; test_full_disk.py needs rights to mount a disk."""
+    """It is waited for in place. A trigger raises what PostgreSQL does; where one may mount, see test_full_disk.py."""
     service = deliver(platform)
     function = f"{platform.stream}_full"
     full = "BEGIN RAISE EXCEPTION 'could not extend file' USING ERRCODE = '53100'; END"
