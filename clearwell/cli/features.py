@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from clearwell.cli.features_apply import apply
+from clearwell.cli.features_compact import compact
 from clearwell.cli.features_get import get
 from clearwell.cli.features_history import history_command
 from clearwell.cli.features_look import list_command, show
@@ -25,8 +26,9 @@ def features() -> None:
       clearwell features get carrier_delays UA DL
       clearwell features history carrier_delays --entity UA
       clearwell features verify carrier_delays
+      clearwell features compact --dry-run
     """
 
 
-for command in (list_command, show, apply, get, history_command, refresh, verify):
+for command in (list_command, show, apply, get, history_command, refresh, verify, compact):
     features.add_command(command)

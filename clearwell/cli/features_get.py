@@ -34,7 +34,8 @@ def get(view: str, keys: tuple[str, ...], names: tuple[str, ...], at: str | None
       clearwell features get legs JFK,LAX
 
     Of an instant before an entity's newest event, the features without a window are not known: the store keeps the
-    newest alone. Use `clearwell features history` for those.
+    newest alone; nor are windows that begin before what is kept of tiles (`clearwell features compact`). Use
+    `clearwell features history` for those.
     """
     one = find_view(settings.schemas_folder(), view).view
     entities = [parse_entity(one, key) for key in keys]
@@ -60,6 +61,7 @@ def _object(view: FeatureView, row: OnlineRow, chosen: list[str]) -> dict[str, A
         "known": row.event_time is not None,
         "event_time": row.event_time,
         "expired": row.expired,
+        "pruned": [name for name in row.pruned if name in chosen],
         "values": {name: row.values[name] for name in chosen},
     }
 
@@ -67,9 +69,13 @@ def _object(view: FeatureView, row: OnlineRow, chosen: list[str]) -> dict[str, A
 def _sheet(view: FeatureView, rows: list[OnlineRow], chosen: list[str]) -> Any:
     """A line an entity, so that they can be compared; nulls are empty."""
     heads = [*(key.name for key in view.entity.keys), "newest event", *chosen]
-    return table(
+    made = table(
         heads, [[*map(str, row.entity), _state(row), *(cell(row.values[name]) for name in chosen)] for row in rows]
     )
+    pruned = [name for name in chosen if any(name in row.pruned for row in rows)]
+    if pruned:
+        made.caption = f"Too long ago for what is kept of {', '.join(pruned)}: see `clearwell features history`."
+    return made
 
 
 def _state(row: OnlineRow) -> str:

@@ -7,6 +7,7 @@ One transaction a batch: the position, the guarded upsert of the newest row of e
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -23,6 +24,7 @@ from clearwell.contract.model import CleanSchema
 from clearwell.destinations import features_add, features_counted, features_ddl, features_table, postgres_positions
 from clearwell.destinations.features_folder import Folder
 from clearwell.destinations.features_offline import OfflineWriter
+from clearwell.destinations.features_upkeep import Upkeep, pace
 from clearwell.destinations.newest import newest_rows
 from clearwell.destinations.postgres import PostgresDestination, Session
 from clearwell.destinations.protocol import (
@@ -35,6 +37,9 @@ from clearwell.destinations.protocol import (
     Target,
 )
 from clearwell.destinations.shape import check_schema
+from clearwell.errors import ClearwellError
+
+log = logging.getLogger(__name__)
 
 _DATA = (psycopg.DataError, psycopg.IntegrityError)
 _NO_TABLE = (errors.UndefinedTable, errors.InvalidSchemaName)
@@ -87,10 +92,12 @@ class FeaturesDestination(PostgresDestination):
         group: str,
         offline: Folder,
         clock: Callable[[], datetime] = now,
+        compact_every: int = 0,
     ) -> None:
         """`view` is of the clean `schema`; its history goes under `offline` (see `Folder.root`).
 
-        Raises ConfigError when a name or type can't be.
+        `compact_every`: commits between two times of its upkeep (0: never). Raises ConfigError when a name or type
+        can't be.
         """
         rows = features_ddl.rows_schema(view)
         time = replace(schema.field(view.event_time), name=features_ddl.EVENT_TIME)
@@ -103,6 +110,7 @@ class FeaturesDestination(PostgresDestination):
         self._time = self._names.index(view.event_time)
         self._history = OfflineWriter(offline, view, schema, group)
         self._clock = clock
+        self._upkeep = Upkeep(view, offline, compact_every)
 
     @classmethod
     def of(cls, target: Target) -> Self:
@@ -111,7 +119,8 @@ class FeaturesDestination(PostgresDestination):
         told = {name: getattr(target.options, name) for name in target.options.__struct_fields__}
         options = {name: value for name, value in told.items() if value is not None}
         view = view_of(target.schema, target.name, options)
-        return cls(target.settings.postgres, target.schema, view, target.group, Folder.root(target.settings))
+        root, every = Folder.root(target.settings), pace()
+        return cls(target.settings.postgres, target.schema, view, target.group, root, compact_every=every)
 
     def open(self) -> None:
         """Create or widen the tables, and the bookkeeping tables where they are missing."""
@@ -127,6 +136,8 @@ class FeaturesDestination(PostgresDestination):
             if postgres_positions.advance(session, self._group, batch) and batch.rows:
                 self._write_newest(session, batch)
                 self._write_events(session, batch)
+        if batch.rows and self._upkeep.is_due():
+            self._tidy()
 
     def claim(self, topic_id: str, partition: int, generation: int) -> Claim:
         """As the other stores; and what a former owner left uncommitted in the history goes."""
@@ -151,6 +162,14 @@ class FeaturesDestination(PostgresDestination):
         with self._talking(f'count the late events of "{self.view.name}"') as session, contextlib.suppress(*_NO_TABLE):
             return features_counted.late(session, self.view.name)
         return 0
+
+    def _tidy(self) -> None:
+        """After a commit: what goes wrong here stops nothing, and is tried again another time."""
+        try:
+            with self._talking(f'compact the view "{self.view.name}"') as session:
+                self._upkeep.tidy(session, self._clock())
+        except ClearwellError as error:
+            log.warning("The view %s is not compacted this time: %s", self.view.name, error)
 
     def _check(self, batch: CleanBatch) -> None:
         """Refuse rows that would poison the view: no key where one must be, a time far ahead that nothing replaces."""

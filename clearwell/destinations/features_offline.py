@@ -1,8 +1,9 @@
 """The history of a feature view: each of its events once, as Parquet, committed with the tiles (invariants 3 and 4).
 
 A file is written inside the transaction that counts its events, and is part of the history when the transaction has
-put its name into the list `clearwell_delivery.offline`. What is not listed is what a crash, or an owner that was
-replaced in the middle of a write, left behind: no reader takes it, and the next claim of the partition removes it.
+put its name into the list `clearwell_delivery.offline`, until a joined one replaces it (`features_join`). What is not
+listed is what a crash, or an owner that was replaced in the middle of a write, left behind: no reader takes it, and the
+next claim of the partition removes it.
 See docs/decisions/0016-offline-features.md.
 """
 
@@ -37,12 +38,18 @@ CREATE TABLE {SCHEMA}.offline (
     first_time timestamp with time zone NOT NULL,
     last_time timestamp with time zone NOT NULL,
     written_at timestamp with time zone NOT NULL DEFAULT now(),
+    replaced_at timestamp with time zone,
     PRIMARY KEY (view_name, file)
 )
 """
 
+_COLUMNS = "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped"
+_WIDEN = f"ALTER TABLE {SCHEMA}.offline ADD COLUMN IF NOT EXISTS replaced_at timestamp with time zone"
+
 _LIST = SQL("INSERT INTO {} (view_name, file, events, bytes, first_time, last_time) VALUES (%s, %s, %s, %s, %s, %s)")
 _LISTED = SQL("SELECT file FROM {} WHERE view_name = %s AND file = ANY(%s)")
+
+COMPRESSION = "zstd"
 
 IDENTITY = pa.schema(
     [
@@ -53,6 +60,15 @@ IDENTITY = pa.schema(
     ]
 )
 """The columns after the event's own: its raw identity, and whether it came too late to be in any window."""
+
+
+def create_list(connection: Connection[Any]) -> None:
+    """Create or widen the list of files."""
+    found = {name for (name,) in connection.execute(_COLUMNS, (f"{SCHEMA}.offline",)).fetchall()}
+    if not found:
+        connection.execute(CREATE)
+    elif "replaced_at" not in found:
+        connection.execute(_WIDEN)
 
 
 def events_folder(root: Folder, view: str) -> Folder:
@@ -129,8 +145,17 @@ def file_schema(fields: Sequence[Field]) -> pa.Schema:
     return pa.schema([*nullable, *IDENTITY])
 
 
+def in_columns(schema: pa.Schema, table: pa.Table) -> pa.Table:
+    """A table in these columns; what it was written without is null. Raises pa.ArrowException."""
+    columns = [
+        table[one.name].cast(one.type) if one.name in table.column_names else pa.nulls(table.num_rows, one.type)
+        for one in schema
+    ]
+    return pa.table(columns, schema)
+
+
 def encoded(table: pa.Table) -> bytes:
     """A table as the bytes of a Parquet file."""
     sink = pa.BufferOutputStream()
-    parquet.write_table(table, sink, compression="zstd")
+    parquet.write_table(table, sink, compression=COMPRESSION)
     return bytes(sink.getvalue())

@@ -14,8 +14,8 @@ from psycopg import Connection
 from psycopg.sql import SQL, Composed, Identifier
 
 from clearwell.contract.features import FeatureView
-from clearwell.destinations import ddl, features_ddl, postgres_errors
-from clearwell.destinations.features_fold import reach, value_at
+from clearwell.destinations import ddl, features_ddl, features_floor, postgres_errors
+from clearwell.destinations.features_fold import bounds, reach, value_at
 from clearwell.destinations.features_tiles import EPOCH, Entity, Tile, microseconds, parts_of
 from clearwell.errors import ConfigError
 from clearwell.settings import Settings
@@ -28,7 +28,9 @@ class OnlineRow:
     """What the view knows of an entity. `values` holds every feature by name; all None where nothing holds.
 
     `event_time` is that of the entity's newest event; None: the view knows no event of it that has a time. `expired`
-    says that `ttl` has passed since. `digest` is `FeatureView.digest()` of the definition the values were read by.
+    says that `ttl` has passed since. `pruned` are the features whose windows begin before what is kept of tiles
+    (`features_floor`): they are not known, and None. `digest` is `FeatureView.digest()` of the definition that the
+    values were read by.
     """
 
     entity: Entity
@@ -36,6 +38,7 @@ class OnlineRow:
     event_time: datetime | None
     expired: bool
     digest: str
+    pruned: tuple[str, ...] = ()
 
 
 def read_online(
@@ -83,7 +86,8 @@ def read_rows(
     """One row for each of `keys` (tuples in the order of the entity's keys), in that order; also of unknown ones.
 
     `at` is the instant (with a time zone) that values are of; None: now. Of an instant before the entity's newest event
-    the plain features are None, since the store keeps the newest only. Raises what psycopg raises (see `told`).
+    the plain features are None, since the store keeps the newest only; so are windows that begin before the floor.
+    Raises what psycopg raises (see `told`).
     """
     if not keys:
         return []
@@ -91,26 +95,30 @@ def read_rows(
     columns = _columns(view, keys)
     with session.pipeline() if view.tile is not None else contextlib.nullcontext():
         rows = session.execute(_select_rows(view), columns, binary=True)
-        tiles = None
+        tiles = floor = None
         if view.tile is not None:
             first, end = (EPOCH + timedelta(microseconds=one) for one in reach(view, microseconds(time)))
             tiles = session.execute(_select_tiles(view), {**columns, "first": first, "end": end}, binary=True)
+            # After the tiles: what was removed before they were read is beneath it.
+            floor = session.execute(features_floor.READ, (view.name,), binary=True)
     known = {number: rest for number, *rest in rows.fetchall()}
     folded = _tiles(view, tiles.fetchall()) if tiles is not None else {}
-    reading = _Reading(view, time, at is not None)
+    lowest = floor.fetchone() if floor is not None else None
+    reading = _Reading(view, time, at is not None, lowest[0] if lowest else None)
     return [reading.online(tuple(key), known.get(number), folded.get(number, {})) for number, key in enumerate(keys, 1)]
 
 
 class _Reading:
     """One read of many entities; what is the same for all of them is made once."""
 
-    def __init__(self, view: FeatureView, time: datetime, asked: bool) -> None:
+    def __init__(self, view: FeatureView, time: datetime, asked: bool, floor: datetime | None) -> None:
         """`asked`: the instant was given, so it may be before an entity's newest event."""
         self._view, self._time, self._asked = view, time, asked
         self._nothing: dict[str, Any] = dict.fromkeys(one.name for one in view.features)
         self._plain = [one.name for one in view.plain]
         self._windowed = view.tile is not None
         self._digest = view.digest()
+        self._pruned = _pruned(view, time, floor) if floor is not None else ()
 
     def online(self, key: Entity, row: Sequence[Any] | None, tiles: dict[int, Tile]) -> OnlineRow:
         """What the view knows of one entity; `row` holds its plain features, then the time of its newest event."""
@@ -124,7 +132,14 @@ class _Reading:
             found.update(zip(self._plain, row, strict=False))  # the time of the event is left over
         if self._windowed:
             found |= value_at(self._view, tiles, self._time)
-        return OnlineRow(key, found, event_time, False, self._digest)
+            found.update(dict.fromkeys(self._pruned))
+        return OnlineRow(key, found, event_time, False, self._digest, self._pruned)
+
+
+def _pruned(view: FeatureView, time: datetime, floor: datetime) -> tuple[str, ...]:
+    at, lowest = microseconds(time), microseconds(floor)
+    windows = [(one.name, one.window) for one in view.aggregated if one.window is not None]
+    return tuple(name for name, window in windows if bounds(window, at)[0] < lowest)
 
 
 def _tiles(view: FeatureView, rows: Sequence[Sequence[Any]]) -> dict[int, dict[int, Tile]]:

@@ -8,7 +8,14 @@ from psycopg import Connection
 from psycopg.sql import SQL, Identifier, Literal
 
 from clearwell.contract.features import MICROSECOND, FeatureView
-from clearwell.destinations import features_counted, features_ddl, features_offline, postgres_positions, postgres_table
+from clearwell.destinations import (
+    features_counted,
+    features_ddl,
+    features_floor,
+    features_offline,
+    postgres_positions,
+    postgres_table,
+)
 from clearwell.destinations.features_ddl import ROWS, TILES
 from clearwell.errors import ConfigError
 
@@ -33,7 +40,8 @@ def prepare(connection: Connection[Any], view: FeatureView) -> None:
         connection.execute(SQL("CREATE SCHEMA {}").format(Identifier(name)))
     postgres_positions.create_positions(connection)
     postgres_table.prepare(connection, features_ddl.rows_schema(view), view.name)
-    for table, create in (("counted", features_counted.CREATE), ("offline", features_offline.CREATE)):
+    features_offline.create_list(connection)
+    for table, create in (("counted", features_counted.CREATE), ("floors", features_floor.CREATE)):
         there = connection.execute("SELECT to_regclass(%s)", (f"{postgres_positions.SCHEMA}.{table}",)).fetchone()
         if there == (None,):
             connection.execute(create)

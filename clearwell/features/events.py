@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,16 +14,22 @@ from psycopg.sql import SQL, Identifier
 
 from clearwell.contract.features import FeatureView
 from clearwell.destinations.features_folder import Folder
-from clearwell.destinations.features_offline import IDENTITY, columns_of, events_folder, file_schema
-from clearwell.destinations.features_read import Session
+from clearwell.destinations.features_offline import IDENTITY, columns_of, events_folder, file_schema, in_columns
+from clearwell.destinations.features_read import Session, talking
 from clearwell.destinations.features_tiles import Entity
 from clearwell.destinations.postgres_positions import SCHEMA
 from clearwell.errors import ConfigError
 from clearwell.pipeline.arrow import arrow_type
+from clearwell.settings import Settings
 
-_FILES = SQL("SELECT file FROM {} WHERE view_name = %s AND first_time <= %s ORDER BY written_at, file").format(
+_FILES = SQL(
+    "SELECT file FROM {} WHERE view_name = %s AND first_time <= %s AND replaced_at IS NULL ORDER BY written_at, file"
+).format(Identifier(SCHEMA, "offline"))
+
+_IS_LISTED = SQL("SELECT 1 FROM {} WHERE view_name = %s AND file = %s AND replaced_at IS NULL").format(
     Identifier(SCHEMA, "offline")
 )
+Result = TypeVar("Result")
 
 
 class Event(NamedTuple):
@@ -36,6 +42,31 @@ class Event(NamedTuple):
     late: bool
 
 
+class Missing(ConfigError):
+    """A file is not there: it was joined into another since it was listed (`again_where_joined`), or it was lost."""
+
+    def __init__(self, folder: Folder, file: str) -> None:
+        super().__init__(
+            f"{file} is missing in {folder.shown}: bring it back, or set CLEARWELL_OFFLINE to where the deliverer "
+            "writes."
+        )
+        self.file = file
+
+
+def again_where_joined(settings: Settings, view: FeatureView, work: Callable[[], Result]) -> Result:
+    """What `work`, which lists files and reads them, returns; begun anew where a file was joined away meanwhile.
+
+    Files stay for an hour after that, so few ever begin anew. Raises what `work` raises.
+    """
+    while True:
+        try:
+            return work()
+        except Missing as error:
+            with talking(settings.postgres, view) as session:
+                if session.execute(_IS_LISTED, (view.name, error.file)).fetchone():
+                    raise
+
+
 def listed(session: Session, view: FeatureView, until: datetime) -> list[str]:
     """The files that hold events up to `until`, as the session sees them. Raises what psycopg raises."""
     return [name for (name,) in session.execute(_FILES, (view.name, until)).fetchall()]
@@ -46,12 +77,11 @@ def read(
 ) -> Iterator[Event]:
     """The events in `files` up to `until`, of the entities `keys` (None: of all).
 
-    Raises ConfigError where a file is not there or can't be read, Retryable where the store is not well.
+    Raises Missing where a file is not there, ConfigError where it can't be read, Retryable where the store is not well.
     """
     folder = events_folder(root, view.name)
     names, schema = [field.name for field in columns_of(view)], file_schema(columns_of(view))
-    for file in files:
-        table = _table(folder, file, schema)
+    for table in (table for file in files for table in _tables(folder, file, schema)):
         wanted = pc.less_equal(table[view.event_time], pa.scalar(until, schema.field(view.event_time).type))
         if keys is not None:
             wanted = pc.and_(wanted, _is_one_of(view, table, keys))
@@ -65,32 +95,26 @@ def entities(root: Folder, view: FeatureView, files: Sequence[str]) -> list[Enti
     folder, schema = events_folder(root, view.name), file_schema(columns_of(view))
     names = [key.name for key in view.entity.keys]
     found: set[Entity] = set()
-    for file in files:
-        keys = _table(folder, file, schema).group_by(names, use_threads=False).aggregate([])
+    for table in (table for file in files for table in _tables(folder, file, schema)):
+        keys = table.group_by(names, use_threads=False).aggregate([])
         found.update(zip(*(keys[name].to_pylist() for name in names), strict=True))
     return sorted(found)
 
 
-def _table(folder: Folder, file: str, schema: pa.Schema) -> pa.Table:
-    """A file in the columns of today's view; what it was written without is null."""
+def _tables(folder: Folder, file: str, schema: pa.Schema) -> Iterator[pa.Table]:
+    """A file in the columns of today's view, a row group at a time; what it was written without is null."""
     data = folder.get(file)
     if data is None:
-        raise ConfigError(
-            f"{file} is missing in {folder.shown}: bring it back, or set CLEARWELL_OFFLINE to where the deliverer "
-            "writes."
-        )
+        raise Missing(folder, file)
     try:
         # Without threads: a process that ends while Arrow's are still there may be aborted by the C++ runtime.
-        found = parquet.ParquetFile(io.BytesIO(data)).read(use_threads=False)
-        columns = [
-            found[one.name].cast(one.type) if one.name in found.column_names else pa.nulls(found.num_rows, one.type)
-            for one in schema
-        ]
+        opened = parquet.ParquetFile(io.BytesIO(data))
+        for number in range(opened.num_row_groups):
+            yield in_columns(schema, opened.read_row_group(number, use_threads=False))
     except pa.ArrowException as error:  # its text quotes values (invariant 9)
         raise ConfigError(
             f"{file} in {folder.shown} can't be read ({type(error).__name__}): bring it back from a backup."
         ) from None
-    return pa.table(columns, schema)
 
 
 def _is_one_of(view: FeatureView, table: pa.Table, keys: Sequence[Entity]) -> Any:

@@ -22,9 +22,13 @@ def read_timelines(
     Raises ConfigError when the view was never delivered to or a file of its history is missing; Retryable when the
     server or the folder is not well.
     """
-    with talking(settings.postgres, view) as session:
-        files = events.listed(session, view, until)
-    return timelines(view, events.read(Folder.root(settings), view, files, until, keys))
+
+    def work() -> dict[Entity, Timeline]:
+        with talking(settings.postgres, view) as session:
+            files = events.listed(session, view, until)
+        return timelines(view, events.read(Folder.root(settings), view, files, until, keys))
+
+    return events.again_where_joined(settings, view, work)
 
 
 def history(timeline: Timeline, start: datetime | None, end: datetime | None) -> Iterator[Moment]:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from clearwell.contract.features import Feature, FeatureView
+from clearwell.destinations import features_floor
 from clearwell.destinations.features_folder import Folder
 from clearwell.destinations.features_read import OnlineRow, read_rows, talking
 from clearwell.destinations.features_tiles import Entity
@@ -57,8 +58,13 @@ def verify(settings: Settings, view: FeatureView, sample: int, seed: int) -> Ver
     """Compare up to `sample` entities of the history, chosen by `seed`; online and history are of one snapshot.
 
     Each is read now, right after its newest event has come into its windows, and at a few instants before, at which
-    its windows are compared alone: of the rest the store keeps the newest. Raises as `read_timelines`.
+    its windows are compared alone: of the rest the store keeps the newest. Windows whose tiles are not kept any more
+    are not compared. Raises as `read_timelines`.
     """
+    return events.again_where_joined(settings, view, lambda: _verify(settings, view, sample, seed))
+
+
+def _verify(settings: Settings, view: FeatureView, sample: int, seed: int) -> Verdict:
     now, root, rng = datetime.now(UTC), Folder.root(settings), random.Random(seed)  # noqa: S311 - a sample, no secret
     with talking(settings.postgres, view) as session, session.transaction():
         session.execute(_ONE_SNAPSHOT)
@@ -66,19 +72,21 @@ def verify(settings: Settings, view: FeatureView, sample: int, seed: int) -> Ver
         known = events.entities(root, view, files)
         chosen = sorted(rng.sample(known, min(sample, len(known))))
         found = timelines(view, events.read(root, view, files, now, chosen))
+        floor = features_floor.read(session, view.name)
+        since = None if floor is None else features_floor.whole_since(view, floor)
         seen = sum(len(one.times) for one in found.values())
         verdict = Verdict(view.name, view.digest(), len(found), seen)
         for entity, timeline in found.items():
-            for time in _instants(timeline, now, rng):
+            for time in _instants(timeline, now, since, rng):
                 (served,) = read_rows(session, view, [entity], time)
                 verdict.compared += _compare(view, served, timeline.at(time))
     return verdict
 
 
-def _instants(timeline: Timeline, now: datetime, rng: random.Random) -> Sequence[datetime]:
+def _instants(timeline: Timeline, now: datetime, since: datetime | None, rng: random.Random) -> Sequence[datetime]:
     newest = timeline.times[-1]
     after = timeline.changes(newest, now)[:1]
-    past = timeline.changes(timeline.times[0], newest)
+    past = timeline.changes(max(timeline.times[0], since or timeline.times[0]), newest)
     return [now, *after, *sorted(rng.sample(past, min(_PAST, len(past))))]
 
 
@@ -87,6 +95,6 @@ def _compare(view: FeatureView, served: OnlineRow, moment: Moment) -> Iterator[C
     if past and moment.expired:  # the store knows of a newer event, and can't tell that none was there then
         return
     for one in view.features:
-        if one.aggregate is not None or not past:
+        if one.name not in served.pruned and (one.aggregate is not None or not past):
             values = (served.values[one.name], moment.values[one.name])
             yield Compared(one, served.entity, moment.time, *values)

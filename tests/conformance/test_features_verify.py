@@ -161,6 +161,22 @@ def test_history_and_refresh_by_command(where: Settings, people: str, capsys: py
     assert (Folder.root(where) / people).names() == ["features.parquet"]
 
 
+def test_compact_by_command(where: Settings, people: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["features", "compact", people, "--dry-run"]) == 0
+    out, err = capsys.readouterr()
+    assert f"{people}: 2 of 2 files would become 1; 0 of 2 tiles, those before 2012-12-30 23:29:00 UTC, would" in out
+    assert "looking at" in err
+    assert main(["features", "compact", people, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["dry_run"] is False
+    assert [(one["removed"], one["added"], one["tiles"]) for one in told["views"]] == [(2, 1, 0)]
+    assert main(["features", "compact", people]) == 0
+    assert f"{people}: nothing to join; 0 tiles before 2012-12-30 23:29:00 UTC removed." in capsys.readouterr().out
+    assert main(["features", "compact", f"{people}s"]) == 2
+    assert f'Did you mean "{people}"' in capsys.readouterr().err
+    assert main(["features", "verify", people]) == 0
+
+
 def _do(where: Settings, statement: Composed) -> None:
     with psycopg.connect(where.postgres, autocommit=True) as session:
         assert session.execute(statement).rowcount > 0
