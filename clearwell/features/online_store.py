@@ -66,7 +66,7 @@ class ClearwellOnlineStore(OnlineStore):
         view = _view(table.tags.get(WRITTEN), table.name, tuple(requested_features or ()))
         keys = [_key(view, one) for one in entity_keys]
         rows = self._run(config, view, lambda session: read_rows(session, view, keys))
-        encoders = [(one.name, proto.encoder(one)) for one in view.features]
+        encoders = _encoders(view)
         return [_answer(row, encoders) for row in rows]
 
     def online_write_batch(
@@ -148,6 +148,11 @@ def _view(text: str | None, name: str, features: tuple[str, ...]) -> FeatureView
         )
     view = read(text)
     return replace(view, features=tuple(one for one in view.features if not features or one.name in features))
+
+
+@functools.lru_cache(1_024)
+def _encoders(view: FeatureView) -> Sequence[tuple[str, Callable[[Any], proto.Value]]]:
+    return [(one.name, proto.encoder(one)) for one in view.features]
 
 
 def _key(view: FeatureView, key: EntityKey) -> tuple[Any, ...]:

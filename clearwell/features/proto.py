@@ -62,9 +62,15 @@ def encoder(feature: Feature) -> Callable[[Any], proto.Value]:
         out = _OUT.get(items)
         return lambda value: NULL if value is None else Value(**{member: holder(val=map(out, value) if out else value)})
     member, out = _MEMBERS[feature.type], _OUT.get(feature.type)
-    if out is None:
-        return lambda value: NULL if value is None else Value(**{member: value})
-    return lambda value: NULL if value is None else Value(**{member: out(value)})
+
+    def encode(value: Any) -> proto.Value:
+        if value is None:
+            return NULL
+        made = Value()
+        setattr(made, member, value if out is None else out(value))  # half the time of Value(**{member: value})
+        return made
+
+    return encode
 
 
 def decoded(value: proto.Value, type_: Type, items: Type | None, called: str) -> Any:
