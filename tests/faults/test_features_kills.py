@@ -1,4 +1,6 @@
-"""SIGKILL of a feature view's deliverer at random moments: tiles are exact, and its history has each event once."""
+"""SIGKILL of a feature view's deliverer at random moments, as it joins files among them: tiles are exact, and its
+history has each event once.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +12,15 @@ import pytest
 
 from clearwell.destinations.features_folder import Folder
 from clearwell.destinations.features_offline import events_folder
+from clearwell.destinations.features_read import talking
+from clearwell.destinations.features_upkeep import compact
 from tests.support.killing import KILLS, Feed, dice
 from tests.support.platform import Platform, flights_contract, until
-from tests.support.views import BEGIN, expected, flights, ids, listed, served, view_of
+from tests.support.views import BEGIN, FAR, expected, flights, ids, listed, served, view_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
+OFTEN = {"CLEARWELL_WORKER": "w", "CLEARWELL_FEATURES_COMPACT_EVERY": "2"}
 TIMES = [BEGIN + timedelta(hours=hours) for hours in (1, 30, 60.5, 200, 400, 900)]
 
 
@@ -30,15 +35,20 @@ def test_the_deliverer_of_a_view_killed_ten_times(platform_of: Callable[[str], P
     with feed.running():
         for _ in range(KILLS):
             before = folder.names()
-            deliverer = platform.start("deliverer", "--destination", destination, CLEARWELL_WORKER="w")
+            deliverer = platform.start("deliverer", "--destination", destination, **OFTEN)
             until(lambda: folder.names() != before, within=120, every=0.005)  # noqa: B023 - called at once
             # At once: the file is there, and perhaps not yet committed.
             time.sleep(random_.choice([0, random_.uniform(0, 0.5)]))
             deliverer.kill()
-    platform.start("deliverer", "--destination", destination, CLEARWELL_WORKER="w")
+    platform.start("deliverer", "--destination", destination, **OFTEN)
     found = platform.settle(180)
     assert found.balanced
     count = len(feed.values)
     assert ids(platform) == [f"e{number:07d}" for number in range(count)]
     assert [served(platform, at) for at in TIMES] == expected(platform, feed.values, TIMES)
+    with talking(platform.settings.postgres, view_of(platform)) as session:
+        done = compact(session, Folder.root(platform.settings), view_of(platform), FAR, grace=timedelta(0))
+        assert done.swept > 0  # by deliverers
+        compact(session, Folder.root(platform.settings), view_of(platform), FAR, grace=timedelta(0))
     assert folder.names() == sorted(listed(platform))  # what the killed ones left behind is gone
+    assert ids(platform) == [f"e{number:07d}" for number in range(count)]
