@@ -47,6 +47,7 @@ KINDS: Mapping[str, Kind] = {
     "http": Kind(Name.MUST, {}),
     "kafka": Kind(Name.MUST, {"topic": TOPIC}),
     "opensearch": Kind(Name.MUST, {"index": WORD}),
+    "cassandra": Kind(Name.MUST, {"table": WORD}),
     FEATURES: Kind(Name.MUST, {name: key.shape for name, key in OPTIONS.items()}),
 }
 """The destinations there are. A place inside a store, such as a table, is named after the stream by default."""
