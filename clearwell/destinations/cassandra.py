@@ -106,7 +106,7 @@ class CassandraDestination:
     def open(self) -> None:
         """Create or widen the table, and make that of the positions where it is missing."""
         with self._talking(f'make or read the table "{self._table}"') as link:
-            cassandra_table.prepare(link, self._schema, self._config.keyspace, self._table)
+            cassandra_table.prepare(link, self._schema, self._table)
             cassandra_positions.prepare(link)
 
     def claim(self, topic_id: str, partition: int, generation: int) -> Claim:
@@ -138,7 +138,7 @@ class CassandraDestination:
     def held(self) -> int:
         """Counts the table's rows, which reads all of it; 0 when there is no table yet."""
         with self._talking(f'count the rows of "{self._table}"') as link:
-            return cassandra_table.count(link, self._config.keyspace, self._table)
+            return cassandra_table.count(link, self._table)
 
     def close(self) -> None:
         """Close the connections."""

@@ -27,7 +27,6 @@ DRIVER_ERRORS = (DriverException, ErrorMessage, NoHostAvailable, ConnectionExcep
 """Everything the driver raises on purpose; they have no common base."""
 
 _TOO_LARGE = re.compile(r"too large|longer than maximum|Guardrail (column_value|collection|items_per_collection)")
-_NO_KEYSPACE = re.compile(r"Keyspace .* does not exist")
 
 
 def translate(error: Exception, server: str, doing: str) -> ClearwellError:
@@ -61,8 +60,6 @@ def translate(error: Exception, server: str, doing: str) -> ClearwellError:
 def _invalid(text: str, server: str, doing: str) -> ClearwellError:
     if _TOO_LARGE.search(text):
         return RowsRefused(RowReason.TOO_LARGE, f"{server} refuses a row that is larger than it takes, on {doing}.")
-    if _NO_KEYSPACE.search(text):
-        return ConfigError(f"{server} has no such keyspace: make it, with the replication you want, or correct it.")
     return ConfigError(f"{server} can't {doing}: a table is not as Clearwell made it. Put it right, then start again.")
 
 

@@ -35,6 +35,12 @@ _CONNECTING_SECONDS = 10
 # It quotes logins and statements (invariants 9 and 10); what fails becomes our error.
 logging.getLogger("cassandra").setLevel(logging.CRITICAL)
 
+_KEYSPACE = "SELECT keyspace_name FROM system_schema.keyspaces WHERE keyspace_name = :space"
+_COLUMNS = (
+    "SELECT column_name, kind, position, type FROM system_schema.columns "
+    "WHERE keyspace_name = :space AND table_name = :name"
+)
+
 Found = Mapping[str, Any]
 
 
@@ -42,16 +48,24 @@ class Link:
     """One session; tables are those of `keyspace`. Statements are CQL with named places, `:name`, prepared once."""
 
     def __init__(self, cluster: Cluster, keyspace: str) -> None:
-        """Connects; `cluster` is shut down when that fails. Raises what the driver raises."""
+        """Connects; `cluster` is shut down when that fails.
+
+        Raises ConfigError when there is no such keyspace, and what the driver raises.
+        """
         self._cluster, self._keyspace = cluster, keyspace
         self._prepared: dict[str, PreparedStatement] = {}
         try:
-            self._session = (
-                cluster.connect()
-            )  # given the keyspace, it can't tell one that is missing from a dead server
+            self._session = cluster.connect()  # with the keyspace, one that is missing would look like a dead server
+            if not list(self._session.execute(self._session.prepare(_KEYSPACE), {"space": keyspace})):
+                raise ConfigError(f'Cassandra has no keyspace "{keyspace}": make it, with the replication you want.')
         except BaseException:
             cluster.shutdown()
             raise
+
+    def columns(self, table: str) -> dict[str, Found]:
+        """Those of a table by name, each with its kind, position and type; none where there is no such table."""
+        found = self.run(_COLUMNS, {"space": self._keyspace, "name": table})
+        return {column["column_name"]: column for column in found}
 
     def run(self, cql: str, values: Found | None = None, serial: bool = False, seconds: float = SECONDS) -> list[Found]:
         """The rows of a statement; a `serial` read sees conditional writes that are still under way."""

@@ -87,6 +87,8 @@ def set_back(link: Link, group: str, topic_id: str, start: Start) -> None:
 
 def accounts(link: Link, group: str, topic_id: str) -> Sequence[Accounts]:
     """One entry for each partition that was claimed, by number."""
+    if not link.columns(TABLE):
+        return []
     found = link.run(_OF_TOPIC, {"group_name": group, "topic_id": topic_id})
     ordered = sorted(found, key=lambda row: int(row["partition_number"]))
     return [Accounts(row["partition_number"], row["next_offset"], *(row[name] for name in _COUNTS)) for row in ordered]

@@ -14,35 +14,31 @@ from clearwell.destinations.cassandra_rows import OURS, columns
 from clearwell.errors import ConfigError
 
 _COUNTING_SECONDS = 600.0
-_COLUMNS = (
-    "SELECT column_name, kind, position, type FROM system_schema.columns "
-    "WHERE keyspace_name = :space AND table_name = :name"
-)
 
 
-def prepare(link: Link, schema: CleanSchema, keyspace: str, table: str) -> None:
+def prepare(link: Link, schema: CleanSchema, table: str) -> None:
     """Create `table` for `schema`, or add the columns it lacks.
 
     Raises ConfigError when a column has another type, the key differs, or the table is not one of ours.
     """
     wanted = columns(schema)
-    found = _found(link, keyspace, table)
+    found = link.columns(table)
     if not found:
         defined = ", ".join(f'"{name}" {of}' for name, of in wanted.items())
         link.define(f'CREATE TABLE IF NOT EXISTS "{table}" ({defined}, PRIMARY KEY (({quoted(schema.key)})))')
-        found = _found(link, keyspace, table)
+        found = link.columns(table)
     _check(found, schema, wanted, table)
     for name in wanted.keys() - found.keys():
         try:
             link.define(f'ALTER TABLE "{table}" ADD "{name}" {wanted[name]}')
         except InvalidRequest:  # another deliverer was quicker
-            if name not in _found(link, keyspace, table):
+            if name not in link.columns(table):
                 raise
 
 
-def count(link: Link, keyspace: str, table: str) -> int:
+def count(link: Link, table: str) -> int:
     """How many rows there are; reads all of them. 0 where there is no such table."""
-    if not _found(link, keyspace, table):
+    if not link.columns(table):
         return 0
     (row,) = link.run(f'SELECT COUNT(*) AS held FROM "{table}"', seconds=_COUNTING_SECONDS)
     return int(row["held"])
@@ -80,11 +76,6 @@ def quoted(names: Iterable[str]) -> str:
 def _place(names: list[str], name: str) -> str:
     """Places have names of their own: those of columns may be words of CQL, or differ in case alone."""
     return f"f{names.index(name)}"
-
-
-def _found(link: Link, keyspace: str, table: str) -> dict[str, Mapping[str, Any]]:
-    rows = link.run(_COLUMNS, {"space": keyspace, "name": table})
-    return {row["column_name"]: row for row in rows}
 
 
 def _check(found: Mapping[str, Mapping[str, Any]], schema: CleanSchema, wanted: Mapping[str, str], table: str) -> None:

@@ -3,81 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-import certifi
 import pytest
-from cassandra.query import dict_factory
 
-from clearwell.contract.model import CleanSchema, Field, Type
-from clearwell.destinations.cassandra import CassandraConfig, CassandraDestination
+from clearwell.contract.model import Field, Type
+from clearwell.destinations.cassandra import CassandraDestination
 from clearwell.destinations.cassandra_link import Link
-from clearwell.destinations.protocol import Claim, Destination, RowReason, RowsRefused
+from clearwell.destinations.protocol import Claim, RowReason, RowsRefused
 from clearwell.destinations.shape import stored_type
 from clearwell.errors import ConfigError, Retryable
 from clearwell.testing.destination_cases import Opener, fresh
-from clearwell.testing.destination_events import SIMPLE, START, TOPIC, Event, Row, batch_of
+from clearwell.testing.destination_events import SIMPLE, START, TOPIC, Event, batch_of
 from clearwell.testing.destinations import DestinationSuite
-from tests.support.cassandra_server import PASSWORD, CassandraServer, session
+from tests.support.cassandra_case import TABLE, CassandraCase
+from tests.support.cassandra_server import CassandraServer
 from tests.support.outage import way_to
 
 pytestmark = pytest.mark.slow
-
-TABLE = "events"
-
-
-@dataclass
-class CassandraCase:
-    """One table in a keyspace of its own."""
-
-    port: int
-    keyspace: str
-    secrets: Sequence[str] = (PASSWORD, "canary-wrong")
-
-    def destination(self, schema: CleanSchema, group: str) -> Destination:
-        return CassandraDestination(self.config(), schema, TABLE, group)
-
-    def config(self, **changes: Any) -> CassandraConfig:
-        usual = {"hosts": "127.0.0.1", "port": self.port, "keyspace": self.keyspace, "user": "writer"}
-        return CassandraConfig(**(usual | {"password": PASSWORD} | changes))
-
-    def rows(self) -> list[dict[str, Any]]:
-        with session(self.port, "writer", PASSWORD) as one:
-            one.row_factory = dict_factory
-            found = list(one.execute(f"SELECT * FROM {self.keyspace}.{TABLE}"))
-        rows = [{name: _plain(value) for name, value in row.items() if name != "_event_time_us"} for row in found]
-        return sorted(rows, key=lambda row: (row["_raw_topic"], row["_raw_offset"]))
-
-    @property
-    def poisons(self) -> Mapping[str, Callable[[Row], Row]]:
-        return {
-            "a number beyond int32": lambda row: (*row[:2], 2**40, row[3]),
-            "half a character": lambda row: (*row[:3], "\ud800"),
-            "an empty key": lambda row: ("", *row[1:]),
-            "a key that is too long": lambda row: ("k" * 66_000, *row[1:]),
-        }
-
-    def broken(self) -> Mapping[str, Callable[[], Destination]]:
-        def told(**changes: Any) -> Callable[[], Destination]:
-            return lambda: CassandraDestination(self.config(**changes), SIMPLE, TABLE, "broken")
-
-        return {
-            "a wrong password": told(password="canary-wrong"),
-            "no such user": told(user="canary-wrong"),
-            "no rights": told(user="reader"),
-            "no such keyspace": told(keyspace="nowhere"),
-            "no server": told(port=1),
-            "no such host": told(hosts="nowhere.invalid"),
-            "no host": told(hosts=" , "),
-            "no such certificates": told(ca="/nowhere/ca.pem"),
-            "no such datacenter": told(datacenter="nowhere"),
-            "another authority": told(ca=certifi.where()),
-            "a keyspace that can't be": told(keyspace='x"; DROP'),
-        }
 
 
 @pytest.fixture(scope="module")
@@ -203,6 +150,12 @@ class TestCassandra(DestinationSuite):
         assert destination.held() == 1
         destination.close()
 
+    def test_before_anything_is_there(self, case: CassandraCase) -> None:
+        """As `destination check` asks: nothing was delivered, and nothing is made."""
+        destination = case.destination(SIMPLE, "early")
+        assert (destination.accounts(TOPIC), destination.held()) == ([], 0)
+        destination.close()
+
     def test_a_column_dropped_under_us(self, case: CassandraCase, opened: Opener, server: CassandraServer) -> None:
         """Ends the deliverer in one sentence; it comes back when the deliverer starts again."""
         destination = opened()
@@ -262,13 +215,3 @@ class _Json(str):
 
 def _milliseconds(value: Any) -> Any:
     return value.replace(microsecond=value.microsecond // 1000 * 1000) if isinstance(value, datetime) else value
-
-
-def _plain(value: Any) -> Any:
-    """What the driver gives, as Python's own."""
-    if isinstance(value, datetime):  # the driver reads it by way of a float, whose last digits are wrong
-        near = value + timedelta(microseconds=500)
-        return near.replace(microsecond=near.microsecond // 1000 * 1000, tzinfo=UTC)
-    if type(value).__name__ == "Date":
-        return value.date()
-    return [_plain(one) for one in value] if isinstance(value, list) else value
