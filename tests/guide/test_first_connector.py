@@ -14,22 +14,15 @@ from pathlib import Path
 import pytest
 
 from clearwell.settings import Settings
+from tests.support import guide
 from tests.support.collecting import CHECKOUT, Sandbox, header
 
-PAGE = CHECKOUT / "docs" / "guide" / "first-connector.md"
-_BLOCK = re.compile(r"^```(?P<kind>\w+)(?: file=(?P<file>\S+))?\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+PAGE = "first-connector.md"
 STREAM, PORT = "shop_orders", "8765"
 
 
-def blocks() -> list[re.Match[str]]:
-    """The page's fenced blocks, in order."""
-    found = list(_BLOCK.finditer(PAGE.read_text()))
-    assert found, "the page has no blocks"
-    return found
-
-
 def test_the_source_has_at_most_40_lines() -> None:
-    source = next(one["text"] for one in blocks() if one["file"] == f"{STREAM}.py")
+    source = next(one["text"] for one in guide.blocks(PAGE) if one["file"] == f"{STREAM}.py")
     assert len([line for line in source.splitlines() if line.strip()]) <= 40
 
 
@@ -44,7 +37,7 @@ def test_the_page(stack: Settings, unique: Callable[[str], str], tmp_path: Path)
     work.mkdir()
     try:
         done = subprocess.run(
-            ["bash", "-c", _script(work, stream)],
+            ["bash", "-c", _script(stream)],
             env=_environment(stack, tmp_path),
             cwd=work,
             capture_output=True,
@@ -59,20 +52,19 @@ def test_the_page(stack: Settings, unique: Callable[[str], str], tmp_path: Path)
     assert ids == ["A1", "A2", "A3", "A4"]
 
 
-def _script(work: Path, stream: str) -> str:
-    """The page's commands as one script; its files are written into `work`. Names and port are the test's own."""
+def _script(stream: str) -> str:
+    """The page as one script; names and port are the test's own."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    commands = ["set -eu", "trap 'kill $(jobs -p)' EXIT"]
-    for block in blocks():
-        text = block["text"].replace(PORT, port)
+
+    def changed(block: guide.Block, text: str) -> str:
+        text = text.replace(PORT, port)
         if block["file"]:
-            file = f"cat > {block['file']} <<'END_OF_FILE'\n{text}END_OF_FILE"
-            commands.append(re.sub(rf"\b((?:name|stream): ){STREAM}\b", rf"\g<1>{stream}", file))
-        elif block["kind"] == "bash":
-            commands.append(re.sub(rf"\b{STREAM}\b(?!\.(?:py|yaml))", stream, text))
-    return "\n".join(commands)
+            return re.sub(rf"\b((?:name|stream): ){STREAM}\b", rf"\g<1>{stream}", text)
+        return re.sub(rf"\b{STREAM}\b(?!\.(?:py|yaml))", stream, text)
+
+    return "trap 'kill $(jobs -p)' EXIT\n" + guide.script(guide.blocks(PAGE), changed)
 
 
 def _environment(stack: Settings, folder: Path) -> dict[str, str]:
