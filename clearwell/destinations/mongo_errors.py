@@ -64,6 +64,8 @@ def translate(error: Exception, server: str, doing: str) -> ClearwellError:
     if isinstance(error, errors.BulkWriteError):
         return _bulk(error.details or {}, server, doing)
     if isinstance(error, errors.OperationFailure):
+        if error.code in _NO_RIGHT and "requires authentication" in str(error):
+            return ConfigError(f"{server} wants to know who asks: put a user and a password into its URL.")
         return _by_code(error.code or 0, server, doing, error.has_error_label("RetryableWriteError"))
     if isinstance(error, errors.ServerSelectionTimeoutError):
         return Retryable(f"{server} does not answer: start it, or correct its URL.")
