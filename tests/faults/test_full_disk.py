@@ -6,12 +6,15 @@ import base64
 import json
 import os
 import random
+import shutil
+import subprocess
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psycopg
 import pyarrow.parquet as parquet
@@ -22,6 +25,7 @@ from clearwell.local import child
 from clearwell.registry import Registry, destinations, migrate
 from clearwell.settings import Settings
 from tests.support.archives import opened, rows_in
+from tests.support.own_postgres import own_postgres
 from tests.support.platform import Platform, until
 from tests.support.refusing import accounts_of, ids_in_postgres, letters
 from tests.support.small_disk import SmallDisk, small_disk
@@ -183,3 +187,49 @@ def test_of_a_table(platform: Platform, disk: SmallDisk) -> None:
         assert accounts_of(platform, "postgres").delivered == len(sent)
         assert letters(platform) == [], "that is no fault of the events"
         session.execute(SQL("DROP TABLE {}").format(table))
+
+
+@pytest.mark.parametrize(("full", "ends"), [("postgres", False), ("postgres/pg_wal", True)])
+def test_of_a_server(stack: Settings, unique: Callable[[str], str], tmp_path: Path, full: str, ends: bool) -> None:
+    """One that can't write its own log ends at a commit; started again when there is room, all it promised is there."""
+    home, large = tmp_path / "home", {"max_wal_size": "4GB"}
+    with own_postgres(home, large) as address:
+        migrate(address)
+    port = urlsplit(address).port or 0
+    with small_disk(tmp_path / "disk", 160) as disk, platform_with(stack, address, tmp_path, unique) as platform:
+        move(home / full, disk.folder / "moved")
+        with own_postgres(home, large, port):
+            service = platform.start("deliverer", "--destination", "postgres")
+            platform.start("cleaner")
+            sent = put(platform, FEW)
+            until(lambda: set(ids_in_postgres(platform)) == sent)
+            disk.fill(leave=ROOM)
+            for at in range(4):
+                sent |= put(platform, MANY, start=FEW + at * MANY)
+            until(lambda: "has no space left on its disk (DiskFull, SQLSTATE 53100)" in service.text())
+            if ends:
+                until(lambda: "does not answer: start it, or correct its URL." in service.text())
+        disk.make_room()
+        with own_postgres(home, large, port):
+            until(lambda: set(ids_in_postgres(platform)) == sent)
+            found = accounts_of(platform, "postgres")
+            assert (found.delivered, found.repeats, found.refused) == (len(sent), 0, 0)
+            assert "Traceback" not in service.text()
+            assert service.stop() == 0
+
+
+@contextmanager
+def platform_with(stack: Settings, postgres: str, folder: Path, unique: Callable[[str], str]) -> Iterator[Platform]:
+    """Of another Postgres."""
+    one = Platform(replace(stack, postgres=postgres), folder / "platform", unique("stream"), CONTRACT)
+    try:
+        yield one
+    finally:
+        one.close()
+
+
+def move(folder: Path, to: Path) -> None:
+    """With all its rights, and a link to it left behind."""
+    subprocess.run(["cp", "-a", str(folder), str(to)], check=True)
+    shutil.rmtree(folder)
+    folder.symlink_to(to)
