@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,12 @@ Place = tuple[str, int, int]
 """Raw topic id, partition, offset."""
 
 
-def rows_in(url: Path | str) -> list[dict[str, Any]]:
-    """All rows, in no order; none where there is no table."""
-    if not DeltaTable.is_deltatable(str(url)):
+def rows_in(url: Path | str, options: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
+    """All rows, in no order; none where there is no table. `options` are what an object store's client is told."""
+    told = None if options is None else dict(options)
+    if not DeltaTable.is_deltatable(str(url), told):
         return []
-    return polars.scan_delta(str(url)).collect().to_dicts()
+    return polars.scan_delta(str(url), storage_options=told).collect().to_dicts()
 
 
 def place_of(row: dict[str, Any]) -> Place:
