@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeVar
 
 import click
 from sqlalchemy.orm import Session
 
+from clearwell import settings
 from clearwell.cli.times import moment
-from clearwell.errors import ConfigError
+from clearwell.errors import ClearwellError, ConfigError
+from clearwell.local.services import contracts
 from clearwell.registry import dead_letters
 from clearwell.registry.dead_letters import Filter, Letter, LetterState
 
@@ -60,6 +63,19 @@ def wanted(given: dict[str, Any], default: Sequence[LetterState] = ()) -> Filter
     )
 
 
+def require_known(session: Session, chosen: Filter) -> None:
+    """Raises ConfigError, with the nearest spelling, for a name that neither a dead letter nor a contract has."""
+    try:
+        declared = contracts(settings.schemas_folder())
+    except ClearwellError:  # a wrong contract hides no dead letters
+        declared = []
+    if any(one.stream == chosen.stream for one in declared):
+        chosen = replace(chosen, stream=None)
+    if any(route.to == chosen.destination for one in declared for route in one.routes):
+        chosen = replace(chosen, destination=None)
+    dead_letters.check(session, chosen)
+
+
 def select(
     session: Session, ids: Sequence[int], given: dict[str, Any], states: Sequence[LetterState], verb: str
 ) -> list[Letter]:
@@ -79,7 +95,7 @@ def select(
     if given["states"] and not set(given["states"]) & set(states):
         raise ConfigError(f"Only dead letters that are {' or '.join(states)} can be {verb}.")
     chosen = wanted(given, states)
-    dead_letters.check(session, chosen)
+    require_known(session, chosen)
     return [one for one in dead_letters.find(session, chosen) if one.state in states]
 
 

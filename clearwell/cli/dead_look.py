@@ -8,7 +8,7 @@ import click
 import msgspec
 
 from clearwell.cli.connector_open import open_session, shown_time
-from clearwell.cli.dead_filter import filter_options, wanted
+from clearwell.cli.dead_filter import filter_options, require_known, wanted
 from clearwell.cli.output import emit, home_option, json_option, table
 from clearwell.registry import dead_letters
 from clearwell.registry.dead_letters import Count, Letter, LetterState
@@ -33,7 +33,7 @@ def list_command(limit: int, as_json: bool, **given: Any) -> None:
     """
     chosen = wanted(given, UNSETTLED)
     with open_session() as session:
-        dead_letters.check(session, chosen)
+        require_known(session, chosen)
         found = dead_letters.find(session, chosen, limit, newest=True)
         total = sum(one.letters for one in dead_letters.stats(session, chosen))
     emit(as_json, {"letters": [as_object(one) for one in found], "total": total}, lambda: _lines(found, total))
@@ -53,7 +53,7 @@ def stats(as_json: bool, **given: Any) -> None:
     """
     chosen = wanted(given)
     with open_session() as session:
-        dead_letters.check(session, chosen)
+        require_known(session, chosen)
         found = dead_letters.stats(session, chosen)
     emit(as_json, {"counts": [_count(one) for one in found], "total": sum(one.letters for one in found)},
          lambda: counts(found))  # fmt: skip

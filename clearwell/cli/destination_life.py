@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import click
 
 from clearwell import settings
@@ -45,19 +47,26 @@ def resume(to: str, stream: str | None, dry_run: bool, as_json: bool) -> None:
 
 def chosen(to: str, stream: str | None) -> list[tuple[Contract, Delivery]]:
     """The deliveries to `to`, of one stream or all. Raises ConfigError with the nearest name when there is none."""
-    every = [
-        (one, delivery) for one in contracts(settings.schemas_folder()) for delivery in deliveries.deliveries_of(one)
-    ]
+    declared = contracts(settings.schemas_folder())
+    every = [(one, delivery) for one in declared for delivery in deliveries.deliveries_of(one)]
     found = [pair for pair in every if pair[1].destination == to]
     if not found:
-        known = sorted({delivery.destination for _, delivery in every})
-        hint = nearest(to, known) or f" There are: {', '.join(known) or 'none'}."
-        raise ConfigError(f'No contract has a route to "{to}".{hint}')
+        raise _unknown(to, declared, sorted({delivery.destination for _, delivery in every}))
     of_stream = [pair for pair in found if stream in (None, pair[1].stream)]
     if not of_stream:
         streams = [delivery.stream for _, delivery in found]
         raise ConfigError(f'"{stream}" has no route to {to}.{nearest(str(stream), streams)} See `destination list`.')
     return of_stream
+
+
+def _unknown(to: str, declared: Sequence[Contract], known: Sequence[str]) -> ConfigError:
+    if any(route.to == to for one in declared for route in one.archives):
+        return ConfigError(
+            f"{to} is no destination of clean events: an archiver writes each raw event into it once, so there is "
+            "nothing to pause or to deliver again. `clearwell lake check STREAM` proves that it is whole."
+        )
+    hint = nearest(to, known) or f" There are: {', '.join(known) or 'none'}."
+    return ConfigError(f'No contract has a route to "{to}".{hint}')
 
 
 def _set_paused(to: str, stream: str | None, paused: bool, dry_run: bool, as_json: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import datetime
 
 import click
 
@@ -49,8 +50,9 @@ def replay(to: str, stream: str | None, since: str, yes: bool, dry_run: bool, as
       clearwell destination replay http.partner --from 2h --yes
     """
     where = settings.load()
+    place = _place(since)
     contract, delivery = _one(to, stream)
-    wanted = _offsets(where.kafka, clean_topic(delivery.stream, delivery.version), since)
+    wanted = _offsets(where.kafka, clean_topic(delivery.stream, delivery.version), place)
     route = next(route for route in contract.routes if route.to == to)
     with open_session() as session:
         if not dry_run and not deliveries.is_paused(session, delivery.group):
@@ -66,6 +68,16 @@ def replay(to: str, stream: str | None, since: str, yes: bool, dry_run: bool, as
     shown = {"to": to, "stream": delivery.stream, "dry_run": dry_run, "events": planned.events}
     places = {"sent_again": planned.sends_again, "old": _texts(planned.old), "new": _texts(planned.new)}
     emit(as_json, shown | places, lambda: _told(planned, to, delivery.stream, dry_run))
+
+
+def _place(since: str) -> dict[int, int] | datetime | None:
+    """What --from means: offsets by partition, a time, or the oldest record (None)."""
+    if since == "earliest":
+        return None
+    if _OFFSETS.match(since):
+        pairs = (pair.split(":") for pair in since.split(","))
+        return {int(partition): int(offset) for partition, offset in pairs}
+    return moment(since, "--from is neither `earliest`, nor offsets such as 0:1200,1:900, nor a time")
 
 
 def _one(to: str, stream: str | None) -> tuple[Contract, Delivery]:
@@ -84,21 +96,17 @@ def _require_yes(planned: Replay, to: str, yes: bool) -> None:
         )
 
 
-def _offsets(bootstrap: str, topic: str, since: str) -> Mapping[int, int]:
+def _offsets(bootstrap: str, topic: str, place: dict[int, int] | datetime | None) -> Mapping[int, int]:
     begins = admin.begin_offsets(bootstrap, topic)
-    if since == "earliest":
+    if place is None:
         return begins
-    if _OFFSETS.match(since):
-        pairs = (pair.split(":") for pair in since.split(","))
-        found = {int(partition): int(offset) for partition, offset in pairs}
-        unknown = found.keys() - begins.keys()
-        if unknown:
-            raise ConfigError(f"{topic} has no partition {min(unknown)}: there are 0 to {len(begins) - 1}.")
-        return {partition: max(offset, begins[partition]) for partition, offset in found.items()}
-    wrong = "--from is neither `earliest`, nor offsets such as 0:1200,1:900, nor a time"
-    at = int(moment(since, wrong).timestamp() * 1000)
-    later = admin.offsets_at(bootstrap, topic, at)
-    return {partition: offset for partition, offset in later.items() if offset is not None}
+    if isinstance(place, datetime):
+        later = admin.offsets_at(bootstrap, topic, int(place.timestamp() * 1000))
+        return {partition: offset for partition, offset in later.items() if offset is not None}
+    unknown = place.keys() - begins.keys()
+    if unknown:
+        raise ConfigError(f"{topic} has no partition {min(unknown)}: there are 0 to {len(begins) - 1}.")
+    return {partition: max(offset, begins[partition]) for partition, offset in place.items()}
 
 
 def _texts(offsets: Mapping[int, int]) -> dict[str, int]:

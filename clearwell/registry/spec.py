@@ -22,6 +22,7 @@ from clearwell.source import Source
 T = typing.TypeVar("T", bound=msgspec.Struct)
 MAX_BYTES = 1_048_576
 _UNKNOWN = re.compile(r"unknown field `(?P<name>[^`]*)`(?: - at `\$(?P<place>[^`]*)`)?")
+_MISSING = re.compile(r"Object missing required field `(\w+)`")
 
 Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_-]{0,62}\Z")]
 Stream = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]{0,62}\Z")]
@@ -94,6 +95,7 @@ def decode(value: Any, shape: type[T], where: str) -> T:
         known = [field.encode_name for field in msgspec.structs.fields(shape)]
         hint = nearest(unknown["name"], known) or f" There are: {', '.join(known)}."
         raise ConfigError(f'{where}: there is no key "{unknown["name"]}".{hint}')
+    message = _MISSING.sub(r"`\1` is missing", message)
     raise ConfigError(f"{where}: {message.replace('`$.', '`').replace('`$`', 'the top')}.")
 
 

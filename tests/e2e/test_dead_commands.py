@@ -143,7 +143,7 @@ def test_the_worst_inputs_are_answered_in_one_sentence(platform: Platform, dead:
     assert "Say what to mend" in dead.text("fix", letter.id, code=2)
     assert "There is no dead letter 99999999" in dead.text("show", 99_999_999, code=2)
     assert "Say which dead letters" in dead.text("drop", "--yes", code=2)
-    assert "Did you mean" in dead.text("list", "--stream", platform.stream[:-1], code=2)
+    assert "No dead letter has the stream" in dead.text("list", "--stream", platform.stream[:-1], code=2)
     assert "is no time" in dead.text("list", "--since", "yesterday", code=2)
     still = dead("fix", letter.id, "--event", _file(platform, b'{"id":1}'), code=1)
     assert (still["verdict"], still["fixed"]) == ("rejected", False)
@@ -206,3 +206,10 @@ def _records(platform: Platform, topic: str, partition: int) -> list[Any]:
             return [one async for some in log.records(topic, partition, 0, 2**62) for one in some]
 
     return asyncio.run(read())
+
+
+def test_a_stream_or_destination_without_dead_letters(platform: Platform, dead: Commands) -> None:
+    """One that a contract has is no misspelling, so that a script may ask for it."""
+    assert dead("list", "--stream", platform.stream)["total"] == 0
+    assert dead("stats", "--stream", platform.stream, "--destination", "postgres")["total"] == 0
+    assert "No dead letter has the stream" in dead.text("list", "--stream", platform.stream[:-1], code=2)

@@ -164,3 +164,22 @@ def test_every_kind(
     assert receiver.events == Counter({f"e{n:07d}": 2 for n in range(COUNT)}) - Counter([REFUSED])
     assert in_topic(five) == Counter({f"e{n:07d}": 2 for n in range(COUNT)})
     assert served(five, FAR) == before and ids(five) == [f"e{n:07d}" for n in range(COUNT)]
+
+
+def test_what_can_not_be_replayed(
+    run: Callable[..., int], platform: Platform, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One sentence each; a wrong place is told before anybody is asked."""
+    file = platform.contract_file
+    file.write_text(file.read_text().replace("routes:\n", "routes:\n  - {to: archive}\n"))
+    monkeypatch.setenv("CLEARWELL_SCHEMAS", str(platform.settings.schemas))
+    told = {
+        ("archive", "earliest"): "nothing to pause or to deliver again. `clearwell lake check",
+        ("postgres", "yesterday"): "--from is neither `earliest`, nor offsets",
+        ("postgres", "0:1,0:x"): "--from is neither `earliest`, nor offsets",
+        ("postgres", "99:0"): "has no partition 99: there are 0 to 3",
+        ("postgress", "earliest"): 'Did you mean "postgres"?',
+    }
+    for (to, since), sentence in told.items():
+        assert run("destination", "replay", to, "--from", since, "--dry-run") == 2
+        assert sentence in capsys.readouterr().err
