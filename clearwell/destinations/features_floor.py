@@ -47,17 +47,17 @@ def wanted(view: FeatureView, newest: datetime) -> datetime | None:
 
     At any instant that is up to ttl and lateness before the newest event all windows have their values.
     """
-    at = microseconds(newest) - _reach(view) - view.lateness // MICROSECOND - (view.ttl or _NONE) // MICROSECOND
+    at = microseconds(newest) - reach(view) - view.lateness // MICROSECOND - (view.ttl or _NONE) // MICROSECOND
     return None if at <= _EARLIEST else EPOCH + timedelta(microseconds=at)
 
 
 def whole_since(view: FeatureView, floor: datetime) -> datetime:
     """The first instant from which on all windows have their values."""
-    return floor + timedelta(microseconds=_reach(view))
+    return floor + timedelta(microseconds=reach(view))
 
 
-def _reach(view: FeatureView) -> int:
-    """How far before an instant its windows may begin, in microseconds."""
+def reach(view: FeatureView) -> int:
+    """How far before an instant the windows of a view may begin, in microseconds."""
     windows = [one.window for one in view.aggregated if one.window is not None]
     return max((one.length // MICROSECOND + one.slide // MICROSECOND for one in windows), default=0)
 

@@ -10,6 +10,7 @@ See docs/decisions/0016-offline-features.md.
 from __future__ import annotations
 
 import hashlib
+import uuid
 from collections.abc import Sequence
 from operator import itemgetter
 from typing import Any
@@ -17,7 +18,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as parquet
 from psycopg import Connection
-from psycopg.sql import SQL, Identifier
+from psycopg.sql import SQL, Identifier, Literal
 
 from clearwell.contract.features import FeatureView
 from clearwell.contract.model import CleanSchema, Field, Type
@@ -46,6 +47,8 @@ CREATE TABLE {SCHEMA}.offline (
 _COLUMNS = "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped"
 _WIDEN = f"ALTER TABLE {SCHEMA}.offline ADD COLUMN IF NOT EXISTS replaced_at timestamp with time zone"
 
+_ID = f"SELECT obj_description(to_regclass('{SCHEMA}.offline'), 'pg_class')"
+
 _LIST = SQL("INSERT INTO {} (view_name, file, events, bytes, first_time, last_time) VALUES (%s, %s, %s, %s, %s, %s)")
 _LISTED = SQL("SELECT file FROM {} WHERE view_name = %s AND file = ANY(%s)")
 
@@ -69,6 +72,14 @@ def create_list(connection: Connection[Any]) -> None:
         connection.execute(CREATE)
     elif "replaced_at" not in found:
         connection.execute(_WIDEN)
+    if list_id(connection) is None:
+        connection.execute(SQL("COMMENT ON TABLE {} IS {}").format(_TABLE, Literal(f"Clearwell: {uuid.uuid4().hex}")))
+
+
+def list_id(connection: Connection[Any]) -> str | None:
+    """What tells this list from those of other databases, and from one that was dropped and made again."""
+    found = connection.execute(_ID).fetchone()
+    return found[0] if found else None
 
 
 def events_folder(root: Folder, view: str) -> Folder:

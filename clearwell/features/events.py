@@ -26,6 +26,10 @@ _FILES = SQL(
     "SELECT file FROM {} WHERE view_name = %s AND first_time <= %s AND replaced_at IS NULL ORDER BY written_at, file"
 ).format(Identifier(SCHEMA, "offline"))
 
+_SPANS = SQL("""
+SELECT file, written_at, first_time, last_time FROM {} WHERE view_name = %s AND replaced_at IS NULL
+ORDER BY written_at, file
+""").format(Identifier(SCHEMA, "offline"))
 _IS_LISTED = SQL("SELECT 1 FROM {} WHERE view_name = %s AND file = %s AND replaced_at IS NULL").format(
     Identifier(SCHEMA, "offline")
 )
@@ -40,6 +44,15 @@ class Event(NamedTuple):
     partition: int
     offset: int
     late: bool
+
+
+class Span(NamedTuple):
+    """A file of a history: when it was written, and of when its events are."""
+
+    file: str
+    written: datetime
+    first: datetime
+    last: datetime
 
 
 class Missing(ConfigError):
@@ -72,33 +85,50 @@ def listed(session: Session, view: FeatureView, until: datetime) -> list[str]:
     return [name for (name,) in session.execute(_FILES, (view.name, until)).fetchall()]
 
 
+def spans(session: Session, view: FeatureView) -> list[Span]:
+    """All files of a history, as the session sees them. Raises what psycopg raises."""
+    return [Span(*row) for row in session.execute(_SPANS, (view.name,)).fetchall()]
+
+
 def read(
-    root: Folder, view: FeatureView, files: Sequence[str], until: datetime, keys: Sequence[Entity] | None = None
+    root: Folder,
+    view: FeatureView,
+    files: Sequence[str],
+    until: datetime | None = None,
+    keys: Sequence[Entity] | None = None,
 ) -> Iterator[Event]:
-    """The events in `files` up to `until`, of the entities `keys` (None: of all).
+    """The events in `files` up to `until` (None: all of them), of the entities `keys` (None: of all).
 
     Raises Missing where a file is not there, ConfigError where it can't be read, Retryable where the store is not well.
     """
     folder = events_folder(root, view.name)
     names, schema = [field.name for field in columns_of(view)], file_schema(columns_of(view))
     for table in (table for file in files for table in _tables(folder, file, schema)):
-        wanted = pc.less_equal(table[view.event_time], pa.scalar(until, schema.field(view.event_time).type))
+        if until is not None:
+            type_ = schema.field(view.event_time).type
+            table = table.filter(pc.less_equal(table[view.event_time], pa.scalar(until, type_)))
         if keys is not None:
-            wanted = pc.and_(wanted, _is_one_of(view, table, keys))
-        columns = [one.to_pylist() for one in table.filter(wanted).select([*names, *IDENTITY.names]).columns]
+            table = table.filter(_is_one_of(view, table, keys))
+        columns = [one.to_pylist() for one in table.select([*names, *IDENTITY.names]).columns]
         for *row, topic, partition, offset, late in zip(*columns, strict=True):
             yield Event(tuple(row), topic, partition, offset, late)
 
 
+def first_times(root: Folder, view: FeatureView, files: Sequence[str]) -> dict[Entity, datetime]:
+    """The time of the earliest event in `files` of each entity that has one there. Raises as `read`."""
+    folder, schema = events_folder(root, view.name), file_schema(columns_of(view))
+    names, time = [key.name for key in view.entity.keys], view.event_time
+    found: dict[Entity, datetime] = {}
+    for table in (table for file in files for table in _tables(folder, file, schema)):
+        firsts = table.group_by(names, use_threads=False).aggregate([(time, "min")])
+        for *key, first in zip(*(firsts[name].to_pylist() for name in (*names, f"{time}_min")), strict=True):
+            found[tuple(key)] = min(first, found.get(tuple(key), first))
+    return found
+
+
 def entities(root: Folder, view: FeatureView, files: Sequence[str]) -> list[Entity]:
     """All that have an event in `files`, in order. Raises as `read`."""
-    folder, schema = events_folder(root, view.name), file_schema(columns_of(view))
-    names = [key.name for key in view.entity.keys]
-    found: set[Entity] = set()
-    for table in (table for file in files for table in _tables(folder, file, schema)):
-        keys = table.group_by(names, use_threads=False).aggregate([])
-        found.update(zip(*(keys[name].to_pylist() for name in names), strict=True))
-    return sorted(found)
+    return sorted(first_times(root, view, files))
 
 
 def _tables(folder: Folder, file: str, schema: pa.Schema) -> Iterator[pa.Table]:

@@ -3,24 +3,30 @@
 Feast takes an entity's newest row at or before the instant that is asked for. So rows at exactly the instants where
 values change, windows moving on among them, give the values that would have been served at any instant. Each entity
 begins with a row of nulls, since Feast's file store leaves out of a join what was asked for before its first row.
+
+The rows are those of the events alone, whatever the clock says: how windows run empty and `ttl` ends after the last
+event is among them. So a refresh has nothing to do for entities that had no event since the last one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
 
 from clearwell.contract.features import FeatureView, leaves_as
 from clearwell.contract.model import Field, Type
+from clearwell.destinations import features_floor
 from clearwell.destinations.features_folder import Folder
-from clearwell.destinations.features_offline import encoded
-from clearwell.destinations.features_tiles import EPOCH
-from clearwell.features.history import read_timelines
-from clearwell.features.timeline import Moment, Timeline
+from clearwell.destinations.features_offline import columns_of, encoded, list_id
+from clearwell.destinations.features_read import talking
+from clearwell.destinations.features_tiles import EPOCH, Entity
+from clearwell.features import events
+from clearwell.features.refreshed import Former, Note, former, noted, split
+from clearwell.features.timeline import Moment, Timeline, timelines
 from clearwell.pipeline.arrow import SCALARS, arrow_type
 from clearwell.settings import Settings
 
@@ -30,43 +36,130 @@ EVENT_TIMESTAMP = "event_timestamp"
 FILE = "features.parquet"
 
 
+LAST = datetime(2200, 1, 1, tzinfo=UTC)
+"""No row is of later: the nanoseconds of pandas end in 2262."""
+
+_EARLIEST = datetime.min.replace(tzinfo=UTC)
+
+
 @dataclass(frozen=True, slots=True)
 class Refreshed:
-    """What was written: rows of how many entities, into which folder; events up to `until` are in them."""
+    """What there is now: rows of how many entities, in which folder; all events that were there at `until` are in them.
+
+    `changed` says how many of the entities had new events, in `new` of the `files` of the history; `whole`, that all
+    rows were made anew.
+    """
 
     view: str
     entities: int
     rows: int
     folder: str
     until: datetime
+    changed: int
+    new: int
+    files: int
+    whole: bool
 
 
-def refresh(settings: Settings, view: FeatureView) -> Refreshed:
-    """Write anew all that Feast joins of a view, from its history; readers have the old file or the new one, whole.
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """What a refresh would read: `new` of the `files` of a history and what windows reach back to, or the `whole`."""
 
-    Holds the view's events in memory. Raises as `clearwell.features.history.read_timelines`.
+    view: str
+    new: int
+    files: int
+    whole: bool
+    folder: str
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """A history as it is now, and what the last refresh left of it (None: nothing to go on from)."""
+
+    spans: list[events.Span]
+    list_id: str | None
+    former: Former | None
+
+    def new(self) -> list[str]:
+        known = self.former.events if self.former is not None else {}
+        return [one.file for one in self.spans if known.get(one.file) != one.written]
+
+
+def refresh(settings: Settings, view: FeatureView, *, full: bool = False) -> Refreshed:
+    """Bring what Feast joins of a view up to date with its history; readers have the old file or the new one, whole.
+
+    Of entities that have new events the rows from the earliest of those on are made anew, which is the same as making
+    all anew (`full`). Holds the events that this takes in memory. Raises as `read_timelines` of `features.history`.
     """
+    return events.again_where_joined(settings, view, lambda: _refresh(settings, view, full=full))
+
+
+def pending(settings: Settings, view: FeatureView, *, full: bool = False) -> Pending:
+    """What `refresh` would do. Raises as it does."""
+    state, folder = _state(settings, view, full=full), Folder.root(settings) / view.name
+    return Pending(view.name, len(state.new()), len(state.spans), state.former is None, folder.shown)
+
+
+def _refresh(settings: Settings, view: FeatureView, *, full: bool) -> Refreshed:
     until = datetime.now(UTC)
-    found = read_timelines(settings, view, until)
+    state = _state(settings, view, full=full)
+    root, schema, new = Folder.root(settings), _schema(view), state.new()
+    since = events.first_times(root, view, new)
+    keys = [key.name for key in view.entity.keys]
+    kept, known = schema.empty_table(), set[Entity]()
+    if state.former is not None:
+        named = {_feast_key(entity): time for entity, time in since.items()}
+        kept, known = split(state.former.rows, keys, EVENT_TIMESTAMP, named)
+    found = timelines(view, _needed(root, view, state.spans, since)) if since else {}
     rows = [
-        (*entity, moment.time, *(_as_feast(one) for one in moment.values.values()))
-        for entity, timeline in sorted(found.items())
-        for moment in (timeline.at(EPOCH), *moments(timeline, until))
+        (*_feast_key(entity), moment.time, *(_as_feast(one) for one in moment.values.values()))
+        for entity, timeline in found.items()
+        for moment in _from(timeline, since[entity], new=_feast_key(entity) not in known)
     ]
-    schema = _schema(view)
     columns = list(zip(*rows, strict=True)) if rows else [()] * len(schema)
-    arrays = [pa.array(column, one.type) for column, one in zip(columns, schema, strict=True)]
+    fresh = pa.table([pa.array(column, one.type) for column, one in zip(columns, schema, strict=True)], schema)
+    table = pa.concat_tables([kept, fresh]).sort_by([(name, "ascending") for name in (*keys, EVENT_TIMESTAMP)])
+    folder = root / view.name
+    note = Note(view.digest(), state.list_id or "", {one.file: one.written for one in state.spans})
+    folder.put(FILE, encoded(noted(table, note)))
+    entities = table.group_by(keys, use_threads=False).aggregate([]).num_rows
+    counts = (len(since), len(new), len(state.spans), state.former is None)
+    return Refreshed(view.name, entities, table.num_rows, folder.shown, until, *counts)
+
+
+def _state(settings: Settings, view: FeatureView, *, full: bool) -> _State:
+    with talking(settings.postgres, view) as session:
+        spans, found = events.spans(session, view), list_id(session)
     folder = Folder.root(settings) / view.name
-    folder.put(FILE, encoded(pa.table(arrays, schema)))
-    return Refreshed(view.name, len(found), len(rows), folder.shown, until)
+    left = None if full or found is None else former(folder, FILE, view, _schema(view), found)
+    return _State(spans, found, left)
 
 
-def moments(timeline: Timeline, until: datetime) -> Iterator[Moment]:
-    """The values since the first event, one for each change, which an event is too: `ttl` begins anew with it."""
-    if not timeline.times:
-        return
+def _needed(
+    root: Folder, view: FeatureView, spans: Sequence[events.Span], since: Mapping[Entity, datetime]
+) -> Iterator[events.Event]:
+    """The events that the values of each entity of `since` from its instant on can depend on."""
+    reach = timedelta(microseconds=features_floor.reach(view))
+    first = {entity: time - reach if time - _EARLIEST > reach else _EARLIEST for entity, time in since.items()}
+    files = [one.file for one in spans if one.last >= min(first.values())]
+    names = [field.name for field in columns_of(view)]
+    keys, time = [names.index(key.name) for key in view.entity.keys], names.index(view.event_time)
+    for event in events.read(root, view, files, keys=list(since)):
+        if event.row[time] >= first[tuple([event.row[at] for at in keys])]:
+            yield event
+
+
+def _from(timeline: Timeline, start: datetime, *, new: bool) -> Iterator[Moment]:
+    """The rows of an entity from `start` on, which is the time of an event; a new one begins with nulls."""
+    if new or start <= EPOCH:
+        yield timeline.at(EPOCH)
+    yield from moments(timeline, start, LAST)
+
+
+def moments(timeline: Timeline, start: datetime, until: datetime) -> Iterator[Moment]:
+    """The values from `start` on, one for each change, which an event is too: `ttl` begins anew with it."""
     before: tuple[Any, ...] | None = None
-    for time in (timeline.times[0], *timeline.changes(timeline.times[0], until)):
+    for time in (start, *timeline.changes(start, until)):
         moment = timeline.at(time)
         told = (moment.values, moment.event_time, moment.expired)
         if told != before:
@@ -87,6 +180,10 @@ def _arrow(type_: Type, source: Field) -> pa.DataType:
     if type_ is Type.DECIMAL:
         return pa.decimal128(38, source.scale or 0)  # a sum has more digits than its terms
     return arrow_type(source) if type_ is Type.LIST else SCALARS[type_]
+
+
+def _feast_key(entity: Entity) -> Entity:
+    return tuple([_as_feast(one) for one in entity])
 
 
 def _as_feast(value: Any) -> Any:

@@ -152,13 +152,20 @@ def test_history_and_refresh_by_command(where: Settings, people: str, capsys: py
     assert "no event of what was asked for" in capsys.readouterr().out
     assert main(["features", "history", people, "--from", end, "--to", "2012-01-01T00:00:00Z"]) == 2
     assert main(["features", "refresh", people, "--dry-run"]) == 0
-    assert "would be written" in capsys.readouterr().out
+    assert f"{people}: all of 2 files of events would be read" in capsys.readouterr().out
     assert (Folder.root(where) / people).names() == []
     assert main(["features", "refresh", people, "--json"]) == 0
     (done,) = json.loads(capsys.readouterr().out)["views"]
     # Nulls, 90 events, and three edges of the hours' windows, one of which is an event too.
     assert (done["entities"], done["rows"]) == (1, 1 + 90 + 2)
+    assert (done["changed"], done["new"], done["whole"]) == (1, 2, True)
     assert (Folder.root(where) / people).names() == ["features.parquet"]
+    assert main(["features", "refresh", people, "--dry-run"]) == 0
+    assert f"{people}: 0 new of 2 files of events would be read" in capsys.readouterr().out
+    assert main(["features", "refresh", people, "--full", "--dry-run", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["views"][0]["whole"]
+    assert main(["features", "refresh", people]) == 0
+    assert people in capsys.readouterr().out
 
 
 def test_compact_by_command(where: Settings, people: str, capsys: pytest.CaptureFixture[str]) -> None:
