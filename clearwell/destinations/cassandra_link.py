@@ -1,4 +1,4 @@
-"""A connection to a Cassandra cluster, with the manners we need: strict consistency, no retries of its own."""
+"""A connection to a Cassandra cluster, with the manners we need: strict consistency, few retries of its own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cassandra import ConsistencyLevel
 from cassandra.auth import PlainTextAuthProvider
 from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile
 from cassandra.concurrent import execute_concurrent
-from cassandra.policies import DCAwareRoundRobinPolicy, FallthroughRetryPolicy, TokenAwarePolicy
+from cassandra.policies import DCAwareRoundRobinPolicy, RetryPolicy, TokenAwarePolicy
 from cassandra.query import UNSET_VALUE, BoundStatement, PreparedStatement, SimpleStatement, dict_factory
 
 from clearwell.destinations.protocol import RowReason, RowsRefused
@@ -31,6 +31,7 @@ lightweight transaction says no more than that it has timed out, as of a server 
 
 _PROTOCOL = 5  # of every server from 4.0 on; left out, the driver tries others first
 _CONNECTING_SECONDS = 10
+_RETRIES = 3
 
 # It quotes logins and statements (invariants 9 and 10); what fails becomes our error.
 logging.getLogger("cassandra").setLevel(logging.CRITICAL)
@@ -42,6 +43,24 @@ _COLUMNS = (
 )
 
 Found = Mapping[str, Any]
+
+
+class _Retries:
+    """What the driver does by itself: a write that timed out in the server it sends again, some times.
+
+    All of ours are conditional, so that doing one again changes nothing. Without, of a large batch for a slow cluster
+    one write or other would time out each time. The deliverer repeats what else fails, with backoff.
+    """
+
+    def on_write_timeout(self, *_told: Any, retry_num: int, **_known: Any) -> tuple[int, None]:
+        """After the server has waited for its replicas, 2 s by default."""
+        return RetryPolicy.RETRY if retry_num < _RETRIES else RetryPolicy.RETHROW, None
+
+    def on_failure(self, *_told: Any, **_known: Any) -> tuple[int, None]:
+        """Of any other sort."""
+        return RetryPolicy.RETHROW, None
+
+    on_read_timeout = on_unavailable = on_request_error = on_failure
 
 
 class Link:
@@ -105,7 +124,7 @@ def cluster_of(
     local = DCAwareRoundRobinPolicy(local_dc=datacenter) if datacenter else DCAwareRoundRobinPolicy()
     profile = ExecutionProfile(
         load_balancing_policy=TokenAwarePolicy(local),
-        retry_policy=FallthroughRetryPolicy(),  # the deliverer repeats what failed, with backoff
+        retry_policy=_Retries(),
         consistency_level=ConsistencyLevel.LOCAL_QUORUM,
         serial_consistency_level=ConsistencyLevel.SERIAL,
         request_timeout=SECONDS,

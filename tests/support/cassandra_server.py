@@ -36,7 +36,8 @@ listen_address: 127.0.0.1
 rpc_address: 127.0.0.1
 start_native_transport: true
 endpoint_snitch: SimpleSnitch
-commitlog_sync: batch
+commitlog_sync: periodic
+commitlog_sync_period: 10000ms
 auto_snapshot: false
 authenticator: PasswordAuthenticator
 authorizer: CassandraAuthorizer
