@@ -76,6 +76,7 @@ def _render(found: Balance) -> RenderableType:
         table(["dead letters", "reason"], _reasons(found)) if found.reasons else "no dead letters",
         "",
         _verdict(found),
+        *_advice(found),
     )
 
 
@@ -92,3 +93,13 @@ def _verdict(found: Balance) -> Text:
         return Text(f"{found.stream} does not add up.", style="bold red")
     rest = "" if found.settled else " Some events are still on their way."
     return Text(f"{found.stream} is balanced: raw = clean + dropped + dead.{rest}", style="bold green")
+
+
+def _advice(found: Balance) -> list[str]:
+    """What to do where a destination has lost rows."""
+    return [
+        f"{one.name} holds {one.held:,} of {one.keys:,}: `clearwell destination replay {one.name} --stream "
+        f"{found.stream} --from earliest` brings back what is missing."
+        for one in found.destinations
+        if not one.balanced and one.held is not None and one.held < one.keys
+    ]

@@ -14,15 +14,17 @@ from clearwell.cli.group import Group
 
 @click.group(cls=Group)
 def destination() -> None:
-    """Register stores, see how deliveries fare, pause them.
+    """Register stores, see how deliveries fare, pause and replay them.
 
     A route of a contract names a store: `to: postgres` is the platform's own, `to: postgres.warehouse` one that was
     added under that name. Each route has a deliverer of its own.
 
     \b
+      clearwell destination spec                              the kinds, and what each wants to know
       clearwell destination add postgres.warehouse --set 'url=postgresql://me:${env:PW}@db/shop'
-      clearwell destination list
-      clearwell destination pause postgres.warehouse
+      clearwell destination list                              state, events behind, last error
+      clearwell destination pause postgres.warehouse          keeps its place; `resume` goes on
+      clearwell destination replay postgres.warehouse --from 2h
     """
 
 

@@ -41,7 +41,14 @@ def pause(to: str, stream: str | None, dry_run: bool, as_json: bool) -> None:
 @home_option
 @json_option
 def resume(to: str, stream: str | None, dry_run: bool, as_json: bool) -> None:
-    """Deliver on from where it was paused."""
+    """Deliver on from where it was paused.
+
+    Or from where `clearwell destination replay` has set it back to.
+
+    \b
+      clearwell destination resume postgres.warehouse
+      clearwell destination resume mongo --stream flights
+    """
     _set_paused(to, stream, False, dry_run, as_json)
 
 

@@ -33,9 +33,14 @@ HEADS = ("stream", "version", "destination", "state", "behind", "last_error", "n
 @home_option
 @json_option
 def list_command(as_json: bool) -> None:
-    """Show the stores that were added, and how the delivery of each route fares.
+    """Show the stores, and how each delivery fares.
 
-    State, clean events it is behind (as Kafka knows it), last error, next try.
+    The stores that were added; and of each route: state, clean events it is behind (as Kafka knows it), last error,
+    next try. A delivery that is "failing" needs a person: its last error says what to do.
+
+    \b
+      clearwell destination list
+      clearwell destination list --json
     """
     where = settings.load()
     with open_session() as session:

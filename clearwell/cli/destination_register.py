@@ -72,7 +72,10 @@ def check(to: str, as_json: bool) -> None:
 def remove(to: str, dry_run: bool, as_json: bool) -> None:
     """Forget a store that no route leads to.
 
-    What is in it stays.
+    What is in it stays. Added again, and routed to again, it goes on from the place that it was at.
+
+    \b
+      clearwell destination remove postgres.warehouse --dry-run
     """
     kind, name = stores.split(to)
     users = stores.users_of(contracts(settings.schemas_folder()), to)
