@@ -71,7 +71,7 @@ def tls_gate(port_behind: int, server: Path) -> Iterator[Gate]:
     try:
         yield gate
     finally:
-        listening.close()
+        loop.call_soon_threadsafe(listening.close)
         wait(_end_all())
         loop.call_soon_threadsafe(loop.stop)
         thread.join(10)
