@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -10,9 +11,10 @@ from typing import Any
 import certifi
 from cassandra.query import dict_factory
 
-from clearwell.contract.model import CleanSchema
+from clearwell.contract.model import CleanSchema, Field, Type
 from clearwell.destinations.cassandra import CassandraConfig, CassandraDestination
 from clearwell.destinations.protocol import Destination
+from clearwell.destinations.shape import stored_type
 from clearwell.testing.destination_events import SIMPLE, Row
 from tests.support.cassandra_server import PASSWORD, session
 
@@ -67,6 +69,29 @@ class CassandraCase:
             "another authority": told(ca=certifi.where()),
             "a keyspace that can't be": told(keyspace='x"; DROP'),
         }
+
+
+def as_kept(field: Field, value: Any) -> Any:
+    """Milliseconds, and json as its text."""
+    stored = stored_type(field)
+    if stored is Type.LIST and value is not None:
+        return [_milliseconds(one) for one in value]
+    if stored is Type.JSON and value is not None:
+        return _Json(json.dumps(value))
+    return _milliseconds(value)
+
+
+class _Json(str):
+    """A text of json that equals others of the same value."""
+
+    __hash__ = str.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, str) and json.loads(self) == json.loads(other)
+
+
+def _milliseconds(value: Any) -> Any:
+    return value.replace(microsecond=value.microsecond // 1000 * 1000) if isinstance(value, datetime) else value
 
 
 def _plain(value: Any) -> Any:
