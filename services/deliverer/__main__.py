@@ -23,6 +23,7 @@ from clearwell.registry.targets import open_destination
 from clearwell.settings import Settings
 from clearwell.steps import bind
 from services.deliverer.health import Health
+from services.deliverer.lean import arrow_without_pandas
 from services.deliverer.pause import Pausable
 from services.deliverer.positions import StorePositions
 from services.deliverer.refused import RefusedRows
@@ -52,6 +53,7 @@ async def _job(where: Settings, contract: Contract, route: Route, group: str, he
     admin.require_topics(where.kafka, contract.stream, contract.version)
     identity = TopicIdentity(topic, lambda: admin.topic_id(where.kafka, topic))
     store = Store(open_destination(where, route, schema, group), health)
+    arrow_without_pandas()
     await store.call(store.destination.open)
     positions = StorePositions(store, identity)
     wanted = compile_condition(route.when, schema) if route.when is not None else None
