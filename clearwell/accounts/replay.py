@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol, cast
 
 from clearwell.contract.condition import compile_condition
@@ -21,6 +22,16 @@ from clearwell.registry.targets import open_destination
 from clearwell.settings import Settings
 from clearwell.steps import bind
 
+Report = Callable[[str, int, int], None]
+"""Is told what is going on, how much of it is done, and of how much."""
+
+
+_COUNTING = "counting what was delivered before"
+
+
+def _silent(_what: str, _done: int, _total: int) -> None:
+    pass
+
 
 @dataclass(frozen=True, slots=True)
 class Replay:
@@ -36,13 +47,16 @@ class Replay:
     starts: Sequence[Start]
 
 
-def plan(settings: Settings, contract: Contract, route: Route, wanted: Mapping[int, int]) -> Replay:
+def plan(
+    settings: Settings, contract: Contract, route: Route, wanted: Mapping[int, int], report: Report = _silent
+) -> Replay:
     """What setting a destination back to the clean offsets `wanted` means; changes nothing. Blocks.
 
     A partition that is not beyond its offset stays. The accounts are those that the destination had there, counted
-    from the log, so that the balance still adds up. Raises ConfigError where the destination can't be set back.
+    from the log, so that the balance still adds up; `report` is told how far that is, in events. Raises ConfigError
+    where the destination can't be set back.
     """
-    return asyncio.run(_plan(settings, contract, route, wanted))
+    return asyncio.run(_plan(settings, contract, route, wanted, report))
 
 
 def carry_out(settings: Settings, contract: Contract, route: Route, planned: Replay) -> None:
@@ -54,23 +68,18 @@ def carry_out(settings: Settings, contract: Contract, route: Route, planned: Rep
         store.close()
 
 
-async def _plan(settings: Settings, contract: Contract, route: Route, wanted: Mapping[int, int]) -> Replay:
-    schema = bind(contract).schema
-    topic = clean_topic(contract.stream, contract.version)
+async def _plan(
+    settings: Settings, contract: Contract, route: Route, wanted: Mapping[int, int], report: Report
+) -> Replay:
     store, topic_id = _opened(settings, contract, route)
     try:
         known = {one.partition: one for one in store.accounts(topic_id)}
     finally:
         store.close()
     earlier = {at: offset for at, offset in wanted.items() if at in known and offset < known[at].next_offset}
-    codec = CleanCodec(schema)
-    chooses = compile_condition(route.when, schema) if route.when is not None else None
-    tail = Tail(settings.kafka, contract.stream)
-    starts = []
     async with reader(settings.kafka) as log:
-        for partition, offset in sorted(earlier.items()):
-            refused = await tail.refused_offsets(route.to, partition, topic_id, 0, offset)
-            starts.append(await _start(log, topic, partition, offset, codec, chooses, len(refused)))
+        past = _Past(log, settings, contract, route, partial(report, _COUNTING), sum(earlier.values()))
+        starts = [await past.start(topic_id, partition, offset) for partition, offset in sorted(earlier.items())]
     again = sum(known[one.accounts.partition].delivered - one.accounts.delivered for one in starts)
     old = {partition: one.next_offset for partition, one in known.items()}
     return Replay(old, old | earlier, again, store.sends_again, starts)
@@ -93,24 +102,43 @@ def _opened(settings: Settings, contract: Contract, route: Route) -> tuple[_Stor
     return cast(_Store, store), topic_id
 
 
-async def _start(
-    log: Reader,
-    topic: str,
-    partition: int,
-    offset: int,
-    codec: CleanCodec,
-    chooses: Callable[[tuple[Any, ...]], bool] | None,
-    refused: int,
-) -> Start:
-    """What the accounts were before `offset`, as far as retention has the events."""
-    seen = Repeats()
-    repeats = unrouted = routed = 0
-    async for records in log.records(topic, partition, 0, offset):
-        fresh = seen.fresh_many(*clean.raw_identities(records))
-        news = [record for record, new in zip(records, fresh, strict=True) if new]
-        repeats += len(records) - len(news)
-        rows = codec.decode([record.value for record in news]) if chooses is not None else ()
-        chosen = len(news) if chooses is None else sum(map(chooses, rows))
-        routed, unrouted = routed + chosen, unrouted + len(news) - chosen
-    accounts = Accounts(partition, offset, routed - refused, unrouted, repeats, refused)
-    return Start(accounts, dict(seen.marks))
+class _Past:
+    """What a destination's accounts were, as far as retention has the events."""
+
+    def __init__(
+        self,
+        log: Reader,
+        settings: Settings,
+        contract: Contract,
+        route: Route,
+        report: Callable[[int, int], None],
+        total: int,
+    ) -> None:
+        """`report` is told how many of the `total` events have been read."""
+        schema = bind(contract).schema
+        self._log, self._to = log, route.to
+        self._topic = clean_topic(contract.stream, contract.version)
+        self._tail = Tail(settings.kafka, contract.stream)
+        self._codec = CleanCodec(schema)
+        self._chooses = compile_condition(route.when, schema) if route.when is not None else None
+        self._report, self._done, self._total = report, 0, total
+
+    async def start(self, topic_id: str, partition: int, offset: int) -> Start:
+        """The accounts and marks before the clean `offset`."""
+        refused = len(await self._tail.refused_offsets(self._to, partition, topic_id, 0, offset))
+        seen = Repeats()
+        repeats = unrouted = routed = 0
+        async for records in self._log.records(self._topic, partition, 0, offset):
+            fresh = seen.fresh_many(*clean.raw_identities(records))
+            news = [record for record, new in zip(records, fresh, strict=True) if new]
+            chosen = self._routed(news)
+            repeats += len(records) - len(news)
+            routed, unrouted = routed + chosen, unrouted + len(news) - chosen
+            self._report(self._done + records[-1].offset + 1, self._total)
+        self._done += offset
+        return Start(Accounts(partition, offset, routed - refused, unrouted, repeats, refused), dict(seen.marks))
+
+    def _routed(self, records: Sequence[Any]) -> int:
+        if self._chooses is None:
+            return len(records)
+        return sum(map(self._chooses, self._codec.decode([record.value for record in records])))

@@ -12,7 +12,7 @@ from clearwell import settings
 from clearwell.accounts.replay import Replay, carry_out, plan
 from clearwell.cli.connector_open import open_session
 from clearwell.cli.destination_life import chosen
-from clearwell.cli.output import counted, dry_run_option, emit, home_option, json_option
+from clearwell.cli.output import counted, dry_run_option, emit, home_option, json_option, progress
 from clearwell.cli.times import moment
 from clearwell.contract.model import Contract
 from clearwell.errors import ConfigError
@@ -58,7 +58,8 @@ def replay(to: str, stream: str | None, since: str, yes: bool, dry_run: bool, as
         if not dry_run and not deliveries.is_paused(session, delivery.group):
             command = f"clearwell destination pause {to} --stream {delivery.stream}"
             raise ConfigError(f"{delivery.stream} to {to} is not paused: `{command}`.")
-    planned = plan(where, contract, route, wanted)
+    with progress() as report:
+        planned = plan(where, contract, route, wanted, report)
     if not dry_run:
         _require_yes(planned, to, yes)
         carry_out(where, contract, route, planned)

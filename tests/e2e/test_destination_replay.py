@@ -26,6 +26,9 @@ from tests.support.web_server import WebServer
 pytestmark = pytest.mark.slow
 
 KINDS = ("sql", "files", "http", "kafka", "features")
+FROM = {"sql": "2h", "kafka": "0:10"}
+"""Where a replay begins; the others: at the oldest event."""
+
 COUNT = 400
 REFUSED = "e0000007"
 """The event that the receiver refuses until it is mended."""
@@ -136,6 +139,7 @@ def test_every_kind(
     spoil(five, tmp_path)
     receiver.strict = False
     capsys.readouterr()
+    again: dict[str, int] = {}
     for kind in ("http", "kafka"):
         assert run("destination", "replay", f"{kind}.{five.stream}", "--from", "earliest") == 2
     assert capsys.readouterr().err.count("would be sent") == 2
@@ -143,10 +147,12 @@ def test_every_kind(
     for kind in KINDS:
         yes = ["--yes"] if kind in ("http", "kafka") else []
         capsys.readouterr()
-        assert run("destination", "replay", f"{kind}.{five.stream}", "--from", "earliest", *yes, "--json") == 0
+        since = FROM.get(kind, "earliest")
+        assert run("destination", "replay", f"{kind}.{five.stream}", "--from", since, *yes, "--json") == 0
         told: Any = json.loads(capsys.readouterr().out)
-        assert (told["events"], told["sent_again"]) == (COUNT - (kind == "http"), bool(yes))
-        assert set(told["new"].values()) == {0}
+        again[kind] = sum(told["old"].values()) - sum(told["new"].values())
+        assert (told["events"], told["sent_again"]) == (again[kind] - (kind == "http"), bool(yes))
+        assert again[kind] == COUNT or (kind == "kafka" and 0 < again[kind] < COUNT)
         assert run("destination", "resume", f"{kind}.{five.stream}") == 0
     for kind, service in started.items():
         assert service.ended() == 70, "it ends, so that the next one delivers from there"
@@ -162,7 +168,8 @@ def test_every_kind(
         "features": (COUNT, 4),
     }
     assert receiver.events == Counter({f"e{n:07d}": 2 for n in range(COUNT)}) - Counter([REFUSED])
-    assert in_topic(five) == Counter({f"e{n:07d}": 2 for n in range(COUNT)})
+    found_there = in_topic(five)
+    assert (len(found_there), found_there.total()) == (COUNT, COUNT + again["kafka"])
     assert served(five, FAR) == before and ids(five) == [f"e{n:07d}" for n in range(COUNT)]
 
 
