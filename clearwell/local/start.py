@@ -203,8 +203,9 @@ def _await_ready(home: Path, with_services: bool, progress: Progress) -> None:
         wanted = [one for one in found.processes if with_services or one.name in state.SERVERS]
         for one in wanted:
             if one.state != state.READY and one.restarts >= GIVE_UP_AFTER:
+                why = one.last_error.rstrip(".")
                 raise Fatal(
-                    f"{one.name} does not start: {one.last_error}. The rest runs on and it is tried further: "
+                    f"{one.name} does not start: {why}. The rest runs on and it is tried further: "
                     "`clearwell status` shows how it goes, `clearwell down` ends everything."
                 )
         ready = sum(one.state == state.READY for one in wanted)
