@@ -181,7 +181,7 @@ class FeaturesDestination(PostgresDestination):
             time = row[self._time]
             if time is not None and time - clock > self.view.ahead:
                 raise RowsRefused(
-                    RowReason.OUT_OF_RANGE,
+                    RowReason.AHEAD,
                     "The event time of a row is further ahead of the clock than `ahead` of the view "
                     f'"{self.view.name}" allows: is a clock wrong?',
                 )

@@ -26,6 +26,7 @@ class RowReason(StrEnum):
     OUT_OF_RANGE = "a value is out of the store's range"
     WRONG_TYPE = "a value does not fit the store's type"
     CONSTRAINT = "a constraint of the store refuses the row"
+    AHEAD = "the event's time is too far ahead of the clock"
     REJECTED = "the receiver refuses the event"
 
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
-from clearwell.destinations.protocol import CleanBatch, Destination, RowReason, RowsRefused
+from clearwell.destinations.protocol import CleanBatch, Destination, RowsRefused
 from clearwell.errors import Fatal
 
-Bury = Callable[[CleanBatch, RowReason], None]
+Bury = Callable[[CleanBatch, RowsRefused], None]
 """Makes the one row of a batch a dead letter; returns when that is durable."""
 
 
@@ -44,7 +44,7 @@ class Isolation:
             parts.popleft()
             parts.extendleft(reversed(part.halves()))
         elif part.rows:
-            self._bury(part, error.reason)  # before the position passes it (invariants 2 and 5)
+            self._bury(part, error)  # before the position passes it (invariants 2 and 5)
             parts[0] = part.without_row()
         else:
             raise Fatal(f"The store refuses a position, as if it were a row: {error}") from None

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from aiokafka.errors import KafkaError
 
 from clearwell.contract.model import Contract
-from clearwell.destinations.protocol import CleanBatch, RowReason
+from clearwell.destinations.protocol import CleanBatch, RowsRefused
 from clearwell.errors import Fatal
 from clearwell.kafka.dead import Letters, Undelivered
 from clearwell.kafka.names import dead_topic
@@ -53,7 +53,7 @@ class RefusedRows:
         known = await self._tail.refused_offsets(self._destination, partition, topic_id, start, first)
         self._rules[partition] = StopRule(self._limits, self._told, first, known)
 
-    def bury(self, batch: CleanBatch, reason: RowReason) -> None:
+    def bury(self, batch: CleanBatch, error: RowsRefused) -> None:
         """Return when Kafka has acknowledged the letter of the one row of `batch`. Not for the event loop's thread.
 
         Raises Fatal when the stop rule says so, before that letter is sent, and when Kafka does not take it.
@@ -62,7 +62,7 @@ class RefusedRows:
         self._rules[batch.partition].count(offset, [offset])
         letter = Undelivered(
             destination=self._destination,
-            reason=reason,
+            reason=error.reason,
             partition=batch.partition,
             raw_topic_id=batch.raw_topics[0],
             raw_offset=batch.raw_offsets[0],
@@ -73,8 +73,8 @@ class RefusedRows:
         record = self._letters.undelivered(letter)
         asyncio.run_coroutine_threadsafe(self._send(batch.partition, record), self._loop).result()
         log.warning(
-            "%s refused the event at offset %d of partition %d (%s): it is a dead letter now",
-            self._destination, offset, batch.partition, reason,
+            "%s refused the event at offset %d of partition %d (%s): it is a dead letter now. %s",
+            self._destination, offset, batch.partition, error.reason, error,
         )  # fmt: skip
 
     async def _send(self, partition: int, letter: Record) -> None:

@@ -160,7 +160,7 @@ def test_a_clock_far_ahead_is_refused_alone(stack: Settings, view: FeatureView, 
     rows = [(f"v{i}", t, "a", 1, i, 1.0, None) for i, t in enumerate((START, ahead + timedelta(microseconds=1), ahead))]
     claim = destination.claim("clean-a", 0, 1)
     refused = isolate(destination, batch(rows, range(3), claim.epoch, 3))
-    assert [(offset, error.reason) for offset, error in refused] == [(1, RowReason.OUT_OF_RANGE)]
+    assert [(offset, error.reason) for offset, error in refused] == [(1, RowReason.AHEAD)]
     assert "a clock wrong" in str(refused[0][1])
     assert read_online(stack, view, [("a", 1)])[0].values["last_n"] == 2
 

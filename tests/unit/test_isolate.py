@@ -40,8 +40,8 @@ class World:
         made.write = lambda batch: self._call(lambda: write(batch))  # type: ignore[method-assign]
         return made
 
-    def bury(self, batch: CleanBatch, reason: RowReason) -> None:
-        assert reason is RowReason.CONSTRAINT
+    def bury(self, batch: CleanBatch, error: RowsRefused) -> None:
+        assert error.reason is RowReason.CONSTRAINT
         (offset,) = batch.offsets
         self._call(lambda: self.letters.append(offset))
 
