@@ -21,6 +21,7 @@ _LOGIN = re.compile(
     r"|InvalidToken|ExpiredToken|credential|PermissionDenied",
     re.I,
 )
+_CLOCK = re.compile("RequestTimeTooSkewed|RequestExpired")
 _NO_BUCKET = re.compile(r"NoSuchBucket|bucket does not exist|ContainerNotFound", re.I)
 _OPTIONS = re.compile(
     r"Unknown scheme|URL scheme is not allowed|Invalid table location|MissingBucket|builder error"
@@ -74,6 +75,8 @@ def translate(error: Exception, place: Place, doing: str) -> ClearwellError:
         return ConfigError(f"{_first(table)} can't be reached by that URL: correct it and its storage_options.")
     if _RIGHTS.search(text):
         return ConfigError(f"Clearwell has no right to {doing} at {table}: let its user read and write there.")
+    if _CLOCK.search(text):  # a kind of 403
+        return ConfigError(f"The store of {table} finds this machine's clock wrong: set it right.")
     if _LOGIN.search(text):
         return ConfigError(f"The store of {table} refuses the credentials, or what they may do: correct them.")
     return _of_table(error, text, table, doing)

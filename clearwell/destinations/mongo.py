@@ -14,6 +14,7 @@ from typing import Annotated, Any, ClassVar, Self
 
 from bson.errors import BSONError
 from pymongo import MongoClient, ReplaceOne, WriteConcern, errors, uri_parser
+from pymongo.collection import Collection
 from pymongo.database import Database
 
 from clearwell.contract.model import CleanSchema
@@ -128,11 +129,11 @@ class MongoDestination:
         try:
             collection.insert_many(documents, ordered=False, bypass_document_validation=self._unchecked)
         except errors.BulkWriteError as error:
-            present = mongo_errors.duplicates(error)
+            present = _present(collection, documents, error)
             if present is None:
                 raise
             # Not upserts: what does not match is newer already, and a unique index of the user's can't look like that.
-            older = [one for index in present for one in _replacements_of_older(documents[index])]
+            older = [one for document in present for one in _replacements_of_older(document)]
             collection.bulk_write(older, ordered=False, bypass_document_validation=self._unchecked)
 
     def _documents(self, batch: CleanBatch) -> list[Document]:
@@ -156,6 +157,21 @@ class MongoDestination:
         given = uri_parser.parse_uri(self._url)["options"]
         missing: dict[str, Any] = {name: value for name, value in _DEFAULTS.items() if name not in given}
         return MongoClient(self._url, appname=f"clearwell {self._group}"[:128], tz_aware=True, **missing)
+
+
+def _present(
+    collection: Collection[Document], documents: Sequence[Document], error: errors.BulkWriteError
+) -> Sequence[Document] | None:
+    """Those that were not inserted, where each is there already; None when one was refused for anything else."""
+    found = mongo_errors.duplicates(error)
+    if found is None:
+        return None
+    repeats, unclear = found
+    if unclear:
+        keys = [documents[index]["_id"] for index in unclear]
+        if collection.count_documents({"_id": {"$in": keys}}) < len(keys):
+            return None
+    return [documents[index] for index in (*repeats, *unclear)]
 
 
 def _replacements_of_older(document: Document) -> list[ReplaceOne[Document]]:

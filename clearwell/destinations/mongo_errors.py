@@ -87,12 +87,17 @@ def refused(reason: RowReason, server: str, doing: str, named: str) -> RowsRefus
     return RowsRefused(reason, f"{server} refuses a document ({named}) where Clearwell was to {doing}: {reason}.")
 
 
-def duplicates(error: errors.BulkWriteError) -> Sequence[int] | None:
-    """Indexes of the documents whose `_id` is there already; None when anything else went wrong as well."""
+def duplicates(error: errors.BulkWriteError) -> tuple[Sequence[int], Sequence[int]] | None:
+    """Indexes of the documents whose `_id` is there already, and of those that violate another unique index.
+
+    The latter may be there as well: servers tell of one index, whichever. None when anything else went wrong too.
+    """
     details: Mapping[str, Any] = error.details or {}
     failed = details.get("writeErrors", ())
-    known = all(_is_repeat(one) for one in failed)
-    return [one["index"] for one in failed] if known and not details.get("writeConcernErrors") else None
+    if details.get("writeConcernErrors") or any(one.get("code") != DUPLICATE_KEY for one in failed):
+        return None
+    repeats = [one["index"] for one in failed if _is_repeat(one)]
+    return repeats, [one["index"] for one in failed if not _is_repeat(one)]
 
 
 def _is_repeat(failed: Mapping[str, Any]) -> bool:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import polars
 import pytest
@@ -15,8 +16,10 @@ import pytest
 from clearwell.destinations.lake_columns import EVENT_DATE
 from clearwell.settings import Settings
 from tests.support.archives import rows_in
+from tests.support.outage import way_to
 from tests.support.platform import Platform, Service, until
 from tests.support.refusing import CONTRACT, accounts_of, letters
+from tests.support.s3_server import SECRET, S3Server
 
 pytestmark = pytest.mark.slow
 
@@ -36,8 +39,8 @@ def table(platform: Platform) -> Path:
     return Path(str(platform.settings.lake), "lake", f"{platform.stream}_v1")
 
 
-def deliver(platform: Platform) -> Service:
-    return platform.start("deliverer", "--destination", "lake", CLEARWELL_LAKE_COMMIT_SECONDS="0.1")
+def deliver(platform: Platform, **env: str) -> Service:
+    return platform.start("deliverer", "--destination", "lake", CLEARWELL_LAKE_COMMIT_SECONDS="0.1", **env)
 
 
 def put(platform: Platform, count: int, start: int = 0) -> Counter[str]:
@@ -60,6 +63,25 @@ def ends_with(service: Service, platform: Platform, code: int, said: str) -> Non
     lines = [line for line in service.text().splitlines() if " ERROR " in line]
     assert len(lines) == 1 and said in lines[0], service.text()[-2000:]
     assert "Traceback" not in service.text() and CANARY not in service.text()
+
+
+def test_down_at_the_start(platform: Platform, unique: Callable[[str], str]) -> None:
+    """An object store is waited for, and delivered to when it comes up."""
+    with S3Server() as s3, way_to(urlsplit(s3.endpoint).port or 0) as way:
+        lake = s3.url(unique("lake"))
+        env = {name.upper(): value for name, value in s3.options.items()} | {"CLEARWELL_LAKE": lake}
+        way.shut()
+        sent = put(platform, 50)
+        platform.start("cleaner")
+        waiting = deliver(platform, **env | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{way.port}"})
+        said = "does not answer as it should where Clearwell was to make or read it. Trying again"
+        until(lambda: said in waiting.text(), 120)
+        assert waiting.process.poll() is None
+        way.open()
+        url = f"{lake}/lake/{platform.stream}_v1"
+        until(lambda: Counter(row["id"] for row in rows_in(url, s3.options)) == sent, 120)
+        assert "Traceback" not in waiting.text() and SECRET not in waiting.text()
+        assert waiting.stop() == 0
 
 
 def garbage_at_its_end(log: Path) -> None:

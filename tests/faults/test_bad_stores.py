@@ -12,7 +12,6 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.sql import SQL, Composed, Identifier
 
-from clearwell.kafka import names
 from clearwell.settings import Settings
 from tests.support.outage import way_to
 from tests.support.platform import Platform, Service, until
@@ -22,8 +21,6 @@ pytestmark = pytest.mark.slow
 
 CANARY = "pw-canary-77d0"
 STRICT = CONTRACT.replace("routes:", "limits: {rejected: 5, of_last: 100}\nroutes:")
-RAW = "A" * 22
-"""The id of a raw topic."""
 
 
 @pytest.fixture
@@ -208,29 +205,6 @@ def test_a_store_that_refuses_everything(platform: Platform, table: Callable[[st
     found = accounts_of(platform, "postgres")
     assert (found.delivered, found.refused) == (len(ids) - 5, 5)
     assert {json.loads(value)["id"] for _, value in letters(platform)} == set(ids) - set(ids_in_postgres(platform))
-
-
-def test_a_document_over_16_mb(platform: Platform) -> None:
-    """It is a dead letter, the others are stored. JSON grows sixfold in BSON, so a clean event of 3 MB is enough."""
-    events = [{"id": f"e{n}", "at": "2026-01-01T00:00:00Z"} for n in range(40)]
-    events[17]["free"] = [0] * 1_500_000  # type: ignore[assignment]
-    records = [
-        (json.dumps(event, separators=(",", ":")).encode(), _identity(offset), 0) for offset, event in enumerate(events)
-    ]
-    platform.append(names.clean_topic(platform.stream, 1), records)
-    service = deliver(platform, "mongo")
-    until(lambda: accounts_of(platform, "mongo").next_offset == 40, within=90)
-    found = accounts_of(platform, "mongo")
-    assert (found.delivered, found.refused) == (39, 1)
-    assert set(ids_in_mongo(platform)) == {event["id"] for event in events} - {"e17"}
-    ((letter, value),) = letters(platform)
-    assert (letter.destination, letter.reason) == ("mongo", "the row is larger than the store takes")
-    assert (letter.clean_offset, json.loads(value)["id"]) == (17, "e17")
-    assert service.stop() == 0
-
-
-def _identity(offset: int) -> list[tuple[str, bytes]]:
-    return [(names.RAW_TOPIC_ID, RAW.encode()), (names.RAW_OFFSET, b"%d" % offset)]
 
 
 def test_a_clock_that_is_wrong(platform: Platform, table: Callable[[str], Any]) -> None:

@@ -15,6 +15,7 @@ from deltalake import DeltaTable
 from clearwell.destinations.lake import LakeDestination
 from clearwell.destinations.lake_columns import EVENT_DATE
 from clearwell.destinations.lake_compaction import compact
+from clearwell.destinations.lake_errors import translate
 from clearwell.destinations.lake_root import Place
 from clearwell.destinations.lake_upkeep import Pace
 from clearwell.destinations.protocol import Claim
@@ -109,6 +110,16 @@ def test_wrong_keys_of_an_object_store() -> None:
     with S3Server(refuses=True) as server, told("wrong keys", (SECRET,), ConfigError) as error:
         LakeDestination(Place(server.url("table"), server.options), SIMPLE, "group").open()
     assert "refuses the credentials" in str(error.error)
+
+
+def test_a_clock_that_an_object_store_finds_wrong() -> None:
+    """As S3 answers; the server of these tests looks at no clock."""
+    answer = f"status 403 Forbidden: <Error><Code>RequestTimeTooSkewed</Code><AWSAccessKeyId>{SECRET}</AWSAccessKeyId>"
+    error = translate(OSError(answer), Place("s3://bucket/table"), "write")
+    assert isinstance(error, ConfigError)
+    assert (
+        str(error) == "The store of the Delta table s3://bucket/table finds this machine's clock wrong: set it right."
+    )
 
 
 def test_two_writers_and_a_compaction_at_once(table: Path) -> None:

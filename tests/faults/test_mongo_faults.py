@@ -137,6 +137,24 @@ def test_a_unique_index_of_the_users_own_is_not_taken_for_a_repeat(
     assert destination.accounts("clean-a")[0].next_offset == 0
 
 
+def test_a_repeat_is_none_of_a_unique_index_of_the_users_own(destination: MongoDestination, case: MongoCase) -> None:
+    """Written again after a crash before the position moved: a server may tell of the user's index and not of `_id`."""
+    events = [Event(f"k{n}", START, n, raw_offset=n) for n in range(20)]
+    with MongoClient[dict[str, Any]](case.url) as client:
+        client.get_default_database()[case.collection].create_index("number", unique=True)
+        claim = destination.claim("clean-a", 0, 1)
+        destination.write(batch_of(events, claim, 20))
+        before = case.rows()
+        client.get_default_database()["clearwell_delivery"].update_many({}, {"$set": {"next_offset": 0}})
+        destination.write(batch_of(events, claim, 20))
+        assert case.rows() == before
+        newer = [Event("k1", START, 7, raw_offset=20)]  # another row has 7
+        with pytest.raises(RowsRefused) as caught:
+            destination.write(batch_of(newer, claim, 21))
+        assert caught.value.reason is RowReason.NOT_UNIQUE
+        assert case.rows() == before
+
+
 def test_what_others_write_is_checked_by_the_schema_of_all_versions(
     destination: MongoDestination, case: MongoCase, unique: Callable[[str], str]
 ) -> None:
