@@ -39,6 +39,7 @@ RETURNING floor
 """).format(_TABLE)
 
 _NOTE = SQL("UPDATE {} SET beneath = beneath + %s WHERE view_name = %s").format(_TABLE)
+_FORGET = SQL("DELETE FROM {} WHERE view_name = %s").format(_TABLE)
 _BENEATH = SQL("SELECT beneath FROM {} WHERE view_name = %s").format(_TABLE)
 
 
@@ -74,6 +75,11 @@ def raise_to(connection: Connection[Any], view: str, floor: datetime) -> datetim
     assert found is not None
     raised: datetime = found[0]
     return raised
+
+
+def forget(connection: Connection[Any], view: str) -> None:
+    """Of a view that begins anew: there is no floor any more."""
+    connection.execute(_FORGET, (view,))
 
 
 def note_beneath(connection: Connection[Any], view: str, events: int) -> None:

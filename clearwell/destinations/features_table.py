@@ -55,6 +55,7 @@ def _prepare_tiles(connection: Connection[Any], view: FeatureView) -> None:
     said = said_of(view)
     if not found and not features_counted.any_of(connection, view.name):
         connection.execute(features_ddl.create_tiles(view))
+        features_floor.forget(connection, view.name)
         table, text = Identifier(TILES, view.name), Literal(said)
         connection.execute(SQL("COMMENT ON TABLE {} IS {}").format(table, text))
     elif found != wanted or connection.execute(_COMMENT, (TILES, view.name)).fetchone() != (said,):

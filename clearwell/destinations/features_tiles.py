@@ -176,7 +176,7 @@ def smallest(hashes: set[int]) -> set[int]:
     return hashes if len(hashes) <= SKETCH else set(sorted(hashes)[:SKETCH])
 
 
-@lru_cache(65_536, typed=True)
+@lru_cache(8_192, typed=True)  # some 2 MB
 def hash_of(value: Any) -> int:
     """63 bits of BLAKE2b of a value in its one spelling; equal values have equal hashes."""
     if isinstance(value, bytes):

@@ -23,7 +23,7 @@ from clearwell.registry.targets import open_destination
 from clearwell.settings import Settings
 from clearwell.steps import bind
 from services.deliverer.health import Health
-from services.deliverer.lean import arrow_without_pandas
+from services.deliverer.lean import arrow_with_system_memory, arrow_without_pandas
 from services.deliverer.pause import Pausable
 from services.deliverer.positions import StorePositions
 from services.deliverer.refused import RefusedRows
@@ -81,6 +81,7 @@ def main() -> int:
     parser.add_argument("--version", type=int, default=None, help="contract version; the highest by default")
     parser.add_argument("--destination", required=True, help="the `to` of one of the contract's routes")
     args = parser.parse_args()
+    arrow_with_system_memory()
     worker.set_up_logging()
     return worker.run(lambda: make(args.stream, args.version, args.destination))
 

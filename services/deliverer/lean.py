@@ -1,10 +1,13 @@
-"""Keeps pandas out of a deliverer that has no use for it: 60 MB, where it is installed, as it is beside Feast.
+"""Keeps a deliverer small where its destination uses Arrow.
 
-pyarrow imports pandas when it makes its first array, to know its columns if it should ever be given any.
+Arrow's own allocator keeps what it has once had: a feature view at 2,500 events/s, compacted often, peaked at 269 MB,
+and at 211 with the one of the rest of the process. And pyarrow imports pandas, where that is installed (as beside
+Feast), when it makes its first array, to know its columns if it should ever be given any: 50 MB more.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib.abc import MetaPathFinder
@@ -15,6 +18,14 @@ class _NoPandas(MetaPathFinder):
     def find_spec(self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None) -> None:
         if fullname == "pandas":
             raise ModuleNotFoundError("pandas is not for this process", name=fullname)
+
+
+def arrow_with_system_memory() -> None:
+    """Let Arrow use the allocator of the rest of the process; call it before pyarrow is imported.
+
+    ARROW_DEFAULT_MEMORY_POOL, where somebody set it, says otherwise.
+    """
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
 
 
 def arrow_without_pandas() -> None:

@@ -229,3 +229,17 @@ def test_a_deliverer_compacts_as_it_goes(where: Settings, view: FeatureView, ope
     assert len(starts(where, view)) < 20
     with talking(where.postgres, view) as session:
         assert check(where, view, rows, features_floor.read(session, view.name)) > 0
+
+
+def test_a_view_that_begins_anew_has_no_floor(where: Settings, view: FeatureView, opened: Opened) -> None:
+    rows = [(f"v{n}", START + timedelta(hours=n), "a", 1, 1, 1.0, None) for n in range(48)]
+    deliver(opened(), rows, range(48))
+    assert compacted(where, view).floor is not None
+    with psycopg.connect(where.postgres) as session:
+        session.execute(SQL("DROP TABLE {}").format(Identifier(TILES, view.name)))
+        for name in ("counted", "offline"):
+            table = Identifier("clearwell_delivery", name)
+            session.execute(SQL("DELETE FROM {} WHERE view_name = %s").format(table), (view.name,))
+    deliver(opened(), rows, range(48))
+    assert len(starts(where, view)) == 48
+    assert check(where, view, rows, None)

@@ -1,7 +1,8 @@
-"""A deliverer's Arrow does not bring pandas along; who wants it has it."""
+"""A deliverer's Arrow does not bring pandas along, nor an allocator of its own; who wants them has them."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -32,3 +33,14 @@ def test_pandas_stays_away_until_it_is_asked_for(before: str, loaded: bool) -> N
     first, second = found.stdout.splitlines()
     assert first == str(loaded)
     assert second == "3 2"
+
+
+@pytest.mark.parametrize("wanted", ["", "jemalloc", "mimalloc"])
+def test_arrow_uses_the_memory_of_the_process_unless_it_is_told(wanted: str) -> None:
+    env = {name: value for name, value in os.environ.items() if name != "ARROW_DEFAULT_MEMORY_POOL"}
+    code = "import services.deliverer.__main__ as main; main.arrow_with_system_memory(); import pyarrow; "
+    code += "print(pyarrow.default_memory_pool().backend_name, pyarrow.supported_memory_backends())"
+    told = env | ({"ARROW_DEFAULT_MEMORY_POOL": wanted} if wanted else {})
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=told)
+    used, _, supported = found.stdout.partition(" ")
+    assert used == (wanted or "system") or wanted not in supported
