@@ -2,65 +2,32 @@
 
 from __future__ import annotations
 
-import base64
 import json
-import os
-import random
-import shutil
-import subprocess
-import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from urllib.parse import urlsplit
 
-import psycopg
 import pyarrow.parquet as parquet
 import pytest
-from psycopg.sql import SQL, Identifier
 
-from clearwell.local import child
+from clearwell.destinations.sql import SqlConfig, SqlDestination
+from clearwell.errors import Retryable
 from clearwell.registry import Registry, destinations, migrate
 from clearwell.settings import Settings
+from clearwell.testing.destination_cases import told
+from clearwell.testing.destination_events import SIMPLE, START, TOPIC, Event, batch_of
 from tests.support.archives import opened, rows_in
-from tests.support.own_postgres import own_postgres
+from tests.support.noise import CONTRACT, FEW, MANY, NOTE, ROOM, assert_once, put
 from tests.support.platform import Platform, until
-from tests.support.refusing import accounts_of, ids_in_postgres, letters
+from tests.support.refusing import accounts_of, letters
 from tests.support.small_disk import SmallDisk, small_disk
 from tests.support.views import ids
 
 pytestmark = pytest.mark.slow
 
-CONTRACT = """
-stream: $stream
-version: 1
-owner: tests@example.com
-description: Notes that nothing can compress.
-key: id
-event_id: id
-event_time: at
-fields:
-  id: {type: string, required: true}
-  at: {type: timestamp, required: true}
-  note: {type: string, required: true, max_length: 5000}
-routes:
-  - {to: postgres}
-  - {to: lake}
-  - {to: archive}
-  - {to: files.$stream}
-  - to: features.$stream
-    entity: id
-    features: {last_note: note}
-"""
-
 MEGABYTES = 20
-ROOM = 2_000_000
-"""Bytes that are free at first; all events together are some six megabytes."""
-FEW, MANY = 200, 1_500
-NOTE = 3_000
-"""Bytes of noise in a note."""
 
 
 @pytest.fixture
@@ -82,17 +49,6 @@ def platform(stack: Settings, disk: SmallDisk, unique: Callable[[str], str], tmp
     one.close()
     with closing(Registry(stack.postgres)) as registry, registry.session() as session:
         destinations.remove(session, "files", one.stream)
-
-
-def put(platform: Platform, count: int, start: int = 0) -> set[str]:
-    """Events with notes of noise into partition 0; their ids."""
-    dice = random.Random(start)
-    events = [
-        {"id": f"e{n}", "at": "2013-01-01T00:00:00Z", "note": base64.b64encode(dice.randbytes(NOTE)).decode()}
-        for n in range(start, start + count)
-    ]
-    platform.put([json.dumps(event).encode() for event in events], partition=0)
-    return {str(event["id"]) for event in events}
 
 
 def in_lake(platform: Platform) -> Counter[str]:
@@ -149,87 +105,20 @@ def test_of_a_folder(platform: Platform, disk: SmallDisk, to: str) -> None:
         assert letters(platform) == [], "that is no fault of the events"
 
 
-def assert_once(held: Counter[str], sent: set[str], whole: bool) -> None:
-    assert set(held) == sent if whole else FEW <= len(held) < len(sent)
-    assert set(held.values()) == {1}
-
-
-@contextmanager
-def tablespace(postgres: str, folder: Path) -> Iterator[str]:
-    """Its name; `folder` is made, and given to the server's user."""
-    folder.mkdir()
-    if os.geteuid() == 0:
-        os.chown(folder, child.NOBODY, child.NOBODY)
-    name = f"small_{uuid.uuid4().hex[:8]}"
-    with psycopg.connect(postgres, autocommit=True) as session:
-        session.execute(SQL("CREATE TABLESPACE {} LOCATION {}").format(Identifier(name), str(folder)))
-        yield name
-        session.execute(SQL("DROP TABLESPACE {}").format(Identifier(name)))
-
-
-def test_of_a_table(platform: Platform, disk: SmallDisk) -> None:
-    """PostgreSQL itself has room, the disk of the table has none: SQLSTATE 53100, disk_full."""
-    table, postgres = Identifier(platform.stream), platform.settings.postgres
-    service = platform.start("deliverer", "--destination", "postgres")
-    there = ("SELECT to_regclass(quote_ident(%s)) IS NOT NULL", (platform.stream,))
-    with tablespace(postgres, disk.folder / "tables") as small, psycopg.connect(postgres, autocommit=True) as session:
-        until(lambda: session.execute(*there).fetchone() == (True,))
-        session.execute(SQL("ALTER TABLE {} SET TABLESPACE {}").format(table, Identifier(small)))
-        platform.start("cleaner")
-        sent = put(platform, FEW)
-        until(lambda: set(ids_in_postgres(platform)) == sent)
-        sent |= put(platform, MANY, start=FEW)
-        until(lambda: service.text().count("has no space left on its disk (DiskFull, SQLSTATE 53100)") >= 3)
-        assert_once(ids_in_postgres(platform), sent, whole=False)
+def test_of_a_database_in_a_file(disk: SmallDisk) -> None:
+    """SQLite by the destination `sql`: Retryable while it is full; the same batch goes in, once, when there is room."""
+    made = SqlDestination(SqlConfig(url=f"sqlite:///{disk.folder}/notes.db"), SIMPLE, "notes", "group")
+    with closing(made):
+        made.open()
+        claim = made.claim(TOPIC, 0, 1)
+        events = [Event(f"k{n}", START, n, raw_offset=n) for n in range(MANY)]
+        rows = [(*event.row[:3], "x" * NOTE) for event in events]
+        batch = batch_of(events, claim, MANY, rows=rows)
+        for _ in range(3):
+            with told("a full disk", (), Retryable) as error:
+                made.write(batch)
+            assert "has no space left on its disk (SQLITE_FULL)" in str(error.error)
         disk.make_room()
-        until(lambda: set(ids_in_postgres(platform)) == sent)
-        assert service.stop() == 0
-        assert accounts_of(platform, "postgres").delivered == len(sent)
-        assert letters(platform) == [], "that is no fault of the events"
-        session.execute(SQL("DROP TABLE {}").format(table))
-
-
-@pytest.mark.parametrize(("full", "ends"), [("postgres", False), ("postgres/pg_wal", True)])
-def test_of_a_server(stack: Settings, unique: Callable[[str], str], tmp_path: Path, full: str, ends: bool) -> None:
-    """One that can't write its own log ends at a commit; started again when there is room, all it promised is there."""
-    home, large = tmp_path / "home", {"max_wal_size": "4GB"}
-    with own_postgres(home, large) as address:
-        migrate(address)
-    port = urlsplit(address).port or 0
-    with small_disk(tmp_path / "disk", 160) as disk, platform_with(stack, address, tmp_path, unique) as platform:
-        move(home / full, disk.folder / "moved")
-        with own_postgres(home, large, port):
-            service = platform.start("deliverer", "--destination", "postgres")
-            platform.start("cleaner")
-            sent = put(platform, FEW)
-            until(lambda: set(ids_in_postgres(platform)) == sent)
-            disk.fill(leave=ROOM)
-            for at in range(4):
-                sent |= put(platform, MANY, start=FEW + at * MANY)
-            until(lambda: "has no space left on its disk (DiskFull, SQLSTATE 53100)" in service.text())
-            if ends:
-                until(lambda: "does not answer: start it, or correct its URL." in service.text())
-        disk.make_room()
-        with own_postgres(home, large, port):
-            until(lambda: set(ids_in_postgres(platform)) == sent)
-            found = accounts_of(platform, "postgres")
-            assert (found.delivered, found.repeats, found.refused) == (len(sent), 0, 0)
-            assert "Traceback" not in service.text()
-            assert service.stop() == 0
-
-
-@contextmanager
-def platform_with(stack: Settings, postgres: str, folder: Path, unique: Callable[[str], str]) -> Iterator[Platform]:
-    """Of another Postgres."""
-    one = Platform(replace(stack, postgres=postgres), folder / "platform", unique("stream"), CONTRACT)
-    try:
-        yield one
-    finally:
-        one.close()
-
-
-def move(folder: Path, to: Path) -> None:
-    """With all its rights, and a link to it left behind."""
-    subprocess.run(["cp", "-a", str(folder), str(to)], check=True)
-    shutil.rmtree(folder)
-    folder.symlink_to(to)
+        made.write(batch)
+        assert made.held() == MANY
+        assert [one.delivered for one in made.accounts(TOPIC)] == [MANY]
