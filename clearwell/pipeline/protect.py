@@ -6,6 +6,7 @@ protection fails is rejected, never passed on.
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -49,7 +50,7 @@ def emit_output(code: Code, plan: Plan, keyring: Keyring) -> None:
     code.step = "protect"
     _emit_protection(code, plan, keyring)
     for field in plan.schema.fields:
-        _emit_text_of_decimals(code, field)
+        _emit_text_of_decimals(code, field, field.name in plan.schema.key)
     schema = plan.schema
     code.constants["_Clean"] = clean_struct(schema)
     code.constants["_encode"] = msgspec.json.Encoder().encode
@@ -108,7 +109,8 @@ def _clear(code: Code, field: Field) -> str:
     variable = code.variable(field.name)
     if field.type is Type.STRING:
         return f"{variable}.encode()"
-    value = f"{code.reference('format', format)}({variable}, 'f')" if field.type is Type.DECIMAL else variable
+    exact = field.type is Type.DECIMAL
+    value = f"{code.reference('one_spelling', one_spelling)}({variable})" if exact else variable
     return f"{code.reference('to_json', msgspec.json.encode)}({value})"
 
 
@@ -120,7 +122,8 @@ def _subject_text(code: Code, plan: Plan) -> str:
     variable = code.variable(field.name)
     if field.type is Type.STRING:
         return variable
-    text = f"{code.reference('text', str)}({variable})"
+    as_text = one_spelling if field.type is Type.DECIMAL else str
+    text = f"{code.reference(as_text.__name__, as_text)}({variable})"
     return text if field.required else f"None if {variable} is None else {text}"
 
 
@@ -137,14 +140,21 @@ def event_id_text(value: Any) -> str:
     return value if isinstance(value, str) else msgspec.json.encode(value).decode().strip('"')
 
 
-def _emit_text_of_decimals(code: Code, field: Field) -> None:
-    """Decimals leave as plain digits; `str` would write 0.0000001 as 1E-7."""
+def one_spelling(value: Decimal) -> str:
+    """A decimal as the fewest plain digits: stores, Kafka and hashes compare texts, and 1.5 and 1.50 are one key."""
+    text = format(value, "zf")
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def _emit_text_of_decimals(code: Code, field: Field, in_key: bool) -> None:
+    """Decimals leave as plain digits, as many as were given; `str` would write 0.0000001 as 1E-7."""
     if is_text_on_wire(field):
         return
     variable, as_text = code.variable(field.name), code.reference("format", format)
     if field.type is Type.DECIMAL:
         with code.unless_null(field):
-            code.add(f"{variable} = {as_text}({variable}, 'f')")
+            one = code.reference("one_spelling", one_spelling)
+            code.add(f"{variable} = {one}({variable})" if in_key else f"{variable} = {as_text}({variable}, 'f')")
     elif field.type is Type.LIST and field.items is Type.DECIMAL:
         with code.unless_null(field):
             code.add(f"{variable} = [{as_text}(_item, 'f') for _item in {variable}]")

@@ -194,12 +194,17 @@ def flights_contract(features: bool = False) -> str:
 
 
 def until(condition: Callable[[], Any], within: float = 60.0, every: float = 0.05) -> Any:
-    """Wait for something to be true; returns it."""
+    """Wait for something to be true; returns it. A server that can't say just now is asked again."""
     deadline = time.monotonic() + within
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"did not happen within {within} s"
+    while True:
+        why = ""
+        try:
+            if found := condition():
+                return found
+        except Retryable as error:
+            why = f": {error}"
+        assert time.monotonic() < deadline, f"did not happen within {within} s{why}"
         time.sleep(every)
-    return found
 
 
 def numbered(count: int, start: int = 0) -> Iterator[bytes]:

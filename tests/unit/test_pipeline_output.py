@@ -16,7 +16,7 @@ from clearwell.pipeline import RawBatch
 from clearwell.pipeline import protect as output
 from clearwell.pipeline.clean import CleanCodec
 from clearwell.pipeline.compile import compile
-from clearwell.pipeline.protect import event_id_text
+from clearwell.pipeline.protect import event_id_text, one_spelling
 from clearwell.privacy.envelope import SealError, unseal
 from clearwell.testing.examples import run_examples
 from clearwell.testing.keys import MemoryKeyring
@@ -162,8 +162,8 @@ def test_a_rotated_key_is_used_from_the_next_batch_on(people, ring):
         ("s", b"\xc3\xa9"),
         ("n", b"[5]"),
         ("at", b'["2013-01-01T10:00:00Z"]'),
-        ("d", b'["1.50"]'),
-        ("[s, d]", '["é","1.50"]'.encode()),
+        ("d", b'["1.5"]'),  # equal numbers are one key
+        ("[s, d]", '["é","1.5"]'.encode()),
     ],
 )
 def test_the_key_of_a_clean_record(key, event_key):
@@ -182,6 +182,14 @@ fields:
 """
     pipeline = compile(parse(text, "things/v1.yaml"), MemoryKeyring())
     assert clean_one(pipeline, {"s": "é", "n": 5, "d": "1.50", "at": "2013-01-01T10:00:00Z"})[0] == event_key
+
+
+@pytest.mark.parametrize(
+    ("digits", "text"),
+    [("1.50", "1.5"), ("1.5", "1.5"), ("100", "100"), ("-0.00", "0"), ("-12.000", "-12"), ("0.10", "0.1")],
+)
+def test_equal_decimals_are_one_text_where_texts_are_compared(digits, text):
+    assert one_spelling(Decimal(digits)) == text
 
 
 @pytest.mark.parametrize(
