@@ -53,7 +53,7 @@ def bench_cleaner(settings: Settings, events: int, say: Say) -> Figures:
         say("limit: aiokafka getmany + JSON decode")
         limit = _limit(one, "read", events)
         say("one cleaner process")
-        work = _clean(one, events)
+        work = clean_all(one, events)
         say("limit, again")
         limit = (limit + _limit(one, "read", events)) / 2
     return _figures(events, work, limit, 0.25, "aiokafka getmany + JSON decode")
@@ -64,15 +64,15 @@ def bench_postgres(settings: Settings, events: int, say: Say) -> Figures:
     with scene(settings) as one:
         say(f"filling clean with {events:,} events")
         fill_raw(one, events)
-        _clean(one, events)
+        clean_all(one, events)
         say("one deliverer process")
-        store = _store(one)
+        store = store_of(one, "postgres")
         with running("services.deliverer", _arguments(one, "--destination", "postgres"), one.env) as process:
-            work = watch([process], _delivered(one, store), events)
+            work = watch([process], delivered(one, store), events)
         store.close()
         say("limit: server-side COPY into the keyed table")
         limit = _server_side_copy(settings.postgres, one.stream)
-    return _figures(events, work, limit, 0.15, "server-side COPY into the keyed table")
+    return _figures(events, work, limit, 0.2, "server-side COPY into the keyed table")
 
 
 def bench_end_to_end(settings: Settings, events: int, say: Say) -> Figures:
@@ -83,12 +83,12 @@ def bench_end_to_end(settings: Settings, events: int, say: Say) -> Figures:
         say("limit: confluent-kafka consume + decode + the same upsert, in one process")
         limit = _limit(one, "bare", events)
         say("cleaner and deliverer together")
-        store = _store(one)
+        store = store_of(one, "postgres")
         with (
             running("services.cleaner", _arguments(one), one.env) as cleaner,
             running("services.deliverer", _arguments(one, "--destination", "postgres"), one.env) as deliverer,
         ):
-            work = watch([cleaner, deliverer], _delivered(one, store), events)
+            work = watch([cleaner, deliverer], delivered(one, store), events)
             say("latency at 2,000 events a second, for 20 s")
             p99 = latency_p99(one)
         store.close()
@@ -116,21 +116,24 @@ def _limit(one: Scene, kind: str, events: int) -> float:
     return float(json.loads(done.stdout)["events_per_second"])
 
 
-def _clean(one: Scene, events: int) -> Work:
+def clean_all(one: Scene, events: int) -> Work:
+    """One cleaner process, until `events` events are clean."""
     kafka, topic = one.settings.kafka, clean_topic(one.stream, one.contract.version)
     with running("services.cleaner", _arguments(one), one.env) as process:
         return watch([process], lambda: sum(admin.end_offsets(kafka, topic).values()), events)
 
 
-def _store(one: Scene) -> Destination:
-    route = next(route for route in one.contract.routes if route.to == "postgres")
-    group = deliverer_group(one.stream, one.contract.version, "postgres")
+def store_of(one: Scene, to: str) -> Destination:
+    """The open destination of the scene's route to `to`."""
+    route = next(route for route in one.contract.routes if route.to == to)
+    group = deliverer_group(one.stream, one.contract.version, to)
     store = open_destination(one.settings, route, bind(one.contract).schema, group)
     store.open()
     return store
 
 
-def _delivered(one: Scene, store: Destination) -> Callable[[], int]:
+def delivered(one: Scene, store: Destination) -> Callable[[], int]:
+    """Counts the events that `store` has."""
     topic_id = admin.topic_id(one.settings.kafka, clean_topic(one.stream, one.contract.version))
     return lambda: sum(account.delivered for account in store.accounts(topic_id))
 

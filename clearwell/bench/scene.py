@@ -19,6 +19,7 @@ from typing import Any
 import psycopg
 from aiokafka import AIOKafkaProducer
 from psycopg import sql
+from pymongo import MongoClient
 
 from clearwell.contract.load import find
 from clearwell.contract.model import Contract
@@ -73,6 +74,8 @@ def scene(settings: Settings) -> Iterator[Scene]:
         admin.delete_topics(settings.kafka, [plan.name for plan in plans(stream, 1)])
         with psycopg.connect(settings.postgres) as connection:
             connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(sql.Identifier(stream)))
+        with MongoClient[Any](settings.mongo) as client:
+            client.get_default_database()[stream].drop()
         shutil.rmtree(schemas, ignore_errors=True)
 
 
@@ -122,5 +125,6 @@ def _copy_contract(original: Path, schemas: Path, stream: str) -> None:
     text = original.read_text()
     folder = schemas / stream
     folder.mkdir(parents=True)
-    renamed = text.replace("stream: flights", f"stream: {stream}").replace("table: flights", f"table: {stream}")
-    (folder / "v1.yaml").write_text(renamed)
+    for what in ("stream", "table", "collection"):
+        text = text.replace(f"{what}: flights", f"{what}: {stream}")
+    (folder / "v1.yaml").write_text(text)

@@ -11,6 +11,7 @@ from rich.console import Console
 from clearwell import settings
 from clearwell.bench import figures, sources
 from clearwell.bench.features import FeatureFigures, bench_features
+from clearwell.bench.mongo import MongoFigures, bench_mongo
 from clearwell.cli.features_apply import require_feast
 from clearwell.cli.group import Group
 from clearwell.cli.output import emit, home_option, json_option, table
@@ -18,10 +19,8 @@ from clearwell.demo.flights import FLIGHTS
 from clearwell.settings import Settings
 
 if TYPE_CHECKING:
-    from clearwell.bench.lake import LakeFigures
-
-if TYPE_CHECKING:
     from clearwell.bench.feast import FeastFigures
+    from clearwell.bench.lake import LakeFigures
 
 Measure = Callable[[Settings, int, figures.Say], figures.Figures]
 
@@ -52,6 +51,16 @@ def cleaner(events: int, as_json: bool) -> None:
 def postgres(events: int, as_json: bool) -> None:
     """One Postgres deliverer beside server-side COPY into the keyed table."""
     _run(figures.bench_postgres, events, as_json)
+
+
+@bench.command()
+@click.option("--events", default=100_000, show_default=True, help="How many flights to run through.")
+@home_option
+@json_option
+def mongo(events: int, as_json: bool) -> None:
+    """One MongoDB deliverer beside a bare insert_many: what a client pays for an event."""
+    found = bench_mongo(settings.load(), events, _say())
+    emit(as_json, found, lambda: table(["figure", "value"], _mongo_rows(found)))
 
 
 @bench.command("end-to-end")
@@ -129,6 +138,16 @@ def _rows(found: figures.Figures) -> list[list[object]]:
     if found.latency_p99_ms is not None:
         rows.append(["p99 raw to Postgres at 2,000/s", f"{found.latency_p99_ms} ms"])
     return rows
+
+
+def _mongo_rows(found: MongoFigures) -> list[list[object]]:
+    return [
+        ["CPU microseconds an event (goal)", f"{found.cpu_us} ({found.goal_us})"],
+        ["limit: of a bare insert_many", found.limit_cpu_us],
+        ["events a second", f"{found.events_per_second:,}"],
+        ["limit: insert_many of the same documents", f"{found.limit_per_second:,}"],
+        ["peak memory of the deliverer", f"{found.peak_rss_mb} MB"],
+    ]
 
 
 def _feature_rows(found: FeatureFigures) -> list[list[object]]:
