@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import gc
 import os
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
-from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType
 
 from clearwell.errors import ClearwellError, ConfigError, Retryable
 from clearwell.kafka import admin
+from clearwell.kafka.clients import connect
 from clearwell.kafka.names import clean_topic, dead_topic, dropped_topic, raw_topic
 from clearwell.kafka.producer import EventProducer
 from clearwell.kafka.topics import OUT_LIMIT, RAW_LIMIT
@@ -91,6 +95,30 @@ def test_a_missing_topic_and_too_few_brokers_are_told(stack: Settings, stream: s
         admin.topic_id(stack.kafka, raw_topic(stream))
     with pytest.raises(ConfigError, match="fewer brokers"):
         admin.ensure_topics(stack.kafka, stream, 1, replication=3)
+
+
+def test_clients_that_came_and_went_leave_no_socket(stack: Settings, stream: str) -> None:
+    admin.ensure_topics(stack.kafka, stream, 1)
+    admin.close()
+    gc.collect()  # what earlier tests left behind
+    before = _sockets()
+    for _ in range(3):
+        made = connect(KafkaProducer, stack.kafka)
+        made.send(raw_topic(stream), value=b"{}").get(30)
+        made.close()
+        admin.end_offsets(stack.kafka, raw_topic(stream))
+        admin.close()
+        with pytest.raises(Retryable, match="did not answer"):
+            connect(KafkaProducer, "127.0.0.1:1")
+    assert _sockets() <= before
+
+
+def _sockets() -> set[str]:
+    found: set[str] = set()
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # that of the listing itself
+            found.add(str(descriptor.readlink()))
+    return {name for name in found if name.startswith("socket:")}
 
 
 def test_an_id_is_spelled_as_kafka_does_and_a_recreated_topic_has_another(

@@ -78,7 +78,7 @@ class Platform:
         keys = folder / "keys.json"
         self.keyring = LocalKeyring.create(keys)
         self.settings = replace(settings, schemas=folder / "schemas", keys=keys)
-        self.ids = admin.ensure_topics(settings.kafka, stream, 1, partitions=PARTITIONS)
+        self.ids = until(lambda: admin.ensure_topics(settings.kafka, stream, 1, partitions=PARTITIONS))
         self.services: list[Service] = []
 
     @property
