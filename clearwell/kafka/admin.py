@@ -194,7 +194,10 @@ def _create(bootstrap: str, wanted: list[TopicPlan], partitions: int, replicatio
         answers = client.create_topics(topics, raise_errors=False)["topics"]
         for answer in answers:
             if answer["error_code"] == errors.InvalidReplicationFactorError.errno and replication is None:
-                raise Retryable(f"Kafka at {bootstrap} has no broker ready to take {', '.join(topics)}; trying again.")
+                raise Retryable(
+                    f"Kafka at {bootstrap} has fewer brokers ready than its own default.replication.factor asks for, "
+                    f"while creating {', '.join(topics)}; trying again."
+                )
             if answer["error_code"] not in (0, _EXISTS):
                 raise errors.for_code(answer["error_code"])
         client.wait_for_topics(list(topics))
