@@ -6,9 +6,9 @@ import asyncio
 from dataclasses import dataclass
 
 from clearwell.accounts.ledger import CLEAN, Ledger
-from clearwell.destinations.archive import archive_place
-from clearwell.destinations.lake_root import Root
-from clearwell.destinations.lake_tables import opened, query
+from clearwell.destinations.lake.archive import archive_place
+from clearwell.destinations.lake.root import Root
+from clearwell.destinations.lake.tables import opened, query
 from clearwell.destinations.shape import RAW_OFFSET, RAW_PARTITION, RAW_TOPIC
 from clearwell.kafka import admin
 from clearwell.kafka.bounded import Reader, reader

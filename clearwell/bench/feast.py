@@ -16,8 +16,8 @@ from feast import FeatureStore, RepoConfig
 from psycopg.conninfo import conninfo_to_dict
 
 from clearwell.bench.figures import Say
-from clearwell.destinations.features import FeaturesDestination
-from clearwell.destinations.features_folder import Folder
+from clearwell.destinations.features.destination import FeaturesDestination
+from clearwell.destinations.features.folder import Folder
 from clearwell.destinations.protocol import CleanBatch
 from clearwell.features.apply import apply
 from clearwell.features.declared import Declared, declared_views

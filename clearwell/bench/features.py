@@ -16,12 +16,12 @@ from clearwell.bench.figures import Say
 from clearwell.contract.feature_views import view_of
 from clearwell.contract.features import FeatureView
 from clearwell.contract.model import CleanSchema, Field, Type
-from clearwell.destinations import ddl
-from clearwell.destinations.features import FeaturesDestination
-from clearwell.destinations.features_ddl import ROWS, TILES, rows_schema
-from clearwell.destinations.features_folder import Folder
-from clearwell.destinations.features_offline import events_folder
-from clearwell.destinations.features_read import read_rows
+from clearwell.destinations.features.ddl import ROWS, TILES, rows_schema
+from clearwell.destinations.features.destination import FeaturesDestination
+from clearwell.destinations.features.folder import Folder
+from clearwell.destinations.features.offline import events_folder
+from clearwell.destinations.features.read import read_rows
+from clearwell.destinations.postgres import ddl
 from clearwell.destinations.protocol import CleanBatch
 from clearwell.destinations.shape import IDENTITY
 from clearwell.errors import ConfigError

@@ -17,9 +17,9 @@ from deltalake import write_deltalake
 
 from clearwell.bench.figures import Say
 from clearwell.contract.model import CleanSchema, Field, Type
-from clearwell.destinations.lake import LakeDestination
-from clearwell.destinations.lake_columns import EVENT_DATE, columns_of
-from clearwell.destinations.lake_root import Place
+from clearwell.destinations.lake.columns import EVENT_DATE, columns_of
+from clearwell.destinations.lake.destination import LakeDestination
+from clearwell.destinations.lake.root import Place
 from clearwell.destinations.protocol import CleanBatch
 
 FLUSH = 10_000

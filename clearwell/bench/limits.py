@@ -23,7 +23,7 @@ from clearwell import settings
 from clearwell.bench.scene import PARTITIONS
 from clearwell.contract.load import find
 from clearwell.contract.model import CleanSchema
-from clearwell.destinations.postgres import PostgresDestination
+from clearwell.destinations.postgres.destination import PostgresDestination
 from clearwell.destinations.protocol import CleanBatch
 from clearwell.kafka.names import raw_topic
 from clearwell.pipeline.clean import CleanCodec

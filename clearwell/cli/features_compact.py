@@ -8,10 +8,10 @@ import click
 
 from clearwell import settings
 from clearwell.cli.output import counted, dry_run_option, emit, home_option, json_option
-from clearwell.destinations import features_upkeep
-from clearwell.destinations.features_folder import Folder
-from clearwell.destinations.features_read import talking
-from clearwell.destinations.features_upkeep import Compacted, Plan
+from clearwell.destinations.features import upkeep as features_upkeep
+from clearwell.destinations.features.folder import Folder
+from clearwell.destinations.features.read import talking
+from clearwell.destinations.features.upkeep import Compacted, Plan
 from clearwell.errors import ConfigError
 from clearwell.features.declared import declared_views, find_view
 

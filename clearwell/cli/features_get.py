@@ -10,7 +10,7 @@ from clearwell import settings
 from clearwell.cli.features_shown import cell, instant
 from clearwell.cli.output import emit, home_option, json_option, table
 from clearwell.contract.features import FeatureView
-from clearwell.destinations.features_read import OnlineRow, read_online
+from clearwell.destinations.features.read import OnlineRow, read_online
 from clearwell.errors import ConfigError, nearest
 from clearwell.features.declared import find_view
 from clearwell.features.keys import parse_entity

@@ -14,7 +14,7 @@ from clearwell import settings
 from clearwell.cli.features_shown import cell, instant
 from clearwell.cli.output import emit, home_option, json_option, table
 from clearwell.contract.features import FeatureView
-from clearwell.destinations.features_tiles import Entity
+from clearwell.destinations.features.tiles import Entity
 from clearwell.errors import ConfigError
 from clearwell.features.declared import find_view
 from clearwell.features.history import history, read_timelines

@@ -15,8 +15,7 @@ from clearwell.cli.lake_place import FOLDERS, bare, lake_option, place_in, table
 from clearwell.cli.lake_tidy import compact, vacuum
 from clearwell.cli.output import emit, home_option, json_option, table
 from clearwell.contract.model import ARCHIVE
-from clearwell.destinations import archive
-from clearwell.destinations import lake_tables as tables
+from clearwell.destinations.lake import archive, tables
 from clearwell.registry.lakes import lake_root
 
 

@@ -7,9 +7,10 @@ from typing import Any, TypeVar
 
 import click
 
-from clearwell.destinations import archive, lake
-from clearwell.destinations.lake_root import Place, Root
-from clearwell.destinations.lake_tables import tables_of
+from clearwell.destinations.lake import archive
+from clearwell.destinations.lake import destination as lake
+from clearwell.destinations.lake.root import Place, Root
+from clearwell.destinations.lake.tables import tables_of
 from clearwell.errors import ConfigError, nearest
 
 AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])

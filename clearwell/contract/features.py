@@ -1,7 +1,7 @@
 """What a feature view is, as plain frozen values: an entity, and features of it, plain or over windows of event time.
 
 The words of the language are in `clearwell.contract.feature_language`; what the values are, in
-`clearwell.destinations.features_tiles`.
+`clearwell.destinations.features.tiles`.
 """
 
 from __future__ import annotations

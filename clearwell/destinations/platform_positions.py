@@ -14,7 +14,8 @@ from typing import Any
 import psycopg
 from psycopg import Connection, errors
 
-from clearwell.destinations import postgres_errors, postgres_positions
+from clearwell.destinations.postgres import errors as postgres_errors
+from clearwell.destinations.postgres import positions as postgres_positions
 from clearwell.destinations.protocol import Accounts, Claim, CleanBatch, Start
 
 _DEFAULTS = {"connect_timeout": 10, "keepalives_idle": 30, "tcp_user_timeout": 60_000}

@@ -12,7 +12,7 @@ from feast.data_source import DataSource
 
 from clearwell.contract.feature_language import spelled
 from clearwell.contract.features import FeatureView
-from clearwell.destinations.features_read import talking
+from clearwell.destinations.features.read import talking
 from clearwell.errors import ConfigError
 from clearwell.features.declared import Declared
 from clearwell.features.definitions import WRITTEN, Definition, definitions_of, said

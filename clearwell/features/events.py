@@ -13,11 +13,11 @@ import pyarrow.parquet as parquet
 from psycopg.sql import SQL, Identifier
 
 from clearwell.contract.features import FeatureView
-from clearwell.destinations.features_folder import Folder
-from clearwell.destinations.features_offline import IDENTITY, columns_of, events_folder, file_schema, in_columns
-from clearwell.destinations.features_read import Session, talking
-from clearwell.destinations.features_tiles import Entity
-from clearwell.destinations.postgres_positions import SCHEMA
+from clearwell.destinations.features.folder import Folder
+from clearwell.destinations.features.offline import IDENTITY, columns_of, events_folder, file_schema, in_columns
+from clearwell.destinations.features.read import Session, talking
+from clearwell.destinations.features.tiles import Entity
+from clearwell.destinations.postgres.positions import SCHEMA
 from clearwell.errors import ConfigError
 from clearwell.pipeline.arrow import arrow_type
 from clearwell.settings import Settings

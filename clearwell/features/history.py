@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 from clearwell.contract.features import FeatureView
-from clearwell.destinations.features_folder import Folder
-from clearwell.destinations.features_read import talking
-from clearwell.destinations.features_tiles import Entity
+from clearwell.destinations.features.folder import Folder
+from clearwell.destinations.features.read import talking
+from clearwell.destinations.features.tiles import Entity
 from clearwell.features import events
 from clearwell.features.timeline import Moment, Timeline, timelines
 from clearwell.settings import Settings

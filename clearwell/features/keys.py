@@ -8,7 +8,7 @@ from typing import Any
 from clearwell.contract.features import FeatureView, leaves_as
 from clearwell.contract.model import Field, Type
 from clearwell.contract.values import canonical, python_value
-from clearwell.destinations.features_tiles import Entity
+from clearwell.destinations.features.tiles import Entity
 from clearwell.errors import ConfigError
 
 

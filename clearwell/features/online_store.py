@@ -22,7 +22,7 @@ from feast.repo_config import FeastConfigBaseModel
 from pydantic import SecretStr
 
 from clearwell.contract.features import FeatureView
-from clearwell.destinations.features_read import OnlineRow, Session, read_rows, told
+from clearwell.destinations.features.read import OnlineRow, Session, read_rows, told
 from clearwell.errors import ConfigError
 from clearwell.features import proto
 from clearwell.features.definitions import WRITTEN

@@ -15,10 +15,10 @@ from typing import Any
 from psycopg.sql import SQL, Composed, Identifier, Literal
 
 from clearwell.contract.features import FeatureView
-from clearwell.destinations.ddl import DELIVERED_AT
-from clearwell.destinations.features_ddl import EVENT_TIME, ROWS
-from clearwell.destinations.features_read import Session
-from clearwell.destinations.features_tiles import microseconds
+from clearwell.destinations.features.ddl import EVENT_TIME, ROWS
+from clearwell.destinations.features.read import Session
+from clearwell.destinations.features.tiles import microseconds
+from clearwell.destinations.postgres.ddl import DELIVERED_AT
 from clearwell.destinations.shape import RAW_OFFSET, RAW_PARTITION, RAW_TOPIC
 from clearwell.errors import ConfigError
 

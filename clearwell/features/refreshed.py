@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as parquet
 
 from clearwell.contract.features import FeatureView
-from clearwell.destinations.features_folder import Folder
-from clearwell.destinations.features_tiles import Entity
+from clearwell.destinations.features.folder import Folder
+from clearwell.destinations.features.tiles import Entity
 
 FORMAT = 1
 """Another number where the same events make other rows: all are then made anew."""

@@ -10,8 +10,8 @@ from typing import TypeVar
 
 import psycopg
 
-from clearwell.destinations import postgres_errors
-from clearwell.destinations.features_read import Session
+from clearwell.destinations.features.read import Session
+from clearwell.destinations.postgres import errors as postgres_errors
 
 Result = TypeVar("Result")
 

@@ -13,7 +13,7 @@ from psycopg.sql import SQL, Identifier
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
-from clearwell.destinations import postgres_errors
+from clearwell.destinations.postgres import errors as postgres_errors
 from clearwell.errors import ConfigError, Retryable
 from clearwell.features.online_store import ClearwellOnlineStore
 from clearwell.features.repository import PROJECT, SCHEMA, in_postgres, registry_url, repository

@@ -5,9 +5,9 @@ from __future__ import annotations
 from psycopg.sql import SQL, Identifier
 
 from clearwell.contract.features import FeatureView
-from clearwell.destinations import features_table
-from clearwell.destinations.features_ddl import ROWS
-from clearwell.destinations.features_read import Session
+from clearwell.destinations.features import table as features_table
+from clearwell.destinations.features.ddl import ROWS
+from clearwell.destinations.features.read import Session
 
 
 def make_tables(session: Session, view: FeatureView) -> None:

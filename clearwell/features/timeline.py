@@ -9,9 +9,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from clearwell.contract.features import MICROSECOND, Feature, FeatureView
-from clearwell.destinations.features_fold import bounds, feature_at
-from clearwell.destinations.features_offline import columns_of
-from clearwell.destinations.features_tiles import EPOCH, Entity, Tile, TileBuilder, microseconds, parts_of
+from clearwell.destinations.features.fold import bounds, feature_at
+from clearwell.destinations.features.offline import columns_of
+from clearwell.destinations.features.tiles import EPOCH, Entity, Tile, TileBuilder, microseconds, parts_of
 from clearwell.features.events import Event
 
 

@@ -19,11 +19,11 @@ import pyarrow as pa
 
 from clearwell.contract.features import FeatureView, leaves_as
 from clearwell.contract.model import Field, Type
-from clearwell.destinations import features_floor
-from clearwell.destinations.features_folder import Folder
-from clearwell.destinations.features_offline import columns_of, encoded, list_id
-from clearwell.destinations.features_read import talking
-from clearwell.destinations.features_tiles import EPOCH, Entity
+from clearwell.destinations.features import floor as features_floor
+from clearwell.destinations.features.folder import Folder
+from clearwell.destinations.features.offline import columns_of, encoded, list_id
+from clearwell.destinations.features.read import talking
+from clearwell.destinations.features.tiles import EPOCH, Entity
 from clearwell.features import events
 from clearwell.features.refreshed import Former, Note, former, noted, split
 from clearwell.features.timeline import Moment, Timeline, timelines

@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from clearwell.contract.features import Feature, FeatureView
-from clearwell.destinations import features_floor
-from clearwell.destinations.features_folder import Folder
-from clearwell.destinations.features_read import OnlineRow, read_rows, talking
-from clearwell.destinations.features_tiles import Entity
+from clearwell.destinations.features import floor as features_floor
+from clearwell.destinations.features.folder import Folder
+from clearwell.destinations.features.read import OnlineRow, read_rows, talking
+from clearwell.destinations.features.tiles import Entity
 from clearwell.features import events
 from clearwell.features.timeline import Moment, Timeline, timelines
 from clearwell.settings import Settings

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from clearwell.destinations.lake_root import LakeConfig, Root
+from clearwell.destinations.lake.root import LakeConfig, Root
 from clearwell.references import resolve
 from clearwell.registry import destinations
 from clearwell.registry.database import Registry

@@ -8,8 +8,8 @@ import sys
 from clearwell import settings
 from clearwell.contract.load import find
 from clearwell.contract.model import ARCHIVE, Contract
-from clearwell.destinations.archive import Archive, archive_place
-from clearwell.destinations.lake_upkeep import Pace
+from clearwell.destinations.lake.archive import Archive, archive_place
+from clearwell.destinations.lake.upkeep import Pace
 from clearwell.errors import ConfigError
 from clearwell.kafka import admin, worker
 from clearwell.kafka.identity import TopicIdentity

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable
 
-from clearwell.destinations.archive import RawPiece
+from clearwell.destinations.lake.archive import RawPiece
 from clearwell.kafka.identity import TopicIdentity
 from clearwell.kafka.lanes import Slice
 from services.archiver.positions import ArchivePositions

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from clearwell.backoff import delays
-from clearwell.destinations.archive import Archive, RawPiece
+from clearwell.destinations.lake.archive import Archive, RawPiece
 from clearwell.errors import Retryable
 
 log = logging.getLogger(__name__)

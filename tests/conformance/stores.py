@@ -14,8 +14,8 @@ from psycopg.sql import SQL, Identifier
 from pymongo import MongoClient
 
 from clearwell.contract.model import CleanSchema, Field, Privacy, PrivacyKind, Type
-from clearwell.destinations.mongo import MongoDestination
-from clearwell.destinations.postgres import PostgresDestination
+from clearwell.destinations.mongo.destination import MongoDestination
+from clearwell.destinations.postgres.destination import PostgresDestination
 from clearwell.destinations.protocol import Claim, CleanBatch, Destination
 from clearwell.errors import ClearwellError
 from clearwell.settings import Settings

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from clearwell.contract.model import Field, Type
-from clearwell.destinations.cassandra import CassandraDestination
-from clearwell.destinations.cassandra_link import Link
+from clearwell.destinations.cassandra.destination import CassandraDestination
+from clearwell.destinations.cassandra.link import Link
 from clearwell.destinations.protocol import Accounts, Claim, RowReason, RowsRefused
 from clearwell.errors import ConfigError, Fenced, Retryable
 from clearwell.testing.destination_cases import Opener, fresh

@@ -21,7 +21,7 @@ import pytest
 import zstandard
 
 from clearwell.contract.model import CleanSchema, Field, Type
-from clearwell.destinations.files import FilesConfig, FilesDestination
+from clearwell.destinations.files.destination import FilesConfig, FilesDestination
 from clearwell.errors import ConfigError, Fatal, Retryable
 from clearwell.settings import Settings
 from clearwell.testing import DestinationSuite

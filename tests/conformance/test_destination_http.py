@@ -17,7 +17,7 @@ from aiohttp import web
 from standardwebhooks.webhooks import Webhook
 
 from clearwell.contract.model import CleanSchema, Field
-from clearwell.destinations.http import HttpConfig, HttpDestination
+from clearwell.destinations.http.destination import HttpConfig, HttpDestination
 from clearwell.destinations.protocol import Accounts, RowReason, RowsRefused
 from clearwell.errors import ClearwellError, ConfigError, Retryable
 from clearwell.settings import Settings

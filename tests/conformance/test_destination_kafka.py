@@ -15,7 +15,7 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.admin import KafkaAdminClient, NewTopic
 
 from clearwell.contract.model import CleanSchema, Field
-from clearwell.destinations.kafka_topic import KafkaTopicConfig, KafkaTopicDestination
+from clearwell.destinations.kafka.destination import KafkaTopicConfig, KafkaTopicDestination
 from clearwell.destinations.protocol import RowReason
 from clearwell.errors import ConfigError
 from clearwell.settings import Settings

@@ -13,8 +13,8 @@ import pytest
 from deltalake import DeltaTable
 
 from clearwell.contract.model import CleanSchema, Field, Type
-from clearwell.destinations.lake import LakeDestination
-from clearwell.destinations.lake_root import Place
+from clearwell.destinations.lake.destination import LakeDestination
+from clearwell.destinations.lake.root import Place
 from clearwell.testing import DestinationSuite
 from clearwell.testing.destination_events import SIMPLE, Row
 from tests.support.s3_server import SECRET, S3Server

@@ -12,7 +12,7 @@ from bson.decimal128 import Decimal128
 from pymongo import MongoClient
 
 from clearwell.contract.model import CleanSchema, Field
-from clearwell.destinations.mongo import MongoDestination
+from clearwell.destinations.mongo.destination import MongoDestination
 from clearwell.destinations.protocol import Destination
 from clearwell.settings import Settings
 from clearwell.testing import DestinationSuite

@@ -13,7 +13,7 @@ import pytest
 import requests
 
 from clearwell.contract.model import CleanSchema, Field, Type
-from clearwell.destinations.opensearch import OpenSearchConfig, OpenSearchDestination
+from clearwell.destinations.opensearch.destination import OpenSearchConfig, OpenSearchDestination
 from clearwell.destinations.protocol import Destination, RowReason, RowsRefused
 from clearwell.destinations.shape import stored_type
 from clearwell.errors import ConfigError, Retryable

@@ -12,7 +12,7 @@ from psycopg.rows import dict_row
 from psycopg.sql import SQL, Identifier
 
 from clearwell.contract.model import CleanSchema
-from clearwell.destinations.postgres import PostgresDestination
+from clearwell.destinations.postgres.destination import PostgresDestination
 from clearwell.destinations.protocol import Destination
 from clearwell.settings import Settings
 from clearwell.testing import DestinationSuite

@@ -16,7 +16,7 @@ from sqlalchemy.pool import NullPool
 
 from clearwell.contract.model import CleanSchema, Field, Type
 from clearwell.destinations.protocol import Destination, RowReason, RowsRefused
-from clearwell.destinations.sql import SqlConfig, SqlDestination
+from clearwell.destinations.sql.destination import SqlConfig, SqlDestination
 from clearwell.errors import ConfigError, Retryable
 from clearwell.testing.destination_cases import Opener
 from clearwell.testing.destination_events import SIMPLE, START, TOPIC, Event, Row, batch_of

@@ -16,12 +16,12 @@ import pytest
 
 from clearwell.contract.feature_views import view_of
 from clearwell.contract.features import FeatureView
-from clearwell.destinations.features import FeaturesDestination
-from clearwell.destinations.features_folder import Folder
-from clearwell.destinations.features_join import Listed, groups
-from clearwell.destinations.features_offline import events_folder
-from clearwell.destinations.features_read import talking
-from clearwell.destinations.features_upkeep import Compacted, compact, pace, plan
+from clearwell.destinations.features.destination import FeaturesDestination
+from clearwell.destinations.features.folder import Folder
+from clearwell.destinations.features.join import Listed, groups
+from clearwell.destinations.features.offline import events_folder
+from clearwell.destinations.features.read import talking
+from clearwell.destinations.features.upkeep import Compacted, compact, pace, plan
 from clearwell.errors import ConfigError, Retryable
 from clearwell.features import events
 from clearwell.features.events import Event

@@ -14,10 +14,10 @@ import pytest
 
 from clearwell.contract.feature_views import view_of
 from clearwell.contract.features import FeatureView
-from clearwell.destinations.features import FeaturesDestination
-from clearwell.destinations.features_folder import Folder
-from clearwell.destinations.features_offline import columns_of, events_folder
-from clearwell.destinations.features_read import talking
+from clearwell.destinations.features.destination import FeaturesDestination
+from clearwell.destinations.features.folder import Folder
+from clearwell.destinations.features.offline import columns_of, events_folder
+from clearwell.destinations.features.read import talking
 from clearwell.errors import ConfigError, Fenced, Retryable
 from clearwell.features import events
 from clearwell.features.events import Event

@@ -15,15 +15,16 @@ from psycopg.sql import SQL, Identifier
 
 from clearwell.contract.feature_views import view_of
 from clearwell.contract.features import FeatureView
-from clearwell.destinations import features_floor, features_prune
-from clearwell.destinations.features import FeaturesDestination
-from clearwell.destinations.features_ddl import TILES
-from clearwell.destinations.features_floor import whole_since
-from clearwell.destinations.features_fold import bounds, value_at
-from clearwell.destinations.features_folder import Folder
-from clearwell.destinations.features_read import read_online, talking
-from clearwell.destinations.features_tiles import TileBuilder, microseconds
-from clearwell.destinations.features_upkeep import Compacted, compact
+from clearwell.destinations.features import floor as features_floor
+from clearwell.destinations.features import prune as features_prune
+from clearwell.destinations.features.ddl import TILES
+from clearwell.destinations.features.destination import FeaturesDestination
+from clearwell.destinations.features.floor import whole_since
+from clearwell.destinations.features.fold import bounds, value_at
+from clearwell.destinations.features.folder import Folder
+from clearwell.destinations.features.read import read_online, talking
+from clearwell.destinations.features.tiles import TileBuilder, microseconds
+from clearwell.destinations.features.upkeep import Compacted, compact
 from clearwell.features.verify import verify
 from clearwell.settings import Settings
 from tests.support.visits import NAMES, OPTIONS, SCHEMA, START, Row, batch, deliver, keys_of, rows_of

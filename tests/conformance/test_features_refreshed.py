@@ -17,10 +17,10 @@ import pytest
 
 from clearwell.contract.feature_views import view_of
 from clearwell.contract.features import FeatureView
-from clearwell.destinations.features import FeaturesDestination
-from clearwell.destinations.features_folder import Folder
-from clearwell.destinations.features_read import talking
-from clearwell.destinations.features_upkeep import compact
+from clearwell.destinations.features.destination import FeaturesDestination
+from clearwell.destinations.features.folder import Folder
+from clearwell.destinations.features.read import talking
+from clearwell.destinations.features.upkeep import compact
 from clearwell.features.training import FILE, Refreshed, pending, refresh
 from clearwell.settings import Settings
 from tests.support.visits import OPTIONS, SCHEMA, START, Row, batch, rows_of

@@ -16,9 +16,9 @@ from clearwell.cli.main import main
 from clearwell.contract.feature_views import view_of, views_of
 from clearwell.contract.features import FeatureView
 from clearwell.contract.load import find
-from clearwell.destinations.features import FeaturesDestination
-from clearwell.destinations.features_ddl import ROWS, TILES
-from clearwell.destinations.features_folder import Folder
+from clearwell.destinations.features.ddl import ROWS, TILES
+from clearwell.destinations.features.destination import FeaturesDestination
+from clearwell.destinations.features.folder import Folder
 from clearwell.features.verify import Verdict, verify
 from clearwell.settings import Settings
 from clearwell.steps import bind

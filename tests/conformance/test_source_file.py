@@ -17,7 +17,7 @@ from moto.server import ThreadedMotoServer
 
 from clearwell.errors import ConfigError, Retryable
 from clearwell.testing import SourceSuite
-from connectors.file import FileConfig, FileSource
+from connectors.file.source import FileConfig, FileSource
 from tests.support.sources.file import FileCase
 
 

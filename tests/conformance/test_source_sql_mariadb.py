@@ -12,7 +12,7 @@ import pytest
 
 from clearwell.errors import ConfigError
 from clearwell.testing import SourceSuite
-from connectors.sql import SqlConfig, SqlSource
+from connectors.sql.source import SqlConfig, SqlSource
 from tests.support.mariadb_server import MariaDb
 from tests.support.sources.mariadb import MariaDbCase
 

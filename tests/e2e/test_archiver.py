@@ -11,7 +11,7 @@ import pytest
 from deltalake import DeltaTable
 
 from clearwell.accounts.archive import check_archive
-from clearwell.destinations.lake_root import Place, Root
+from clearwell.destinations.lake.root import Place, Root
 from clearwell.kafka.names import raw_topic
 from tests.support.archives import opened, rows_in
 from tests.support.platform import PARTITIONS, Platform, Service, numbered, until

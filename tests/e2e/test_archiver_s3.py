@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from clearwell.accounts.archive import check_archive
-from clearwell.destinations.lake_root import Place, Root
+from clearwell.destinations.lake.root import Place, Root
 from clearwell.registry import Registry, destinations
 from tests.support.archives import opened, rows_in
 from tests.support.outage import Way, way_to

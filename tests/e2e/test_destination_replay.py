@@ -17,7 +17,7 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.admin import KafkaAdminClient, NewTopic
 from psycopg.sql import SQL, Identifier
 
-from clearwell.destinations.features_ddl import ROWS
+from clearwell.destinations.features.ddl import ROWS
 from clearwell.registry import Registry, destinations
 from tests.support.platform import Platform, Service, flights_contract, until
 from tests.support.views import FAR, flights, ids, served

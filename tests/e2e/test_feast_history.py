@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from clearwell.contract.features import Aggregate, FeatureView
-from clearwell.destinations.features import FeaturesDestination
-from clearwell.destinations.features_folder import Folder
+from clearwell.destinations.features.destination import FeaturesDestination
+from clearwell.destinations.features.folder import Folder
 from clearwell.features.declared import Declared, declared_views
 from clearwell.features.training import refresh
 from clearwell.settings import Settings

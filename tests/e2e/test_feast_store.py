@@ -14,8 +14,8 @@ import psycopg
 import pytest
 from psycopg.sql import SQL, Identifier
 
-from clearwell.destinations.features import FeaturesDestination
-from clearwell.destinations.features_folder import Folder
+from clearwell.destinations.features.destination import FeaturesDestination
+from clearwell.destinations.features.folder import Folder
 from clearwell.destinations.protocol import CleanBatch
 from clearwell.errors import ClearwellError, ConfigError
 from clearwell.features.declared import Declared, declared_views

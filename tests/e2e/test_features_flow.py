@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from clearwell.destinations.features_read import read_online
+from clearwell.destinations.features.read import read_online
 from tests.support.platform import Platform, flights_contract
 from tests.support.views import BEGIN, CARRIERS, expected, flights, ids, served, view_of
 

@@ -15,7 +15,7 @@ from clearwell.egress import VARIABLE
 from clearwell.errors import ConfigError, Retryable
 from clearwell.settings import Settings
 from clearwell.source import EVENT_LIMIT, Refusal, SourceEvent, stored_position
-from connectors.kafka import KafkaConfig, KafkaPosition, KafkaSource
+from connectors.kafka.source import KafkaConfig, KafkaPosition, KafkaSource
 from tests.support.collecting import until
 from tests.support.sources.kafka import KafkaCase, open_case
 
@@ -77,7 +77,7 @@ def test_values_pass_untouched_and_tombstones_and_giants_are_refused(topic: Kafk
 def test_following_sees_new_records_and_new_partitions_and_says_it_is_alive(
     topic: KafkaCase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("connectors.kafka.HEARTBEAT_SECONDS", 1.5)
+    monkeypatch.setattr("connectors.kafka.source.HEARTBEAT_SECONDS", 1.5)
     topic.fill(4)
 
     async def follow() -> tuple[int, int]:

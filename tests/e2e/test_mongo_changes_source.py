@@ -22,9 +22,9 @@ from clearwell.local import mongo
 from clearwell.settings import Settings
 from clearwell.source import EVENT_LIMIT, Batch
 from clearwell.testing import reading
-from connectors.mongo_changes import MongoChangesConfig, MongoChangesSource
-from connectors.mongo_changes_json import CODEC, Events
-from connectors.mongo_changes_read import MongoChangesPosition
+from connectors.mongo_changes.json import CODEC, Events
+from connectors.mongo_changes.read import MongoChangesPosition
+from connectors.mongo_changes.source import MongoChangesConfig, MongoChangesSource
 
 pytestmark = pytest.mark.slow
 

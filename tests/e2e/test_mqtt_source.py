@@ -14,8 +14,8 @@ import pytest
 from clearwell.egress import VARIABLE
 from clearwell.errors import ConfigError, Retryable
 from clearwell.source import EVENT_LIMIT, Refusal, SourceEvent
-from connectors import mqtt_session
-from connectors.mqtt import MqttConfig, MqttPosition, MqttSource
+from connectors.mqtt import session as mqtt_session
+from connectors.mqtt.source import MqttConfig, MqttPosition, MqttSource
 from tests.support.mqtt_broker import PASSWORD, USER, Broker
 from tests.support.sources.mqtt import MqttCase
 
@@ -121,7 +121,7 @@ def test_a_disposed_session_holds_nothing(plant: MqttCase) -> None:
 
 
 def test_a_waiting_source_says_it_is_alive(plant: MqttCase, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("connectors.mqtt.HEARTBEAT_SECONDS", 1.1)
+    monkeypatch.setattr("connectors.mqtt.source.HEARTBEAT_SECONDS", 1.1)
 
     async def first() -> tuple[list[SourceEvent], Any]:
         async with aclosing(source(plant.config).read(MqttPosition(taken=7))) as batches:  # type: ignore[type-var]

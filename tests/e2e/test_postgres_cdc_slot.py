@@ -9,7 +9,7 @@ import pytest
 
 from clearwell.errors import ClearwellError, ConfigError, Retryable
 from clearwell.testing import reading
-from connectors.postgres_cdc_read import PostgresCdcPosition
+from connectors.postgres_cdc.read import PostgresCdcPosition
 from tests.support.cdc_database import Database
 from tests.support.collecting import until
 
@@ -36,7 +36,7 @@ def test_an_idle_source_lets_the_server_forget_what_others_wrote(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Positions move on with the server's log, though none of its changes are ours."""
-    monkeypatch.setattr("connectors.postgres_cdc_read.HEARTBEAT_SECONDS", 0.4)
+    monkeypatch.setattr("connectors.postgres_cdc.read.HEARTBEAT_SECONDS", 0.4)
     database.run("CREATE TABLE TABLE_ (n integer PRIMARY KEY)")
     start = database.begin()
     database.run("SELECT pg_logical_emit_message(false, 'other', repeat('x', 1000), true)")

@@ -15,8 +15,8 @@ import pytest
 from clearwell.errors import ConfigError, Retryable
 from clearwell.source import Batch, SourceEvent
 from clearwell.testing.reading import events_of
-from connectors.singer import SingerConfig, SingerSource
-from connectors.singer_messages import SingerPosition
+from connectors.singer.messages import SingerPosition
+from connectors.singer.source import SingerConfig, SingerSource
 from tests.support.sources.singer import SingerCase
 
 REQUIREMENT = "tap-jsonl==0.3.1"
@@ -93,7 +93,7 @@ def test_a_batch_holds_many_states(case: SingerCase) -> None:
 
 
 def test_a_batch_comes_when_the_tap_falls_silent(case: SingerCase, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("connectors.singer.HEARTBEAT_SECONDS", 1_000)
+    monkeypatch.setattr("connectors.singer.source.HEARTBEAT_SECONDS", 1_000)
     case.fill(10)
     settings = case.config["config"] | {"hang_after": 7}
 

@@ -21,7 +21,7 @@ from clearwell.egress import VARIABLE
 from clearwell.errors import ClearwellError, ConfigError, Retryable
 from clearwell.settings import Settings
 from clearwell.source import SourceEvent, SourcePosition, stored_position
-from connectors.sql import SqlConfig, SqlPosition, SqlSource
+from connectors.sql.source import SqlConfig, SqlPosition, SqlSource
 from tests.support.sources.sql import SqlCase, open_case
 
 
@@ -122,7 +122,7 @@ def test_new_and_changed_rows_come_later(rows: SqlCase) -> None:
 
 
 def test_a_watching_source_sees_new_rows_and_says_it_is_alive(rows: SqlCase, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("connectors.sql.HEARTBEAT_SECONDS", 0.2)
+    monkeypatch.setattr("connectors.sql.source.HEARTBEAT_SECONDS", 0.2)
     rows.fill(3)
 
     async def watch() -> list[int]:

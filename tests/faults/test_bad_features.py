@@ -11,8 +11,8 @@ import psycopg
 import pytest
 from psycopg.sql import SQL, Identifier
 
-from clearwell.destinations.features_ddl import ROWS, TILES
-from clearwell.destinations.features_read import OnlineRow, read_online
+from clearwell.destinations.features.ddl import ROWS, TILES
+from clearwell.destinations.features.read import OnlineRow, read_online
 from clearwell.kafka import names
 from tests.support.platform import Platform, Service, until
 from tests.support.refusing import accounts_of, letters

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import polars
 import pytest
 
-from clearwell.destinations.lake_columns import EVENT_DATE
+from clearwell.destinations.lake.columns import EVENT_DATE
 from clearwell.settings import Settings
 from tests.support.archives import rows_in
 from tests.support.outage import way_to

@@ -10,10 +10,10 @@ from datetime import timedelta
 
 import pytest
 
-from clearwell.destinations.features_folder import Folder
-from clearwell.destinations.features_offline import events_folder
-from clearwell.destinations.features_read import talking
-from clearwell.destinations.features_upkeep import compact
+from clearwell.destinations.features.folder import Folder
+from clearwell.destinations.features.offline import events_folder
+from clearwell.destinations.features.read import talking
+from clearwell.destinations.features.upkeep import compact
 from tests.support.killing import KILLS, Feed, dice
 from tests.support.platform import Platform, flights_contract, until
 from tests.support.views import BEGIN, FAR, expected, flights, ids, listed, served, view_of

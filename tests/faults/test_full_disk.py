@@ -12,7 +12,7 @@ from pathlib import Path
 import pyarrow.parquet as parquet
 import pytest
 
-from clearwell.destinations.sql import SqlConfig, SqlDestination
+from clearwell.destinations.sql.destination import SqlConfig, SqlDestination
 from clearwell.errors import Retryable
 from clearwell.registry import Registry, destinations, migrate
 from clearwell.settings import Settings

@@ -12,12 +12,12 @@ import polars
 import pytest
 from deltalake import DeltaTable
 
-from clearwell.destinations.lake import LakeDestination
-from clearwell.destinations.lake_columns import EVENT_DATE
-from clearwell.destinations.lake_compaction import compact
-from clearwell.destinations.lake_errors import translate
-from clearwell.destinations.lake_root import Place
-from clearwell.destinations.lake_upkeep import Pace
+from clearwell.destinations.lake.columns import EVENT_DATE
+from clearwell.destinations.lake.compaction import compact
+from clearwell.destinations.lake.destination import LakeDestination
+from clearwell.destinations.lake.errors import translate
+from clearwell.destinations.lake.root import Place
+from clearwell.destinations.lake.upkeep import Pace
 from clearwell.destinations.protocol import Claim
 from clearwell.errors import ClearwellError, ConfigError, Fatal, Retryable
 from clearwell.testing.destination_cases import told

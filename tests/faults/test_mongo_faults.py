@@ -13,9 +13,9 @@ from pymongo import MongoClient
 from pymongo.errors import OperationFailure, WriteError
 
 from clearwell.contract.model import Field, Type
-from clearwell.destinations import mongo_collection
-from clearwell.destinations.mongo import MongoDestination
-from clearwell.destinations.mongo_errors import translate
+from clearwell.destinations.mongo import collection as mongo_collection
+from clearwell.destinations.mongo.destination import MongoDestination
+from clearwell.destinations.mongo.errors import translate
 from clearwell.destinations.protocol import RowReason, RowsRefused
 from clearwell.errors import ClearwellError, ConfigError, Retryable
 from clearwell.settings import Settings

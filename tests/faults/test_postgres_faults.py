@@ -18,8 +18,8 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.sql import SQL, Identifier
 
 from clearwell.contract.model import Field, Type
-from clearwell.destinations import postgres_positions
-from clearwell.destinations.postgres import PostgresDestination
+from clearwell.destinations.postgres import positions as postgres_positions
+from clearwell.destinations.postgres.destination import PostgresDestination
 from clearwell.destinations.protocol import CleanBatch, RowReason, RowsRefused
 from clearwell.errors import ClearwellError, ConfigError, Fenced, Retryable
 from clearwell.settings import Settings

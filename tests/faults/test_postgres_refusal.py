@@ -13,8 +13,8 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from clearwell.destinations.postgres import PostgresDestination
-from clearwell.destinations.postgres_refusal import sqlstate_of_refusal
+from clearwell.destinations.postgres.destination import PostgresDestination
+from clearwell.destinations.postgres.refusal import sqlstate_of_refusal
 from clearwell.errors import ClearwellError, ConfigError, Retryable
 from clearwell.settings import Settings
 from tests.conformance.stores import SIMPLE, reveals_nothing

@@ -16,7 +16,7 @@ import pytest
 from psycopg.sql import SQL, Identifier
 from pymongo import MongoClient
 
-from clearwell.destinations.features_ddl import ROWS
+from clearwell.destinations.features.ddl import ROWS
 from clearwell.settings import Settings
 from tests.support.archives import rows_in
 from tests.support.platform import Platform, Service, until

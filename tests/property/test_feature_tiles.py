@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from clearwell.contract.features import Aggregate, Entity, Feature, FeatureView, Window
 from clearwell.contract.model import Field, Type
-from clearwell.destinations.features_counted import Chunk, choose
-from clearwell.destinations.features_counted import Event as Seen
-from clearwell.destinations.features_fold import distinct, value_at
-from clearwell.destinations.features_tiles import SKETCH, Tile, TileBuilder, hash_of, merged, smallest
+from clearwell.destinations.features.counted import Chunk, choose
+from clearwell.destinations.features.counted import Event as Seen
+from clearwell.destinations.features.fold import distinct, value_at
+from clearwell.destinations.features.tiles import SKETCH, Tile, TileBuilder, hash_of, merged, smallest
 
 START = datetime(2013, 1, 1, tzinfo=UTC)
 KEY, AT, N, X = (

@@ -9,7 +9,7 @@ from typing import Any
 import polars
 from deltalake import DeltaTable
 
-from clearwell.destinations.archive import ArchivedEvent, open_event
+from clearwell.destinations.lake.archive import ArchivedEvent, open_event
 from clearwell.privacy.keyring import Keyring
 
 Place = tuple[str, int, int]

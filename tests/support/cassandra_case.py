@@ -12,7 +12,7 @@ import certifi
 from cassandra.query import dict_factory
 
 from clearwell.contract.model import CleanSchema, Field, Type
-from clearwell.destinations.cassandra import CassandraConfig, CassandraDestination
+from clearwell.destinations.cassandra.destination import CassandraConfig, CassandraDestination
 from clearwell.destinations.protocol import Destination
 from clearwell.destinations.shape import stored_type
 from clearwell.testing.destination_events import SIMPLE, Row

@@ -9,8 +9,8 @@ import psycopg
 
 from clearwell.source import Batch
 from clearwell.testing import reading
-from connectors.postgres_cdc import PostgresCdcConfig, PostgresCdcSource
-from connectors.postgres_cdc_read import PostgresCdcPosition
+from connectors.postgres_cdc.read import PostgresCdcPosition
+from connectors.postgres_cdc.source import PostgresCdcConfig, PostgresCdcSource
 
 
 class Database:

@@ -10,7 +10,7 @@ import msgspec
 from aiohttp import web
 
 from clearwell.source import SourceEvent
-from connectors.http_poll import HttpPollConfig, HttpPollSource, HttpPosition
+from connectors.http.poll import HttpPollConfig, HttpPollSource, HttpPosition
 from tests.support.web_server import Answer
 
 

@@ -8,11 +8,11 @@ from typing import Any
 
 from clearwell.contract.feature_views import views_of
 from clearwell.contract.features import FeatureView
-from clearwell.destinations.features_fold import value_at
-from clearwell.destinations.features_folder import Folder
-from clearwell.destinations.features_offline import columns_of
-from clearwell.destinations.features_read import read_online, talking
-from clearwell.destinations.features_tiles import TileBuilder
+from clearwell.destinations.features.fold import value_at
+from clearwell.destinations.features.folder import Folder
+from clearwell.destinations.features.offline import columns_of
+from clearwell.destinations.features.read import read_online, talking
+from clearwell.destinations.features.tiles import TileBuilder
 from clearwell.features import events
 from clearwell.pipeline.batch import RawBatch
 from clearwell.pipeline.clean import CleanCodec

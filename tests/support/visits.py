@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from clearwell.contract.model import CleanSchema, Field, Type
-from clearwell.destinations.features import FeaturesDestination
+from clearwell.destinations.features.destination import FeaturesDestination
 from clearwell.destinations.protocol import CleanBatch
 
 START = datetime(2013, 1, 1, tzinfo=UTC)

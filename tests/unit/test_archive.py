@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from clearwell.destinations.archive import Archive, ArchivedEvent, RawPiece, open_event
-from clearwell.destinations.lake_root import Place
+from clearwell.destinations.lake.archive import Archive, ArchivedEvent, RawPiece, open_event
+from clearwell.destinations.lake.root import Place
 from clearwell.errors import ConfigError, Fatal
 from clearwell.privacy.envelope import SealError
 from clearwell.privacy.local import LocalKeyring

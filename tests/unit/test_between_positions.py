@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from clearwell.source import Comparing
-from connectors.http_paging import AnyPaging, Cursor, Offset, PageNumber, Since, Single
-from connectors.http_poll import HttpPollConfig, HttpPollSource, HttpPosition
-from connectors.mqtt import MqttConfig, MqttPosition, MqttSource
-from connectors.sse import SseConfig, SsePosition, SseSource
-from connectors.websocket import WebSocketConfig, WebSocketPosition, WebSocketSource
+from connectors.http.paging import AnyPaging, Cursor, Offset, PageNumber, Since, Single
+from connectors.http.poll import HttpPollConfig, HttpPollSource, HttpPosition
+from connectors.mqtt.source import MqttConfig, MqttPosition, MqttSource
+from connectors.sse.source import SseConfig, SsePosition, SseSource
+from connectors.websocket.source import WebSocketConfig, WebSocketPosition, WebSocketSource
 
 SINCE = Since(param="since", field="at")
 

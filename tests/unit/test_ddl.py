@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from clearwell.contract.model import CleanSchema, Field, Privacy, PrivacyKind, Type
-from clearwell.destinations import ddl
-from clearwell.destinations.postgres import PostgresDestination
+from clearwell.destinations.postgres import ddl
+from clearwell.destinations.postgres.destination import PostgresDestination
 from clearwell.errors import ConfigError
 
 SCHEMA = CleanSchema(

@@ -25,9 +25,9 @@ import zstandard
 
 from clearwell.errors import ClearwellError, ConfigError
 from clearwell.source import Batch
-from connectors import file_finished
-from connectors.file import FileConfig, FilePosition, FileSource
-from connectors.file_finished import Finished
+from connectors.file import finished as file_finished
+from connectors.file.finished import Finished
+from connectors.file.source import FileConfig, FilePosition, FileSource
 
 
 def source(path: Path | str, **options: Any) -> FileSource:
@@ -273,7 +273,7 @@ def test_addresses_are_judged_before_connecting(web: str, monkeypatch: pytest.Mo
 
 MEASURE = """
 import asyncio, resource, sys
-from connectors.file import FileConfig, FileSource
+from connectors.file.source import FileConfig, FileSource
 
 async def count():
     n = 0

@@ -17,8 +17,8 @@ import pytest
 
 from clearwell.errors import ConfigError
 from clearwell.source import EVENT_LIMIT, Refusal, SourceEvent, stored_position
-from connectors import file_lines
-from connectors.file import FileConfig, FilePosition, FileSource
+from connectors.file import lines as file_lines
+from connectors.file.source import FileConfig, FilePosition, FileSource
 
 Batches = list[tuple[list[SourceEvent], FilePosition]]
 

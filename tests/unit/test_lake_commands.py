@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from clearwell.cli.main import main
-from clearwell.destinations.lake import LakeDestination
-from clearwell.destinations.lake_root import Place
-from clearwell.destinations.lake_tables import RETENTION
+from clearwell.destinations.lake.destination import LakeDestination
+from clearwell.destinations.lake.root import Place
+from clearwell.destinations.lake.tables import RETENTION
 from clearwell.testing.destination_events import SIMPLE, TOPIC, batches_of, some_events
 
 NAME = "lake/flights_v1"

@@ -11,9 +11,9 @@ import polars
 import pytest
 from deltalake import DeltaTable
 
-from clearwell.destinations.lake import LakeDestination
-from clearwell.destinations.lake_compaction import compact
-from clearwell.destinations.lake_root import Place
+from clearwell.destinations.lake.compaction import compact
+from clearwell.destinations.lake.destination import LakeDestination
+from clearwell.destinations.lake.root import Place
 from clearwell.testing.destination_events import SIMPLE, START, TOPIC, batches_of, some_events
 
 EVENTS = some_events(5, 90, 30)

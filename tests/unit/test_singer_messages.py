@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from clearwell.errors import ConfigError
-from connectors import singer_messages
-from connectors.singer_messages import Gathering, SingerPosition
+from connectors.singer import messages as singer_messages
+from connectors.singer.messages import Gathering, SingerPosition
 
 START = SingerPosition(state={"at": 0})
 

@@ -14,7 +14,7 @@ from aiohttp import web
 
 from clearwell.errors import ConfigError, Retryable
 from clearwell.source import Refusal
-from connectors.sse import SseConfig, SsePosition, SseSource
+from connectors.sse.source import SseConfig, SsePosition, SseSource
 from tests.support.web_server import WebServer, servers
 
 Serve = Callable[..., WebServer]

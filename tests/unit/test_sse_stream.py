@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clearwell.source import EVENT_LIMIT
-from connectors.sse_stream import Message, Parser
+from connectors.sse.stream import Message, Parser
 
 
 def parsed(stream: bytes, last_id: str = "") -> list[tuple[str, bytes, str, int]]:

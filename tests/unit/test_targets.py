@@ -8,8 +8,8 @@ import pytest
 
 from clearwell.contract.model import Route
 from clearwell.contract.routes import KINDS, Name
-from clearwell.destinations.mongo import MongoDestination
-from clearwell.destinations.postgres import PostgresDestination
+from clearwell.destinations.mongo.destination import MongoDestination
+from clearwell.destinations.postgres.destination import PostgresDestination
 from clearwell.errors import ConfigError
 from clearwell.registry.targets import open_destination
 from clearwell.settings import Settings

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from clearwell.source import EVENT_LIMIT, Refusal, Request, RequestRefused
-from connectors.webhook import WebhookConfig, WebhookSource
+from connectors.webhook.source import WebhookConfig, WebhookSource
 from tests.support.sources.webhook import OLD_SECRET, SECRET, changed, signed
 
 

@@ -13,7 +13,7 @@ from aiohttp import WSMsgType, web
 
 from clearwell.errors import ConfigError, Retryable
 from clearwell.source import EVENT_LIMIT, Refusal
-from connectors.websocket import LARGEST_MESSAGE, WebSocketConfig, WebSocketPosition, WebSocketSource
+from connectors.websocket.source import LARGEST_MESSAGE, WebSocketConfig, WebSocketPosition, WebSocketSource
 from tests.support.web_server import Answer, WebServer, servers
 
 Serve = Callable[..., WebServer]

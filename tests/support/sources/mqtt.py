@@ -11,7 +11,7 @@ from paho.mqtt.client import Client, MQTTMessageInfo
 from paho.mqtt.enums import CallbackAPIVersion
 
 from clearwell.settings import Settings
-from connectors.mqtt_session import Login
+from connectors.mqtt.session import Login
 from tests.support.mqtt_broker import MOSQUITTO, Broker
 
 

@@ -11,7 +11,7 @@ import psycopg
 from psycopg.sql import SQL, Identifier
 
 from clearwell.settings import Settings
-from connectors.postgres_cdc import PostgresCdcSource
+from connectors.postgres_cdc.source import PostgresCdcSource
 
 
 class PostgresCdcCase:

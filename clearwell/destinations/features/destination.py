@@ -1,0 +1,248 @@
+"""A feature view: a wide typed table of newest values, and tiles, in the platform's PostgreSQL; its history in Parquet.
+
+One transaction a batch: the position, the guarded upsert of the newest row of each entity, which events are new
+(`features_counted`), their tiles and their history. See docs/decisions/0011-features.md and 0016-offline-features.md.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from operator import itemgetter
+from typing import Any, ClassVar, Self
+
+import psycopg
+from psycopg import errors
+from psycopg.sql import SQL, Identifier
+
+from clearwell.contract.feature_views import view_of
+from clearwell.contract.features import FeatureView
+from clearwell.contract.model import CleanSchema
+from clearwell.destinations.features import add as features_add
+from clearwell.destinations.features import counted as features_counted
+from clearwell.destinations.features import ddl as features_ddl
+from clearwell.destinations.features import table as features_table
+from clearwell.destinations.features.folder import Folder
+from clearwell.destinations.features.offline import OfflineWriter
+from clearwell.destinations.features.upkeep import Upkeep, pace
+from clearwell.destinations.newest import newest_rows
+from clearwell.destinations.postgres import positions as postgres_positions
+from clearwell.destinations.postgres.destination import PostgresDestination, Session
+from clearwell.destinations.protocol import (
+    Claim,
+    CleanBatch,
+    DestinationConfig,
+    RouteOptions,
+    RowReason,
+    RowsRefused,
+    Target,
+)
+from clearwell.destinations.shape import check_schema
+from clearwell.errors import ClearwellError
+
+log = logging.getLogger(__name__)
+
+_DATA = (psycopg.DataError, psycopg.IntegrityError)
+_NO_TABLE = (errors.UndefinedTable, errors.InvalidSchemaName)
+
+
+def now() -> datetime:
+    """The clock, which tests may set."""
+    return datetime.now(UTC)
+
+
+class FeaturesConfig(DestinationConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Nothing: views are in the platform's own PostgreSQL."""
+
+
+class FeaturesOptions(RouteOptions, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What the view is, in the words of the contract (`clearwell.contract.feature_language`).
+
+    entity: the clean field, or name and keys, that the values are of.
+    features: the features by name.
+    ttl: how long values hold after the newest event of their entity; default: for ever.
+    lateness: how late an event may come and still be counted; default: 1d.
+    ahead: how far an event's time may be ahead of the clock; default: 1d.
+    allow_protected: protected fields that may be features.
+    """
+
+    entity: Any
+    features: dict[str, Any]
+    ttl: str | None = None
+    lateness: str | int | None = None
+    ahead: str | int | None = None
+    allow_protected: str | list[str] | None = None
+
+
+class FeaturesDestination(PostgresDestination):
+    """One view; see `clearwell.destinations.protocol.Destination` for what each method promises.
+
+    `accounts` counts late events as delivered: their row took part in the newest values; `late` says how many.
+    """
+
+    kind: ClassVar[str] = "features"
+    Config: ClassVar[type[DestinationConfig]] = FeaturesConfig
+    Options: ClassVar[type[RouteOptions]] = FeaturesOptions
+    registered: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        dsn: str,
+        schema: CleanSchema,
+        view: FeatureView,
+        group: str,
+        offline: Folder,
+        clock: Callable[[], datetime] = now,
+        compact_every: int = 0,
+    ) -> None:
+        """`view` is of the clean `schema`; its history goes under `offline` (see `Folder.root`).
+
+        `compact_every`: commits between two times of its upkeep (0: never). Raises ConfigError when a name or type
+        can't be.
+        """
+        rows = features_ddl.rows_schema(view)
+        time = replace(schema.field(view.event_time), name=features_ddl.EVENT_TIME)
+        check_schema(replace(rows, fields=(*rows.fields[:-1], time)), features_ddl.TAKEN)
+        super().__init__(dsn, rows, view.name, group)
+        self.view = view
+        self._names = [field.name for field in schema.fields]
+        picked = [*(key.name for key in view.entity.keys), *(one.source.name for one in view.plain), view.event_time]
+        self._pick = [self._names.index(name) for name in picked]
+        self._time = self._names.index(view.event_time)
+        self._history = OfflineWriter(offline, view, schema, group)
+        self._clock = clock
+        self._upkeep = Upkeep(view, offline, compact_every)
+
+    @classmethod
+    def of(cls, target: Target) -> Self:
+        """The view that the route's options spell out, in the platform's own server."""
+        assert target.name is not None
+        told = {name: getattr(target.options, name) for name in target.options.__struct_fields__}
+        options = {name: value for name, value in told.items() if value is not None}
+        view = view_of(target.schema, target.name, options)
+        root, every = Folder.root(target.settings), pace()
+        return cls(target.settings.postgres, target.schema, view, target.group, root, compact_every=every)
+
+    def open(self) -> None:
+        """Create or widen the tables, and the bookkeeping tables where they are missing."""
+        with self._talking(f'make or read the tables of the view "{self.view.name}"') as session, session.transaction():
+            features_table.prepare(session, self.view)
+
+    def write(self, batch: CleanBatch) -> None:
+        """After Retryable the same batch may be written again: the position tells whether it was committed."""
+        self._check(batch)
+        doing = f'write {batch.coordinates()} to the view "{self.view.name}"'
+        with self._talking(doing) as session, self._refusing(batch), session.transaction():
+            # First, so that its lock keeps a zombie out for the whole transaction (invariant 4).
+            if postgres_positions.advance(session, self._group, batch) and batch.rows:
+                self._write_newest(session, batch)
+                self._write_events(session, batch)
+        if batch.rows and self._upkeep.is_due():
+            self._tidy()
+
+    def claim(self, topic_id: str, partition: int, generation: int) -> Claim:
+        """As the other stores; and what a former owner left uncommitted in the history goes."""
+        claim = super().claim(topic_id, partition, generation)
+        with self._talking(f'tidy the history of the view "{self.view.name}"') as session:
+            self._history.sweep(session, topic_id, partition, claim.epoch)
+        return claim
+
+    def held(self) -> int:
+        """Counts the entities that have a row; 0 when there is no table yet."""
+        count = SQL("SELECT count(*) FROM {}").format(Identifier(features_ddl.ROWS, self.view.name))
+        with (
+            self._talking(f'count the rows of the view "{self.view.name}"') as session,
+            contextlib.suppress(*_NO_TABLE),
+        ):
+            found = session.execute(count).fetchone()
+            return int(found[0]) if found else 0
+        return 0
+
+    def late(self) -> int:
+        """How many events came too late to be in any tile."""
+        with self._talking(f'count the late events of "{self.view.name}"') as session, contextlib.suppress(*_NO_TABLE):
+            return features_counted.late(session, self.view.name)
+        return 0
+
+    def _tidy(self) -> None:
+        """After a commit: what goes wrong here stops nothing, and is tried again another time."""
+        try:
+            with self._talking(f'compact the view "{self.view.name}"') as session:
+                self._upkeep.tidy(session, self._clock())
+        except ClearwellError as error:
+            log.warning("The view %s is not compacted this time: %s", self.view.name, error)
+
+    def _check(self, batch: CleanBatch) -> None:
+        """Refuse rows that would poison the view: no key where one must be, a time far ahead that nothing replaces."""
+        required = [self._names.index(key.name) for key in self.view.entity.keys if key.required]
+        clock = self._clock()
+        for row in batch.rows:
+            if any(row[at] is None for at in required):
+                raise RowsRefused(RowReason.CONSTRAINT, f'A row has no key of the entity "{self.view.entity.name}".')
+            time = row[self._time]
+            if time is not None and time - clock > self.view.ahead:
+                raise RowsRefused(
+                    RowReason.AHEAD,
+                    "The event time of a row is further ahead of the clock than `ahead` of the view "
+                    f'"{self.view.name}" allows: is a clock wrong?',
+                )
+
+    def _write_newest(self, session: Session, batch: CleanBatch) -> None:
+        pick = itemgetter(*self._pick)
+        keys = len(self.view.entity.keys)
+        rows = [pick(row) for row in batch.rows]
+        there = [index for index, row in enumerate(rows) if None not in row[:keys]]
+        if len(there) < len(rows):
+            rows, batch = [rows[index] for index in there], _picked(batch, there)
+        projected = replace(batch, rows=rows)
+        # In the order of the key, as all who write to the view do: two that lock the same rows never wait crosswise.
+        newest = sorted(newest_rows(projected, self._schema), key=lambda index: rows[index][:keys])
+        topics, offsets = batch.raw_topics, batch.raw_offsets
+        with session.cursor() as cursor, cursor.copy(self._copy) as copy:
+            copy.set_types(self._types)
+            for index in newest:
+                copy.write_row((*rows[index], topics[index], offsets[index]))
+        session.execute(self._upsert, {"partition": batch.partition})
+
+    def _write_events(self, session: Session, batch: CleanBatch) -> None:
+        """What is written once for each event, however often it comes: tiles and history."""
+        keys = [self._names.index(key.name) for key in self.view.entity.keys]
+        events = [
+            features_counted.Event(batch.raw_topics[index], batch.raw_offsets[index], row[self._time], index)
+            for index, row in enumerate(batch.rows)
+            if row[self._time] is not None and all(row[at] is not None for at in keys)
+        ]
+        seen = features_counted.count(session, self.view.name, batch.partition, self.view.lateness, events)
+        if self.view.tile is not None:
+            features_add.add(session, self.view, self._names, batch, [one.place for one in seen if not one.late])
+        self._history.write(session, batch, seen)
+
+    @contextlib.contextmanager
+    def _refusing(self, batch: CleanBatch) -> Iterator[None]:
+        """What the server or psycopg says of a value becomes RowsRefused; its text quotes the value (invariant 9)."""
+        try:
+            yield
+        except errors.NumericValueOutOfRange:
+            raise RowsRefused(RowReason.OUT_OF_RANGE, f"A value is out of range in {batch.coordinates()}.") from None
+        except (*_DATA, TypeError, ValueError, ArithmeticError, AttributeError) as error:
+            named = type(error).__name__
+            message = f'A value does not fit the view "{self.view.name}" ({named}) in {batch.coordinates()}.'
+            raise RowsRefused(RowReason.WRONG_TYPE, message) from None
+
+    def _set_up(self, session: Session) -> None:
+        super()._set_up(session)
+        session.execute(SQL("SET search_path TO {}").format(Identifier(features_ddl.ROWS)))
+        if self.view.tile is not None:
+            session.execute(features_ddl.create_staging(self.view))
+
+
+def _picked(batch: CleanBatch, indexes: Sequence[int]) -> CleanBatch:
+    """The batch with these rows alone; for what goes by `rows` and their raw identity."""
+    return replace(
+        batch,
+        raw_topics=[batch.raw_topics[index] for index in indexes],
+        raw_offsets=[batch.raw_offsets[index] for index in indexes],
+    )

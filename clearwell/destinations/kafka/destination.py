@@ -1,0 +1,137 @@
+"""A topic of another Kafka cluster: clean events as CloudEvents, each with an id that stays the same.
+
+The other cluster can't be asked what it has, so positions are kept in the platform's Postgres, after its answer: at
+least once. After a crash the events of the last batch are sent again, under the same ids; the producer is idempotent,
+so that its own retries repeat nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+import msgspec
+
+from clearwell.contract.model import CleanSchema
+from clearwell.destinations.cloud_event import JSON, attributes_of, id_of
+from clearwell.destinations.kafka.cluster import Cluster, Record, security_of
+from clearwell.destinations.newest import key_of
+from clearwell.destinations.platform_positions import PlatformPositions
+from clearwell.destinations.protocol import Accounts, Claim, CleanBatch, DestinationConfig, RouteOptions, Start, Target
+from clearwell.destinations.shape import IDENTITY, check_schema
+from clearwell.kafka import names
+from clearwell.source import PATH, SECRET
+
+
+class KafkaTopicConfig(DestinationConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Which cluster, and how to reach it.
+
+    bootstrap: "host:port[,host:port]". security: "plaintext", "ssl", "sasl_plaintext" or "sasl_ssl".
+    ca: a PEM file of the authorities to trust. mechanism: "PLAIN", "SCRAM-SHA-256" or "SCRAM-SHA-512".
+    username, password: who we are.
+
+    A record's key is the contract's key: its value as text, or a JSON array where it has several fields. What has one
+    key stays in one partition, in order. Headers are a CloudEvent's in Kafka's binary mode, with `clearwell_topic` and
+    `clearwell_offset`, where the event is in raw; the value is the clean event. `ce_id` stays the same when an event
+    is sent again: drop what you have (Clearwell's own source `kafka` does, with `id_header: ce_id` and a step
+    `deduplicate`). An event that is larger than the topic takes becomes a dead letter.
+    """
+
+    bootstrap: str
+    security: Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"] = "plaintext"
+    ca: Annotated[str, PATH] | None = None
+    mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    username: str | None = None
+    password: Annotated[str, SECRET] | None = None
+
+    def __repr__(self) -> str:  # invariant 10
+        return f"KafkaTopicConfig(bootstrap={self.bootstrap!r})"
+
+
+class KafkaTopicOptions(RouteOptions, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """topic: a topic that is there; default: clean.<stream>.v<version>, as in Clearwell's own cluster."""
+
+    topic: str | None = None
+
+
+class KafkaTopicDestination:
+    """One topic; see `clearwell.destinations.protocol.Destination` for what each method promises."""
+
+    kind: ClassVar[str] = "kafka"
+    Config: ClassVar[type[DestinationConfig]] = KafkaTopicConfig
+    Options: ClassVar[type[RouteOptions]] = KafkaTopicOptions
+    keeps_history: ClassVar[bool] = False
+    registered: ClassVar[bool] = True
+    sends_again: ClassVar[bool] = True
+
+    def __init__(self, config: KafkaTopicConfig, schema: CleanSchema, topic: str, positions: str, group: str) -> None:
+        """`positions` is the URL of the platform's Postgres. Raises ConfigError when a part of `config` can't be."""
+        check_schema(schema, IDENTITY)
+        security = security_of(config.security, config.ca, config.mechanism, config.username, config.password)
+        self._cluster = Cluster(config.bootstrap, topic, security, f"clearwell-{group}")
+        self._positions = PlatformPositions(positions, group)
+        self._key = key_of(schema)
+        self._constant = [
+            *((f"ce_{name}", value.encode()) for name, value in attributes_of(schema).items()),
+            (names.CONTENT_TYPE, JSON.encode()),
+        ]
+
+    @classmethod
+    def of(cls, target: Target) -> Self:
+        """A registered cluster."""
+        schema = target.schema
+        topic = target.options.topic or names.clean_topic(schema.stream, schema.version)
+        return cls(target.config, schema, topic, target.settings.postgres, target.group)
+
+    def open(self) -> None:
+        """Look for the topic, and make the table of positions."""
+        self._cluster.require_topic()
+        self._positions.create()
+
+    def reach(self) -> None:
+        """Connect to the cluster, whatever its topics are."""
+        self._cluster.reach()
+
+    def claim(self, topic_id: str, partition: int, generation: int) -> Claim:
+        """Goes on from the last batch that was noted."""
+        return self._positions.claim(topic_id, partition, generation)
+
+    def write(self, batch: CleanBatch) -> None:
+        """Send, then move the position."""
+        if self._positions.is_written(batch):
+            return
+        if batch.rows:
+            self._cluster.send([self._record(batch, index) for index in range(len(batch.rows))], batch.coordinates())
+        self._positions.advance(batch)
+
+    def accounts(self, topic_id: str) -> Sequence[Accounts]:
+        """Empty when nothing was ever delivered."""
+        return self._positions.accounts(topic_id)
+
+    def set_back(self, topic_id: str, starts: Sequence[Start]) -> None:
+        """The topic gets the events again, under the same ids."""
+        self._positions.set_back(topic_id, starts)
+
+    def held(self) -> None:
+        """Only the readers of the topic know."""
+
+    def close(self) -> None:
+        """Let go of both servers."""
+        self._cluster.close()
+        self._positions.close()
+
+    def _record(self, batch: CleanBatch, index: int) -> Record:
+        varying = [
+            (names.CE_ID, id_of(batch, index).encode()),
+            (names.RAW_TOPIC_ID, batch.raw_topics[index].encode()),
+            (names.RAW_OFFSET, b"%d" % batch.raw_offsets[index]),
+        ]
+        key = _key_bytes(self._key(batch.rows[index]))
+        return Record(key, batch.values[index], [*self._constant, *varying])
+
+
+def _key_bytes(key: Any) -> bytes | None:
+    """As `KafkaTopicConfig` tells."""
+    if key is None or isinstance(key, bytes):
+        return key
+    return key.encode() if isinstance(key, str) else msgspec.json.encode(key)

@@ -1,0 +1,193 @@
+"""MongoDB: insert what is new, replace what is older, then move the position.
+
+Measured on the embedded server: 66 µs an event against 219 for upserts by replace alone. Rows and position are not one
+transaction, so that standalone servers do. It is still safe (invariant 4): rows are repeated, never lost, when the
+process dies in between, and a repeated row changes nothing; a zombie that passed the fence a moment before it was
+closed writes rows of the same log, which the guard keeps from replacing newer ones, and can't move the position.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any, ClassVar, Self
+
+from bson.errors import BSONError
+from pymongo import MongoClient, ReplaceOne, WriteConcern, errors, uri_parser
+from pymongo.collection import Collection
+from pymongo.database import Database
+
+from clearwell.contract.model import CleanSchema
+from clearwell.destinations.mongo import collection as mongo_collection
+from clearwell.destinations.mongo import errors as mongo_errors
+from clearwell.destinations.mongo import positions as mongo_positions
+from clearwell.destinations.mongo.documents import EVENT_TIME_US, TAKEN, Document, document_maker
+from clearwell.destinations.newest import newest_rows
+from clearwell.destinations.protocol import Accounts, Claim, CleanBatch, DestinationConfig, RouteOptions, Start, Target
+from clearwell.destinations.shape import NAME_RULE, RAW_OFFSET, RAW_PARTITION, RAW_TOPIC, check_schema, is_name
+from clearwell.errors import ConfigError
+from clearwell.source import SECRET_IN_URL
+
+_DEFAULTS = {"serverSelectionTimeoutMS": 10_000, "connectTimeoutMS": 10_000, "socketTimeoutMS": 120_000}
+"""Client options for a URL that doesn't set them, in ms."""
+
+
+class MongoConfig(DestinationConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Which MongoDB.
+
+    url: a mongodb:// URL that names the database; its password must be a reference.
+    """
+
+    url: Annotated[str, SECRET_IN_URL] | None = None
+
+
+class MongoOptions(RouteOptions, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """collection: the collection; default: named as the stream."""
+
+    collection: str | None = None
+
+
+class MongoDestination:
+    """One collection of one database; see `clearwell.destinations.protocol.Destination` for what each method promises.
+
+    `_id` is the key: a value, or a document of the key's fields in the contract's order.
+    """
+
+    kind: ClassVar[str] = "mongo"
+    Config: ClassVar[type[DestinationConfig]] = MongoConfig
+    Options: ClassVar[type[RouteOptions]] = MongoOptions
+    keeps_history: ClassVar[bool] = False
+    registered: ClassVar[bool] = True
+    sends_again: ClassVar[bool] = False
+
+    def __init__(self, url: str, schema: CleanSchema, collection: str, group: str) -> None:
+        """`url` names the database. Raises ConfigError when it can't be read, or a name or type can't be."""
+        if not is_name(collection) or collection == mongo_positions.COLLECTION:
+            raise ConfigError(f'"{collection}" can\'t be the name of a collection: use {NAME_RULE}.')
+        check_schema(schema, TAKEN)
+        self._server, self._database_name = mongo_errors.where(url)
+        self._url = url
+        self._schema = schema
+        self._collection = collection
+        self._group = group
+        self._document = document_maker(schema)
+        self._client: MongoClient[Document] | None = None
+        self._unchecked: bool | None = None  # whether our writes go round the validator; None until asked
+
+    @classmethod
+    def of(cls, target: Target) -> Self:
+        """The platform's own server, or a registered one."""
+        url, collection = target.config.url or target.settings.mongo, target.options.collection or target.schema.stream
+        return cls(url, target.schema, collection, target.group)
+
+    def open(self) -> None:
+        """Create or widen the collection."""
+        with self._talking(f'make or read the collection "{self._collection}"') as database:
+            mongo_collection.prepare(database, self._schema, self._collection)
+
+    def claim(self, topic_id: str, partition: int, generation: int) -> Claim:
+        """A write of the previous owner that is under way may still add rows; it can't move the position."""
+        with self._talking(f"claim partition {partition}") as database:
+            positions = database[mongo_positions.COLLECTION]
+            return mongo_positions.claim(positions, self._group, topic_id, partition, generation)
+
+    def write(self, batch: CleanBatch) -> None:
+        """After Retryable the same batch may be written again: rows that are there already are left as they are."""
+        with self._talking(f"write {batch.coordinates()}") as database:
+            positions = database[mongo_positions.COLLECTION]
+            if not mongo_positions.is_behind(positions, self._group, batch):
+                return
+            if batch.rows:
+                self._store(database, batch)
+            mongo_positions.advance(positions, self._group, batch)
+
+    def accounts(self, topic_id: str) -> Sequence[Accounts]:
+        """Empty when nothing was ever delivered."""
+        with self._talking("read the positions") as database:
+            return mongo_positions.accounts(database[mongo_positions.COLLECTION], self._group, topic_id)
+
+    def set_back(self, topic_id: str, starts: Sequence[Start]) -> None:
+        """Partition by partition."""
+        with self._talking("set the positions back") as database:
+            for start in starts:
+                mongo_positions.set_back(database[mongo_positions.COLLECTION], self._group, topic_id, start)
+
+    def held(self) -> int:
+        """Counts the collection's documents; 0 when there is no collection yet."""
+        with self._talking(f'count the documents of "{self._collection}"') as database:
+            return database[self._collection].count_documents({})
+
+    def close(self) -> None:
+        """Close the client's connections."""
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
+    def _store(self, database: Database[Document], batch: CleanBatch) -> None:
+        collection = database[self._collection]
+        documents = self._documents(batch)
+        if self._unchecked is None:
+            self._unchecked = mongo_collection.is_embedded(database)
+        try:
+            collection.insert_many(documents, ordered=False, bypass_document_validation=self._unchecked)
+        except errors.BulkWriteError as error:
+            present = _present(collection, documents, error)
+            if present is None:
+                raise
+            # Not upserts: what does not match is newer already, and a unique index of the user's can't look like that.
+            older = [one for document in present for one in _replacements_of_older(document)]
+            collection.bulk_write(older, ordered=False, bypass_document_validation=self._unchecked)
+
+    def _documents(self, batch: CleanBatch) -> list[Document]:
+        rows, topics, offsets, make = batch.rows, batch.raw_topics, batch.raw_offsets, self._document
+        return [
+            make(rows[index], topics[index], batch.partition, offsets[index])
+            for index in newest_rows(batch, self._schema)
+        ]
+
+    @contextlib.contextmanager
+    def _talking(self, doing: str) -> Iterator[Database[Document]]:
+        """The database; what PyMongo raises becomes ours. The client mends its connections by itself."""
+        try:
+            if self._client is None:
+                self._client = self._connect()
+            yield self._client.get_database(self._database_name, write_concern=WriteConcern("majority", j=True))
+        except (errors.PyMongoError, BSONError, ValueError, TypeError, ArithmeticError) as error:
+            raise mongo_errors.translate(error, self._server, doing) from None
+
+    def _connect(self) -> MongoClient[Document]:
+        given = uri_parser.parse_uri(self._url)["options"]
+        missing: dict[str, Any] = {name: value for name, value in _DEFAULTS.items() if name not in given}
+        return MongoClient(self._url, appname=f"clearwell {self._group}"[:128], tz_aware=True, **missing)
+
+
+def _present(
+    collection: Collection[Document], documents: Sequence[Document], error: errors.BulkWriteError
+) -> Sequence[Document] | None:
+    """Those that were not inserted, where each is there already; None when one was refused for anything else."""
+    found = mongo_errors.duplicates(error)
+    if found is None:
+        return None
+    repeats, unclear = found
+    if unclear:
+        keys = [documents[index]["_id"] for index in unclear]
+        if collection.count_documents({"_id": {"$in": keys}}) < len(keys):
+            return None
+    return [documents[index] for index in (*repeats, *unclear)]
+
+
+def _replacements_of_older(document: Document) -> list[ReplaceOne[Document]]:
+    """Replaces the stored document only when it is older: `newest.py` as filters (invariant 4).
+
+    Four plain filters, of which at most one finds an older document, and not one `$or`: beside a `$or` the embedded
+    server does not use the index on `_id` (measured at 20,000 documents: 230 ms a replace against 1.8 ms for the four).
+    """
+    time, topic = document[EVENT_TIME_US], document[RAW_TOPIC]
+    offset, partition = document[RAW_OFFSET], document[RAW_PARTITION]
+    older: list[Document] = [
+        {EVENT_TIME_US: {"$lt": time}},
+        {EVENT_TIME_US: time, RAW_TOPIC: {"$ne": topic}},
+        {EVENT_TIME_US: time, RAW_OFFSET: {"$lt": offset}},
+        {EVENT_TIME_US: time, RAW_OFFSET: offset, RAW_PARTITION: {"$lte": partition}},
+    ]
+    return [ReplaceOne({"_id": document["_id"], **condition}, document) for condition in older]

@@ -1,0 +1,194 @@
+"""PostgreSQL: binary COPY into a temporary table, one guarded upsert, and the position, in one transaction.
+
+Measured (5,000 rows a flush, 20 columns): 4.45 µs a row against 2.0 for COPY straight into the keyed table, which
+can't be repeated; executemany 13.3, unnest 10.7, text COPY 6.3 to 8.1, MERGE slower on small flushes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any, ClassVar, Self
+
+import msgspec
+import psycopg
+from psycopg import Connection, errors
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.sql import SQL, Identifier
+from psycopg.types.json import set_json_dumps
+
+from clearwell.contract.model import CleanSchema
+from clearwell.destinations.newest import newest_rows
+from clearwell.destinations.postgres import ddl
+from clearwell.destinations.postgres import errors as postgres_errors
+from clearwell.destinations.postgres import positions as postgres_positions
+from clearwell.destinations.postgres import table as postgres_table
+from clearwell.destinations.protocol import (
+    Accounts,
+    Claim,
+    CleanBatch,
+    DestinationConfig,
+    RouteOptions,
+    RowsRefused,
+    Start,
+    Target,
+)
+from clearwell.destinations.shape import NAME_RULE, check_schema, is_name
+from clearwell.errors import ClearwellError, ConfigError
+from clearwell.source import SECRET_IN_URL
+
+Session = Connection[tuple[Any, ...]]
+
+_DEFAULTS = {"connect_timeout": "10", "keepalives_idle": "30", "tcp_user_timeout": "60000"}
+"""libpq options for a URL that doesn't set them, so that a dead network is noticed (s, s, ms)."""
+
+_LIMITS = """
+SELECT set_config(name, seconds, false)
+FROM (VALUES ('statement_timeout', '120s'), ('idle_in_transaction_session_timeout', '60s')) AS ours (name, seconds)
+WHERE current_setting(name) = '0'
+"""
+"""Time limits where nobody set them: a dead deliverer's locks go away by themselves."""
+
+
+class PostgresConfig(DestinationConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Which PostgreSQL.
+
+    url: a postgresql:// URL, TLS options included; its password must be a reference.
+    """
+
+    url: Annotated[str, SECRET_IN_URL] | None = None
+
+
+class PostgresOptions(RouteOptions, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """table: the table; default: named as the stream."""
+
+    table: str | None = None
+
+
+class PostgresDestination:
+    """One table of one database; see `clearwell.destinations.protocol.Destination` for what each method promises."""
+
+    kind: ClassVar[str] = "postgres"
+    Config: ClassVar[type[DestinationConfig]] = PostgresConfig
+    Options: ClassVar[type[RouteOptions]] = PostgresOptions
+    keeps_history: ClassVar[bool] = False
+    registered: ClassVar[bool] = True
+    sends_again: ClassVar[bool] = False
+
+    def __init__(self, dsn: str, schema: CleanSchema, table: str, group: str) -> None:
+        """`dsn` is a URL or a libpq string, TLS options included. Raises ConfigError when a name or type can't be."""
+        if not is_name(table):
+            raise ConfigError(f'"{table}" can\'t be the name of a table: use {NAME_RULE}.')
+        check_schema(schema, ddl.TAKEN)
+        self._server = postgres_errors.where(dsn)
+        self._dsn = dsn
+        self._schema = schema
+        self._table = table
+        self._group = group
+        self._types = ddl.wire_types(schema)
+        self._copy = ddl.copy_to_staging()
+        self._upsert = ddl.guarded_upsert(schema, table)
+        self._session: Session | None = None
+
+    @classmethod
+    def of(cls, target: Target) -> Self:
+        """The platform's own server, or a registered one."""
+        dsn, table = target.config.url or target.settings.postgres, target.options.table or target.schema.stream
+        return cls(dsn, target.schema, table, target.group)
+
+    def open(self) -> None:
+        """Create or widen the table, and the bookkeeping table where it is missing."""
+        with self._talking(f'make or read the table "{self._table}"') as session, session.transaction():
+            postgres_table.prepare(session, self._schema, self._table)
+            postgres_positions.create_positions(session)
+
+    def claim(self, topic_id: str, partition: int, generation: int) -> Claim:
+        """Waits for a write of the previous owner that is being committed, then goes on from its end."""
+        with self._talking(f"claim partition {partition}") as session:
+            return postgres_positions.claim(session, self._group, topic_id, partition, generation)
+
+    def write(self, batch: CleanBatch) -> None:
+        """After Retryable the same batch may be written again: the position tells whether it was committed."""
+        with self._talking(f"write {batch.coordinates()}") as session, session.transaction():
+            # First, so that its lock keeps a zombie out for the whole transaction (invariant 4).
+            if postgres_positions.advance(session, self._group, batch) and batch.rows:
+                self._stage(session, batch)
+                session.execute(self._upsert, {"partition": batch.partition})
+
+    def accounts(self, topic_id: str) -> Sequence[Accounts]:
+        """Empty when nothing was ever delivered."""
+        with self._talking("read the positions") as session, contextlib.suppress(*_MISSING):
+            return postgres_positions.accounts(session, self._group, topic_id)
+        return []
+
+    def set_back(self, topic_id: str, starts: Sequence[Start]) -> None:
+        """In one transaction."""
+        with self._talking("set the positions back") as session, session.transaction():
+            for start in starts:
+                postgres_positions.set_back(session, self._group, topic_id, start)
+
+    def held(self) -> int:
+        """Counts the table's rows; 0 when there is no table yet."""
+        count = SQL("SELECT count(*) FROM {}").format(Identifier(self._table))
+        with self._talking(f'count the rows of "{self._table}"') as session, contextlib.suppress(*_MISSING):
+            found = session.execute(count).fetchone()
+            return int(found[0]) if found else 0
+        return 0
+
+    def close(self) -> None:
+        """Close the connection, whatever state it is in."""
+        session, self._session = self._session, None
+        if session is not None:
+            with contextlib.suppress(psycopg.Error):
+                session.close()
+
+    def _stage(self, session: Session, batch: CleanBatch) -> None:
+        rows, topics, offsets = batch.rows, batch.raw_topics, batch.raw_offsets
+        with session.cursor() as cursor, cursor.copy(self._copy) as copy:
+            copy.set_types(self._types)
+            write_row = copy.write_row
+            try:
+                for index in newest_rows(batch, self._schema):
+                    write_row((*rows[index], topics[index], offsets[index]))
+            except (TypeError, ValueError, ArithmeticError) as error:  # its text quotes the value (invariant 9)
+                raise postgres_errors.on_value(error, self._server, f"write {batch.coordinates()}") from None
+
+    @contextlib.contextmanager
+    def _talking(self, doing: str) -> Iterator[Session]:
+        """A session that is alive; what PostgreSQL raises becomes ours.
+
+        After any error but a refused row, whose transaction was rolled back, the session is given up.
+        """
+        session = self._connected()
+        try:
+            yield session
+        except (psycopg.Error, ClearwellError) as error:
+            ours = (
+                postgres_errors.on_statement(error, self._server, doing) if isinstance(error, psycopg.Error) else error
+            )
+            if not isinstance(ours, RowsRefused):
+                self.close()
+            raise ours from None
+
+    def _connected(self) -> Session:
+        if self._session is None or self._session.closed:
+            try:
+                self._session = self._connect()
+            except psycopg.Error as error:
+                raise postgres_errors.on_connect(error, self._server, self._dsn) from None
+            with self._talking("create a temporary table"):
+                self._set_up(self._session)
+        return self._session
+
+    def _connect(self) -> Session:
+        missing = {name: value for name, value in _DEFAULTS.items() if name not in conninfo_to_dict(self._dsn)}
+        options: dict[str, Any] = {"fallback_application_name": f"clearwell {self._group}"[:63], **missing}
+        return psycopg.connect(self._dsn, autocommit=True, **options)
+
+    def _set_up(self, session: Session) -> None:
+        set_json_dumps(msgspec.json.encode, session)
+        session.execute(_LIMITS)
+        session.execute(ddl.create_staging(self._schema))
+
+
+_MISSING = (errors.UndefinedTable, errors.InvalidSchemaName)

@@ -1,0 +1,73 @@
+"""Makes the table of a stream, or widens it by added columns; anything else is a sentence for a person."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from psycopg import Connection
+
+from clearwell.contract.model import CleanSchema
+from clearwell.destinations.postgres import ddl
+from clearwell.destinations.shape import IDENTITY
+from clearwell.errors import ConfigError
+
+LOCK = 0x636C656172  # "clear": one deliverer at a time makes tables
+
+_COLUMNS = """
+SELECT attname, format_type(atttypid, atttypmod), attnotnull AND NOT atthasdef AND attidentity = ''
+FROM pg_attribute WHERE attrelid = to_regclass(quote_ident(%s)) AND attnum > 0 AND NOT attisdropped
+"""
+
+_KEY = """
+SELECT array_agg(attname::text ORDER BY place)
+FROM pg_index, unnest(indkey::smallint[]) WITH ORDINALITY AS part (number, place)
+JOIN pg_attribute ON attnum = number
+WHERE indrelid = to_regclass(quote_ident(%(table)s)) AND attrelid = indrelid AND indisprimary
+"""
+
+
+def prepare(connection: Connection[Any], schema: CleanSchema, table: str) -> None:
+    """Create `table` for `schema`, or add the columns it lacks; call it inside a transaction.
+
+    Raises ConfigError when a column has another type, the key differs, or the table is not one of ours.
+    """
+    connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
+    columns = {name: (type_, needed) for name, type_, needed in connection.execute(_COLUMNS, (table,)).fetchall()}
+    if not columns:
+        connection.execute(ddl.create_table(schema, table))
+        return
+    if not columns.keys() >= set(IDENTITY):
+        raise ConfigError(f'The table "{table}" exists and Clearwell did not make it: name another one in the route.')
+    _check_key(connection, schema, table)
+    _check_types(columns, schema, table)
+    missing = [field for field in schema.fields if field.name not in columns]
+    if missing:
+        connection.execute(ddl.add_columns(table, missing))
+
+
+def _check_key(connection: Connection[Any], schema: CleanSchema, table: str) -> None:
+    found = connection.execute(_KEY, {"table": table}).fetchone()
+    key = tuple(found[0]) if found and found[0] else ()
+    if set(key) != set(schema.key):
+        raise ConfigError(
+            f'The table "{table}" has the key ({", ".join(key)}) but the contract {schema.stream} v{schema.version} '
+            f"has ({', '.join(schema.key)}): name another table in the route, and fill it by a backfill."
+        )
+
+
+def _check_types(columns: dict[str, tuple[str, bool]], schema: CleanSchema, table: str) -> None:
+    for field in schema.fields:
+        wanted = ddl.column_type(field).final
+        found = columns.get(field.name, (wanted, False))[0]
+        if found != wanted:
+            raise ConfigError(
+                f'The column "{field.name}" of the table "{table}" is {found} but the contract {schema.stream} '
+                f"v{schema.version} makes it {wanted}: a changed type needs a new table in the route."
+            )
+    ours = {field.name for field in schema.fields} | ddl.TAKEN
+    for name, (_, needed) in columns.items():
+        if needed and name not in ours:
+            raise ConfigError(
+                f'The column "{name}" of the table "{table}" must not be null but the contract {schema.stream} '
+                f"v{schema.version} has no such field: give it a default, or drop NOT NULL."
+            )

@@ -1,0 +1,183 @@
+"""A topic of another Kafka cluster: its records' values as events, read outside of any consumer group."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import closing
+from typing import Annotated, Any, ClassVar, Literal
+
+import msgspec
+
+from clearwell.errors import ConfigError
+from clearwell.source import (
+    EVENT_LIMIT,
+    HEARTBEAT_SECONDS,
+    PATH,
+    SECRET,
+    Batch,
+    DiscoveredStream,
+    Refusal,
+    SourceConfig,
+    SourceEvent,
+    SourcePosition,
+    refuse,
+)
+from connectors.kafka.cluster import Cluster, Reading
+from connectors.reader_thread import Every, ReaderThread
+from connectors.samples import field_types, json_objects
+
+SAMPLE = 200
+
+
+class KafkaConfig(SourceConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Which topic to read, and how to reach it.
+
+    bootstrap: "host:port[,host:port]". topic: its name. start: where a new connector begins, "earliest" or "latest".
+    follow: keep reading what is appended; without it reading ends where the topic ended when it began.
+    isolation: "read_committed" passes over records of transactions that were aborted or are still open.
+    id_header: the header whose value is the event's id, such as `ce_id` of CloudEvents; without it, or where a record
+    lacks it, the id is "<topic id>/<partition>/<offset>", which is new when the topic is deleted and made again.
+    security: "plaintext", "ssl", "sasl_plaintext" or "sasl_ssl". ca: a PEM file of the authorities to trust.
+    mechanism: "PLAIN", "SCRAM-SHA-256" or "SCRAM-SHA-512". username, password: who we are.
+    batch_events: records read at once.
+
+    A value is passed on untouched; a record without one (a tombstone) becomes a dead letter that says so.
+    """
+
+    bootstrap: str
+    topic: str
+    start: Literal["earliest", "latest"] = "earliest"
+    follow: bool = True
+    isolation: Literal["read_committed", "read_uncommitted"] = "read_committed"
+    id_header: str | None = None
+    security: Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"] = "plaintext"
+    ca: Annotated[str, PATH] | None = None
+    mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    username: str | None = None
+    password: Annotated[str, SECRET] | None = None
+    batch_events: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 5_000
+
+    def __repr__(self) -> str:  # invariant 10
+        return f"KafkaConfig(bootstrap={self.bootstrap!r}, topic={self.topic!r})"
+
+
+class KafkaPosition(SourcePosition, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The offset to read next in each partition, from 0 on, of the topic with this id (KIP-516)."""
+
+    topic_id: str
+    offsets: list[Annotated[int, msgspec.Meta(ge=0)]]
+
+
+class KafkaSource:
+    """Reads a topic of another Kafka cluster, all partitions at once."""
+
+    name: ClassVar[str] = "kafka"
+    Config: ClassVar[type[SourceConfig]] = KafkaConfig
+    Position: ClassVar[type[SourcePosition]] = KafkaPosition
+    id_fields: tuple[str, ...] = ()
+
+    def __init__(self, config: KafkaConfig) -> None:
+        """Does no I/O yet."""
+        self._config = config
+        self._cluster = Cluster(
+            config.bootstrap, config.topic, config.isolation, config.security, config.ca, config.mechanism,
+            config.username, config.password,
+        )  # fmt: skip
+        self._closed = False
+
+    def check(self) -> None:
+        """Prove that the topic is there and may be read."""
+        self._cluster.topic_id()
+        with closing(self._cluster.open(1)) as reading:
+            reading.begin(reading.ends())
+            reading.poll(100)
+
+    def discover(self) -> list[DiscoveredStream]:
+        """One stream, named after the topic; types are guessed from its last records."""
+        topic_id = self._cluster.topic_id()
+        with closing(self._cluster.open(SAMPLE)) as reading:
+            ends, first = reading.ends(), reading.begins()
+            reading.begin([max(begin, end - SAMPLE) for begin, end in zip(first, ends, strict=True)])
+            sample: list[SourceEvent] = []
+            deadline = time.monotonic() + 5
+            while len(sample) < SAMPLE and not reading.reached(ends) and time.monotonic() < deadline:
+                sample += self._events(reading.poll(500), topic_id)
+        rows = json_objects(sample)
+        return [DiscoveredStream(self._config.topic, field_types(rows), rows)]
+
+    async def read(self, after: KafkaPosition | None) -> AsyncIterator[Batch]:
+        """Batches of records. Raises ConfigError when records are gone that were not read yet."""
+        thread: ReaderThread[Batch] = ReaderThread(lambda thread: self._follow(thread, after), "kafka source")
+        try:
+            while not self._closed and (batch := await thread.take()) is not None:
+                yield batch
+        finally:
+            await asyncio.shield(asyncio.ensure_future(thread.stop()))
+
+    async def close(self) -> None:
+        """Stop following."""
+        self._closed = True
+
+    def between(self, old: KafkaPosition | None, new: KafkaPosition | None) -> str:
+        """A count of records a partition."""
+        was = [] if old is None else old.offsets
+        now = [] if new is None else new.offsets
+        size = max(len(was), len(now))
+        moves = zip(was + [0] * (size - len(was)), now + [0] * (size - len(now)), strict=True)
+        told = [
+            f"{abs(a - b)} of partition {partition} {'again' if b < a else 'skipped'}"
+            for partition, (a, b) in enumerate(moves)
+            if a != b
+        ]
+        return f"Records of {self._config.topic}: {', '.join(told) or 'none read again or skipped'}."
+
+    def _follow(self, thread: ReaderThread[Batch], after: KafkaPosition | None) -> None:
+        """In a thread: offer what the topic holds and, when following, what comes."""
+        topic_id = self._cluster.topic_id()
+        with closing(self._cluster.open(self._config.batch_events)) as reading:
+            self._start(reading, after, topic_id)
+            ends, beat = reading.ends(), Every(HEARTBEAT_SECONDS / 2)
+            while self._config.follow or not reading.reached(ends):
+                thread.require_wanted()
+                records = reading.poll(200)
+                self._cluster.require_same(topic_id)
+                if records or beat.due():
+                    position = KafkaPosition(topic_id=topic_id, offsets=reading.offsets())
+                    thread.offer((self._events(records, topic_id), position))
+                    beat.again()
+
+    def _start(self, reading: Reading, after: KafkaPosition | None, topic_id: str) -> None:
+        if after is None:
+            begin = reading.begins() if self._config.start == "earliest" else reading.ends()
+        elif after.topic_id != topic_id:
+            raise ConfigError(
+                f"{self._config.topic} was deleted and made again since it was read: look whether anything of the old "
+                "one is missing, then reset the connector."
+            )
+        else:
+            begin = reading.continued(after.offsets)
+        reading.begin(begin)
+
+    def _events(self, records: Iterable[Any], topic_id: str) -> list[SourceEvent]:
+        wanted = self._config.id_header
+        events = []
+        for record in records:
+            event_id = f"{topic_id}/{record.partition}/{record.offset}"
+            if wanted is not None:
+                event_id = _header(record.headers, wanted) or event_id
+            value = record.value
+            if value is None:
+                events.append(SourceEvent(event_id, b"", Refusal.TOMBSTONE))
+            elif len(value) > EVENT_LIMIT:
+                events.append(refuse(event_id, len(value), value))
+            else:
+                events.append(SourceEvent(event_id, value))
+        return events
+
+
+def _header(headers: Iterable[tuple[str, bytes | None]], name: str) -> str | None:
+    found: Mapping[str, bytes | None] = dict(headers)
+    value = found.get(name)
+    return None if not value else value.decode(errors="backslashreplace")

@@ -1,0 +1,188 @@
+"""One read of `mongo_changes`, in a thread: collections as they are, then the change stream from before that."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+from bson import Timestamp
+from pymongo.change_stream import ChangeStream
+from pymongo.collection import Collection
+from pymongo.database import Database
+
+from clearwell.errors import ConfigError
+from clearwell.source import HEARTBEAT_SECONDS, Batch, SourceEvent, SourcePosition
+from connectors.mongo_changes.json import Events, from_text, to_text
+from connectors.mongo_changes.server import Plan, collections, now, opened
+from connectors.reader_thread import Every, ReaderThread
+
+BATCH_BYTES = 4_000_000
+AWAIT_MS = 100
+
+
+class SnapshotPlace(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How far a snapshot is: collections before `collection` are read, and of it the documents up to `id`.
+
+    `id` is canonical Extended JSON; None: none yet.
+    """
+
+    collection: str
+    id: str | None = None
+
+
+class MongoChangesPosition(SourcePosition, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`token`: the resume token of the last change read, as Extended JSON; before the first one, `start`.
+
+    `start`: the cluster time (seconds, counter) that the stream begins at, later that of the last change; `changes`: so
+    many of that time were read. `snapshot`: where the snapshot is, until it is done.
+    """
+
+    token: str | None = None
+    start: tuple[int, int] | None = None
+    changes: Annotated[int, msgspec.Meta(ge=0)] = 0
+    snapshot: SnapshotPlace | None = None
+
+
+class Reader:
+    """Runs in a thread."""
+
+    def __init__(self, plan: Plan, events: Events) -> None:
+        """Does no I/O."""
+        self._plan = plan
+        self._events = events
+
+    def run(self, thread: ReaderThread[Batch], after: MongoChangesPosition | None) -> None:
+        """Read until `thread` is told to stop."""
+        with opened(self._plan, "read changes") as database:
+            position = after if after is not None else self._first(database)
+            if after is None:
+                thread.offer(([], position))
+            if position.snapshot is not None:
+                position = self._snapshot(thread, database, position, position.snapshot)
+            self._follow(thread, database, position)
+
+    def _first(self, database: Database[dict[str, Any]]) -> MongoChangesPosition:
+        """The time before the snapshot: what it misses the stream brings, and more of what it has."""
+        plan = self._plan
+        time = plan.start if plan.start is not None else now(database, plan.place())
+        if plan.start is None and not plan.snapshot:
+            time = Timestamp(time.time, time.inc + 1)  # after the last change, not with it
+        names = collections(database, plan.collection) if plan.snapshot else []
+        return MongoChangesPosition(start=(time.time, time.inc), snapshot=SnapshotPlace(names[0]) if names else None)
+
+    def _snapshot(
+        self,
+        thread: ReaderThread[Batch],
+        database: Database[dict[str, Any]],
+        position: MongoChangesPosition,
+        place: SnapshotPlace,
+    ) -> MongoChangesPosition:
+        """Read the collections from `place` on: each document as it is when its turn comes."""
+        names = [name for name in collections(database, self._plan.collection) if name >= place.collection]
+        time = Timestamp(*position.start) if position.start else Timestamp(0, 0)
+        last = place.id if names and names[0] == place.collection else None
+        for index, name in enumerate(names):
+            done = False
+            while not done:
+                events, last, done = self._page(database[name], name, last, time)
+                left = [SnapshotPlace(name, last)] if not done else []
+                left += [SnapshotPlace(other) for other in names[index + 1 :]]
+                position = msgspec.structs.replace(position, snapshot=left[0] if left else None)
+                thread.offer((events, position))
+            last = None
+        return msgspec.structs.replace(position, snapshot=None)
+
+    def _page(
+        self, collection: Collection[dict[str, Any]], name: str, last: str | None, time: Timestamp
+    ) -> tuple[list[SourceEvent], str | None, bool]:
+        """The next documents by _id, the last one's, and whether these are all.
+
+        `min` goes by the index, over all types of _id; `$gt` would see those of one type alone, and lose the others.
+        """
+        size, count = 0, 0
+        events: list[SourceEvent] = []
+        cursor = collection.find().sort("_id", 1).hint([("_id", 1)]).limit(self._plan.size + 1)
+        before = None
+        if last is not None:
+            before = _stored(last)
+            cursor = cursor.min([("_id", before)])
+        with cursor:
+            for document in cursor:
+                count += 1
+                if before is not None and document["_id"] == before and count == 1:
+                    continue
+                event = self._events.of_document(name, collection.database.name, document, time)
+                events.append(event)
+                last = to_text(document["_id"])
+                size += len(event.data)
+                if size >= BATCH_BYTES:
+                    return events, last, False
+        return events, last, count <= self._plan.size
+
+    def _follow(
+        self, thread: ReaderThread[Batch], database: Database[dict[str, Any]], position: MongoChangesPosition
+    ) -> None:
+        """The stream; after an invalidate event (a collection that was dropped or renamed) it is opened again."""
+        beat = Every(HEARTBEAT_SECONDS / 2)
+        while True:
+            with watch(self._plan, database, position) as stream:
+                while stream.alive:
+                    events, position = self._gather(stream, position)
+                    if events or beat.due():
+                        thread.offer((events, position))
+                        beat.again()
+                    thread.require_wanted()
+            thread.sleep(0.1)
+
+    def _gather(
+        self, stream: ChangeStream[dict[str, Any]], position: MongoChangesPosition
+    ) -> tuple[list[SourceEvent], MongoChangesPosition]:
+        """What has come, and the position after it."""
+        events: list[SourceEvent] = []
+        time, count = position.start or (0, 0), position.changes
+        size, token = 0, None
+        while len(events) < self._plan.size and size < BATCH_BYTES:
+            change = stream.try_next()
+            if change is None:
+                token = stream.resume_token  # may be later than the last event's
+                break
+            if not change.keys() >= {"clusterTime", "operationType"}:
+                raise ConfigError("`pipeline` must keep `_id`, `clusterTime` and `operationType`: correct it.")
+            token, stamp = change["_id"], change["clusterTime"]
+            if (stamp.time, stamp.inc) != time:
+                time, count = (stamp.time, stamp.inc), 0
+            events.append(self._events.of_change(change, time, count))
+            count += 1
+            size += len(events[-1].data)
+        if token is None:
+            return events, position
+        return events, MongoChangesPosition(token=to_text(token), start=time, changes=count)
+
+
+def watch(
+    plan: Plan, database: Database[dict[str, Any]], position: MongoChangesPosition
+) -> ChangeStream[dict[str, Any]]:
+    """The change stream from a position on.
+
+    `startAfter`, unlike `resumeAfter`, also goes on after an invalidate event.
+    """
+    source = database if plan.collection is None else database[plan.collection]
+    begin: dict[str, Any] = {}
+    if position.token is not None:
+        begin["start_after"] = _stored(position.token)
+    elif position.start is not None:
+        begin["start_at_operation_time"] = Timestamp(*position.start)
+    return source.watch(
+        list(plan.pipeline),
+        full_document=None if plan.full_document == "default" else plan.full_document,
+        max_await_time_ms=AWAIT_MS,
+        batch_size=plan.size,
+        **begin,
+    )
+
+
+def _stored(text: str) -> Any:
+    try:
+        return from_text(text)
+    except ValueError:
+        raise ConfigError("The position holds no Extended JSON where it should: set it right, or reset it.") from None

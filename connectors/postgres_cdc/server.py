@@ -1,0 +1,189 @@
+"""The PostgreSQL server behind `postgres_cdc`: connections, what their failures mean, tables and their keys."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg import errors
+from psycopg.conninfo import conninfo_to_dict
+
+from clearwell.destinations.postgres.errors import on_connect, where
+from clearwell.egress import require_allowed
+from clearwell.errors import ClearwellError, ConfigError, Retryable
+
+OPTIONS = "-c datestyle=ISO -c intervalstyle=iso_8601 -c timezone=UTC -c bytea_output=hex -c extra_float_digits=3"
+"""How values are written; the same in snapshots and in the stream (`postgres_cdc_types`)."""
+
+DEAD_PEER: dict[str, Any] = {
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+"""A server that is gone without a word is noticed within a minute."""
+
+LOCK_SECONDS = 5
+FIRST_VERSION = 15
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class TableInfo:
+    """A published table. `kinds`: the columns' types by OID; `casts`: by name, of the key's columns.
+
+    `filter`: the publication's condition for rows, as SQL.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    kinds: tuple[int, ...]
+    key: tuple[str, ...]
+    casts: tuple[str, ...]
+    filter: str | None
+
+
+class Server:
+    """Connects when it is asked to; holds no connection."""
+
+    def __init__(self, url: str) -> None:
+        """Does no I/O."""
+        self._url = url
+
+    @property
+    def place(self) -> str:
+        """For messages, without user and password. Raises ConfigError when the URL can't be read.
+
+        Or when a password is where only a URL's parser does not look for it (invariant 10).
+        """
+        place = where(self._url)
+        if not self._url.startswith(("postgresql://", "postgres://")) or "password=" in self._url.partition("?")[2]:
+            raise ConfigError('`url` must be written as "postgresql://user:${env:PASSWORD}@host:port/database".')
+        return place
+
+    def connect(self, *, replication: bool = False) -> Connection:
+        """A connection in autocommit mode. Raises ConfigError or Retryable. Blocks, about 10 s at most."""
+        place, parts = self.place, conninfo_to_dict(self._url)
+        hosts = str(parts.get("hostaddr") or parts.get("host") or "localhost").split(",")
+        ports = str(parts.get("port") or "5432").split(",")
+        for index, host in enumerate(hosts):
+            if not host.startswith("/"):
+                require_allowed(host, int(ports[index % len(ports)] or 5432) if ports[0].isdigit() else 5432)
+        more: dict[str, Any] = {"replication": "database"} if replication else {}
+        options = f"{parts.get('options') or ''} {OPTIONS} -c lock_timeout={LOCK_SECONDS}s".strip()
+        try:
+            return psycopg.connect(
+                self._url,
+                autocommit=True,
+                options=options,
+                client_encoding="UTF8",
+                connect_timeout=int(parts.get("connect_timeout") or 10),
+                application_name="clearwell",
+                **DEAD_PEER,
+                **more,
+            )
+        except psycopg.Error as error:
+            if replication and ("walsender" in str(error) or "WAL sender" in str(error)):
+                raise ConfigError(f"{place} lets this user not replicate: ALTER ROLE … REPLICATION.") from None
+            raise on_connect(error, place, self._url) from None
+
+    @contextmanager
+    def session(self, doing: str) -> Iterator[Connection]:
+        """An ordinary connection; `doing` says what for, in messages."""
+        with self.connect() as connection, self.failures(doing):
+            yield connection
+
+    @contextmanager
+    def failures(self, doing: str) -> Iterator[None]:
+        """Turns what psycopg raises into what a person can read."""
+        try:
+            yield
+        except psycopg.Error as error:
+            raise self._meaning(error, doing) from None
+
+    def _meaning(self, error: psycopg.Error, doing: str) -> ClearwellError:
+        state = error.sqlstate or ""
+        named = f"{type(error).__name__}{f', SQLSTATE {state}' if state else ''}"
+        if isinstance(error, errors.InsufficientPrivilege):
+            return ConfigError(f"{self.place} does not let this user {doing}: grant the missing right.")
+        if state == "55006":
+            return Retryable(f"{self.place} could not {doing}: the slot is in use by another connection.")
+        if state.startswith("42"):
+            return ConfigError(f"{self.place} could not {doing} ({named}): was a table, slot or publication changed?")
+        return Retryable(f"{self.place} failed ({named}) where Clearwell was to {doing}.")
+
+
+def require_logical(connection: Connection, place: str) -> None:
+    """Raises ConfigError when the server can't decode its log, or is too old."""
+    if connection.info.server_version < FIRST_VERSION * 10_000:
+        raise ConfigError(f"{place} is older than PostgreSQL {FIRST_VERSION}, the first this source can read.")
+    level = connection.execute("SHOW wal_level").fetchall()[0][0]
+    if level != "logical":
+        raise ConfigError(f"{place} has wal_level = {level}: set wal_level = logical and restart the server.")
+
+
+_TABLES = """
+SELECT a.attname, a.atttypid::bigint, format_type(a.atttypid, a.atttypmod), a.attgenerated = '', c.relreplident,
+       array_position(k.places, a.attnum), has_table_privilege(c.oid, 'SELECT'), c.relkind
+FROM pg_class c
+JOIN pg_namespace s ON s.oid = c.relnamespace
+JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+LEFT JOIN LATERAL (
+    SELECT i.indkey::int2[] AS places FROM pg_index i WHERE i.indrelid = c.oid AND i.indisvalid
+    AND CASE WHEN c.relreplident = 'i' THEN i.indisreplident ELSE i.indisprimary END
+) k ON true
+WHERE s.nspname = %s AND c.relname = %s AND c.relkind IN ('r', 'p')
+ORDER BY a.attnum
+"""
+
+
+def qualified(name: str) -> str:
+    """ "schema.table"; the schema is `public` where none is named."""
+    return name if "." in name else f"public.{name}"
+
+
+def find_table(connection: Connection, name: str) -> TableInfo:
+    """A table with its key. Raises ConfigError when there is none, it may not be read, or a row of it has no name."""
+    schema, _, table = qualified(name).partition(".")
+    rows = connection.execute(_TABLES, [schema, table]).fetchall()
+    if not rows:
+        raise ConfigError(f"There is no table {schema}.{table} in this database: set `tables` right.")
+    if not rows[0][6]:
+        raise ConfigError(f"This user may not read {schema}.{table}: GRANT SELECT on it.")
+    found = sorted((row for row in rows if row[5] is not None), key=lambda row: int(row[5]))
+    if not found or rows[0][4] == "n":
+        raise ConfigError(
+            f"{schema}.{table} has no usable key, so PostgreSQL could not say which row an update or delete is of, and "
+            "would refuse them once the table is published: give it a primary key, or a unique index of columns that "
+            "are not null by ALTER TABLE … REPLICA IDENTITY USING INDEX."
+        )
+    kept = [row for row in rows if row[3]]
+    return TableInfo(
+        f"{schema}.{table}",
+        tuple(row[0] for row in kept),
+        tuple(row[1] for row in kept),
+        tuple(row[0] for row in found),
+        tuple(row[2] for row in found),
+        None,
+    )
+
+
+def look_up_types(connection: Connection, oids: Sequence[int]) -> list[tuple[int, int, int]]:
+    """(OID, base type of a domain or 0, element type of an array or 0), also of the types these are made of."""
+    return [
+        (int(oid), int(base), int(element))
+        for oid, base, element in connection.execute(
+            "WITH RECURSIVE seen(oid, base, element) AS ("
+            " SELECT oid, typbasetype, CASE WHEN typcategory = 'A' AND typtype = 'b' THEN typelem ELSE 0 END"
+            " FROM pg_type WHERE oid = ANY(%s::oid[])"
+            " UNION SELECT t.oid, t.typbasetype,"
+            " CASE WHEN t.typcategory = 'A' AND t.typtype = 'b' THEN t.typelem ELSE 0 END"
+            " FROM seen JOIN pg_type t ON t.oid IN (seen.base, seen.element)"
+            ") SELECT oid::bigint, base::bigint, element::bigint FROM seen",
+            [list(oids)],
+        )
+    ]

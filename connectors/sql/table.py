@@ -1,0 +1,180 @@
+"""The database behind the `sql` source: connections and what their failures mean, tables, keys."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, tzinfo
+from typing import Any
+
+from sqlalchemy import (
+    Column,
+    Connection,
+    DateTime,
+    MetaData,
+    Table,
+    UniqueConstraint,
+    create_engine,
+    event,
+    func,
+    inspect,
+    select,
+)
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, NoSuchTableError, SQLAlchemyError
+from sqlalchemy.pool import NullPool
+from sqlalchemy.types import TypeEngine
+
+from clearwell.egress import require_allowed
+from clearwell.errors import ClearwellError, ConfigError, Retryable, nearest
+from connectors.sql.rows import has_order, is_instant, lossless
+
+_DRIVERS = {"postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
+_DRIVERS |= {"mysql": "mysql+pymysql", "mariadb": "mariadb+pymysql"}
+_PORTS = {"postgresql": 5432, "mysql": 3306, "mariadb": 3306, "mssql": 1433, "oracle": 1521}
+_MYSQL = ("mysql", "mariadb")
+_DENIED_STATES = ("28", "3D", "42")
+_DENIED_NUMBERS = (1044, 1045, 1049, 1142, 1143, 1698)  # MySQL: access denied, unknown database, no such right
+_DENIED_TEXTS = ("authentication failed", "password supplied", "does not exist", "pg_hba.conf", "permission denied")
+
+
+class Database:
+    """Connects when it is asked to. Thread-safe; holds no connection between two calls."""
+
+    def __init__(self, url: str) -> None:
+        """Does no I/O. Raises ConfigError when `url` is none or its driver is not installed."""
+        try:
+            parsed = make_url(url)
+            self._url = parsed.set(drivername=_DRIVERS.get(parsed.drivername, parsed.drivername))
+            self._engine = create_engine(self._url, poolclass=NullPool, isolation_level=_isolation(self._url))
+            if self._url.get_backend_name() in _MYSQL:
+                event.listen(self._engine, "connect", _speak_utc)
+        except ArgumentError:
+            raise ConfigError("`url` is no SQLAlchemy URL: write dialect://user:password@host/database.") from None
+        except (NoSuchModuleError, ModuleNotFoundError) as error:
+            missing = getattr(error, "name", None) or make_url(url).drivername
+            raise ConfigError(f"`url` needs a driver that is not installed ({missing}): install it with pip.") from None
+        if self._url.get_backend_name() == "sqlite" and not (self._url.database or "").startswith("/"):
+            raise ConfigError(
+                "`url` needs the whole path of an SQLite file, with four slashes: sqlite:////data/shop.db."
+            )
+        self._place = self._url.host or self._url.get_backend_name()
+
+    @contextmanager
+    def connect(self) -> Iterator[Connection]:
+        """A connection. Raises Retryable when the server does not answer, ConfigError when it refuses."""
+        if self._url.host:
+            require_allowed(self._url.host, self._url.port or _PORTS.get(self._url.get_backend_name(), 0))
+        try:
+            with self._engine.connect() as connection:
+                yield connection
+        except ClearwellError:
+            raise
+        except SQLAlchemyError as error:
+            raise self._meaning(error) from None
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self._engine.dispose()
+
+    def column(self, table: Table, name: str) -> Column[Any]:
+        """A column by name. Raises ConfigError with the nearest name."""
+        if name not in table.columns:
+            raise ConfigError(f'The table {table.name} has no column "{name}".{nearest(name, table.columns.keys())}')
+        return table.columns[name]
+
+    def now(self, connection: Connection, column: Column[Any], zone: tzinfo) -> datetime:
+        """The database's clock as `column` would hold it; `zone` is what times without one are in.
+
+        Raises ConfigError when the column holds no times.
+        """
+        if not isinstance(column.type, DateTime):
+            raise ConfigError(f"`delay` needs a cursor that is a time, and {column.name} is none.")
+        now: datetime = connection.execute(select(func.current_timestamp(type_=DateTime(timezone=True)))).scalar_one()
+        if now.tzinfo is None and self._url.get_backend_name() in (*_MYSQL, "sqlite"):  # their clock is at UTC, here
+            now = now.replace(tzinfo=UTC)
+        if column.type.timezone or now.tzinfo is None:
+            return now
+        return now.astimezone(UTC if is_instant(column.type) else zone).replace(tzinfo=None)
+
+    def _meaning(self, error: SQLAlchemyError) -> ClearwellError:
+        original = error.orig if isinstance(error, DBAPIError) else None
+        state = str(getattr(original, "sqlstate", None) or "")
+        number = original.args[0] if original is not None and original.args else None
+        refused = number in _DENIED_NUMBERS or any(text in str(original) for text in _DENIED_TEXTS)
+        if state[:2] in _DENIED_STATES or refused:
+            return ConfigError(f"The database at {self._place} refused us: check user, password, database and rights.")
+        kind = type(original or error).__name__
+        if kind == "DataError":
+            return ConfigError(
+                "A value of the table is none that the driver can take (such as a time 'infinity'): leave its column "
+                "out by `columns`, or read a view that changes it."
+            )
+        return Retryable(
+            f"The database at {self._place} did not answer ({state or kind}): is it running and reachable?"
+        )
+
+
+def _speak_utc(connection: Any, _record: Any) -> None:
+    """MySQL shows and takes its TIMESTAMPs in the session's zone, and as it is set up that may be any."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET time_zone = '+00:00'")
+
+
+def _isolation(url: URL) -> Any:
+    """Each query sees what is committed when it begins; SQLite knows no such level by that name."""
+    return "AUTOCOMMIT" if url.get_backend_name() != "sqlite" else "SERIALIZABLE"
+
+
+def find_table(connection: Connection, name: str) -> Table:
+    """The table or view `name`, or `schema.name`. Raises ConfigError with the nearest name."""
+    schema, _, bare = name.rpartition(".")
+    inspector = inspect(connection)
+    views = inspector.get_view_names(schema or None)
+    try:
+        info = {"view": bare in views}
+        table = Table(bare, MetaData(), autoload_with=connection, schema=schema or None, resolve_fks=False, info=info)
+    except NoSuchTableError:
+        hint = nearest(bare, inspector.get_table_names(schema or None) + views) or " Does this user see it?"
+        raise ConfigError(f'There is no table "{name}" in the database.{hint}') from None
+    for column in table.columns:
+        column.type = lossless(column.type)
+    return table
+
+
+def key_of(table: Table, named: Sequence[Column[Any]]) -> list[Column[Any]]:
+    """The columns that tell rows apart: those `named`, or the primary key. Raises ConfigError when none do.
+
+    Of a view the database knows no constraints: its key is what the user says.
+    """
+    if not named:
+        if not table.primary_key.columns:
+            raise ConfigError(
+                f"The table {table.name} has no primary key: name columns that are unique together in `key`."
+            )
+        return list(table.primary_key.columns)
+    if table.info["view"]:
+        return list(named)
+    names = {column.name for column in named}
+    unique = [{column.name for column in index.columns} for index in table.indexes if index.unique]
+    unique += [{column.name for column in one.columns} for one in _unique_constraints(table)]
+    if not any(one and one <= names for one in unique):
+        raise ConfigError(f"`key` ({', '.join(sorted(names))}) is not unique in {table.name}: add a unique constraint.")
+    if nullable := [column.name for column in named if column.nullable]:
+        raise ConfigError(f"`key` holds {', '.join(nullable)}, which may be null: choose columns that are NOT NULL.")
+    return list(named)
+
+
+def _unique_constraints(table: Table) -> Iterator[Any]:
+    yield table.primary_key
+    yield from (one for one in table.constraints if isinstance(one, UniqueConstraint))
+
+
+def require_ordered(column: Column[Any]) -> None:
+    """Raises ConfigError when pages can't go by a column: floats are not exact, documents have no order."""
+    kind: TypeEngine[Any] = column.type
+    if not has_order(kind):
+        raise ConfigError(
+            f"Rows can't be read in the order of {column.name}, which is {kind!s}: choose integers, decimals, text, "
+            "times or UUIDs."
+        )

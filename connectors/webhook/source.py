@@ -1,0 +1,108 @@
+"""Events that somebody sends us over HTTP: signed requests with one event or many."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Annotated, ClassVar, Literal
+
+import msgspec
+
+from clearwell.source import (
+    EVENT_LIMIT,
+    DiscoveredStream,
+    Request,
+    RequestRefused,
+    SourceConfig,
+    SourceEvent,
+    refuse,
+)
+from connectors.field_id import FieldId
+from connectors.http.json import NotJson, records
+from connectors.webhook.signatures import Hmac, Standard
+
+NDJSON = ("application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines")
+
+
+class WebhookConfig(SourceConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What is sent to `POST /push/<connector>`, and who may.
+
+    signature: how requests are signed: `type: standard` (Standard Webhooks) or `type: hmac`; only the word "none" lets
+    anyone send. format: "json" is one event, or a list of events; "ndjson" an event a line; "auto" goes by the
+    request's content type. most_events: in one request.
+    id_field: the field whose value is an event's id. Without it, or where an event lacks it, the id is the delivery's
+    (`webhook-id`, or the `id_header` of "hmac"), with "/<number>" in a list; where there is none either, it is a hash
+    of the event: what is sent again is then the same event, and so is what is alike to the last byte.
+
+    Answers are 401 for a wrong signature, 400 for what is no JSON, 413 for too many events.
+    """
+
+    signature: Standard | Hmac | Literal["none"]
+    format: Literal["auto", "json", "ndjson"] = "auto"
+    id_field: str | None = None
+    most_events: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 10_000
+
+
+class WebhookSource:
+    """Is sent events over HTTP."""
+
+    name: ClassVar[str] = "webhook"
+    Config: ClassVar[type[SourceConfig]] = WebhookConfig
+
+    def __init__(self, config: WebhookConfig) -> None:
+        """Raises ConfigError when a secret can't be one."""
+        self._config = config
+        self._signature = None if config.signature == "none" else config.signature
+        if self._signature is not None:
+            self._signature.require_sound()
+        self._id = None if config.id_field is None else FieldId(config.id_field)
+        self._id_header = self._signature.id_header if isinstance(self._signature, Hmac) else "webhook-id"
+
+    @property
+    def id_fields(self) -> tuple[str, ...]:
+        """The configured field; without one an id may be a hash of the event."""
+        return (self._config.id_field or "*",)
+
+    def check(self) -> None:
+        """The configuration was judged when it was read; nothing is asked."""
+
+    def discover(self) -> list[DiscoveredStream]:
+        """Nothing can be known before something was sent."""
+        return []
+
+    def receive(self, request: Request) -> Sequence[SourceEvent]:
+        """The events of a request, in its order. Raises RequestRefused."""
+        if request.method != "POST":
+            raise RequestRefused(405, "Events are sent with POST.")
+        if self._signature is not None:
+            self._signature.require_signed(request)
+        items, is_list = self._items(request)
+        if len(items) > self._config.most_events:
+            raise RequestRefused(413, f"A request holds at most {self._config.most_events} events.")
+        delivery = request.headers.get(self._id_header.lower(), "") if self._id_header else ""
+        return [
+            self._event(item, f"{delivery}/{number}" if delivery and is_list else delivery)
+            for number, item in enumerate(items)
+        ]
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+    def _items(self, request: Request) -> tuple[list[bytes], bool]:
+        """The events as they were written, and whether there could have been many."""
+        body = request.body.strip()
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if self._config.format == "ndjson" or (self._config.format == "auto" and kind in NDJSON):
+            return [line.strip() for line in body.split(b"\n") if line.strip()], True
+        try:
+            if body.startswith(b"["):
+                return records(body, ()), True
+            msgspec.json.decode(body, type=msgspec.Raw)
+        except (NotJson, msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+            raise RequestRefused(400, "The body is no JSON: send an object, a list of objects, or NDJSON.") from None
+        return [body], False
+
+    def _event(self, data: bytes, delivery: str) -> SourceEvent:
+        event_id = None if self._id is None else self._id.of(data)
+        event_id = event_id or delivery or hashlib.blake2b(data, digest_size=16).hexdigest()
+        return refuse(event_id, len(data), data) if len(data) > EVENT_LIMIT else SourceEvent(event_id, data)
