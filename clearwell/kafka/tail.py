@@ -23,9 +23,10 @@ class Tail:
 
     async def raw(self, partition: int, start: int, end: int) -> AsyncIterator[list[Any]]:
         """Records of raw events in [start, end), as far as retention still has them, in slices."""
-        async with reader(self._bootstrap) as log:
-            async for records in log.records(raw_topic(self._stream), partition, start, end):
-                yield records
+        if end > 0:
+            async with reader(self._bootstrap) as log:
+                async for records in log.records(raw_topic(self._stream), partition, start, end):
+                    yield records
 
     async def dead_offsets(self, partition: int, topic_id: str, start: int, end: int) -> list[int]:
         """Raw offsets in [start, end) of one raw incarnation whose event was rejected, sorted."""
@@ -52,6 +53,8 @@ class Tail:
         Looks at LETTERS letters for each offset: repeats after a crash, and letters of several destinations, can
         multiply them.
         """
+        if end <= 0:  # nothing is before the beginning: a connection less
+            return []
         topic = dead_topic(self._stream)
         found: set[int | None] = set()
         async with reader(self._bootstrap) as log:

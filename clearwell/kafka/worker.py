@@ -68,8 +68,8 @@ def build_app(group: str, bootstrap: str, positions: Positions) -> faust.App:
         topic_disable_leader=True,
         topic_allow_declare=False,
         stream_wait_empty=True,
-        stream_buffer_maxsize=2,
-        broker_max_poll_records=5_000,
+        stream_buffer_maxsize=1,  # a second slice a partition: 40 MB, and no faster
+        broker_max_poll_records=6_000,  # see BATCH_BYTES
         broker_commit_interval=0.5,
         broker_session_timeout=10.0,
         broker_max_poll_interval=MOST_WAITING,

@@ -17,8 +17,9 @@ from crc32c import crc32c
 
 from clearwell.kafka.wire import AnyRecord, encode_records
 
-BATCH_BYTES = 1_000_000
-"""A batch is closed at this size (uncompressed), unless one record alone is larger."""
+BATCH_BYTES = 5_000_000
+"""A batch is closed at this size (uncompressed), unless one record alone is larger: a slice of usual events makes one.
+With 1 MB, which cut each slice in three, raw → Postgres took 24.4 µs of CPU an event; now 20.8 (decision 0019)."""
 
 _ZSTD = 4
 _BEFORE_CRC = struct.Struct(">qiibI")  # base offset, length after itself, leader epoch, magic, CRC
@@ -71,12 +72,13 @@ class WrittenBatch:
 
 
 def chunks(records: Sequence[AnyRecord]) -> Iterator[Sequence[AnyRecord]]:
-    """Consecutive records whose values make at most BATCH_BYTES together, or one that is larger; in order."""
+    """Consecutive records that make at most BATCH_BYTES together, or one that is larger; in order."""
     start = total = 0
-    for index, record in enumerate(records):
-        total += len(record[1])
+    for index, (key, value, headers, _) in enumerate(records):
+        more = len(value) + len(headers) + len(key or b"") + 24  # what `wire.size` says, without the call
+        total += more
         if total > BATCH_BYTES and index > start:
             yield records[start:index]
-            start, total = index, len(record[1])
+            start, total = index, more
     if records:
         yield records[start:]

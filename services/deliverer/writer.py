@@ -12,7 +12,7 @@ from services.deliverer.isolate import Bury, Isolation
 from services.deliverer.store import Store
 
 MOST_ROWS = 10_000
-"""A joined batch takes no more once it has this many rows: a larger flush is hardly faster, and costs memory."""
+"""Batches are joined up to this many rows: a larger flush is hardly faster, and costs memory."""
 
 
 @dataclass(slots=True)
@@ -56,7 +56,8 @@ class Writer:
 
 
 def _fit(first: CleanBatch, then: CleanBatch) -> bool:
-    return (first.topic_id, first.epoch) == (then.topic_id, then.epoch) and len(first.rows) < MOST_ROWS
+    rows = len(first.rows) + len(then.rows)
+    return (first.topic_id, first.epoch) == (then.topic_id, then.epoch) and rows <= MOST_ROWS
 
 
 def join(first: CleanBatch, then: CleanBatch) -> CleanBatch:

@@ -56,6 +56,12 @@ def test_headers_round_trip_in_any_order() -> None:
     assert ("ce_dataschema", b"flights/v1") in headers
 
 
+@pytest.mark.parametrize("offsets", [[], [0], [7, 8, 9], [8, 9, 10, 11], [99, 100], [10**11, 10**11 + 5], [5, 10**18]])
+def test_many_headers_are_what_one_by_one_makes(offsets: list[int]) -> None:
+    maker = clean.Headers("%d" + "t" * 20, "a%sb/v1")
+    assert maker.encode_all(offsets) == [encode_headers(maker.at(offset)) for offset in offsets]
+
+
 @pytest.mark.parametrize(
     "headers",
     [
