@@ -27,13 +27,33 @@ def expected(platform: Platform, values: Sequence[bytes]) -> Rows:
     return _clear(platform, CleanCodec(pipeline.schema).decode_dicts(outcomes.values))
 
 
-def in_postgres(platform: Platform, table: str | None = None) -> Rows:
-    """The rows by id of a table (default: the stream's), our own columns left out, in the clear."""
-    query = sql.SQL("SELECT * FROM {}").format(sql.Identifier(table or platform.stream))
+def in_postgres(platform: Platform, table: str | None = None, ids: Sequence[str] | None = None) -> Rows:
+    """The rows by id of a table (default: the stream's), or those of `ids`; our own columns left out, in the clear."""
+    query = sql.SQL("SELECT * FROM {} WHERE %s::text[] IS NULL OR id = ANY (%s)").format(
+        sql.Identifier(table or platform.stream)
+    )
+    wanted = None if ids is None else list(ids)
     with psycopg.connect(platform.settings.postgres, row_factory=dict_row) as connection:
         connection.execute("SET timezone = 'UTC'")
-        found = connection.execute(query).fetchall()
+        found = connection.execute(query, [wanted, wanted]).fetchall()
     return _clear(platform, ({k: v for k, v in row.items() if not k.startswith("_")} for row in found))
+
+
+def digest_in_postgres(platform: Platform, table: str | None = None) -> tuple[int, int]:
+    """How many rows a table (default: the stream's) has, and the sum of the hashes of all that was delivered in them.
+
+    For tables that are too large to be fetched: two with the same rows have the same digest.
+    """
+    name = table or platform.stream
+    with psycopg.connect(platform.settings.postgres) as connection:
+        with connection.execute(sql.SQL("SELECT * FROM {} LIMIT 0").format(sql.Identifier(name))) as cursor:
+            columns = [sql.Identifier(one.name) for one in cursor.description or () if one.name != "_delivered_at"]
+        query = sql.SQL("SELECT count(*), sum(hash_record_extended(ROW({}), 0)::numeric) FROM {}").format(
+            sql.SQL(", ").join(columns), sql.Identifier(name)
+        )
+        found = connection.execute(query).fetchone()
+    assert found is not None
+    return int(found[0]), int(found[1] or 0)
 
 
 def in_mongo(platform: Platform) -> Rows:
