@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
 
 from clearwell import settings
 from clearwell.bench import figures, sources
@@ -14,7 +13,7 @@ from clearwell.bench.features import FeatureFigures, bench_features
 from clearwell.bench.mongo import MongoFigures, bench_mongo
 from clearwell.cli.features_apply import require_feast
 from clearwell.cli.group import Group
-from clearwell.cli.output import emit, home_option, json_option, table
+from clearwell.cli.output import emit, home_option, json_option, plain_console, table
 from clearwell.demo.flights import FLIGHTS
 from clearwell.settings import Settings
 
@@ -123,8 +122,8 @@ def _run(measure: Measure, events: int, as_json: bool) -> None:
 
 
 def _say() -> figures.Say:
-    screen = Console(stderr=True, highlight=False)
-    return lambda doing: screen.print(f"[dim]{doing} …[/dim]")
+    screen = plain_console(stderr=True)
+    return lambda doing: screen.print(f"{doing} …", style="dim")
 
 
 def _rows(found: figures.Figures) -> list[list[object]]:

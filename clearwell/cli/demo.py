@@ -8,11 +8,12 @@ from types import TracebackType
 from typing import Self
 
 import click
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.live import Live
+from rich.text import Text
 
 from clearwell import settings
-from clearwell.cli.output import emit, home_option, json_option, progress, table
+from clearwell.cli.output import emit, home_option, json_option, plain_console, progress, table
 from clearwell.demo.flights import FLIGHTS
 from clearwell.demo.run import Summary, run
 from clearwell.demo.stages import Snapshot
@@ -42,7 +43,7 @@ class View:
     PLAIN_EVERY = 5.0
 
     def __init__(self) -> None:
-        self._screen = Console(stderr=True, highlight=False)
+        self._screen = plain_console(stderr=True)
         self._live: Live | None = None
         self._looks: deque[tuple[float, dict[str, int]]] = deque(maxlen=8)
         self._said = 0.0
@@ -56,7 +57,7 @@ class View:
     def say(self, doing: str) -> None:
         """One line about the next step."""
         self._end_live()
-        self._screen.print(f"[bold]•[/bold] {doing}", soft_wrap=True)
+        self._screen.print(f"• {doing}", soft_wrap=True)
 
     def show(self, snapshot: Snapshot) -> None:
         """The stages as they are now, with rates over the last few seconds."""
@@ -118,13 +119,13 @@ def _render(done: Summary) -> RenderableType:
         ["seconds for the drain / for everything", f"{done.drain_seconds} / {done.seconds}"],
     ]
     verdict = (
-        "[bold green]balanced[/]" if done.balanced else "[bold red]DOES NOT ADD UP[/]: run `clearwell balance flights`"
+        ("balanced", "bold green") if done.balanced else ("DO NOT ADD UP: run `clearwell balance flights`", "bold red")
     )
     return Group(
         "",
         table(["", "count"], rows),
         "",
-        f"The accounts: {verdict}",
+        Text.assemble("The accounts: ", verdict),
         "",
         "Where to look next:",
         "  clearwell status                    what is running, and where its logs are",

@@ -69,8 +69,13 @@ def counted(number: int, one: str) -> str:
 
 def console() -> Console:
     """Standard output for people. Into a file or a pipe, lines are as long as they need to be."""
-    screen = Console(highlight=False)
-    return screen if screen.is_terminal else Console(highlight=False, width=1_000)
+    screen = plain_console()
+    return screen if screen.is_terminal else plain_console(width=1_000)
+
+
+def plain_console(stderr: bool = False, width: int | None = None) -> Console:
+    """Text as it is: what a store or a person wrote may have brackets and colons, which rich would take for its own."""
+    return Console(stderr=stderr, width=width, highlight=False, markup=False, emoji=False)
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
@@ -87,12 +92,12 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
 @contextmanager
 def progress() -> Iterator[Report]:
     """Shows on standard error what the embedded stack is doing; as bars on a terminal, as a few lines elsewhere."""
-    screen = Console(stderr=True, highlight=False)
+    screen = plain_console(stderr=True)
     if not screen.is_terminal:
         yield _tenths(screen)
         return
     tasks: dict[str, TaskID] = {}
-    columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[amount]}")
+    columns = TextColumn("{task.description}", markup=False), BarColumn(), TextColumn("{task.fields[amount]}")
     with Progress(*columns, console=screen, transient=True) as bars:
 
         def report(what: str, done: int, total: int) -> None:
