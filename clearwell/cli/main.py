@@ -28,25 +28,31 @@ SECTIONS = {
         "demo": Entry("clearwell.cli.demo:demo", "Run 336,776 real flights through all of it."),
     },
     "Contracts": {
-        "contract": Entry("clearwell.cli.contract:contract", "Check, show and test the contracts of streams."),
+        "contract": Entry("clearwell.cli.contract.commands:contract", "Check, show and test the contracts of streams."),
     },
     "Sources": {
-        "connector": Entry("clearwell.cli.connector:connector", "Register sources and see how they are doing."),
+        "connector": Entry(
+            "clearwell.cli.connector.commands:connector", "Register sources and see how they are doing."
+        ),
     },
     "Destinations": {
         "destination": Entry(
-            "clearwell.cli.destination:destination", "Add stores, see how deliveries fare, pause them."
+            "clearwell.cli.destination.commands:destination", "Add stores, see how deliveries fare, pause them."
         ),
     },
     "Models": {
         "subscribe": Entry("clearwell.cli.subscribe:subscribe", "Give a model the clean events of a stream."),
-        "features": Entry("clearwell.cli.features:features", "Look at feature views, tell Feast of them, read them."),
+        "features": Entry(
+            "clearwell.cli.features.commands:features", "Look at feature views, tell Feast of them, read them."
+        ),
         "backfill": Entry("clearwell.cli.backfill:backfill", "Replay history into a training set."),
     },
     "Operations": {
         "balance": Entry("clearwell.cli.balance:balance", "Prove that every event is accounted for."),
-        "dead": Entry("clearwell.cli.dead:dead", "Look at rejected events, mend them, and send them again."),
-        "lake": Entry("clearwell.cli.lake:lake_commands", "Look at the tables of the lake, and keep them in order."),
+        "dead": Entry("clearwell.cli.dead.commands:dead", "Look at rejected events, mend them, and send them again."),
+        "lake": Entry(
+            "clearwell.cli.lake.commands:lake_commands", "Look at the tables of the lake, and keep them in order."
+        ),
         "bench": Entry("clearwell.cli.bench:bench", "Measure this machine beside the raw limits."),
         "keys": Entry("clearwell.cli.keys:keys", "Make and look at the key file."),
     },

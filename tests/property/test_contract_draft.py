@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clearwell.cli.contract_check import check_file, check_together
+from clearwell.cli.contract.check import check_file, check_together
 from clearwell.contract.draft import draft, stream_name
 from clearwell.contract.load import load
 from clearwell.pipeline.compile import compile

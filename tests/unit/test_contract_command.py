@@ -10,7 +10,7 @@ from typing import Any
 import jsonschema  # type: ignore[import-untyped]
 import pytest
 
-from clearwell.cli.contract_schema import language_schema
+from clearwell.cli.contract.schema import language_schema
 from clearwell.cli.main import main
 from clearwell.contract.tree import parse
 from tests.unit.contract_text import text

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from clearwell.cli.contract_check import check_file, check_together
+from clearwell.cli.contract.check import check_file, check_together
 from clearwell.contract.draft import draft, stream_name
 from clearwell.contract.load import parse
 from clearwell.contract.model import Contract, PrivacyKind, Type

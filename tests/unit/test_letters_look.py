@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from clearwell.cli.dead_filter import wanted
+from clearwell.cli.dead.filter import wanted
 from clearwell.errors import ConfigError
 from clearwell.letters.originals import GAP, spans
 from clearwell.letters.preview import DROPPED, KEPT, REJECTED, PipelineJudge, visible

@@ -10,7 +10,7 @@ import click
 import msgspec
 
 from clearwell import settings
-from clearwell.cli.connector_open import spec_of
+from clearwell.cli.connector.open import spec_of
 from clearwell.cli.output import dry_run_option, emit, home_option, json_option
 from clearwell.contract.draft import Draft, draft, stream_name
 from clearwell.contract.problems import printable

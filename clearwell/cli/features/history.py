@@ -11,7 +11,7 @@ import click
 from rich.console import RenderableType
 
 from clearwell import settings
-from clearwell.cli.features_shown import cell, instant
+from clearwell.cli.features.shown import cell, instant
 from clearwell.cli.output import emit, home_option, json_option, table
 from clearwell.contract.features import FeatureView
 from clearwell.destinations.features.tiles import Entity

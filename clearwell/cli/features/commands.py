@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import click
 
-from clearwell.cli.features_apply import apply
-from clearwell.cli.features_compact import compact
-from clearwell.cli.features_get import get
-from clearwell.cli.features_history import history_command
-from clearwell.cli.features_look import list_command, show
-from clearwell.cli.features_refresh import refresh
-from clearwell.cli.features_verify import verify
+from clearwell.cli.features.apply import apply
+from clearwell.cli.features.compact import compact
+from clearwell.cli.features.get import get
+from clearwell.cli.features.history import history_command
+from clearwell.cli.features.look import list_command, show
+from clearwell.cli.features.refresh import refresh
+from clearwell.cli.features.verify import verify
 from clearwell.cli.group import Group
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import click
 
 from clearwell import settings
-from clearwell.cli.contract_check import Checked, check_file, check_together
-from clearwell.cli.contract_schema import language_schema
-from clearwell.cli.contract_show import as_object, as_text
+from clearwell.cli.contract.check import Checked, check_file, check_together
+from clearwell.cli.contract.schema import language_schema
+from clearwell.cli.contract.show import as_object, as_text
 from clearwell.cli.group import Group
 from clearwell.cli.output import emit, json_option
 from clearwell.contract.load import contract_files, find_file, load

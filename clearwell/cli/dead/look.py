@@ -7,8 +7,8 @@ from typing import Any
 import click
 import msgspec
 
-from clearwell.cli.connector_open import open_session, shown_time
-from clearwell.cli.dead_filter import filter_options, require_known, wanted
+from clearwell.cli.connector.open import open_session, shown_time
+from clearwell.cli.dead.filter import filter_options, require_known, wanted
 from clearwell.cli.output import emit, home_option, json_option, table
 from clearwell.registry import dead_letters
 from clearwell.registry.dead_letters import Count, Letter, LetterState

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import click
 
-from clearwell.cli.dead_decide import drop, park, release
-from clearwell.cli.dead_fix import fix
-from clearwell.cli.dead_look import list_command, stats
-from clearwell.cli.dead_replay import replay
-from clearwell.cli.dead_show import show
+from clearwell.cli.dead.decide import drop, park, release
+from clearwell.cli.dead.fix import fix
+from clearwell.cli.dead.look import list_command, stats
+from clearwell.cli.dead.replay import replay
+from clearwell.cli.dead.show import show
 from clearwell.cli.group import Group
 
 

@@ -10,8 +10,8 @@ import click
 
 from clearwell import settings
 from clearwell.accounts.replay import Replay, carry_out, plan
-from clearwell.cli.connector_open import open_session
-from clearwell.cli.destination_life import chosen
+from clearwell.cli.connector.open import open_session
+from clearwell.cli.destination.life import chosen
 from clearwell.cli.output import counted, dry_run_option, emit, home_option, json_option, progress
 from clearwell.cli.times import moment
 from clearwell.contract.model import Contract

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import click
 
-from clearwell.cli.connector_spec import lines_of, option_lines
+from clearwell.cli.connector.spec import lines_of, option_lines
 from clearwell.cli.output import console, emit, json_option, table
 from clearwell.errors import ConfigError
 from clearwell.registry.kinds import DESTINATIONS, destination_class, kinds

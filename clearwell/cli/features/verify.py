@@ -13,7 +13,7 @@ from rich.console import Group as Lines
 from rich.console import RenderableType
 
 from clearwell import settings
-from clearwell.cli.features_shown import cell
+from clearwell.cli.features.shown import cell
 from clearwell.cli.output import emit, home_option, json_option, table
 from clearwell.contract.features import Aggregate, FeatureView
 from clearwell.errors import ConfigError

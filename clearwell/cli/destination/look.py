@@ -9,9 +9,9 @@ import click
 from rich.console import Group, RenderableType
 
 from clearwell import settings
-from clearwell.cli.connector_look import sheet
-from clearwell.cli.connector_open import open_session, shown_time
-from clearwell.cli.destination_life import chosen
+from clearwell.cli.connector.look import sheet
+from clearwell.cli.connector.open import open_session, shown_time
+from clearwell.cli.destination.life import chosen
 from clearwell.cli.output import emit, home_option, json_option, table
 from clearwell.contract.model import Contract
 from clearwell.errors import ClearwellError

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import click
 
 from clearwell import settings
-from clearwell.cli.connector_open import open_session
+from clearwell.cli.connector.open import open_session
 from clearwell.cli.output import dry_run_option, emit, home_option, json_option
 from clearwell.contract.model import Contract
 from clearwell.errors import ConfigError, nearest

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import click
 
-from clearwell.cli.destination_life import pause, resume
-from clearwell.cli.destination_look import list_command, show
-from clearwell.cli.destination_register import add, check, remove
-from clearwell.cli.destination_replay import replay
-from clearwell.cli.destination_spec import spec
+from clearwell.cli.destination.life import pause, resume
+from clearwell.cli.destination.look import list_command, show
+from clearwell.cli.destination.register import add, check, remove
+from clearwell.cli.destination.replay import replay
+from clearwell.cli.destination.spec import spec
 from clearwell.cli.group import Group
 
 

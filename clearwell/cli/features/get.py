@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from clearwell import settings
-from clearwell.cli.features_shown import cell, instant
+from clearwell.cli.features.shown import cell, instant
 from clearwell.cli.output import emit, home_option, json_option, table
 from clearwell.contract.features import FeatureView
 from clearwell.destinations.features.read import OnlineRow, read_online

@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 
 from clearwell import settings
-from clearwell.cli.connector_open import open_registry, open_session
-from clearwell.cli.connector_register import config_of
+from clearwell.cli.connector.open import open_registry, open_session
+from clearwell.cli.connector.register import config_of
 from clearwell.cli.output import dry_run_option, emit, home_option, json_option
 from clearwell.errors import ConfigError
 from clearwell.local.services import contracts

@@ -8,8 +8,8 @@ from typing import Any
 import click
 import msgspec
 
-from clearwell.cli.connector_open import open_session, shown_time
-from clearwell.cli.connector_positions import written
+from clearwell.cli.connector.open import open_session, shown_time
+from clearwell.cli.connector.positions import written
 from clearwell.cli.output import emit, home_option, json_option, table
 from clearwell.registry import Connector, SavedPosition, audit, connectors, leases, positions
 from clearwell.registry.leases import Holder

@@ -7,9 +7,9 @@ from typing import Any
 import click
 
 from clearwell import settings
-from clearwell.cli.connector_open import open_registry
-from clearwell.cli.dead_decide import require_yes, told
-from clearwell.cli.dead_filter import select, selection_options
+from clearwell.cli.connector.open import open_registry
+from clearwell.cli.dead.decide import require_yes, told
+from clearwell.cli.dead.filter import select, selection_options
 from clearwell.cli.output import counted, dry_run_option, emit, home_option, json_option
 from clearwell.letters.replay import Replayer, Result
 from clearwell.privacy.local import LocalKeyring

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from clearwell.cli.connector_open import open_registry, open_session
-from clearwell.cli.connector_positions import moved
+from clearwell.cli.connector.open import open_registry, open_session
+from clearwell.cli.connector.positions import moved
 from clearwell.cli.output import dry_run_option, emit, home_option, json_option
 from clearwell.registry import State, connectors, moves
 

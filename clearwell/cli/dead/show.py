@@ -9,8 +9,8 @@ import msgspec
 from rich.console import Group, RenderableType
 
 from clearwell import settings
-from clearwell.cli.connector_open import open_registry, shown_time
-from clearwell.cli.dead_look import as_object
+from clearwell.cli.connector.open import open_registry, shown_time
+from clearwell.cli.dead.look import as_object
 from clearwell.cli.output import emit, home_option, json_option, table
 from clearwell.errors import ClearwellError
 from clearwell.letters.mend import Mender, Opened

@@ -11,8 +11,8 @@ from rich.console import Group as Lines
 from clearwell import settings
 from clearwell.accounts.archive import PartitionArchive, check_archive
 from clearwell.cli.group import Group
-from clearwell.cli.lake_place import FOLDERS, bare, lake_option, place_in, table_in
-from clearwell.cli.lake_tidy import compact, vacuum
+from clearwell.cli.lake.place import FOLDERS, bare, lake_option, place_in, table_in
+from clearwell.cli.lake.tidy import compact, vacuum
 from clearwell.cli.output import emit, home_option, json_option, table
 from clearwell.contract.model import ARCHIVE
 from clearwell.destinations.lake import archive, tables

@@ -8,7 +8,7 @@ from typing import Any
 import click
 import msgspec
 
-from clearwell.cli.connector_open import open_registry, open_session, shown_time
+from clearwell.cli.connector.open import open_registry, open_session, shown_time
 from clearwell.cli.group import Group
 from clearwell.cli.output import dry_run_option, emit, home_option, json_option
 from clearwell.errors import ConfigError

@@ -11,8 +11,8 @@ import click
 import msgspec
 
 from clearwell import settings
-from clearwell.cli.connector_open import open_registry
-from clearwell.cli.dead_show import said
+from clearwell.cli.connector.open import open_registry
+from clearwell.cli.dead.show import said
 from clearwell.cli.output import dry_run_option, emit, home_option, json_option
 from clearwell.errors import ConfigError
 from clearwell.letters.mend import Mended, Mender

@@ -10,7 +10,7 @@ import click
 import yaml
 
 from clearwell import settings
-from clearwell.cli.connector_open import open_registry
+from clearwell.cli.connector.open import open_registry
 from clearwell.cli.output import dry_run_option, emit, home_option, json_option
 from clearwell.contract.problems import printable
 from clearwell.errors import ConfigError

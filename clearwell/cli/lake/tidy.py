@@ -7,7 +7,7 @@ from datetime import timedelta
 import click
 
 from clearwell import settings
-from clearwell.cli.lake_place import bare, lake_option, table_in
+from clearwell.cli.lake.place import bare, lake_option, table_in
 from clearwell.cli.output import dry_run_option, emit, home_option, json_option
 from clearwell.destinations.lake import compaction as lake_compaction
 from clearwell.destinations.lake import tables
