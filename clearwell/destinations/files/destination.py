@@ -1,6 +1,6 @@
 """Files: each clean event once, as NDJSON or Parquet, in folders by event date, at a path or any fsspec URL.
 
-A file appears whole or not at all, and its name says which raw events it holds (`files_index.py`). Positions are kept
+A file appears whole or not at all, and its name says which raw events it holds (`index.py`). Positions are kept
 in the platform's Postgres, moved after the files are there; whoever takes over after a crash finds what was written
 before by the names, so that no event is there twice. A batch becomes one file for each of its dates: a deliverer joins
 what waits, but a slow stream makes many small files; where these should be joined later, use `lake`.

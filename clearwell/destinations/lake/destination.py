@@ -1,8 +1,8 @@
 """The lake: each clean event once, in a Delta table by event date, readable by DuckDB, Polars and Spark without us.
 
-Rows, position and accounts are one commit (`lake_positions.py`). Rows above the highest raw offset that the table ever
+Rows, position and accounts are one commit (`positions.py`). Rows above the highest raw offset that the table ever
 held are appended as they are; others, those of a replay, only where the table has no row of their raw identity.
-Measured: 8 to 20 ms an append of 10,000 rows; small ones wait for each other (`lake_upkeep.py`), so files stay large.
+Measured: 8 to 20 ms an append of 10,000 rows; small ones wait for each other (`upkeep.py`), so files stay large.
 """
 
 from __future__ import annotations
