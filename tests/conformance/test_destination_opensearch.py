@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +21,8 @@ from clearwell.errors import ConfigError, Retryable
 from clearwell.testing.destination_cases import Opener
 from clearwell.testing.destination_events import SIMPLE, START, TOPIC, Event, Row, batch_of
 from clearwell.testing.destinations import DestinationSuite
+from tests.support import opensearch_door as door_of
+from tests.support.opensearch_door import Door
 from tests.support.opensearch_server import OpenSearchServer
 
 pytestmark = pytest.mark.slow
@@ -72,6 +75,13 @@ class OpenSearchCase:
 @pytest.fixture(scope="module")
 def server() -> Iterator[OpenSearchServer]:
     one = OpenSearchServer()
+    yield one
+    one.close()
+
+
+@pytest.fixture
+def door(server: OpenSearchServer, tmp_path: Path) -> Iterator[Door]:
+    one = Door(tmp_path, server.url)
     yield one
     one.close()
 
@@ -176,6 +186,37 @@ class TestOpenSearch(DestinationSuite):
         server.ask("PUT", case.index, {"mappings": {"properties": {"id": {"type": "keyword"}}}})
         with pytest.raises(ConfigError, match="did not make it"):
             opened()
+
+    def test_through_tls_with_a_login(self, case: OpenSearchCase, door: Door) -> None:
+        destination = OpenSearchDestination(
+            OpenSearchConfig(url=door.url(), ca=str(door.ca)), SIMPLE, case.index, "behind the door"
+        )
+        destination.open()
+        events = [Event("a", START, 1, raw_offset=0), Event("b", START, 2, raw_offset=1)]
+        self.deliver(destination, events)
+        self.require(case, destination, events)
+        destination.close()
+
+    @pytest.mark.parametrize(
+        ("user", "password", "known", "said"),
+        [
+            ("nobody", door_of.PASSWORD, True, "refuses the user or the password"),
+            (door_of.USER, "canary-wrong", True, "refuses the user or the password"),
+            (door_of.READER, door_of.PASSWORD, True, "grant the user the rights"),
+            (door_of.USER, door_of.PASSWORD, False, "can't agree on TLS"),
+        ],
+        ids=["no such user", "a wrong password", "no rights", "an unknown certificate"],
+    )
+    def test_a_door_that_is_closed(
+        self, case: OpenSearchCase, door: Door, user: str, password: str, known: bool, said: str
+    ) -> None:
+        """One sentence, with no secret in it."""
+        config = OpenSearchConfig(url=door.url(user, password), ca=str(door.ca) if known else None)
+        destination = OpenSearchDestination(config, SIMPLE, case.index, "before the door")
+        with pytest.raises(ConfigError, match=said) as told:
+            destination.open()
+        assert "canary" not in str(told.value) + repr(destination) + repr(config)
+        destination.close()
 
     def test_a_server_that_goes_away(self, case: OpenSearchCase, opened: Opener, server: OpenSearchServer) -> None:
         """Retryable while it is gone; what it acknowledged is there after SIGKILL, and the same batch goes in once."""
