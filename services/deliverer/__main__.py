@@ -23,13 +23,13 @@ from clearwell.registry.targets import open_destination
 from clearwell.settings import Settings
 from clearwell.steps import bind
 from services.deliverer.health import Health
-from services.deliverer.lean import arrow_with_system_memory, arrow_without_pandas
 from services.deliverer.pause import Pausable
 from services.deliverer.positions import StorePositions
 from services.deliverer.refused import RefusedRows
 from services.deliverer.service import Deliverer
 from services.deliverer.store import Store
 from services.deliverer.writer import Writer
+from services.lean import arrow_with_system_memory, arrow_without_pandas
 
 
 async def make(stream: str, version: int | None, destination: str) -> worker.Job:

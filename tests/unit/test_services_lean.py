@@ -13,7 +13,7 @@ pytest.importorskip("pandas")
 CODE = """
 import sys
 {before}
-from services.deliverer.lean import arrow_without_pandas
+from services.lean import arrow_without_pandas
 arrow_without_pandas()
 import pyarrow
 pyarrow.table({{"a": pyarrow.array([1, 2])}})
