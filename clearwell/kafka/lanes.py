@@ -93,7 +93,11 @@ class Lanes:
             lane.generation = piece.generation
         count = len(piece.records)
         await self._room.take(count)
-        durable = await self._work.handle(piece)
+        try:
+            durable = await self._work.handle(piece)
+        except BaseException:  # Faust cancels the agent of a partition that goes to another member
+            self._room.free(count)
+            raise
         lane.next = piece.last + 1
         piece.records.clear()  # Faust holds on to the list until the slice is acknowledged, and longer
         lane.pending.append(asyncio.create_task(self._finish(event, durable, count)))
@@ -115,8 +119,10 @@ class Lanes:
         except Exception as error:
             self._fail(error)
             raise
-        event.ack()  # invariant 2
-        self._room.free(count)
+        else:
+            event.ack()  # invariant 2
+        finally:
+            self._room.free(count)
 
     @staticmethod
     async def _drain(lane: Lane) -> None:

@@ -23,6 +23,7 @@ from psycopg.sql import SQL, Identifier
 from clearwell.kafka.names import deliverer_group
 from clearwell.registry import Registry, deliveries, destinations, migrate
 from clearwell.registry.deliveries import Condition, State
+from tests.support.killing import dice
 from tests.support.outage import way_to
 from tests.support.platform import PARTITIONS, Platform, Service, flights_contract, numbered, until
 from tests.support.rows import digest_in_postgres, expected, in_postgres
@@ -88,13 +89,13 @@ class Pair:
             found = deliveries.find(session, deliverer_group(self.platform.stream, 1, destination))
         return None if found is None else found.condition
 
-    def check_rows(self, seed: int) -> None:
-        """Each event once and the same in both tables; some, drawn by `seed`, are what the pipeline makes of them."""
+    def check_rows(self, chance: random.Random) -> None:
+        """Each event once and the same in both tables; some, drawn by `chance`, are what the pipeline makes of them."""
         near, far = self.platform.stream, f"{self.platform.stream}_far"
         digest = digest_in_postgres(self.platform, near)
         assert digest[0] == self.sent  # the id is the key: as many rows as events means each of them
         assert digest_in_postgres(self.platform, far) == digest
-        drawn = random.Random(seed).sample(range(self.sent), 20_000)
+        drawn = chance.sample(range(self.sent), 20_000)
         wanted = expected(self.platform, [event for number in drawn for event in numbered(1, start=number)])
         assert len(wanted) == len(drawn)
         assert in_postgres(self.platform, near, list(wanted)) == wanted
@@ -157,8 +158,7 @@ def _fast(pair: Pair) -> None:
 def test_the_others_keep_their_rate(
     pair: Pair, worsen: Callable[[Pair], None], mend: Callable[[Pair], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seed = random.randrange(2**32)
-    print(f"seed {seed}")  # noqa: T201 - shown when the test fails
+    chance = dice()
     monkeypatch.setenv("FAR_PASSWORD", pair._password())
     pair.start()
     healthy = [_settled_rate(pair) for _ in range(4)][1:]  # the first warms up
@@ -188,7 +188,7 @@ def test_the_others_keep_their_rate(
     assert statistics.median(sick) >= KEPT * statistics.median(healthy)
     assert grown < MEMORY
     assert found.balanced
-    pair.check_rows(seed)
+    pair.check_rows(chance)
     for one in (pair.good, pair.bad):
         assert one.process.poll() is None
         assert one.text().count("starts at offset") == PARTITIONS, "a rebalance"
