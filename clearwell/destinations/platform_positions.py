@@ -9,22 +9,19 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import psycopg
-from psycopg import Connection, errors
+from psycopg import errors
 
 from clearwell.destinations.postgres import errors as postgres_errors
 from clearwell.destinations.postgres import positions as postgres_positions
 from clearwell.destinations.protocol import Accounts, Claim, CleanBatch, Start
-
-_DEFAULTS = {"connect_timeout": 10, "keepalives_idle": 30, "tcp_user_timeout": 60_000}
-"""libpq options, so that a dead network is noticed (s, s, ms)."""
+from clearwell.postgres_link import LIMITS, BoundedConnection
 
 LOCK_SECONDS = 120
 """How long an owner that hangs in the middle of a write keeps others out of its partition."""
 
-_LIMIT = f"SET idle_in_transaction_session_timeout = '{LOCK_SECONDS}s'"
+_LIMITS = LIMITS | {"idle_in_transaction_session_timeout": f"{LOCK_SECONDS}s"}
 
 
 class PlatformPositions:
@@ -34,7 +31,7 @@ class PlatformPositions:
         """Does no I/O. Raises ConfigError when `dsn` can't be read."""
         self._server = postgres_errors.where(dsn)
         self._dsn, self._group = dsn, group
-        self._session: Connection[Any] | None = None
+        self._session: BoundedConnection | None = None
 
     def create(self) -> None:
         """Make the table where it is missing."""
@@ -64,6 +61,8 @@ class PlatformPositions:
         one writer a partition. Raises Fenced when somebody else owns the partition.
         """
         with self._talking(f"note {batch.coordinates()}") as session, session.transaction():
+            if session.pooled:
+                session.set_limits(_LIMITS)
             yield postgres_positions.advance(session, self._group, batch)
 
     def accounts(self, topic_id: str) -> Sequence[Accounts]:
@@ -89,11 +88,12 @@ class PlatformPositions:
                 session.close()
 
     @contextlib.contextmanager
-    def _talking(self, doing: str) -> Iterator[Connection[Any]]:
+    def _talking(self, doing: str) -> Iterator[BoundedConnection]:
         if self._session is None:
             try:
-                self._session = psycopg.connect(self._dsn, autocommit=True, **_DEFAULTS)  # type: ignore[arg-type]
-                self._session.execute(_LIMIT)
+                self._session = BoundedConnection.open(self._dsn)
+                if not self._session.pooled:
+                    self._session.set_limits(_LIMITS)
             except psycopg.Error as error:
                 raise postgres_errors.on_connect(error, self._server, self._dsn) from None
         try:

@@ -12,6 +12,7 @@ import psycopg
 
 from clearwell.destinations.features.read import Session
 from clearwell.destinations.postgres import errors as postgres_errors
+from clearwell.postgres_link import BoundedConnection
 
 Result = TypeVar("Result")
 
@@ -58,9 +59,7 @@ class Sessions:
 
     def _connect(self) -> Session:
         try:
-            return psycopg.connect(
-                self._dsn, autocommit=True, connect_timeout=10, fallback_application_name="clearwell feast"
-            )
+            return BoundedConnection.open(self._dsn, fallback_application_name="clearwell feast")
         except psycopg.Error as error:
             raise postgres_errors.on_connect(error, self.server, self._dsn) from None
 

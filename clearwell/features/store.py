@@ -17,6 +17,7 @@ from clearwell.destinations.postgres import errors as postgres_errors
 from clearwell.errors import ConfigError, Retryable
 from clearwell.features.online_store import ClearwellOnlineStore
 from clearwell.features.repository import PROJECT, SCHEMA, in_postgres, registry_url, repository
+from clearwell.postgres_link import BoundedConnection
 from clearwell.settings import Settings
 
 _MAKE = "make or read the registry of Feast"
@@ -52,6 +53,8 @@ def applying(settings: Settings, project: str = PROJECT) -> Iterator[FeatureStor
         return
     dsn = url.replace("+psycopg", "", 1)
     with _connected(dsn) as session:
+        if session.pooled:
+            raise ConfigError("Feast's registry can't be changed through pgbouncer: name the server itself.")
         session.execute("SELECT set_config('lock_timeout', %s, false)", (f"{_WAIT.total_seconds():.0f}s",))
         session.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
         if session.execute("SELECT to_regnamespace(%s)", (SCHEMA,)).fetchone() == (None,):
@@ -113,11 +116,11 @@ def _closing(store: FeatureStore) -> Iterator[FeatureStore]:
 
 
 @contextlib.contextmanager
-def _connected(dsn: str) -> Iterator[psycopg.Connection]:
+def _connected(dsn: str) -> Iterator[BoundedConnection]:
     """A connection that ends with the context; what PostgreSQL raises meanwhile becomes ours."""
     server = postgres_errors.where(dsn)
     try:
-        session = psycopg.connect(dsn, autocommit=True, connect_timeout=10)
+        session = BoundedConnection.open(dsn, seconds=_WAIT.total_seconds() + 5)
     except psycopg.Error as error:
         raise postgres_errors.on_connect(error, server, dsn) from None
     try:

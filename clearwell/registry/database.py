@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import Connection, Engine, create_engine
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
+from clearwell.deadline import call_seconds
 from clearwell.errors import ClearwellError, ConfigError, Retryable
+from clearwell.postgres_link import BoundedConnection, unanswered
 from clearwell.settings import redact
 
-_OPTIONS = "-c statement_timeout=10000 -c idle_in_transaction_session_timeout=30000 -c lock_timeout=10000"
+_LIMITS = {"statement_timeout": "10s", "idle_in_transaction_session_timeout": "30s", "lock_timeout": "10s"}
+_SECONDS = 15.0
+"""Of a call on our side: a collector's lease ends soon, and what the server ends by itself comes before."""
 _MISSING = ("42P01", "3F000", "42703")  # undefined table, schema, column
 _REFUSED = ("42501", "28000", "28P01", "3D000")  # privilege, authorisation, password, database
 _REFUSED_TEXTS = ("authentication failed", "does not exist", "no password supplied", "no pg_hba.conf entry")
@@ -30,9 +34,11 @@ class Registry:
             url = make_url(postgres).set(drivername="postgresql+psycopg")
         except ArgumentError:
             raise ConfigError("CLEARWELL_POSTGRES is no postgresql:// URL: set it right.") from None
+        dsn = url.set(drivername="postgresql").render_as_string(hide_password=False)
         self._engine: Engine = create_engine(
-            url, pool_pre_ping=True, pool_size=4, connect_args={"connect_timeout": 5, "options": _OPTIONS}
+            url, pool_pre_ping=True, pool_size=4, pool_timeout=_SECONDS, creator=lambda: _connected(dsn)
         )
+        event.listen(self._engine, "begin", _limit_transaction)
 
     @contextmanager
     def session(self) -> Iterator[Session]:
@@ -64,6 +70,12 @@ class Registry:
 
     def _meaning(self, error: SQLAlchemyError) -> ClearwellError:
         original = error.orig if isinstance(error, DBAPIError) else None
+        silence = unanswered(original)
+        if silence is not None:
+            return Retryable(
+                f"Postgres at {self.address} took a call of the registry and has not answered for {silence.seconds:g} "
+                "s: does a firewall or proxy in between drop what is sent?"
+            )
         state = getattr(original, "sqlstate", None)
         if state in _MISSING:
             return ConfigError(f"The registry at {self.address} is not set up: run `clearwell up`.")
@@ -77,3 +89,19 @@ class Registry:
             f"Postgres at {self.address} did not answer ({state or type(error).__name__}): is it running, and is "
             "CLEARWELL_POSTGRES right?"
         )
+
+
+def _connected(dsn: str) -> BoundedConnection:
+    """Outside a transaction: SQLAlchemy begins them."""
+    connection = BoundedConnection.open(dsn, min(call_seconds(), _SECONDS), connect_timeout=5)
+    if not connection.pooled:
+        connection.set_limits(_LIMITS)
+    connection.autocommit = False
+    return connection
+
+
+def _limit_transaction(connection: Connection) -> None:
+    """Through a pooler each transaction may have another session, whose limits nobody has set."""
+    session = connection.connection.driver_connection
+    if isinstance(session, BoundedConnection) and session.pooled:
+        session.set_limits(_LIMITS)

@@ -113,10 +113,11 @@ def create_tiles(view: FeatureView) -> Composed:
     )
 
 
-def create_staging(view: FeatureView) -> Composed:
-    """The session's temporary table for the tiles of one batch."""
+def create_staging(view: FeatureView, *, passing: bool = False) -> Composed:
+    """The session's temporary table for the tiles of one batch; `passing`: the transaction's."""
     columns = _typed((one.name, one.wire) for one in tile_columns(view))
-    return SQL("CREATE TEMPORARY TABLE {} ({}) ON COMMIT DELETE ROWS").format(STAGING, columns)
+    end = SQL("DROP" if passing else "DELETE ROWS")
+    return SQL("CREATE TEMPORARY TABLE {} ({}) ON COMMIT {}").format(STAGING, columns, end)
 
 
 def copy_to_staging() -> Composed:

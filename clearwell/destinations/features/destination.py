@@ -30,7 +30,7 @@ from clearwell.destinations.features.offline import OfflineWriter
 from clearwell.destinations.features.upkeep import Upkeep, pace
 from clearwell.destinations.newest import newest_rows
 from clearwell.destinations.postgres import positions as postgres_positions
-from clearwell.destinations.postgres.destination import PostgresDestination, Session
+from clearwell.destinations.postgres.destination import PostgresDestination
 from clearwell.destinations.protocol import (
     Claim,
     CleanBatch,
@@ -42,6 +42,7 @@ from clearwell.destinations.protocol import (
 )
 from clearwell.destinations.shape import check_schema
 from clearwell.errors import ClearwellError
+from clearwell.postgres_link import BoundedConnection as Session
 
 log = logging.getLogger(__name__)
 
@@ -128,14 +129,17 @@ class FeaturesDestination(PostgresDestination):
 
     def open(self) -> None:
         """Create or widen the tables, and the bookkeeping tables where they are missing."""
-        with self._talking(f'make or read the tables of the view "{self.view.name}"') as session, session.transaction():
+        with (
+            self._talking(f'make or read the tables of the view "{self.view.name}"') as session,
+            self._transaction(session),
+        ):
             features_table.prepare(session, self.view)
 
     def write(self, batch: CleanBatch) -> None:
         """After Retryable the same batch may be written again: the position tells whether it was committed."""
         self._check(batch)
         doing = f'write {batch.coordinates()} to the view "{self.view.name}"'
-        with self._talking(doing) as session, self._refusing(batch), session.transaction():
+        with self._talking(doing) as session, self._refusing(batch), self._transaction(session):
             # First, so that its lock keeps a zombie out for the whole transaction (invariant 4).
             if postgres_positions.advance(session, self._group, batch) and batch.rows:
                 self._write_newest(session, batch)
@@ -234,9 +238,9 @@ class FeaturesDestination(PostgresDestination):
 
     def _set_up(self, session: Session) -> None:
         super()._set_up(session)
-        session.execute(SQL("SET search_path TO {}").format(Identifier(features_ddl.ROWS)))
+        session.execute("SELECT set_config('search_path', %s, %s)", (features_ddl.ROWS, session.pooled))
         if self.view.tile is not None:
-            session.execute(features_ddl.create_staging(self.view))
+            session.execute(features_ddl.create_staging(self.view, passing=session.pooled))
 
 
 def _picked(batch: CleanBatch, indexes: Sequence[int]) -> CleanBatch:

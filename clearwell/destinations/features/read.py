@@ -21,6 +21,7 @@ from clearwell.destinations.features.tiles import EPOCH, Entity, Tile, microseco
 from clearwell.destinations.postgres import ddl
 from clearwell.destinations.postgres import errors as postgres_errors
 from clearwell.errors import ConfigError
+from clearwell.postgres_link import BoundedConnection
 from clearwell.settings import Settings
 
 Session = Connection[tuple[Any, ...]]
@@ -61,7 +62,7 @@ def talking(dsn: str, view: FeatureView) -> Iterator[Session]:
     """A connection that ends with the context; what PostgreSQL raises meanwhile becomes ours."""
     server = postgres_errors.where(dsn)
     try:
-        session = psycopg.connect(dsn, autocommit=True, connect_timeout=10)
+        session = BoundedConnection.open(dsn)
     except psycopg.Error as error:
         raise postgres_errors.on_connect(error, server, dsn) from None
     with session, told(server, view):

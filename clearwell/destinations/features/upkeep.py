@@ -25,6 +25,7 @@ from clearwell.destinations.features.folder import Folder
 from clearwell.destinations.features.offline import events_folder
 from clearwell.destinations.postgres.positions import SCHEMA
 from clearwell.errors import ConfigError, Retryable
+from clearwell.postgres_link import BoundedConnection
 
 log = logging.getLogger(__name__)
 
@@ -126,6 +127,8 @@ def _wanted(session: Connection[Any], view: FeatureView, now: datetime) -> datet
 @contextlib.contextmanager
 def _alone(session: Connection[Any], view: FeatureView) -> Iterator[None]:
     """A lock of this connection: when that is lost, so are the lock and whatever was not committed over it."""
+    if isinstance(session, BoundedConnection) and session.pooled:
+        raise ConfigError("A view can't be compacted through pgbouncer, which gives a lock to whoever comes next.")
     name = (f"clearwell compact {view.name}",)
     if session.execute(_TAKE, name).fetchone() != (True,):
         raise Retryable(f'Somebody compacts the view "{view.name}" now: try again in a minute.')

@@ -85,13 +85,14 @@ def add_columns(table: str, fields: Iterable[Field]) -> Composed:
     return SQL("ALTER TABLE {} {}").format(Identifier(table), added)
 
 
-def create_staging(schema: CleanSchema) -> Composed:
-    """The session's temporary table that a flush is copied into; each commit empties it."""
+def create_staging(schema: CleanSchema, *, passing: bool = False) -> Composed:
+    """The temporary table that a flush is copied into; each commit empties it or, with `passing`, drops it."""
     names = _staged(schema)
     columns = [
         SQL("{} {}").format(Identifier(name), SQL(type_)) for name, type_ in zip(names, wire_types(schema), strict=True)
     ]
-    return SQL("CREATE TEMPORARY TABLE {} ({}) ON COMMIT DELETE ROWS").format(STAGING, SQL(", ").join(columns))
+    end = SQL("DROP" if passing else "DELETE ROWS")
+    return SQL("CREATE TEMPORARY TABLE {} ({}) ON COMMIT {}").format(STAGING, SQL(", ").join(columns), end)
 
 
 def copy_to_staging() -> Composed:

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, ClassVar, Self
 
 import msgspec
 import psycopg
-from psycopg import Connection, errors
-from psycopg.conninfo import conninfo_to_dict
+from psycopg import errors
 from psycopg.sql import SQL, Identifier
 from psycopg.types.json import set_json_dumps
 
@@ -35,19 +34,8 @@ from clearwell.destinations.protocol import (
 )
 from clearwell.destinations.shape import NAME_RULE, check_schema, is_name
 from clearwell.errors import ClearwellError, ConfigError
+from clearwell.postgres_link import BoundedConnection as Session
 from clearwell.source import SECRET_IN_URL
-
-Session = Connection[tuple[Any, ...]]
-
-_DEFAULTS = {"connect_timeout": "10", "keepalives_idle": "30", "tcp_user_timeout": "60000"}
-"""libpq options for a URL that doesn't set them, so that a dead network is noticed (s, s, ms)."""
-
-_LIMITS = """
-SELECT set_config(name, seconds, false)
-FROM (VALUES ('statement_timeout', '120s'), ('idle_in_transaction_session_timeout', '60s')) AS ours (name, seconds)
-WHERE current_setting(name) = '0'
-"""
-"""Time limits where nobody set them: a dead deliverer's locks go away by themselves."""
 
 
 class PostgresConfig(DestinationConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -98,7 +86,7 @@ class PostgresDestination:
 
     def open(self) -> None:
         """Create or widen the table, and the bookkeeping table where it is missing."""
-        with self._talking(f'make or read the table "{self._table}"') as session, session.transaction():
+        with self._talking(f'make or read the table "{self._table}"') as session, self._transaction(session):
             postgres_table.prepare(session, self._schema, self._table)
             postgres_positions.create_positions(session)
 
@@ -109,7 +97,7 @@ class PostgresDestination:
 
     def write(self, batch: CleanBatch) -> None:
         """After Retryable the same batch may be written again: the position tells whether it was committed."""
-        with self._talking(f"write {batch.coordinates()}") as session, session.transaction():
+        with self._talking(f"write {batch.coordinates()}") as session, self._transaction(session):
             # First, so that its lock keeps a zombie out for the whole transaction (invariant 4).
             if postgres_positions.advance(session, self._group, batch) and batch.rows:
                 self._stage(session, batch)
@@ -123,7 +111,7 @@ class PostgresDestination:
 
     def set_back(self, topic_id: str, starts: Sequence[Start]) -> None:
         """In one transaction."""
-        with self._talking("set the positions back") as session, session.transaction():
+        with self._talking("set the positions back") as session, self._transaction(session):
             for start in starts:
                 postgres_positions.set_back(session, self._group, topic_id, start)
 
@@ -177,18 +165,28 @@ class PostgresDestination:
             except psycopg.Error as error:
                 raise postgres_errors.on_connect(error, self._server, self._dsn) from None
             with self._talking("create a temporary table"):
-                self._set_up(self._session)
+                set_json_dumps(msgspec.json.encode, self._session)
+                if not self._session.pooled:
+                    self._set_up(self._session)
         return self._session
 
     def _connect(self) -> Session:
-        missing = {name: value for name, value in _DEFAULTS.items() if name not in conninfo_to_dict(self._dsn)}
-        options: dict[str, Any] = {"fallback_application_name": f"clearwell {self._group}"[:63], **missing}
-        return psycopg.connect(self._dsn, autocommit=True, **options)
+        return Session.open(self._dsn, fallback_application_name=f"clearwell {self._group}"[:63])
+
+    @contextlib.contextmanager
+    def _transaction(self, session: Session) -> Iterator[None]:
+        with session.transaction():
+            if session.pooled:  # the session of the transaction before was another, and so will be that of the next
+                self._set_up(session)
+            yield
 
     def _set_up(self, session: Session) -> None:
-        set_json_dumps(msgspec.json.encode, session)
-        session.execute(_LIMITS)
-        session.execute(ddl.create_staging(self._schema))
+        """What a session needs before rows are written: once for it or, through a pooler, in each transaction.
+
+        The limits are the server's own: a dead deliverer's locks go away by themselves.
+        """
+        session.set_limits()
+        session.execute(ddl.create_staging(self._schema, passing=session.pooled))
 
 
 _MISSING = (errors.UndefinedTable, errors.InvalidSchemaName)

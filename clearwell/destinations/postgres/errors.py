@@ -15,9 +15,23 @@ from psycopg.conninfo import conninfo_to_dict
 from clearwell.destinations.postgres.refusal import sqlstate_of_refusal
 from clearwell.destinations.protocol import RowReason, RowsRefused
 from clearwell.errors import ClearwellError, ConfigError, Fatal, Retryable
+from clearwell.postgres_link import NoAnswer, unanswered
 
-_WORLD = ("08", "40", "53", "55", "57", "58")
-"""SQLSTATE classes of a bad world: connection, rollback, resources, locks, operator intervention, system."""
+_WORLD = (
+    "08",  # connection exceptions, and a pooler's own
+    "0A000",  # a plan that was cached before a table was changed: the next session makes another
+    "0B", "25",  # transactions: ended for being idle (25P03) or too long (25P04), read-only for now (25006)
+    "24", "26", "34",  # a cursor or statement of a session that a pooler gave to somebody else
+    "2D", "3B",
+    "40",  # rolled back: deadlocks, serialization
+    "53", "55", "57", "58",  # resources, locks, operators, the system
+    "72",  # a snapshot that is too old
+    "F0", "HV", "XX",  # files of the server, foreign servers, internal errors: they may pass, and are told
+)  # fmt: skip
+"""SQLSTATE classes by which a server ends a statement or a session: tried again, whatever the state."""
+
+_KNOWN = ("00", "01", "02", "03", "0F", "0L", "0P", "0Z", "20", "21", "2B", "3D", "3F", "42", "54", "F0")
+"""Classes of PostgreSQL's that are neither the world's, a row's nor a name's: nobody knows what to do about those."""
 
 _REASONS = (
     ("22001", RowReason.TOO_LARGE),  # string_data_right_truncation: a column that somebody has made shorter
@@ -28,7 +42,12 @@ _REASONS = (
     ("22", RowReason.WRONG_TYPE),
     ("23", RowReason.CONSTRAINT),
     ("44", RowReason.CONSTRAINT),  # with_check_option_violation
-    ("P0001", RowReason.CONSTRAINT),  # raise_exception: a trigger of the user's
+    ("P0", RowReason.CONSTRAINT),  # PL/pgSQL: a trigger of the user's
+    ("38", RowReason.CONSTRAINT),  # external routines: a trigger in another language
+    ("39", RowReason.CONSTRAINT),
+    ("09", RowReason.CONSTRAINT),  # triggered_action_exception
+    ("27", RowReason.CONSTRAINT),  # triggered_data_change_violation
+    ("2F", RowReason.CONSTRAINT),  # sql_routine_exception
 )
 """SQLSTATEs, or classes of them, of a row that the table refuses for what it holds; the first that fits is taken."""
 
@@ -75,6 +94,9 @@ def on_connect(error: psycopg.Error, server: str, dsn: str) -> ClearwellError:
 
     May ask the server once more, for the SQLSTATE of an answer in words that are not known.
     """
+    silence = unanswered(error)
+    if silence is not None:
+        return _silent(silence, server, "connect")
     text = str(error)
     for pattern, sentence in _CONNECT:
         if re.search(pattern, text):
@@ -92,8 +114,13 @@ def on_connect(error: psycopg.Error, server: str, dsn: str) -> ClearwellError:
 
 def on_statement(error: psycopg.Error, server: str, doing: str) -> ClearwellError:
     """What to raise when a statement failed; `doing` says what for ("write partition 3, offsets up to 900")."""
+    silence = unanswered(error)
+    if silence is not None:
+        return _silent(silence, server, doing)
     state = error.sqlstate or ""
     named = f"{type(error).__name__}{f', SQLSTATE {state}' if state else ''}"
+    if _is_raised(error):
+        return _row_refused(RowReason.CONSTRAINT, server, f"by a trigger ({named})", doing)
     if isinstance(error, errors.InsufficientPrivilege):
         return ConfigError(f"{server} does not let this user {doing}: grant the missing right on {_object(error)}.")
     if state.startswith(("42", "3D", "3F")):
@@ -107,7 +134,21 @@ def on_statement(error: psycopg.Error, server: str, doing: str) -> ClearwellErro
         return _row_refused(reason, server, f"{_column(error)}({named})", doing)
     if state.startswith(_WORLD) or (not state and isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)):
         return Retryable(f"{server} failed ({named}) where Clearwell was to {doing}.")
+    if state and state[:2] not in _KNOWN:  # no class of PostgreSQL's own: some trigger or function made it up
+        return _row_refused(RowReason.CONSTRAINT, server, f"({named})", doing)
     return Fatal(f"{server} failed in an unexpected way ({named}) where Clearwell was to {doing}.")
+
+
+def _silent(silence: NoAnswer, server: str, doing: str) -> Retryable:
+    return Retryable(
+        f"{server} took a call and has not answered for {silence.seconds:g} s where Clearwell was to {doing}: does a "
+        "firewall or proxy in between drop what is sent?"
+    )
+
+
+def _is_raised(error: psycopg.Error) -> bool:
+    """Whether a RAISE of the user's own PL/pgSQL made it, with whatever SQLSTATE: that is about the row."""
+    return error.diag.source_function == "exec_stmt_raise"
 
 
 def on_value(error: Exception, server: str, doing: str) -> RowsRefused:
