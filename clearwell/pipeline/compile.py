@@ -12,6 +12,7 @@ from clearwell.errors import ClearwellError
 from clearwell.pipeline.batch import Outcomes, RawBatch, Rejected
 from clearwell.pipeline.decode import emit_decode
 from clearwell.pipeline.explain import explainer
+from clearwell.pipeline.leaving import Leaving
 from clearwell.pipeline.protect import emit_output
 from clearwell.pipeline.state import State
 from clearwell.privacy.keyring import Keyring
@@ -24,6 +25,8 @@ Run = Callable[[Sequence[int], Sequence[bytes | None], State, Outcomes], None]
 
 NOT_DATA = (ClearwellError, MemoryError, NameError)
 """Exceptions that are no verdict on an event: a bad world, and a mistake in the code that we write."""
+
+_FIXED = {"_Exception": Exception, "_Rejected": Rejected, "_len": len, "_not_data": NOT_DATA, "_zip": zip}
 
 _HEAD = """\
 def process(_offsets, _values, _state, _outcomes):
@@ -61,6 +64,7 @@ class Pipeline:
         self.lookback = plan.lookback
         self.source = source
         self._run = run
+        self._leaving = Leaving(plan.schema)
         self._memories = memories
 
     def new_state(self) -> State:
@@ -81,6 +85,7 @@ class Pipeline:
                 outcomes.rejected = [_refusal(batch, one) for one in outcomes.rejected]
             else:
                 self._run(batch.offsets, batch.values, state, outcomes)
+            self._leaving.check(outcomes.values)
         return outcomes
 
 
@@ -106,18 +111,14 @@ def compile(contract: Contract, keyring: Keyring) -> Pipeline:
     code.add_endings()
     emit_output(code, plan, keyring)
     source, steps_by_line = _assemble(code)
-    namespace = code.constants | {
-        # No builtins by name: the code's own names all begin with "_". C functions import lazily by this one.
-        "__builtins__": {"__import__": builtins.__import__},
-        "_Exception": Exception,
-        "_Rejected": Rejected,
-        "_explain": explainer(contract, steps_by_line),
-        "_len": len,
-        "_not_data": NOT_DATA,
-        "_zip": zip,
-    }
+    for name, value in _FIXED.items():
+        code.bind(name, value)
+    code.bind("_explain", explainer(contract, steps_by_line))
+    # No builtins by name: the code's own names all begin with "_". C functions import lazily by this one.
+    namespace: dict[str, Any] = {"__builtins__": {"__import__": builtins.__import__}, **code.constants}
     file = f"<pipeline of {contract.stream} v{contract.version}>"
     exec(builtins.compile(source, file, "exec"), namespace)  # noqa: S102 - the source is ours: see steps/code.py
+    code.check_names(namespace["process"].__code__)
     linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
     return Pipeline(contract, plan, source, namespace["process"], tuple(code.memories))
 

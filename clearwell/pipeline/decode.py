@@ -31,7 +31,8 @@ def emit_decode(code: Code, contract: Contract) -> None:
     """Write the lines that decode and validate one event."""
     code.step = "decode"
     decoder = msgspec.json.Decoder(raw_struct(contract.fields, contract.unknown_fields, code.variable))
-    code.constants |= {"_decode": decoder.decode, "_UNSET": msgspec.UNSET, "_UTC": datetime.UTC}
+    for name, value in (("_decode", decoder.decode), ("_UNSET", msgspec.UNSET), ("_UTC", datetime.UTC)):
+        code.bind(name, value)
     code.add("_event = _decode(_value)")
     for field in contract.fields:
         code.add(f"{code.variable(field.name)} = _event.{code.variable(field.name)}")

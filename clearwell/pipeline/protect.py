@@ -52,8 +52,8 @@ def emit_output(code: Code, plan: Plan, keyring: Keyring) -> None:
     for field in plan.schema.fields:
         _emit_text_of_decimals(code, field, field.name in plan.schema.key)
     schema = plan.schema
-    code.constants["_Clean"] = clean_struct(schema)
-    code.constants["_encode"] = msgspec.json.Encoder().encode
+    code.bind("_Clean", clean_struct(schema))
+    code.bind("_encode", msgspec.json.Encoder().encode)
     code.add(f"_clean = _encode(_Clean({', '.join(code.variable(field.name) for field in schema.fields)}))")
     code.add(f"_key = {_key(code, schema)}")
     with code.block(f"if _len(_clean) + _len(_key) > {MAX_CLEAN_BYTES}:"):
@@ -84,7 +84,8 @@ def _emit_sealer(code: Code, plan: Plan, keyring: Keyring, count: int) -> None:
     sealers.of(None)
     nonces = f"{code.reference('draw_nonces', draw_nonces)}({count} * _len(_values))"
     code.opening += ["_seals = {}", f"_nonces = {nonces}"]
-    code.constants |= {"_sealer_of": sealers.of, "_next": next}
+    code.bind("_sealer_of", sealers.of)
+    code.bind("_next", next)
     code.add(f"_subject = {_subject_text(code, plan)}", "_seal = _seals.get(_subject)")
     with code.block("if _seal is None:"):
         code.add("_seal = _seals[_subject] = _sealer_of(_subject).seal")

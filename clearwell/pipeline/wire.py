@@ -71,11 +71,12 @@ def _number(bound: int | float | str | None) -> float | None:
 
 def clean_struct(schema: CleanSchema) -> type[msgspec.Struct]:
     """The struct of a clean event, fields in the schema's order, nulls written out."""
-    names = [(field.name, _clean_type(field) | None, None) for field in schema.fields]
+    names = [(field.name, clean_type(field) | None, None) for field in schema.fields]
     return msgspec.defstruct("Clean", names, gc=False)
 
 
-def _clean_type(field: Field) -> Any:
+def clean_type(field: Field) -> Any:
+    """The Python type of a field of a clean event, null aside."""
     if is_text_on_wire(field):
         return str
     plain: dict[Type, Any] = {

@@ -1,25 +1,83 @@
 """Writes the Python of a pipeline, a line at a time, so that it is safe by construction and reads well.
 
 Only three kinds of text enter the source: names of declared fields (checked to be plain identifiers), `repr()` of
-plain constants, and our own templates. Everything else (patterns, sets, dates) is passed by reference. Names of our
-own start with an underscore, so that no field (`id`, `len`, `class`) can ever hide one.
+plain constants, and our own templates. Everything else (patterns, sets, dates) is passed by reference.
+
+Four spaces of names that can't meet, whatever a contract calls its fields: a field begins with a letter; a value that
+is bound by reference with `_k_`; a variable that a step asks for with `_v_`; and what the template itself writes is one
+of TEMPLATE_LOCALS and TEMPLATE_GLOBALS. Names are made here alone, and `check_names` holds the compiled code to it:
+a value must never end up where the loop keeps its own (decision 0026).
 """
 
 from __future__ import annotations
 
+import dis
 import keyword
 import math
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import CodeType
 from typing import Any
 
 from clearwell.contract.model import Field
-from clearwell.errors import ContractError
+from clearwell.errors import ContractError, Fatal
 
 INDENT = "    "
 
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,127}\Z")
+TEMPLATE_LOCALS = frozenset(
+    [
+        "_offsets",
+        "_values",
+        "_state",
+        "_outcomes",
+        "_keep_offset",
+        "_keep_key",
+        "_keep_value",
+        "_drop",
+        "_reject",
+        "_offset",
+        "_value",
+        "_error",
+        "_event",
+        "_quotes",
+        "_whole",
+        "_name",
+        "_item",
+        "_seals",
+        "_nonces",
+        "_subject",
+        "_seal",
+        "_clean",
+        "_key",
+    ]
+)
+"""Variables that the template assigns."""
+
+TEMPLATE_GLOBALS = frozenset(
+    [
+        "_Exception",
+        "_Rejected",
+        "_explain",
+        "_len",
+        "_not_data",
+        "_zip",
+        "_decode",
+        "_UNSET",
+        "_UTC",
+        "_Clean",
+        "_encode",
+        "_sealer_of",
+        "_next",
+    ]
+)
+"""Values that the template reads and nothing may assign."""
+
+CONSTANT, OWN = "_k_", "_v_"
+"""How the name of a value bound by reference begins, and that of a variable which a step asks for."""
+
+_FIELD = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,127}\Z")
+_HINT = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,199}\Z")
 
 
 class Code:
@@ -37,6 +95,7 @@ class Code:
         self.step = ""
         self._depth = 0
         self._variables: dict[str, str] = {}
+        self._own: set[str] = set()
         self._fresh = 0
         self._endings: list[tuple[str, list[str]]] = []
 
@@ -67,7 +126,7 @@ class Code:
     def variable(self, name: str) -> str:
         """The local variable that holds the field `name`."""
         if name not in self._variables:
-            if not _NAME.match(name):
+            if not _FIELD.match(name):
                 raise ContractError(f'"{name[:80]}" can\'t be a field: use letters, digits and _, a letter first.')
             taken = set(self._variables.values())
             own = name
@@ -78,8 +137,16 @@ class Code:
 
     def fresh(self, hint: str) -> str:
         """A new local variable of our own."""
+        assert _HINT.match(hint), hint
         self._fresh += 1
-        return f"_{hint}_{self._fresh}"
+        name = f"{OWN}{hint}_{self._fresh}"
+        self._own.add(name)
+        return name
+
+    def bind(self, name: str, value: Any) -> None:
+        """Bind a value that the template reads under a name of its own."""
+        assert name in TEMPLATE_GLOBALS, name
+        self.constants[name] = value
 
     def constant(self, hint: str, value: Any) -> str:
         """An expression for `value`: its repr when that is plain, else a name bound to it in the namespace."""
@@ -94,10 +161,11 @@ class Code:
         for name, known in self.constants.items():
             if known is value:
                 return name
-        name = f"_{hint}"
+        assert _HINT.match(hint), hint
+        name = f"{CONSTANT}{hint}"
         while name in self.constants:
             self._fresh += 1
-            name = f"_{hint}_{self._fresh}"
+            name = f"{CONSTANT}{hint}_{self._fresh}"
         self.constants[name] = value
         return name
 
@@ -116,6 +184,19 @@ class Code:
         self.memories.append(make)
         return name
 
+    def check_names(self, compiled: CodeType) -> None:
+        """Raise Fatal when the compiled loop assigns a name that is not its to assign, or reads one that is not bound.
+
+        It never happens while names are made by this class alone; if it did, one field's value could leave in another.
+        """
+        assigned, read = _names(compiled)
+        wrong = assigned - TEMPLATE_LOCALS - self._own - set(self._variables.values())
+        wrong |= read - TEMPLATE_GLOBALS - set(self.constants)
+        if wrong:
+            raise Fatal(
+                f"The generated code mixes up names ({', '.join(sorted(wrong))}): this is a mistake of Clearwell."
+            )
+
     def at_end(self, *lines: str) -> None:
         """Lines (relative indent) for after the last step, under this step's name."""
         self._endings.append((self.step, list(lines)))
@@ -125,3 +206,16 @@ class Code:
         for step, lines in self._endings:
             self.step = step
             self.add(*lines)
+
+
+def _names(compiled: CodeType) -> tuple[set[str], set[str]]:
+    """The names that a function and the comprehensions inside it assign, and the global ones that they read."""
+    assigned = {name for name in compiled.co_varnames if not name.startswith(".")}  # ".0": what a comprehension is over
+    read = {
+        i.argval for i in dis.get_instructions(compiled) if i.opname in ("LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL")
+    }
+    for inner in compiled.co_consts:
+        if isinstance(inner, CodeType):
+            more, others = _names(inner)
+            assigned, read = assigned | more, read | others
+    return assigned | set(compiled.co_cellvars), read

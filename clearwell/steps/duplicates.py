@@ -40,7 +40,7 @@ class Deduplicate(Step, frozen=True, kw_only=True):
     def emit(self, code: Code, before: Mapping[str, Field], after: Mapping[str, Field]) -> None:
         target = before[self.by]
         seen, key, last = code.memory("seen", partial(Seen, self.window)), code.fresh("identity"), code.fresh("last")
-        now, earlier = f"{seen}_now", f"{seen}_before"
+        now, earlier = code.fresh("now"), code.fresh("earlier")
         code.opening += [f"{now} = {seen}.now", f"{earlier} = {seen}.before"]
         code.add(f"{key} = {code.variable(target.name)}")
         look = [

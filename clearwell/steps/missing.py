@@ -105,7 +105,7 @@ class Fill(Step, frozen=True, kw_only=True):
             raise Wrong(f'"{target.name}" is {target.type}, which has no {given[0]}.', given[0])
         if target.type in (Type.JSON, Type.LIST):
             raise Wrong(f'"{target.name}" is {target.type}; fill it with previous, or not at all.', given[0])
-        value = scope.constant(target, getattr(self, given[0]), given[0])
+        value = scope.value(target, getattr(self, given[0]), given[0])
         allowed = target.allowed if target.allowed is None or value in target.allowed else (*target.allowed, value)
         scope.change(target, required=True, allowed=allowed, **_widened(target, value))
 
@@ -117,7 +117,7 @@ class Fill(Step, frozen=True, kw_only=True):
         elif not target.required:
             value = next(v for v in (self.constant, self.mean, self.median, self.mode) if v is not UNSET)
             with code.block(f"if {variable} is None:"):
-                code.add(f"{variable} = {code.constant(self.field, Scope.over(before).constant(target, value))}")
+                code.add(f"{variable} = {code.constant(self.field, Scope.over(before).value(target, value))}")
 
     def _emit_previous(self, code: Code, variable: str) -> None:
         last = code.memory("last", Last)

@@ -96,8 +96,9 @@ class Bounds(_Range, frozen=True, kw_only=True):
     def limits(self, target: Field, scope: Scope) -> tuple[Any, Any]:
         if self.minimum is UNSET and self.maximum is UNSET:
             raise Wrong("bounds needs `min` or `max`, or both.")
-        low = None if self.minimum is UNSET else scope.constant(target, self.minimum, "min")
-        high = None if self.maximum is UNSET else scope.constant(target, self.maximum, "max")
+        read = scope.value if self.action == "clip" else scope.constant
+        low = None if self.minimum is UNSET else read(target, self.minimum, "min")
+        high = None if self.maximum is UNSET else read(target, self.maximum, "max")
         return low, high
 
 

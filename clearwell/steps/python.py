@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, date, datetime
-from decimal import Decimal
+from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import entry_points
 from typing import Annotated, Any, ClassVar
@@ -12,28 +11,15 @@ from typing import Annotated, Any, ClassVar
 from msgspec import UNSET, Meta
 
 from clearwell.contract.model import Field, Type
-from clearwell.contract.values import INT_BOUNDS
 from clearwell.errors import nearest
 from clearwell.steps.code import Code
 from clearwell.steps.convert import NOT_EXACT
-from clearwell.steps.numbers import LARGEST, fits
+from clearwell.steps.holds import PYTHON, holds
 from clearwell.steps.scope import Scope, Wrong
 from clearwell.steps.step import PrivacyOfNew, Step
 
 GROUP = "clearwell.steps"
 """The entry-point group in which a package lists its functions, by name."""
-
-_PYTHON: dict[Type, type] = {
-    Type.STRING: str,
-    Type.INT32: int,
-    Type.INT64: int,
-    Type.FLOAT64: float,
-    Type.DECIMAL: Decimal,
-    Type.BOOL: bool,
-    Type.TIMESTAMP: datetime,
-    Type.DATE: date,
-    Type.BYTES: bytes,
-}
 
 
 class Python(Step, frozen=True, kw_only=True):
@@ -59,7 +45,7 @@ class Python(Step, frozen=True, kw_only=True):
 
     def effect(self, scope: Scope) -> None:
         sources = [scope.need(name, "inputs", index) for index, name in enumerate(self.inputs)]
-        if self.type not in _PYTHON:
+        if self.type not in PYTHON:
             raise Wrong(f"A function can't make a {self.type}.", "type")
         _function(self.step)
         privacy = scope.privacy(self.privacy)
@@ -97,20 +83,6 @@ def _exactly(field: Field, function: Callable[..., Any], *values: Any) -> Any:
     result = function(*values)
     if result is None:
         return None
-    if type(result) is not _PYTHON[field.type] or not _fits(field, result):
+    if not holds(field, result):
         raise ValueError("not of the type")
     return result.astimezone(UTC) if isinstance(result, datetime) else result
-
-
-def _fits(field: Field, result: Any) -> bool:
-    """Whether a value of the right Python type is one that the field can hold."""
-    if isinstance(result, str):
-        return "\0" not in result and not any("\ud800" <= letter <= "\udfff" for letter in result)
-    if field.type in INT_BOUNDS:
-        low, high = INT_BOUNDS[field.type]
-        return bool(low <= result <= high)
-    if isinstance(result, float):
-        return -LARGEST <= result <= LARGEST
-    if isinstance(result, Decimal):
-        return fits(result, field.precision, field.scale)
-    return not isinstance(result, datetime) or result.tzinfo is not None

@@ -15,6 +15,7 @@ from clearwell.contract.model import Field, Privacy, StepCall, Type
 from clearwell.contract.problems import Problems
 from clearwell.contract.values import canonical, python_value
 from clearwell.errors import ContractError, Location, nearest
+from clearwell.steps.holds import holds
 
 NUMBERS = (Type.INT32, Type.INT64, Type.FLOAT64, Type.DECIMAL)
 INTEGERS = (Type.INT32, Type.INT64)
@@ -64,6 +65,13 @@ class Scope:
             return python_value(field.type, canonical(field.type, value))
         except ValueError as error:
             raise Wrong(f'The value for "{field.name}" {error}.', *path) from error
+
+    def value(self, field: Field, value: Any, *path: str | int) -> Any:
+        """`constant` for a value that may leave in the field: it must fit it, digits included. Raises Wrong."""
+        known = self.constant(field, value, *path)
+        if not holds(field, known):
+            raise Wrong(f'The value for "{field.name}" does not fit {_described(field)}.', *path)
+        return known
 
     def privacy(self, written: Any, path: str = "privacy") -> Privacy | None:
         """The privacy that an argument spells out; None where it is UNSET. Raises ContractProblems."""
@@ -131,3 +139,8 @@ class Scope:
     def error(self, wrong: Wrong) -> ContractError:
         """`wrong` with file and line."""
         return ContractError(str(wrong), self.locate(wrong.path))
+
+
+def _described(field: Field) -> str:
+    digits = f" of {field.precision} digits, {field.scale} after the point" if field.type is Type.DECIMAL else ""
+    return f"{field.type}{digits}"
