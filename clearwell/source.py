@@ -1,7 +1,8 @@
 """The protocol a connector implements. A source is a noun; a new one costs one file and one entry-point line.
 
 `Source` is read from by a collector; `PushSource` is sent requests. What else a source may be able to do is a protocol
-of its own beside them: `Acknowledging`, `Disposable`, `Comparing`. `clearwell.testing.SourceSuite` proves a source.
+of its own beside them: `Acknowledging`, `Disposable`, `Comparing`, `Counting`. `clearwell.testing.SourceSuite` proves
+a source.
 """
 
 from __future__ import annotations
@@ -165,6 +166,33 @@ class Comparing(Protocol):
 
     def between(self, old: Any, new: Any) -> str:
         """One sentence for a person: what would be read again or skipped when `old` becomes `new` (None: beginning)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """What a source has counted at its place, before it made events of it: where the account begins (invariant 11).
+
+    `read`: items that this source object has read, all in all: of the batches that it has yielded, and once `read` has
+    ended of everything. `held`: how many items the place holds from its beginning to the position of the last batch
+    (to its end, once `read` has ended), counted in another way than by reading; None where nobody can tell, or it is
+    not known at the moment.
+    """
+
+    read: int
+    held: int | None = None
+
+
+@runtime_checkable
+class Counting(Protocol):
+    """A source that can say how many items there were: rows, lines, records, messages.
+
+    Obligation: an item is counted where it is read, not where an event is made of it, so that one which gets lost
+    between the two is a difference. The collector saves the count with the position, beside the events that Kafka has
+    acknowledged; `connector list` and `balance` tell of a difference.
+    """
+
+    def count(self) -> Count:
+        """The count as it is now; asked after each batch and at the end. Never blocks, raises nothing."""
 
 
 class Request(msgspec.Struct, frozen=True):

@@ -7,9 +7,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Generic, TypeAlias, TypeVar
+
+from clearwell.source import Batch
 
 T = TypeVar("T")
+
+CountedBatch: TypeAlias = tuple[Batch, int]
+"""A batch, and how many items were read for it (`clearwell.source.Counting`)."""
 
 
 class Stopped(BaseException):

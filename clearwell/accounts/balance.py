@@ -1,21 +1,24 @@
-"""Reads the topics and the destinations of one stream and says whether the accounts add up."""
+"""Reads the topics, the sources and the destinations of one stream and says whether the accounts add up."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
 from clearwell.accounts.books import Books, DestinationBalance
 from clearwell.accounts.ledger import CLEAN, DEAD, DROPPED, Ledger, PartitionBalance
+from clearwell.accounts.sources import SourceBalance, source_balances
 from clearwell.contract.model import Contract
 from clearwell.kafka import admin, clean, dead, dropped
 from clearwell.kafka.bounded import Reader, reader
 from clearwell.kafka.groups import committed
 from clearwell.kafka.names import clean_topic, cleaner_group, dead_topic, dropped_topic, raw_topic
 from clearwell.kafka.repeats import Repeats
+from clearwell.registry import Registry
 from clearwell.settings import Settings
 
 
@@ -29,11 +32,13 @@ class Balance:
     destinations: tuple[DestinationBalance, ...]
     reasons: dict[str, int]
     """Dead letters by reason, in events."""
+    sources: tuple[SourceBalance, ...] = ()
 
     @property
     def balanced(self) -> bool:
-        """Every partition and every destination adds up."""
-        return all(one.balanced for one in self.partitions) and all(one.balanced for one in self.destinations)
+        """Every source, every partition and every destination adds up (invariant 11)."""
+        parts = (self.sources, self.partitions, self.destinations)
+        return all(one.balanced for part in parts for one in part)
 
     @property
     def settled(self) -> bool:
@@ -55,6 +60,8 @@ def balance(settings: Settings, contract: Contract) -> Balance:
 
 async def _balance(settings: Settings, contract: Contract) -> Balance:
     stream, version = contract.stream, contract.version
+    with closing(Registry(settings.postgres)) as registry:
+        sources = await asyncio.to_thread(source_balances, registry, stream)
     ids = admin.require_topics(settings.kafka, stream, version)
     cleaned = committed(settings.kafka, cleaner_group(stream, version), raw_topic(stream))
     books = [Books(settings, contract, route, ids[clean_topic(stream, version)]) for route in contract.routes]
@@ -64,7 +71,7 @@ async def _balance(settings: Settings, contract: Contract) -> Balance:
             audit = _Partition(log, contract, ids[raw_topic(stream)], partition)
             offset, topic_id = cleaned.get(partition, (0, ""))
             partitions.append(await audit.run(offset if topic_id == audit.topic_id else 0, books, reasons))
-    return Balance(stream, version, tuple(partitions), tuple(book.close() for book in books), reasons)
+    return Balance(stream, version, tuple(partitions), tuple(book.close() for book in books), reasons, sources)
 
 
 Refused = defaultdict[tuple[str, str | None], set[int | None]]

@@ -24,9 +24,10 @@ from clearwell.contract.load import find
 def balance(ctx: click.Context, stream: str, version: int | None, as_json: bool) -> None:
     """Prove that every raw event of STREAM ended in exactly one place.
 
-    Reads all that the topics still hold: for each partition, raw = clean + dropped + dead, by offset; and for each
-    destination, expected = delivered + refused, and what it holds. Exit code 1 where it does not add up. What a
-    destination refused waits in `clearwell dead list --destination …`; it is delivered once its replay was taken.
+    Reads all that the topics still hold. For each source: what it counted itself, and what was accepted and refused of
+    it. For each partition: raw = clean + dropped + dead, by offset. For each destination: expected = delivered +
+    refused, and what it holds. Exit code 1 where it does not add up. What a destination refused waits in
+    `clearwell dead list --destination …`; it is delivered once its replay was taken.
 
     Events that are still on their way are shown as waiting; they are in nobody's accounts yet.
     """
@@ -46,6 +47,12 @@ def as_object(found: Balance) -> dict[str, Any]:
         "settled": found.settled,
         **{column: found.total(column) for column in columns},
         "reasons": found.reasons,
+        "sources": [
+            {"name": one.name, "state": one.state, "balanced": one.balanced, "read": one.counts.read,
+             "accepted": one.counts.accepted, "refused": one.counts.refused, "at_source": one.counts.held,
+             "difference": one.difference}
+            for one in found.sources
+        ],
         "partitions": found.partitions,
         "destinations": [
             {"name": one.name, "balanced": one.balanced, "expected": one.expected, "delivered": one.delivered,
@@ -69,6 +76,7 @@ def _render(found: Balance) -> RenderableType:
         for one in found.destinations
     ]
     return Group(
+        *_sources(found),
         table(["partition", "offsets", *columns, ""], rows),
         "",
         table(["destination", "expected", "delivered", "refused", "unrouted", "keys", "held", "waiting", ""], stores),
@@ -78,6 +86,18 @@ def _render(found: Balance) -> RenderableType:
         _verdict(found),
         *_advice(found),
     )
+
+
+def _sources(found: Balance) -> list[RenderableType]:
+    if not found.sources:
+        return []
+    rows: list[list[object]] = []
+    for one in found.sources:
+        counts = one.counts
+        figures = [counts.read, counts.accepted, counts.refused, counts.held]
+        rows.append([one.name, one.state, *("" if figure is None else figure for figure in figures), _mark(one)])
+    heads = ["source", "state", "read", "accepted", "refused", "at source", ""]
+    return [table(heads, rows), ""]
 
 
 def _reasons(found: Balance) -> list[list[object]]:
@@ -96,8 +116,8 @@ def _verdict(found: Balance) -> Text:
 
 
 def _advice(found: Balance) -> list[str]:
-    """What to do where a destination has lost rows."""
-    return [
+    """What to do where a source or a destination has lost something."""
+    return [f"{one.name}: {one.difference}" for one in found.sources if one.difference is not None] + [
         f"{one.name} holds {one.held:,} of {one.keys:,}: `clearwell destination replay {one.name} --stream "
         f"{found.stream} --from earliest` brings back what is missing."
         for one in found.destinations

@@ -15,13 +15,73 @@ from clearwell.registry.models import PositionRow
 
 
 @dataclass(frozen=True, slots=True)
+class Counts:
+    """A part of a connector's account: `events` that Kafka acknowledged, `refused` of them as dead letters.
+
+    `read` and `held` are as in `clearwell.source.Count`; `read` is None where the source does not count.
+    """
+
+    events: int = 0
+    refused: int = 0
+    read: int | None = None
+    held: int | None = None
+
+    def __add__(self, later: Counts) -> Counts:
+        """This part and the one after it."""
+        read = None if self.read is None or later.read is None else self.read + later.read
+        held = self.held if later.held is None else later.held
+        return Counts(self.events + later.events, self.refused + later.refused, read, held)
+
+    def __sub__(self, earlier: Counts) -> Counts:
+        """What came since then."""
+        read = None if self.read is None or earlier.read is None else self.read - earlier.read
+        return Counts(self.events - earlier.events, self.refused - earlier.refused, read, self.held)
+
+    @property
+    def accepted(self) -> int:
+        """Events that are no dead letters yet."""
+        return self.events - self.refused
+
+
+NOTHING = Counts(read=0)
+"""Where an account begins."""
+
+
+@dataclass(frozen=True, slots=True)
 class SavedPosition:
-    """`position` is None at the beginning; `version` grows with each save; `events` counts acknowledged events."""
+    """`position` is None at the beginning; `version` grows with each save.
+
+    `counts` is the account since the position was last moved by a person; `whole`: it began at the source's beginning.
+    """
 
     version: int
     position: Mapping[str, Any] | None
-    events: int
     updated_at: datetime
+    counts: Counts = Counts()
+    whole: bool = True
+
+    @property
+    def events(self) -> int:
+        """Acknowledged events."""
+        return self.counts.events
+
+    def difference(self) -> str | None:
+        """One sentence where the source's count and the events of it differ (invariant 11); None where they agree."""
+        counts = self.counts
+        if counts.read is None:
+            return None
+        if counts.read != counts.events:
+            apart, which = counts.read - counts.events, "missing" if counts.read > counts.events else "too many"
+            return (
+                f"The source read {counts.read:,} items, but {counts.events:,} events were made of them "
+                f"({counts.accepted:,} accepted, {counts.refused:,} refused): {abs(apart):,} are {which}."
+            )
+        if self.whole and counts.held is not None and counts.held > counts.read:
+            return (
+                f"The source holds {counts.held:,} items, but {counts.read:,} were read: {counts.held - counts.read:,} "
+                "are missing, such as those written behind the position; reset the connector to read all again."
+            )
+        return None
 
 
 def load(session: Session, connector: str) -> SavedPosition:
@@ -29,46 +89,72 @@ def load(session: Session, connector: str) -> SavedPosition:
     row = session.get(PositionRow, connector)
     if row is None:
         raise Fenced(f"Connector {connector} was removed.")
-    return SavedPosition(row.version, row.position, row.events, row.updated_at)
+    return _saved(row)
 
 
 def load_all(session: Session) -> dict[str, SavedPosition]:
     """The positions of all connectors by name."""
-    rows = session.scalars(select(PositionRow))
-    return {row.connector: SavedPosition(row.version, row.position, row.events, row.updated_at) for row in rows}
+    return {row.connector: _saved(row) for row in session.scalars(select(PositionRow))}
 
 
 def save(
-    session: Session, connector: str, version: int, position: Mapping[str, Any], events: int, *, epoch: int = 0
+    session: Session,
+    connector: str,
+    version: int,
+    position: Mapping[str, Any] | None,
+    counts: Counts,
+    *,
+    epoch: int = 0,
 ) -> int:
-    """Move a connector on from `version` by `events` acknowledged events; returns the new version.
+    """Move a connector on from `version` by `counts`, in the same transaction; returns the new version.
+
+    `position` is None while the source is still at its beginning.
 
     Raises Fenced when the position is no longer at `version`, since another collector or a person moved it, or when
     the lease of `epoch` (0: there never was one) has gone to another: a collector that was thought dead never moves a
     position (invariant 1). Version and epoch are in the row that is updated, so that nothing can come between.
     """
-    more = PositionRow.events + events
-    moved = _move(session, connector, version, {"position": dict(position), "events": more}, epoch)
+    moved = _move(session, connector, version, _place(position) | _more(counts), epoch)
     if moved is None:
         raise Fenced(f"The position of connector {connector} was moved by another collector or a person.")
     return moved
 
 
-def count(session: Session, connector: str, events: int) -> None:
-    """Count `events` more acknowledged events of a connector that is sent them: it has no position to move."""
+def count(session: Session, connector: str, counts: Counts) -> None:
+    """Count more acknowledged events of a connector that is sent them: it has no position to move."""
     query = update(PositionRow).where(PositionRow.connector == connector)
-    session.execute(query.values(events=PositionRow.events + events, updated_at=func.now()))
+    session.execute(query.values(updated_at=func.now(), **_more(counts)))
 
 
 def move(session: Session, connector: str, version: int, position: Mapping[str, Any] | None) -> int:
     """Put a connector elsewhere on a person's word, None for the beginning; returns the new version.
 
-    Raises ConfigError when the position is no longer at `version`.
+    Its account begins anew there. Raises ConfigError when the position is no longer at `version`.
     """
-    moved = _move(session, connector, version, {"position": None if position is None else dict(position)})
+    anew = {"events": 0, "refused": 0, "read": 0, "held": None, "whole": position is None}
+    moved = _move(session, connector, version, _place(position) | anew)
     if moved is None:
         raise ConfigError(f'The position of connector "{connector}" has just moved: look at it again.')
     return moved
+
+
+def _saved(row: PositionRow) -> SavedPosition:
+    counts = Counts(row.events, row.refused, row.read, row.held)
+    return SavedPosition(row.version, row.position, row.updated_at, counts, row.whole)
+
+
+def _place(position: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {"position": None if position is None else dict(position)}
+
+
+def _more(counts: Counts) -> dict[str, Any]:
+    """What the account becomes by `counts`; a null `read` stays one: something was not counted."""
+    return {
+        "events": PositionRow.events + counts.events,
+        "refused": PositionRow.refused + counts.refused,
+        "read": None if counts.read is None else PositionRow.read + counts.read,
+        "held": func.coalesce(counts.held, PositionRow.held),
+    }
 
 
 def _move(

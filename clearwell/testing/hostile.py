@@ -25,6 +25,7 @@ from clearwell.source import (
     PATH,
     SECRET,
     Batch,
+    Count,
     DiscoveredStream,
     SourceConfig,
     SourceEvent,
@@ -67,6 +68,7 @@ class Fault(StrEnum):
     LEAVES_SOCKET = "leaves a socket"
     HANGS_IN_CLOSE = "hangs in close"
     CLOSES_ONCE = "closes only once"
+    MISCOUNTS = "counts fewer than it reads"
     SILENT = "silent for ever"
 
 
@@ -111,6 +113,7 @@ class HostileSource:
         self._config = config
         self._fault = config.fault
         self._run = next(_RUNS)
+        self._items = 0
         self._closed = False
 
     def __repr__(self) -> str:
@@ -152,12 +155,17 @@ class HostileSource:
             lines = await asyncio.to_thread(self._lines)
             events = self._events(lines, line)
             if events or time.monotonic() - spoke >= HEARTBEAT_SECONDS:
-                line = min(line + self._config.batch_events, len(lines))
+                there = min(line + self._config.batch_events, len(lines))
+                self._items, line = self._items + there - line, there
                 yield self._broken(events), self._position(line)
                 spoke = time.monotonic()
                 self._fail_midway()
             elif not self._config.endless or await self._wait():
                 return
+
+    def count(self) -> Count:
+        """The lines read."""
+        return Count(self._items - (self._fault is Fault.MISCOUNTS))
 
     async def close(self) -> None:
         """Stop waiting for lines."""

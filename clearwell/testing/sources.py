@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 import pytest
 
 from clearwell.errors import ClearwellError
-from clearwell.source import HEARTBEAT_SECONDS, Batch, Comparing, SourceEvent
+from clearwell.source import HEARTBEAT_SECONDS, Batch, Comparing, Counting, SourceEvent
 from clearwell.testing import reading
 from clearwell.testing.source_cases import HOSTILE, require_clear
 from clearwell.testing.source_spec import ConfiguredSuite
@@ -149,6 +149,32 @@ class SourceSuite(ConfiguredSuite):
             found += batch[0]
             after = reading.as_stored(batch[1], shape)
         self.require_numbers(case, found, range(self.count))
+
+    def test_items_are_counted(self, case: Any) -> None:
+        """A source that counts its items counts each that became an event, in step with its batches (invariant 11)."""
+        shape = self.source_class(case)
+        if not issubclass(shape, Counting):
+            pytest.skip("the source does not count its items")
+        batches = self.whole(case)
+        places = [at for at, (_, position) in enumerate(batches) if position is not None and at + 1 < len(batches)]
+        for at in (-1, *places[:1]):
+            after = None if at < 0 else reading.as_stored(batches[at][1], shape.Position)
+            self._require_counted(case, after, len(reading.events_of(batches[at + 1 :])))
+
+    def _require_counted(self, case: Any, after: Any, expected: int) -> None:
+        source = self.make(case)
+        enough = self._enough(case, expected)
+
+        def counted(batches: list[Batch]) -> bool:
+            events, items = len(reading.events_of(batches)), source.count().read
+            assert items == events, f"The source counted {items} items and gave {events} events of them."
+            return enough(batches)
+
+        assert source.count().read == 0, "The source counted items before it read any."
+        reading.run(reading.take(source, after, counted))
+        count = source.count()
+        assert count.read == expected, f"At its end the source counted {count.read} items of {expected}."
+        assert count.held in (None, self.count), f"The source says it holds {count.held} items, not {self.count}."
 
     def test_more_events_are_found_later(self, case: Any) -> None:
         """What comes after the last position is read from there."""

@@ -17,6 +17,7 @@ from clearwell.source import (
     PATH,
     SECRET,
     Batch,
+    Count,
     DiscoveredStream,
     Refusal,
     SourceConfig,
@@ -25,7 +26,7 @@ from clearwell.source import (
     refuse,
 )
 from connectors.kafka.cluster import Cluster, Reading
-from connectors.reader_thread import Every, ReaderThread
+from connectors.reader_thread import CountedBatch, Every, ReaderThread
 from connectors.samples import field_types, json_objects
 
 SAMPLE = 200
@@ -86,6 +87,7 @@ class KafkaSource:
             config.username, config.password,
         )  # fmt: skip
         self._closed = False
+        self._items = 0
 
     def check(self) -> None:
         """Prove that the topic is there and may be read."""
@@ -109,9 +111,11 @@ class KafkaSource:
 
     async def read(self, after: KafkaPosition | None) -> AsyncIterator[Batch]:
         """Batches of records. Raises ConfigError when records are gone that were not read yet."""
-        thread: ReaderThread[Batch] = ReaderThread(lambda thread: self._follow(thread, after), "kafka source")
+        thread: ReaderThread[CountedBatch] = ReaderThread(lambda thread: self._follow(thread, after), "kafka source")
         try:
-            while not self._closed and (batch := await thread.take()) is not None:
+            while not self._closed and (taken := await thread.take()) is not None:
+                batch, items = taken
+                self._items += items
                 yield batch
         finally:
             await asyncio.shield(asyncio.ensure_future(thread.stop()))
@@ -119,6 +123,10 @@ class KafkaSource:
     async def close(self) -> None:
         """Stop following."""
         self._closed = True
+
+    def count(self) -> Count:
+        """Records that were fetched; how many a topic holds its offsets do not tell (transactions, compaction)."""
+        return Count(self._items)
 
     def between(self, old: KafkaPosition | None, new: KafkaPosition | None) -> str:
         """A count of records a partition."""
@@ -133,7 +141,7 @@ class KafkaSource:
         ]
         return f"Records of {self._config.topic}: {', '.join(told) or 'none read again or skipped'}."
 
-    def _follow(self, thread: ReaderThread[Batch], after: KafkaPosition | None) -> None:
+    def _follow(self, thread: ReaderThread[CountedBatch], after: KafkaPosition | None) -> None:
         """In a thread: offer what the topic holds and, when following, what comes."""
         topic_id = self._cluster.topic_id()
         with closing(self._cluster.open(self._config.batch_events)) as reading:
@@ -145,7 +153,7 @@ class KafkaSource:
                 self._cluster.require_same(topic_id)
                 if records or beat.due():
                     position = KafkaPosition(topic_id=topic_id, offsets=reading.offsets())
-                    thread.offer((self._events(records, topic_id), position))
+                    thread.offer(((self._events(records, topic_id), position), len(records)))
                     beat.again()
 
     def _start(self, reading: Reading, after: KafkaPosition | None, topic_id: str) -> None:

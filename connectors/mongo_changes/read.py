@@ -11,10 +11,10 @@ from pymongo.collection import Collection
 from pymongo.database import Database
 
 from clearwell.errors import ConfigError
-from clearwell.source import HEARTBEAT_SECONDS, Batch, SourceEvent, SourcePosition
+from clearwell.source import HEARTBEAT_SECONDS, SourceEvent, SourcePosition
 from connectors.mongo_changes.json import Events, from_text, to_text
 from connectors.mongo_changes.server import Plan, collections, now, opened
-from connectors.reader_thread import Every, ReaderThread
+from connectors.reader_thread import CountedBatch, Every, ReaderThread
 
 BATCH_BYTES = 4_000_000
 AWAIT_MS = 100
@@ -51,12 +51,12 @@ class Reader:
         self._plan = plan
         self._events = events
 
-    def run(self, thread: ReaderThread[Batch], after: MongoChangesPosition | None) -> None:
+    def run(self, thread: ReaderThread[CountedBatch], after: MongoChangesPosition | None) -> None:
         """Read until `thread` is told to stop."""
         with opened(self._plan, "read changes") as database:
             position = after if after is not None else self._first(database)
             if after is None:
-                thread.offer(([], position))
+                thread.offer((([], position), 0))
             if position.snapshot is not None:
                 position = self._snapshot(thread, database, position, position.snapshot)
             self._follow(thread, database, position)
@@ -72,7 +72,7 @@ class Reader:
 
     def _snapshot(
         self,
-        thread: ReaderThread[Batch],
+        thread: ReaderThread[CountedBatch],
         database: Database[dict[str, Any]],
         position: MongoChangesPosition,
         place: SnapshotPlace,
@@ -84,22 +84,22 @@ class Reader:
         for index, name in enumerate(names):
             done = False
             while not done:
-                events, last, done = self._page(database[name], name, last, time)
+                events, last, done, items = self._page(database[name], name, last, time)
                 left = [SnapshotPlace(name, last)] if not done else []
                 left += [SnapshotPlace(other) for other in names[index + 1 :]]
                 position = msgspec.structs.replace(position, snapshot=left[0] if left else None)
-                thread.offer((events, position))
+                thread.offer(((events, position), items))
             last = None
         return msgspec.structs.replace(position, snapshot=None)
 
     def _page(
         self, collection: Collection[dict[str, Any]], name: str, last: str | None, time: Timestamp
-    ) -> tuple[list[SourceEvent], str | None, bool]:
-        """The next documents by _id, the last one's, and whether these are all.
+    ) -> tuple[list[SourceEvent], str | None, bool, int]:
+        """The next documents by _id, the last one's, whether these are all, and how many documents were read for them.
 
         `min` goes by the index, over all types of _id; `$gt` would see those of one type alone, and lose the others.
         """
-        size, count = 0, 0
+        size, count, again = 0, 0, 0
         events: list[SourceEvent] = []
         cursor = collection.find().sort("_id", 1).hint([("_id", 1)]).limit(self._plan.size + 1)
         before = None
@@ -110,42 +110,44 @@ class Reader:
             for document in cursor:
                 count += 1
                 if before is not None and document["_id"] == before and count == 1:
+                    again = 1
                     continue
                 event = self._events.of_document(name, collection.database.name, document, time)
                 events.append(event)
                 last = to_text(document["_id"])
                 size += len(event.data)
                 if size >= BATCH_BYTES:
-                    return events, last, False
-        return events, last, count <= self._plan.size
+                    return events, last, False, count - again
+        return events, last, count <= self._plan.size, count - again
 
     def _follow(
-        self, thread: ReaderThread[Batch], database: Database[dict[str, Any]], position: MongoChangesPosition
+        self, thread: ReaderThread[CountedBatch], database: Database[dict[str, Any]], position: MongoChangesPosition
     ) -> None:
         """The stream; after an invalidate event (a collection that was dropped or renamed) it is opened again."""
         beat = Every(HEARTBEAT_SECONDS / 2)
         while True:
             with watch(self._plan, database, position) as stream:
                 while stream.alive:
-                    events, position = self._gather(stream, position)
-                    if events or beat.due():
-                        thread.offer((events, position))
+                    events, position, items = self._gather(stream, position)
+                    if events or items or beat.due():
+                        thread.offer(((events, position), items))
                         beat.again()
                     thread.require_wanted()
             thread.sleep(0.1)
 
     def _gather(
         self, stream: ChangeStream[dict[str, Any]], position: MongoChangesPosition
-    ) -> tuple[list[SourceEvent], MongoChangesPosition]:
-        """What has come, and the position after it."""
+    ) -> tuple[list[SourceEvent], MongoChangesPosition, int]:
+        """What has come, the position after it, and how many changes the server sent."""
         events: list[SourceEvent] = []
         time, count = position.start or (0, 0), position.changes
-        size, token = 0, None
+        size, items, token = 0, 0, None
         while len(events) < self._plan.size and size < BATCH_BYTES:
             change = stream.try_next()
             if change is None:
                 token = stream.resume_token  # may be later than the last event's
                 break
+            items += 1
             if not change.keys() >= {"clusterTime", "operationType"}:
                 raise ConfigError("`pipeline` must keep `_id`, `clusterTime` and `operationType`: correct it.")
             token, stamp = change["_id"], change["clusterTime"]
@@ -155,8 +157,8 @@ class Reader:
             count += 1
             size += len(events[-1].data)
         if token is None:
-            return events, position
-        return events, MongoChangesPosition(token=to_text(token), start=time, changes=count)
+            return events, position, items
+        return events, MongoChangesPosition(token=to_text(token), start=time, changes=count), items
 
 
 def watch(

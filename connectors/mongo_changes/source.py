@@ -12,11 +12,11 @@ import msgspec
 from bson import Timestamp, json_util
 
 from clearwell.errors import ConfigError
-from clearwell.source import SECRET_IN_URL, Batch, DiscoveredStream, SourceConfig, SourcePosition
+from clearwell.source import SECRET_IN_URL, Batch, Count, DiscoveredStream, SourceConfig, SourcePosition
 from connectors.mongo_changes.json import Dialect, Envelope, Events
 from connectors.mongo_changes.read import MongoChangesPosition, Reader, watch
 from connectors.mongo_changes.server import Plan, collections, now, opened
-from connectors.reader_thread import ReaderThread
+from connectors.reader_thread import CountedBatch, ReaderThread
 from connectors.samples import field_types, json_objects
 
 SAMPLE = 200
@@ -90,8 +90,9 @@ class MongoChangesSource:
         self._config = config
         self._flat = config.envelope == "row"
         self._events = Events(config.json, config.envelope)
-        self._thread: ReaderThread[Batch] | None = None
+        self._thread: ReaderThread[CountedBatch] | None = None
         self._closed = False
+        self._items = 0
 
     @property
     def id_fields(self) -> tuple[str, ...]:
@@ -126,12 +127,18 @@ class MongoChangesSource:
         if self._closed:
             return
         work = functools.partial(Reader(self._plan, self._events).run, after=after)
-        thread = self._thread = ReaderThread[Batch](work, "mongo_changes")
+        thread = self._thread = ReaderThread[CountedBatch](work, "mongo_changes")
         try:
-            while (batch := await thread.take()) is not None:
+            while (taken := await thread.take()) is not None:
+                batch, items = taken
+                self._items += items
                 yield batch
         finally:
             await asyncio.shield(asyncio.ensure_future(thread.stop()))
+
+    def count(self) -> Count:
+        """Documents of the snapshot, and changes that the server sent."""
+        return Count(self._items)
 
     def between(self, old: MongoChangesPosition | None, new: MongoChangesPosition | None) -> str:
         """What can be said of tokens, which only the server can read."""

@@ -39,7 +39,8 @@ class Decoder:
     """Holds the tables the server has told of, and the transaction it is in.
 
     `done`: everything that committed before this place has been decoded. `transaction`: the place of the commit of the
-    transaction that is under way, 0 when there is none; `index`: the events there were of it so far.
+    transaction that is under way, 0 when there is none; `index`: the events there were of it so far. `changes`: those
+    of rows that the server has told of, without what was read before; one of a row's key counts as two.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Decoder:
         self.done = start
         self.transaction = 0
         self.index = 0
+        self.changes = 0
         self._types, self._write = types, write
         self._look_up, self._catalog_key = look_up, catalog_key
         self._skip = skip
@@ -155,6 +157,7 @@ class Decoder:
         index = self.index
         self.index = index + 1
         if index >= self._unread_from:
+            self.changes += 1
             moment = self._moment
             events.append(event(f"{moment.lsn}#{index}", self._write(op, table, moment, before, after)))
 

@@ -12,7 +12,7 @@ from typing import Annotated
 import msgspec
 
 from clearwell.errors import ConfigError
-from clearwell.source import HEARTBEAT_SECONDS, Batch, SourceEvent, SourcePosition
+from clearwell.source import HEARTBEAT_SECONDS, SourceEvent, SourcePosition
 from connectors.postgres_cdc.decode import Decoder, lsn_number, lsn_text
 from connectors.postgres_cdc.events import Write
 from connectors.postgres_cdc.server import (
@@ -27,7 +27,7 @@ from connectors.postgres_cdc.slot import find_slot, find_tables, publish, requir
 from connectors.postgres_cdc.snapshot import Exported, early_time, snapshot
 from connectors.postgres_cdc.stream import Stream
 from connectors.postgres_cdc.types import Types
-from connectors.reader_thread import Every, ReaderThread
+from connectors.reader_thread import CountedBatch, Every, ReaderThread
 
 BATCH_BYTES = 4_000_000
 LINGER_SECONDS, PAUSE_SECONDS = 0.05, 0.01
@@ -80,7 +80,7 @@ class Reader:
         self._infos: list[TableInfo] = []
         self._types = Types(plan.zone)
 
-    def run(self, thread: ReaderThread[Batch], after: PostgresCdcPosition | None) -> None:
+    def run(self, thread: ReaderThread[CountedBatch], after: PostgresCdcPosition | None) -> None:
         """Read until `thread` is told to stop."""
         with ExitStack() as held:
             position, exported = self._begin(thread, after, held)
@@ -89,7 +89,7 @@ class Reader:
         self._follow(thread, position)
 
     def _begin(
-        self, thread: ReaderThread[Batch], after: PostgresCdcPosition | None, held: ExitStack
+        self, thread: ReaderThread[CountedBatch], after: PostgresCdcPosition | None, held: ExitStack
     ) -> tuple[PostgresCdcPosition, Exported | None]:
         """Where to begin, and the snapshot of just that place when the slot is made now (`held` keeps it)."""
         plan, place = self._plan, self._server.place
@@ -112,15 +112,15 @@ class Reader:
         lsn, name = stream.create_slot(plan.slot, thread)
         return self._first(thread, lsn), Exported(name, early)
 
-    def _first(self, thread: ReaderThread[Batch], lsn: int) -> PostgresCdcPosition:
+    def _first(self, thread: ReaderThread[CountedBatch], lsn: int) -> PostgresCdcPosition:
         beginning = SnapshotPlace(self._plan.tables[0], []) if self._plan.snapshot else None
         position = PostgresCdcPosition(lsn=lsn_text(lsn), snapshot=beginning)
-        thread.offer(([], position))
+        thread.offer((([], position), 0))
         return position
 
     def _snapshot(
         self,
-        thread: ReaderThread[Batch],
+        thread: ReaderThread[CountedBatch],
         position: PostgresCdcPosition,
         place: SnapshotPlace,
         exported: Exported | None,
@@ -139,15 +139,15 @@ class Reader:
         with snapshot(self._server, position.lsn, exported, self._plan.write) as seen:
             for index, name in enumerate(names):
                 while key is not None:
-                    events, key = seen.page(infos[name], self._types, key, self._plan.size)
+                    events, key, rows = seen.page(infos[name], self._types, key, self._plan.size)
                     after = [SnapshotPlace(name, key)] if key is not None else []
                     left = after + [SnapshotPlace(other, []) for other in names[index + 1 :]]
                     position = PostgresCdcPosition(lsn=position.lsn, snapshot=left[0] if left else None)
-                    thread.offer((events, position))
+                    thread.offer(((events, position), rows))
                 key = []
         return position
 
-    def _follow(self, thread: ReaderThread[Batch], position: PostgresCdcPosition) -> None:
+    def _follow(self, thread: ReaderThread[CountedBatch], position: PostgresCdcPosition) -> None:
         start = lsn_number(position.lsn)
         skip = (lsn_number(position.transaction), position.events) if position.transaction else (0, 0)
         decoder = Decoder(self._types, self._plan.write, self._look_up, self._key, start, skip)
@@ -159,16 +159,18 @@ class Reader:
             finally:
                 stream.say_goodbye(self.flushed)
 
-    def _pass_on(self, thread: ReaderThread[Batch], stream: Stream, decoder: Decoder) -> None:
+    def _pass_on(self, thread: ReaderThread[CountedBatch], stream: Stream, decoder: Decoder) -> None:
         def look_after() -> None:
             stream.flushed = self.flushed
             stream.look_after()
 
         beat = Every(HEARTBEAT_SECONDS / 2)
         while True:
+            before = decoder.changes
             events = self._gather(stream, decoder)
-            if events or beat.due():
-                thread.offer((events, _place(decoder, stream)), look_after)
+            changes = decoder.changes - before
+            if events or changes or beat.due():
+                thread.offer(((events, _place(decoder, stream)), changes), look_after)
                 beat.again()
                 if not events:
                     stream.tell(ask=True)

@@ -46,8 +46,9 @@ class Snapshot:
 
     def page(
         self, info: TableInfo, types: Types, after: Sequence[str], size: int
-    ) -> tuple[list[SourceEvent], list[str] | None]:
-        """At most `size` rows after a key (none: the first), and the key of the last; None when there are no more."""
+    ) -> tuple[list[SourceEvent], list[str] | None, int]:
+        """At most `size` rows after a key (none: the first), the key of the last, None when there are no more; and how
+        many rows the server sent."""
         table = table_of(info, types)
         result = self._connection.execute(_query(info, after, size)).pgresult
         assert result is not None
@@ -59,7 +60,7 @@ class Snapshot:
             last = [(values[place] or b"").decode() for place in key]
             row_id = f"{moment.lsn}@{info.name}/{_key_text(last)}"
             events.append(event(row_id, self._write("r", table, moment, None, values)))
-        return events, last if result.ntuples == size else None
+        return events, last if result.ntuples == size else None, result.ntuples
 
 
 class Exported(NamedTuple):

@@ -10,14 +10,14 @@ from typing import Annotated, ClassVar, Literal
 import msgspec
 
 from clearwell.errors import ConfigError
-from clearwell.source import SECRET_IN_URL, Batch, DiscoveredStream, SourceConfig, SourcePosition
+from clearwell.source import SECRET_IN_URL, Batch, Count, DiscoveredStream, SourceConfig, SourcePosition
 from connectors.postgres_cdc.decode import lsn_number
 from connectors.postgres_cdc.events import ADDED, ENVELOPES
 from connectors.postgres_cdc.read import Plan, PostgresCdcPosition, Reader, learned
 from connectors.postgres_cdc.server import Server, find_table, qualified, require_logical
 from connectors.postgres_cdc.slot import drop, find_slot, find_tables, require_room
 from connectors.postgres_cdc.snapshot import snapshot
-from connectors.reader_thread import ReaderThread
+from connectors.reader_thread import CountedBatch, ReaderThread
 from connectors.samples import json_objects
 from connectors.sql.rows import zone_of
 
@@ -93,8 +93,9 @@ class PostgresCdcSource:
             config.batch_events,
         )
         self._reader = Reader(self._server, self._plan)
-        self._thread: ReaderThread[Batch] | None = None
+        self._thread: ReaderThread[CountedBatch] | None = None
         self._closed = False
+        self._items = 0
 
     @property
     def id_fields(self) -> tuple[str, ...]:
@@ -143,9 +144,11 @@ class PostgresCdcSource:
         if self._closed:
             return
         work = functools.partial(self._reader.run, after=after)
-        thread = self._thread = ReaderThread[Batch](work, f"postgres_cdc {self._config.slot}")
+        thread = self._thread = ReaderThread[CountedBatch](work, f"postgres_cdc {self._config.slot}")
         try:
-            while (batch := await thread.take()) is not None:
+            while (taken := await thread.take()) is not None:
+                batch, items = taken
+                self._items += items
                 yield batch
         finally:
             await asyncio.shield(asyncio.ensure_future(thread.stop()))
@@ -157,6 +160,10 @@ class PostgresCdcSource:
     def dispose(self) -> None:
         """Drop the slot, and the publication if the first read made it."""
         drop(self._server, self._config.slot, self._config.publication)
+
+    def count(self) -> Count:
+        """Rows of the snapshot, and changes that the server sent."""
+        return Count(self._items)
 
     def between(self, old: PostgresCdcPosition | None, new: PostgresCdcPosition | None) -> str:
         """In places of the server's log."""

@@ -56,6 +56,11 @@ class Gathering:
         """Whether there are records that need not be read again after the last STATE."""
         return self._covered > 0
 
+    @property
+    def records(self) -> int:
+        """RECORD messages of the stream that the tap wrote, but for those that were not handed on yet."""
+        return self._translate.records - len(self._events)
+
     def take(self) -> SingerBatch:
         """What the last STATE covers, with it. Where it covers nothing: all, which comes again after a crash."""
         count = self._covered or min(len(self._events), self._most)
@@ -103,6 +108,7 @@ class _Translator:
         self._keyed = False
         self._seen: Counter[bytes] = Counter()
         self._lines = 0
+        self.records = 0
 
     def __call__(self, line: bytes) -> SourceEvent | msgspec.Raw | None:
         """The event of a RECORD; the value of a STATE. Raises ConfigError for what is no Singer message."""
@@ -114,6 +120,7 @@ class _Translator:
                 f"Line {self._lines} of the tap is no Singer message: a tap may write nothing else to its output."
             ) from None
         if message.type == "RECORD" and message.stream == self._stream:
+            self.records += 1
             return self._event(bytes(message.record))
         if message.type == "STATE":
             self._seen.clear()  # reading goes on after any STATE, with the same ids

@@ -16,6 +16,7 @@ from clearwell.settings import home_folder
 from clearwell.source import (
     HEARTBEAT_SECONDS,
     Batch,
+    Count,
     DiscoveredStream,
     SourceConfig,
     SourceEvent,
@@ -75,6 +76,8 @@ class SingerSource:
         """Does no I/O yet."""
         self._config = config
         self._closed = asyncio.Event()
+        self._records = 0
+        self._gathering: Gathering | None = None
 
     @property
     def id_fields(self) -> tuple[str, ...]:
@@ -116,6 +119,10 @@ class SingerSource:
         """Do not run the tap again. A running one is ended when reading is."""
         self._closed.set()
 
+    def count(self) -> Count:
+        """RECORD messages of the stream that its tap has written, over all runs."""
+        return Count(self._records + (0 if self._gathering is None else self._gathering.records))
+
     def between(self, old: SingerPosition | None, new: SingerPosition | None) -> str:
         """Only the tap can tell."""
         if new is None:
@@ -145,6 +152,7 @@ class SingerSource:
         """One run of the tap."""
         tap = Tap(command, self._config.config, self._config.patience)
         gathering = Gathering(self._config.stream, self._config.id_field, self._config.batch_events, after)
+        self._records, self._gathering = self.count().read, gathering
         spoke = time.monotonic()
         try:
             async with tap.running(catalog, None if after is None else after.state) as blocks:

@@ -10,13 +10,14 @@ from datetime import timedelta
 from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
-from sqlalchemy import Column, Connection, Select, Table, and_, func, or_, select
+from sqlalchemy import Column, Connection, Select, Table, and_, func, not_, or_, select
 
 from clearwell.errors import ConfigError
 from clearwell.source import (
     HEARTBEAT_SECONDS,
     SECRET_IN_URL,
     Batch,
+    Count,
     DiscoveredStream,
     SourceConfig,
     SourceEvent,
@@ -26,6 +27,7 @@ from connectors.sql.rows import Rows, contract_type, from_position, to_position,
 from connectors.sql.table import Database, find_table, key_of, require_ordered
 
 SAMPLE = 200
+COUNT_SECONDS = 20.0
 Values = list[int | str]
 
 
@@ -85,6 +87,8 @@ class SqlSource:
         self._config = config
         self._database = Database(config.url)
         self._closed = asyncio.Event()
+        self._rows_read = 0
+        self._held: int | None = None
 
     @property
     def id_fields(self) -> tuple[str, ...]:
@@ -116,12 +120,14 @@ class SqlSource:
         table = await asyncio.to_thread(self._found_table)
         position, spoke = after, time.monotonic()
         while not self._closed.is_set():
-            events, last = await asyncio.to_thread(self._page, table, position)
+            events, last, items = await asyncio.to_thread(self._page, table, position)
             if last is not None:
                 position = SqlPosition(after=last)
+                self._rows_read += items
                 yield events, position
                 spoke = time.monotonic()
             elif self._config.every is None:
+                self._held = await asyncio.to_thread(self._count_rows, table, position)
                 return
             else:
                 if time.monotonic() - spoke >= HEARTBEAT_SECONDS / 2:
@@ -133,6 +139,10 @@ class SqlSource:
         """Stop looking for new rows and let go of the connections."""
         self._closed.set()
         await asyncio.to_thread(self._database.close)
+
+    def count(self) -> Count:
+        """Rows that came, beside those that the table holds up to the last one of them."""
+        return Count(self._rows_read, self._held)
 
     def between(self, old: SqlPosition | None, new: SqlPosition | None) -> str:
         """In the words of the order of reading."""
@@ -171,13 +181,24 @@ class SqlSource:
             require_ordered(column)
         return order
 
-    def _page(self, table: Table, after: SqlPosition | None) -> tuple[list[SourceEvent], Values | None]:
-        """The events of the next page, and the place of its last row; None when there is none."""
+    def _count_rows(self, table: Table, after: SqlPosition | None) -> int | None:
+        """The rows up to the position, counted by the database: those behind it that were never read are told of.
+
+        None when the database takes too long, or is not there any more: it is a check, reading has gone well.
+        """
+        query = select(func.count()).select_from(table)
+        if after is not None:
+            order = self._order(table)
+            query = query.where(not_(_follows(order, from_position(order, after.after))))
+        return self._database.count(query, COUNT_SECONDS)
+
+    def _page(self, table: Table, after: SqlPosition | None) -> tuple[list[SourceEvent], Values | None, int]:
+        """The events of the next page, the place of its last row, None when there is none, and the number of rows."""
         order, columns = self._order(table), self._columns(table)
         with self._database.connect() as connection:
             found = connection.execute(self._query(connection, order, columns, after)).all()
         if not found:
-            return [], None
+            return [], None, 0
         places = [columns.index(column) for column in order]
         rows = self._rows(columns)
         events = [SourceEvent(_id(to_position([row[place] for place in places])), rows.encode(row)) for row in found]
@@ -187,7 +208,7 @@ class SqlSource:
                 f"Reading {self._config.table} can't get past one row: its cursor or key is finer than this driver "
                 "shows it. Choose another cursor, or a view that rounds it."
             )
-        return events, last
+        return events, last, len(found)
 
     def _query(
         self,

@@ -12,6 +12,7 @@ from sqlalchemy import (
     Connection,
     DateTime,
     MetaData,
+    Select,
     Table,
     UniqueConstraint,
     create_engine,
@@ -33,6 +34,11 @@ _DRIVERS = {"postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"
 _DRIVERS |= {"mysql": "mysql+pymysql", "mariadb": "mariadb+pymysql"}
 _PORTS = {"postgresql": 5432, "mysql": 3306, "mariadb": 3306, "mssql": 1433, "oracle": 1521}
 _MYSQL = ("mysql", "mariadb")
+_LIMITS = {
+    "postgresql": "SET statement_timeout = {milliseconds}",
+    "mysql": "SET max_execution_time = {milliseconds}",
+    "mariadb": "SET max_statement_time = {seconds}",
+}
 _DENIED_STATES = ("28", "3D", "42")
 _DENIED_NUMBERS = (1044, 1045, 1049, 1142, 1143, 1698)  # MySQL: access denied, unknown database, no such right
 _DENIED_TEXTS = ("authentication failed", "password supplied", "does not exist", "pg_hba.conf", "permission denied")
@@ -96,6 +102,17 @@ class Database:
         if column.type.timezone or now.tzinfo is None:
             return now
         return now.astimezone(UTC if is_instant(column.type) else zone).replace(tzinfo=None)
+
+    def count(self, query: Select[int], seconds: float) -> int | None:
+        """The number that `query` selects; None when the database does not find it out within about `seconds`."""
+        try:
+            with self.connect() as connection:
+                limit = _LIMITS.get(self._url.get_backend_name())
+                if limit is not None:
+                    connection.exec_driver_sql(limit.format(milliseconds=int(seconds * 1000), seconds=seconds))
+                return connection.execute(query).scalar_one()
+        except ClearwellError:
+            return None
 
     def _meaning(self, error: SQLAlchemyError) -> ClearwellError:
         original = error.orig if isinstance(error, DBAPIError) else None

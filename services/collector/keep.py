@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from clearwell.backoff import delays
 from clearwell.errors import ClearwellError, Fenced, Retryable
-from clearwell.registry import Connector, Registry, State, connectors
+from clearwell.registry import Connector, Registry, State, connectors, positions
 from services.collector.leases import Tenure
 from services.collector.threads import in_threads_of
 from services.collector.watch import Watch
@@ -102,7 +102,7 @@ class Keeper:
                 all_read = await self._attend(run)
                 log.info("connector %s: %s", name, "all read" if all_read else "stopped")
                 if all_read and not self._lease_is_over():
-                    await self._note(lambda session: connectors.note_end(session, name, State.FINISHED))
+                    await self._note(self._finish)
                 return
             except (Retryable, Fenced) as error:
                 if run.progressed:
@@ -156,6 +156,14 @@ class Keeper:
         task.add_done_callback(self.hung.discard)
         log.error("connector %s: a run of it can't be ended; it is left alone", self.connector.name)
         return " It could not be ended: restart the collector when this does not pass."
+
+    def _finish(self, session: Session) -> None:
+        """All is read; where that is fewer than the source counted, it is said (invariant 11)."""
+        name = self.connector.name
+        difference = positions.load(session, name).difference()
+        if difference is not None:
+            log.error("connector %s: %s", name, difference)
+        connectors.note_end(session, name, State.FINISHED, difference)
 
     def _lease_is_over(self) -> bool:
         return self._work.tenure is not None and self._work.tenure.over()

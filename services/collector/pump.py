@@ -8,10 +8,11 @@ from contextlib import aclosing
 from typing import Any, NamedTuple, cast
 
 from clearwell.kafka.producer import EventProducer, Sending
-from clearwell.source import Acknowledging, Batch, Source, SourceEvent, SourcePosition
+from clearwell.registry.positions import NOTHING, Counts
+from clearwell.source import Acknowledging, Batch, Counting, Source, SourceEvent, SourcePosition
 from services.collector import watch
 from services.collector.rate import Bucket
-from services.collector.records import RecordMaker
+from services.collector.records import RecordMaker, refusals
 from services.collector.watch import Watch
 
 IN_FLIGHT = 4
@@ -22,11 +23,12 @@ LAST_ACKS = 3.0
 
 
 class Flight(NamedTuple):
-    """A batch on its way, and the position after it."""
+    """A batch on its way, and the position after it; the `last` one, without events, tells that all is read."""
 
     sending: Sending
     position: SourcePosition | None
-    events: int
+    counts: Counts
+    last: bool = False
 
 
 class Pump:
@@ -38,11 +40,11 @@ class Pump:
         maker: RecordMaker,
         producer: EventProducer,
         topic: str,
-        save: Callable[[SourcePosition, int], None],
+        save: Callable[[SourcePosition | None, Counts], None],
         bucket: Bucket,
         watch: Watch,
     ) -> None:
-        """`save(position, events)` blocks until the position is durable; it is called in the source's order.
+        """`save(position, counts)` blocks until both are durable; it is called in the source's order.
 
         `bucket` slows reading down; `watch` is told what is waited for.
         """
@@ -55,6 +57,7 @@ class Pump:
         self._watch = watch
         self._room = asyncio.Semaphore(IN_FLIGHT)
         self._sent: asyncio.Queue[Flight | None] = asyncio.Queue()
+        self._counted = 0
 
     async def run(self, after: SourcePosition | None, stop: asyncio.Event) -> bool:
         """True when the source is exhausted and all of it is durable; False when `stop` came first.
@@ -82,13 +85,26 @@ class Pump:
     async def _read(self, after: SourcePosition | None) -> None:
         # every source's `read` is an async generator; the protocol promises an iterator alone
         async with aclosing(cast(Any, self._source.read(after))) as batches:
+            position = after
             while (batch := await self._next(batches)) is not None:
                 events, position = batch
+                counts = self._count(events)
                 await self._room.acquire()
                 sending = await asyncio.to_thread(self._send, events)
-                self._sent.put_nowait(Flight(sending, position, len(events)))
+                self._sent.put_nowait(Flight(sending, position, counts))
                 if pause := self._bucket.take(len(events)):
                     await asyncio.sleep(pause)
+            await self._room.acquire()
+            end = await asyncio.to_thread(self._send, [])
+            self._sent.put_nowait(Flight(end, position, self._count([]), last=True))
+
+    def _count(self, events: Sequence[SourceEvent]) -> Counts:
+        """What this batch adds to the account: of the source's own count what is new since the batch before."""
+        if not isinstance(self._source, Counting):
+            return Counts(len(events), refusals(events))
+        count = self._source.count()
+        new, self._counted = count.read - self._counted, count.read
+        return Counts(len(events), refusals(events), new, count.held)
 
     async def _next(self, batches: AsyncIterator[Batch]) -> Batch | None:
         with self._watch.waiting(watch.SOURCE):
@@ -98,19 +114,41 @@ class Pump:
         return self._producer.begin(self._topic, self._maker.make(events))
 
     async def _settle(self) -> None:
-        saved: SourcePosition | None = None
+        account = Account()
         while (flight := await self._sent.get()) is not None:
             with self._watch.waiting(watch.KAFKA):
                 await asyncio.to_thread(flight.sending.wait)
             self._room.release()
-            if flight.position is None or (not flight.events and flight.position == saved):
-                continue  # a heartbeat of a source that waits
+            counts = account.due(flight)
+            if counts is None:
+                continue
             with self._watch.waiting(watch.POSITION):
-                await asyncio.to_thread(self._save, flight.position, flight.events)
-            saved = flight.position
-            if isinstance(self._source, Acknowledging):
+                await asyncio.to_thread(self._save, flight.position, counts)
+            if flight.position is not None and isinstance(self._source, Acknowledging):
                 with self._watch.waiting(watch.TELLING):
-                    await self._source.acknowledged(saved)
+                    await self._source.acknowledged(flight.position)
+
+
+class Account:
+    """What was acknowledged and is not saved yet: what came without a position is saved with the next one."""
+
+    def __init__(self) -> None:
+        self._open = NOTHING
+        self._saved: SourcePosition | None = None
+        self._held: int | None = None
+
+    def due(self, flight: Flight) -> Counts | None:
+        """What to save with this flight's position; None when there is nothing new, as with a heartbeat."""
+        counts = self._open + flight.counts
+        news = counts.events or counts.read or counts.held not in (None, self._held)
+        if flight.position is None and not flight.last:
+            self._open = counts
+            return None
+        if not news and flight.position in (None, self._saved):
+            return None
+        self._open, self._saved = NOTHING, flight.position
+        self._held = self._held if counts.held is None else counts.held
+        return counts
 
 
 async def _ended(task: asyncio.Task[None], patience: float = 0.0) -> bool:

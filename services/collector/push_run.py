@@ -17,13 +17,14 @@ from clearwell.kafka.producer import EventProducer
 from clearwell.privacy.local import LocalKeyring
 from clearwell.references import hide
 from clearwell.registry import Connector, Registry, connectors, positions
+from clearwell.registry.positions import NOTHING, Counts
 from clearwell.registry.spec import open_source
 from clearwell.settings import Settings
 from clearwell.source import PushSource, Request, RequestRefused, SourceEvent
 from services.collector import watch
 from services.collector.gather import Gatherer
 from services.collector.rate import Bucket
-from services.collector.records import RecordMaker
+from services.collector.records import RecordMaker, refusals
 from services.collector.watch import Watch
 
 log = logging.getLogger(__name__)
@@ -53,7 +54,7 @@ class PushRun:
         self._maker: RecordMaker | None = None
         self._producer: EventProducer | None = None
         self._gatherer = Gatherer(self._send)
-        self._sent = self._counted = 0  # each is written by one thread alone
+        self._sent, self._counted = NOTHING, NOTHING  # each is written by one thread alone
         self._broken_off = False
 
     def receive(self, request: Request) -> Sequence[SourceEvent]:
@@ -129,7 +130,7 @@ class PushRun:
         assert self._maker is not None and self._producer is not None
         with self.watch.waiting(watch.KAFKA):
             self._producer.send_batch(raw_topic(self._connector.stream), self._maker.make(events))
-        self._sent += len(events)
+        self._sent += Counts(len(events), refusals(events), len(events))
         self.progressed = True
 
     async def _count_on(self) -> None:
@@ -140,7 +141,7 @@ class PushRun:
     def _count(self) -> None:
         """It is a number for people; the events are in Kafka, whether Postgres is there or not."""
         sent = self._sent
-        if sent > self._counted:
+        if sent != self._counted:
             with contextlib.suppress(ClearwellError), self._registry.session() as session:
                 positions.count(session, self._connector.name, sent - self._counted)
                 self._counted = sent

@@ -53,6 +53,11 @@ class RecordMaker:
         return records
 
 
+def refusals(events: Sequence[SourceEvent]) -> int:
+    """How many of `events` become notes of what can't be an event, and so dead letters."""
+    return sum(event.refused is not None or len(event.data) > EVENT_LIMIT for event in events)
+
+
 class KeyOf:
     """The Kafka key of a raw event: the contract's key, so that events of one key stay in order.
 

@@ -19,6 +19,7 @@ from clearwell.privacy.keyring import Keyring
 from clearwell.privacy.local import LocalKeyring
 from clearwell.references import hide
 from clearwell.registry import Connector, Registry, connectors, positions
+from clearwell.registry.positions import Counts
 from clearwell.registry.spec import open_source
 from clearwell.settings import Settings
 from clearwell.source import Source, SourcePosition, stored_position
@@ -98,13 +99,13 @@ class Run:
         self._version = saved.version
         return saved.position
 
-    def _save(self, position: SourcePosition, events: int) -> None:
+    def _save(self, position: SourcePosition | None, counts: Counts) -> None:
         """Invariant 1: called only after Kafka acknowledged everything before `position`."""
-        name, kept = self._connector.name, msgspec.to_builtins(position)
+        name, kept = self._connector.name, None if position is None else msgspec.to_builtins(position)
         if self._broken_off:
             raise Fenced(f"Connector {name} is read anew by now.")
         with self._registry.session() as session:
-            self._version = positions.save(session, name, self._version, kept, events, epoch=self._epoch)
+            self._version = positions.save(session, name, self._version, kept, counts, epoch=self._epoch)
             if not self.progressed:
                 connectors.note_progress(session, name)
         self.progressed = True

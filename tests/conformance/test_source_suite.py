@@ -65,6 +65,7 @@ CAUGHT = {
     Fault.LEAVES_SOCKET: ("cancellation_at_every_await", "left open|to close"),
     Fault.HANGS_IN_CLOSE: ("close_is_idempotent", "not done after"),
     Fault.CLOSES_ONCE: ("close_is_idempotent", "closed already"),
+    Fault.MISCOUNTS: ("items_are_counted", "counted 3 items and gave 4 events"),
     Fault.SILENT: ("heartbeats", "Nothing was heard|not done after"),
 }
 WAITING = (Fault.SWALLOWS_CANCELLATION, Fault.IGNORES_CANCELLATION, Fault.SILENT)

@@ -10,6 +10,7 @@ import pytest
 
 from clearwell.errors import Fenced
 from clearwell.registry import State, connectors, leases, positions
+from clearwell.registry.positions import Counts
 from clearwell.settings import Settings
 from tests.support.collecting import Sandbox, until
 
@@ -52,12 +53,12 @@ def test_a_holder_thought_dead_moves_no_position(sandbox: Sandbox, unique: Uniqu
     name = sandbox.add(unique("c"))
     epoch = take(sandbox, "a", [name], seconds=0.1)[name]
     with sandbox.registry.session() as session:
-        assert positions.save(session, name, 0, {"offset": 1}, 1, epoch=epoch) == 1
+        assert positions.save(session, name, 0, {"offset": 1}, Counts(1), epoch=epoch) == 1
     until(lambda: take(sandbox, "b", [name]) != {}, 5)
     with pytest.raises(Fenced), sandbox.registry.session() as session:
-        positions.save(session, name, 1, {"offset": 2}, 1, epoch=epoch)
+        positions.save(session, name, 1, {"offset": 2}, Counts(1), epoch=epoch)
     with sandbox.registry.session() as session:
-        assert positions.save(session, name, 1, {"offset": 2}, 1, epoch=epoch + 1) == 2
+        assert positions.save(session, name, 1, {"offset": 2}, Counts(1), epoch=epoch + 1) == 2
 
 
 def test_a_save_that_waits_for_the_taker_is_refused(sandbox: Sandbox, unique: Unique) -> None:
@@ -69,7 +70,7 @@ def test_a_save_that_waits_for_the_taker_is_refused(sandbox: Sandbox, unique: Un
     def save() -> None:
         try:
             with sandbox.registry.session() as session:
-                positions.save(session, name, 0, {"offset": 9}, 9, epoch=epoch)
+                positions.save(session, name, 0, {"offset": 9}, Counts(9), epoch=epoch)
         except Fenced:
             refused.set()
 

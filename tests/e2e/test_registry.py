@@ -27,6 +27,7 @@ from clearwell.registry import (
     save_subscription,
 )
 from clearwell.registry.models import SCHEMA, Base
+from clearwell.registry.positions import Counts
 from clearwell.settings import Settings
 
 Unique = Callable[[str], str]
@@ -62,13 +63,20 @@ def test_a_position_moves_only_from_the_version_it_was_read_at(registry: Registr
         connectors.add(session, name, "file", "flights", {"path": "x"})
         assert positions.load(session, name).position is None
     with registry.session() as session:
-        assert positions.save(session, name, 0, {"offset": 10}, 5) == 1
-        assert positions.save(session, name, 1, {"offset": 20}, 7) == 2
+        assert positions.save(session, name, 0, {"offset": 10}, Counts(5)) == 1
+        assert positions.save(session, name, 1, {"offset": 20}, Counts(7, 1)) == 2
     with pytest.raises(Fenced, match="another collector or a person"), registry.session() as session:
-        positions.save(session, name, 1, {"offset": 99}, 1)
+        positions.save(session, name, 1, {"offset": 99}, Counts(1))
     with registry.session() as session:
         saved = positions.load(session, name)
         assert (saved.version, saved.position, saved.events) == (2, {"offset": 20}, 12)
+        assert saved.counts == Counts(12, 1), "a source that did not count once has no account of its own"
+        positions.move(session, name, 2, None)
+        session.expire_all()
+        assert (positions.load(session, name).counts, positions.load(session, name).whole) == (Counts(read=0), True)
+        positions.move(session, name, 3, {"offset": 5})
+        session.expire_all()
+        assert not positions.load(session, name).whole
         connectors.remove(session, name)
     with pytest.raises(Fenced, match="removed"), registry.session() as session:
         positions.load(session, name)
@@ -82,7 +90,7 @@ def test_two_savers_of_one_version_make_one_save(registry: Registry, unique: Uni
     def save(offset: int) -> bool:
         try:
             with registry.session() as session:
-                positions.save(session, name, 0, {"offset": offset}, 1)
+                positions.save(session, name, 0, {"offset": offset}, Counts(1))
         except Fenced:
             return False
         return True
@@ -163,7 +171,7 @@ def test_register_checks_stores_and_is_idempotent(
     assert register()["outcome"] == "unchanged"
     with registry.session() as session:
         stored = connectors.get(session, name)
-        positions.save(session, name, 0, {"file": "events.ndjson", "offset": 17}, 1)
+        positions.save(session, name, 0, {"file": "events.ndjson", "offset": 17}, Counts(1))
     assert stored.config == {"path": str(spec.parent / "events.ndjson")}
     spec.write_text(spec.read_text() + "  id_field: id\n")
     assert register("--dry-run")["differences"] == ['config.id_field: (not set) → "id"']

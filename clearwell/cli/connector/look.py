@@ -7,12 +7,15 @@ from typing import Any
 
 import click
 import msgspec
+from rich.console import Group
 
 from clearwell.cli.connector.open import open_session, shown_time
 from clearwell.cli.connector.positions import written
 from clearwell.cli.output import emit, home_option, json_option, table
 from clearwell.registry import Connector, SavedPosition, audit, connectors, leases, positions
 from clearwell.registry.leases import Holder
+
+ACCOUNT = ("read", "accepted", "refused", "at_source")
 
 
 @click.command("list")
@@ -21,17 +24,20 @@ from clearwell.registry.leases import Holder
 def list_command(as_json: bool) -> None:
     """Show how all connectors are doing.
 
-    State, events brought into Kafka, the collector that reads it, last error, next try.
+    State, the account of its source (items read; of these accepted into Kafka, and refused as dead letters; how many
+    the source holds, where it can tell), the collector that reads it, last error, next try. Where the account does not
+    add up, it says so below.
     """
     with open_session() as session:
         found = connectors.list_connectors(session)
         saved = positions.load_all(session)
         held = leases.holders(session)
     rows = [_row(one, saved[one.name], held.get(one.name)) for one in found]
-    heads = ("name", "source", "stream", "state", "events", "read_by", "last_error", "next_try_at")
+    heads = ("name", "source", "stream", "state", *ACCOUNT, "read_by", "last_error", "next_try_at")
     cells = [["" if row[head] is None else row[head] for head in heads] for row in rows]
     nothing = "No connector is registered: run `clearwell connector register FILE`."
-    emit(as_json, {"connectors": rows}, lambda: table(heads, cells) if rows else nothing)
+    differences = [f"{row['name']}: {row['difference']}" for row in rows if row["difference"] is not None]
+    emit(as_json, {"connectors": rows}, lambda: Group(table(heads, cells), *differences) if rows else nothing)
 
 
 @click.command()
@@ -94,10 +100,18 @@ def _row(one: Connector, saved: SavedPosition, holder: Holder | None) -> dict[st
         "stream": one.stream,
         "state": one.state,
         "events": saved.events,
+        **account(saved),
         "read_by": None if holder is None else holder.collector,
         "last_error": one.last_error,
         "next_try_at": shown_time(one.next_try_at),
     }
+
+
+def account(saved: SavedPosition) -> dict[str, Any]:
+    """What a source counted beside what became of it; `read` is None where it does not count."""
+    counts = saved.counts
+    figures = (counts.read, counts.accepted, counts.refused, counts.held)
+    return {**dict(zip(ACCOUNT, figures, strict=True)), "difference": saved.difference()}
 
 
 def sheet(row: Mapping[str, Any]) -> str:
