@@ -15,6 +15,7 @@ from clearwell import settings
 from clearwell.kafka import admin
 from clearwell.local import stack as embedded
 from clearwell.settings import Settings
+from tests.support import missing
 from tests.support.platform import Platform
 
 SCHEMAS = Path(__file__).parents[1] / "schemas"
@@ -66,3 +67,13 @@ def platform_of(stack: Settings, unique: Callable[[str], str], tmp_path: Path) -
     yield make
     for one in made:
         one.close()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The suite ends with what was skipped, and how to get what those tests need."""
+    reports = terminalreporter.stats.get("skipped", [])
+    lines = missing.summary(report.longrepr[2] for report in reports if isinstance(report.longrepr, tuple))
+    if lines:
+        terminalreporter.section("skipped")
+        for line in lines:
+            terminalreporter.line(line)

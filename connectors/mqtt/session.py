@@ -114,6 +114,7 @@ class Session:
         self._answered = threading.Event()
         self._answer: Any = None
         self._ended = threading.Event()
+        self._unacknowledged: set[int] = set()
         client.on_connect = self._on_answer
         client.on_subscribe = self._on_subscribed
         client.on_message = self._on_message
@@ -185,6 +186,7 @@ class Session:
 
     def acknowledge(self, message: Message) -> None:
         """Tell the broker that it may forget a message."""
+        self._unacknowledged.discard(message.mid)  # first: then the broker may give its number to another
         self._client.ack(message.mid, message.qos)
 
     def close(self) -> None:
@@ -224,6 +226,10 @@ class Session:
         self._answered.set()
 
     def _on_message(self, client: Client, data: Any, message: MQTTMessage) -> None:
+        if message.qos:
+            if message.mid in self._unacknowledged:  # some brokers send again what is not acknowledged for seconds
+                return
+            self._unacknowledged.add(message.mid)
         one = Message(message.topic, bytes(message.payload), message.mid, message.qos, time.time_ns())
         while not self._ended.is_set():
             try:

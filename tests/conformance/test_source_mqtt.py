@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 
-from clearwell.settings import Settings
 from clearwell.testing import SourceSuite
-from tests.support.sources.mqtt import MqttCase, open_case
+from tests.support.mqtt_broker import Broker
+from tests.support.sources.mqtt import MqttCase
 
 pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """One for all tests here."""
+    made = Broker("nats", tmp_path_factory.mktemp("broker"))
+    yield made
+    made.stop()
 
 
 class TestMqttSource(SourceSuite):
@@ -26,9 +33,9 @@ class TestMqttSource(SourceSuite):
     }
 
     @pytest.fixture
-    def case(self, stack: Settings, tmp_path: Path, unique: Callable[[str], str]) -> Iterator[MqttCase]:
+    def case(self, broker: Broker, unique: Callable[[str], str]) -> Iterator[MqttCase]:
         """A case of its own."""
-        made = open_case(stack, tmp_path, unique)
+        made = MqttCase(broker, unique("plant"), shared=True)
         yield made
         made.close()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -16,24 +16,24 @@ from clearwell.errors import ConfigError, Retryable
 from clearwell.source import EVENT_LIMIT, Refusal, SourceEvent
 from connectors.mqtt import session as mqtt_session
 from connectors.mqtt.source import MqttConfig, MqttPosition, MqttSource
-from tests.support.mqtt_broker import PASSWORD, USER, Broker
+from tests.support.mqtt_broker import KINDS, PASSWORD, USER, Broker
 from tests.support.sources.mqtt import MqttCase
 
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(params=["amqtt", "mosquitto"])
-def plant(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MqttCase]:
-    """A broker with a session."""
-    case = MqttCase(Broker(request.param, tmp_path / "broker"), "plant")
-    yield case
-    case.close()
+@pytest.fixture(scope="module", params=KINDS)
+def broker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """One of each kind for all tests here."""
+    made = Broker(request.param, tmp_path_factory.mktemp("broker"))
+    yield made
+    made.stop()
 
 
 @pytest.fixture
-def keeping(tmp_path: Path) -> Iterator[MqttCase]:
-    """A broker that keeps what comes for an absent session: amqtt does not."""
-    case = MqttCase(Broker("mosquitto", tmp_path / "broker"), "plant")
+def plant(broker: Broker, unique: Callable[[str], str]) -> Iterator[MqttCase]:
+    """Topics and a session of a test's own."""
+    case = MqttCase(broker, unique("plant"), shared=True)
     yield case
     case.close()
 
@@ -61,16 +61,17 @@ def take(made: MqttSource, count: int, *, durable: int | None = None) -> list[So
     return asyncio.run(asyncio.wait_for(read(), 60))
 
 
-def test_what_is_durable_is_forgotten_and_the_rest_comes_again(keeping: MqttCase) -> None:
-    keeping.fill(50)
-    first = take(source(keeping.config, batch_events=10), 50, durable=20)
-    assert sorted(keeping.number(event.data) for event in first) == list(range(50))
-    keeping.fill(5)
-    again = take(source(keeping.config), 35)
+def test_what_is_durable_is_forgotten_and_the_rest_comes_again(plant: MqttCase) -> None:
+    """Five at most are open at a time: brokers send few before the first of them is acknowledged."""
+    plant.fill(25)
+    first = take(source(plant.config, batch_events=5), 25, durable=20)
+    assert sorted(plant.number(event.data) for event in first) == list(range(25))
+    plant.fill(5)
+    again = take(source(plant.config), 10)
     kept = {event.id for event in first[20:]}
     assert kept <= {event.id for event in again}
-    assert {keeping.number(event.data) for event in again} >= set(range(50, 55))
-    assert len(again) == 35, "a message that was acknowledged came again"
+    assert {plant.number(event.data) for event in again} >= set(range(25, 30))
+    assert len(again) == 10, "a message that was acknowledged came again"
 
 
 @pytest.mark.slow
@@ -90,21 +91,21 @@ def test_a_broker_that_goes_away_is_told_and_its_session_goes_on(plant: MqttCase
         source(plant.config, url="mqtt://127.0.0.1:1").check()
 
 
-def test_payloads_pass_untouched_and_the_topic_is_put_in_front(keeping: MqttCase) -> None:
+def test_payloads_pass_untouched_and_the_topic_is_put_in_front(plant: MqttCase) -> None:
     payloads = [b"{", b"\xff", b" { } ", b'{"n":1}', b"[1]", b"x" * (EVENT_LIMIT + 1)]
     for payload in payloads:
-        keeping.put(payload, "a").wait_for_publish(20)
-    found = take(source(keeping.config, topic_field="topic"), len(payloads))
-    topic = b'{"topic":"plant/a"'
+        plant.put(payload, "a").wait_for_publish(20)
+    found = take(source(plant.config, topic_field="topic"), len(payloads))
+    topic = b'{"topic":"%s/a"' % plant.topic.encode()
     assert [event.data for event in found[:5]] == [b"{", b"\xff", topic + b"}", topic + b',"n":1}', b"[1]"]
     assert found[5].refused is Refusal.TOO_LARGE
     assert len({event.id for event in found}) == len(payloads)
 
 
-def test_the_same_payload_twice_is_two_events(keeping: MqttCase) -> None:
+def test_the_same_payload_twice_is_two_events(plant: MqttCase) -> None:
     for _ in range(2):
-        keeping.put(b"22.5").wait_for_publish(20)
-    assert len({event.id for event in take(source(keeping.config, id_field=None), 2)}) == 2
+        plant.put(b"22.5").wait_for_publish(20)
+    assert len({event.id for event in take(source(plant.config, id_field=None), 2)}) == 2
 
 
 def test_a_disposed_session_holds_nothing(plant: MqttCase) -> None:
@@ -112,7 +113,7 @@ def test_a_disposed_session_holds_nothing(plant: MqttCase) -> None:
     made = source(plant.config)
     made.dispose()
     made.dispose()
-    session = made._login.open("plant", clean=False)
+    session = made._login.open(plant.config["client_id"], clean=False)
     session.subscribe(plant.config["topics"], 1)
     assert session.take(10, 0.5) == []
     plant.put(b'{"id":"new"}').wait_for_publish(20)
@@ -142,10 +143,10 @@ def test_discover_sees_what_comes(plant: MqttCase) -> None:
         return await looking
 
     (stream,) = asyncio.run(discover())
-    assert (stream.name, dict(stream.fields)) == ("plant", {"id": "string", "value": "float64"})
+    assert (stream.name, dict(stream.fields)) == (plant.topic, {"id": "string", "value": "float64"})
 
 
-@pytest.mark.parametrize("kind", ["amqtt", "mosquitto"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_wrong_password_is_one_sentence_without_it(kind: str, tmp_path: Path) -> None:
     broker = Broker(kind, tmp_path / "broker", password=True)
     config = {"url": broker.url, "topics": ["a"], "client_id": "c", "username": USER}
@@ -161,28 +162,23 @@ def test_a_wrong_password_is_one_sentence_without_it(kind: str, tmp_path: Path) 
         broker.stop()
 
 
-def test_what_comes_before_the_answer_does_not_hold_it_up(keeping: MqttCase, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_comes_before_the_answer_does_not_hold_it_up(plant: MqttCase, monkeypatch: pytest.MonkeyPatch) -> None:
     """A broker that sends the whole backlog first, which is more than the queue holds, as Mosquitto may."""
     monkeypatch.setattr(mqtt_session, "WAITING_MESSAGES", 10)
-    keeping.fill(60)
-    assert [keeping.number(event.data) for event in take(source(keeping.config), 60)] == list(range(60))
+    plant.fill(60)
+    assert [plant.number(event.data) for event in take(source(plant.config), 60)] == list(range(60))
 
 
-@pytest.mark.slow
-def test_what_cannot_be_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_is_told(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
     config = {"url": "http://x", "topics": ["a"], "client_id": "c"}
     for url in ("http://x", "mqtt://", "mqtt://u:canary@h", "mqtt://h:x"):
         with pytest.raises(ConfigError, match="no address of a broker") as told:
             source(config, url=url).check()
         assert "canary" not in str(told.value)
-    broker = Broker("amqtt", tmp_path / "broker")
-    try:
-        with pytest.raises(ConfigError, match="no topic filter"):
-            source(config, url=broker.url, topics=["a/#/b"]).check()
-        with pytest.raises((ConfigError, Retryable), match=r"prove who it is|did not answer"):
-            source(config, url=broker.url.replace("mqtt:", "mqtts:")).check()
-        monkeypatch.setenv(VARIABLE, "")
-        with pytest.raises(ConfigError, match="may not be reached"):
-            source(config, url=broker.url).check()
-    finally:
-        broker.stop()
+    with pytest.raises(ConfigError, match="no topic filter"):
+        source(config, url=broker.url, topics=["a/#/b"]).check()
+    with pytest.raises((ConfigError, Retryable), match=r"prove who it is|did not answer"):
+        source(config, url=broker.url.replace("mqtt:", "mqtts:")).check()
+    monkeypatch.setenv(VARIABLE, "")
+    with pytest.raises(ConfigError, match="may not be reached"):
+        source(config, url=broker.url).check()

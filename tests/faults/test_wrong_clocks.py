@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -19,6 +18,7 @@ from pymongo import MongoClient
 from clearwell.destinations.features.ddl import ROWS
 from clearwell.settings import Settings
 from tests.support.archives import rows_in
+from tests.support.missing import program, skip_without
 from tests.support.platform import Platform, Service, until
 from tests.support.refusing import accounts_of, letters
 
@@ -58,9 +58,9 @@ def platform(stack: Settings, unique: Callable[[str], str], tmp_path: Path) -> I
 @pytest.fixture(scope="module")
 def wrong_clock(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
     """The environment of a process whose clock is behind."""
-    compiler, library = shutil.which("cc"), tmp_path_factory.mktemp("clock") / "wrong_clock.so"
+    compiler, library = program("cc"), tmp_path_factory.mktemp("clock") / "wrong_clock.so"
     if compiler is None:
-        pytest.skip("there is no C compiler")
+        skip_without("a C compiler", "apt-get install gcc libc6-dev")
     subprocess.run([compiler, "-shared", "-fPIC", "-o", str(library), str(SOURCE), "-ldl"], check=True)
     return {"LD_PRELOAD": str(library), "CLOCK_SHIFT": str(int(BEHIND.total_seconds()))}
 

@@ -11,12 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
 from cassandra import DriverException
 from cassandra.auth import PlainTextAuthProvider
 from cassandra.cluster import Cluster, NoHostAvailable, Session
 
 from tests.support.java_servers import JavaServer, jars
+from tests.support.missing import is_hidden, skip_without
 from tests.support.secure_kafka import certificate
 
 ROOT = "org.apache.cassandra:cassandra-all:5.0.4"
@@ -143,9 +143,9 @@ def _java() -> str:
     """The first one of a version that Cassandra runs on: of PATH, of JAVA_HOME, or where distributions put theirs."""
     homes = [os.environ.get("JAVA_HOME"), *map(str, sorted(Path("/usr/lib/jvm").glob("*")))]
     for java in (shutil.which("java"), *(f"{home}/bin/java" for home in homes if home)):
-        if java and os.access(java, os.X_OK):
+        if java and os.access(java, os.X_OK) and not is_hidden("java"):
             said = subprocess.run([java, "-version"], capture_output=True, text=True, check=False).stderr
             version = re.search(r'version "(\d+)', said)
             if version and version[1] in SUPPORTED:
                 return java
-    pytest.skip("Cassandra 5 needs Java 17 or 11: none on PATH, in JAVA_HOME or under /usr/lib/jvm")
+    return skip_without("Java 17 or 11 for Cassandra 5", "apt-get install openjdk-17-jre-headless, or set JAVA_HOME")

@@ -11,10 +11,9 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import pytest
-
 from clearwell.local.jars import cache_folder
 from tests.support.collecting import until
+from tests.support.missing import skip_without
 
 NOBODY = "nobody"
 
@@ -37,7 +36,7 @@ def jars(*roots: str, alone: Sequence[str] = ()) -> dict[str, list[Path]]:
             if path not in found.setdefault(dependency.artifactId, []):
                 found[dependency.artifactId].append(path)
     except (requests.RequestException, RuntimeError) as error:
-        pytest.skip(f"{roots[0]} can't be downloaded ({type(error).__name__})")
+        skip_without(f"{roots[0]} from Maven Central ({type(error).__name__})", "let this machine reach it once")
     return found
 
 

@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pymysql
-import pytest
 
 from tests.support.collecting import until
+from tests.support.missing import program, skip_without
 
-_PATH = "/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin"
-MARIADBD = shutil.which("mariadbd", path=_PATH)
-INSTALL = shutil.which("mariadb-install-db", path=_PATH)
+MARIADBD = program("mariadbd")
+INSTALL = program("mariadb-install-db")
 PASSWORD = "canary-mariadb-password"
 NOBODY = "nobody"
 
@@ -28,7 +27,7 @@ class MariaDb:
 
     def __init__(self) -> None:
         if MARIADBD is None or INSTALL is None:
-            pytest.skip("mariadb-server is not installed")
+            skip_without("MariaDB", "apt-get install mariadb-server")
         self.folder = Path(tempfile.mkdtemp(prefix="clearwell-mariadb-"))
         self.data = self.folder / "data"
         self.data.mkdir()

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
+from tests.support.missing import skip_without
 
 PIECE = 4096
 
@@ -43,7 +43,7 @@ def small_disk(folder: Path, megabytes: int) -> Iterator[SmallDisk]:
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=0755", "tmpfs", str(folder)]
     if subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("mounting a small file system needs rights that we lack here")
+        skip_without("the right to mount a small file system", "run the tests as root")
     try:
         yield SmallDisk(folder)
     finally:

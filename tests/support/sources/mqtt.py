@@ -10,9 +10,11 @@ import msgspec
 from paho.mqtt.client import Client, MQTTMessageInfo
 from paho.mqtt.enums import CallbackAPIVersion
 
+from clearwell.errors import Retryable
 from clearwell.settings import Settings
-from connectors.mqtt.session import Login
-from tests.support.mqtt_broker import MOSQUITTO, Broker
+from connectors.mqtt.session import Login, Session
+from tests.support.collecting import until
+from tests.support.mqtt_broker import Broker
 
 
 class MqttCase:
@@ -21,8 +23,9 @@ class MqttCase:
     kind = "mqtt"
     finite = False
 
-    def __init__(self, broker: Broker, topic: str) -> None:
-        self.broker, self.topic = broker, topic
+    def __init__(self, broker: Broker, topic: str, *, shared: bool = False) -> None:
+        """A `shared` broker is left running."""
+        self.broker, self.topic, self._shared = broker, topic, shared
         self.config: dict[str, Any] = {
             "url": broker.url,
             "topics": [f"{topic}/+"],
@@ -36,12 +39,23 @@ class MqttCase:
             "no topic filter": {"topics": ["a/#/b"]},
         }
         self._filled = 0
-        session = Login(broker.url, None, None, None, "3.1.1", 0).open(topic, clean=False)
-        session.subscribe(self.config["topics"], 1)
-        session.close()
+        until(self._begins)
         self._client = Client(CallbackAPIVersion.VERSION2, f"{topic}-publisher")
         self._client.connect("127.0.0.1", broker.port)
         self._client.loop_start()
+
+    def _begins(self) -> bool:
+        """Whether the session could be begun: a Java server is slow at first, on a busy machine."""
+        session: Session | None = None
+        try:
+            session = Login(self.broker.url, None, None, None, "3.1.1", 0).open(self.topic, clean=False)
+            session.subscribe(self.config["topics"], 1)
+        except Retryable:
+            return False
+        finally:
+            if session is not None:
+                session.close()
+        return True
 
     def fill(self, count: int) -> None:
         """Publish the next `count` messages with QoS 1."""
@@ -69,10 +83,10 @@ class MqttCase:
         """End publisher and broker."""
         self._client.disconnect()
         self._client.loop_stop()
-        self.broker.stop()
+        if not self._shared:
+            self.broker.stop()
 
 
 def open_case(settings: Settings, folder: Path, unique: Callable[[str], str]) -> MqttCase:
     """A broker of its own."""
-    kind = "mosquitto" if MOSQUITTO else "amqtt"
-    return MqttCase(Broker(kind, folder / unique("broker")), unique("plant"))
+    return MqttCase(Broker("nats", folder / unique("broker")), unique("plant"))
