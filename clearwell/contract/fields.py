@@ -164,7 +164,7 @@ FIELD = Record(
         "min": Key(Constant(), says="Least value, inclusive; of the field's type and unit."),
         "max": Key(Constant(), says="Greatest value, inclusive; of the field's type and unit."),
         "max_length": Key(Whole(1, MAX_LENGTH), says="Most characters, bytes or items."),
-        "pattern": Key(Text(500), says="A regular expression (Python) that the whole value matches."),
+        "pattern": Key(Text(500), says="A regular expression (RE2) that the whole value matches."),
         "allowed": Key(ListOf(Constant(), minimum=1), says="The only values there are."),
         "precision": Key(Whole(1, 38), says="Digits of a decimal in all. Default: 38."),
         "scale": Key(Whole(0, 38), says="Digits of a decimal after the point. Default: 9."),

@@ -1,109 +1,135 @@
-"""Patterns of fields: full match, and none that a hostile value can turn into minutes of backtracking."""
+"""Patterns of contracts, by RE2: the time a value takes grows with its length alone, whatever pattern and value are.
+
+The language is RE2's (https://github.com/google/re2/wiki/Syntax). Against Python's `re`: no look-around, no
+back-references, no possessive repeats; `\\d`, `\\w`, `\\s` and `\\b` know ASCII alone (`\\p{L}` is a letter of any
+language); `$` is the very end, `\\z` too, and `\\Z` is not known; a repeat goes to 1,000.
+"""
 
 from __future__ import annotations
 
 import re
-import warnings
-from typing import Any
+import time
+from functools import lru_cache
+
+import re2
+
+from clearwell.errors import ClearwellError
 
 MAX_LENGTH = 500
-_MANY = 16
-"""A repeat of a repeat is dangerous when both may go beyond this."""
+"""Characters of a pattern."""
 
-_REPEATS = ("MAX_REPEAT", "MIN_REPEAT")
+MAX_PROGRAM = 200_000
+"""Instructions that a pattern may be compiled to."""
+
+MEMORY = 33_554_432
+"""Bytes that a pattern and what its matches remember may take at most."""
+
+WORK = 200_000_000
+"""Instructions times bytes that a match may take at worst: about half a second."""
+
+MAX_SECONDS = 1.0
+"""Seconds of processor time that one replacement may take. Looking for the next match costs the rest of the text at
+worst, so that some patterns need the square of its length."""
+
+MAX_REPLACED = 8_388_608
+"""Bytes that a text may grow to by replacement."""
+
+_LOOK_AT_CLOCK = 16
+_UNANCHORED, _WHOLE = re2._Anchor.UNANCHORED, re2._Anchor.ANCHOR_BOTH  # RE2's own binding: a seventh of the wrapper's
+# time, and the wrapper finds `$` twice; tests/unit/test_contract_patterns.py fails when it changes
+
+_NOT_THERE = (
+    (r"\(\?<?[=!]", "look-around", "match what stands there too, or use a second step"),
+    (r"\\[1-9]|\(\?P=", "a back-reference", "write the text out"),
+    (r"\(\?\(", "a conditional group", "write two alternatives"),
+    (r"\(\?>|[*+?}]\+", "an atomic group or possessive repeat", "leave it out: nothing is tried twice here"),
+    (r"\\Z", r"\Z", r"leave it out of a field's pattern, which the whole value matches; elsewhere write \z or $"),
+    (r"\\[uUN]", r"\u, \U or \N", r"write \x{00e9}, or the character itself"),
+    (r"\(\?[aiLmsux-]*[aLux]", "a flag but i, m, s and U", r"\d, \w and \s are ASCII; for others write \p{L} or \p{N}"),
+    (r"\(\?#", "a comment", "leave it out"),
+)
+"""What Python's patterns have and RE2's don't: how it looks, what it is, what to do."""
+
+_TOKEN = re.compile(r"\\Q.*?(?:\\E|\Z)|\\.|\[\^?\]?(?:\\.|\[:\w+:\]|[^\]\\])*\]|\{,[0-9]+\}|.", re.DOTALL)
 
 
-def compile_pattern(pattern: str) -> re.Pattern[str]:
-    """The compiled pattern; use it with `fullmatch` (`$` and `\\n` hold no surprise then).
+class TooMuchWork(ClearwellError):
+    """A value and a pattern together would take too long, or make a text that is too large."""
 
-    Raises ValueError with the end of a sentence when it is no pattern, or nests repeats ambiguously ("(a+)+"), which
-    takes exponential time on some values. A bound on the field's length is the defence against the polynomial rest.
-    """
-    if len(pattern) > MAX_LENGTH:
+
+class Pattern:
+    """A compiled pattern. `longest` is how many characters a value may have to be matched within WORK."""
+
+    def __init__(self, text: str) -> None:
+        """Raises ValueError as `compile_pattern` does."""
+        options = re2.Options()
+        options.never_capture = True
+        options.log_errors = False
+        options.max_mem = MEMORY
+        try:
+            compiled = re2.compile(text, options=options)
+        except (re2.error, UnicodeEncodeError) as error:
+            raise ValueError(_why(text, error)) from None
+        if compiled.programsize > MAX_PROGRAM:
+            raise ValueError("is too large: write it with fewer or smaller repeats")
+        self.text = text
+        self.longest = WORK // compiled.programsize
+        self._find = compiled._regexp.Match
+
+    def fullmatch(self, value: str) -> bool:
+        """Whether the whole value matches."""
+        data = value.encode()
+        return bool(self._find(_WHOLE, data, 0, len(data))[0][0] == 0)
+
+    def replace(self, value: str, by: str) -> str:
+        """`value` with the text `by`, taken as it is, for each match. Raises TooMuchWork.
+
+        Matches are looked for from left to right; an empty one counts beside the end of another, as in Python's `sub`.
+        """
+        data, text, find = value.encode(), by.encode(), self._find
+        at, copied, size, count, pieces = 0, 0, len(data), 0, list[bytes]()
+        began = time.thread_time()
+        while at <= size:
+            start, end = find(_UNANCHORED, data, at, size)[0]
+            if start < 0:
+                break
+            pieces += (data[copied:start], text)
+            copied, count = end, count + 1
+            at = end if end > start else _next_character(data, end)
+            if count % _LOOK_AT_CLOCK == 0 and time.thread_time() - began > MAX_SECONDS:
+                raise TooMuchWork("A replacement took too long.")
+            if count * len(text) > MAX_REPLACED:
+                raise TooMuchWork("A replacement made a text that is too large.")
+        return (b"".join(pieces) + data[copied:]).decode() if pieces else value
+
+
+def _next_character(data: bytes, at: int) -> int:
+    """Where the character after the one at `at` begins."""
+    at += 1
+    while at < len(data) and data[at] & 0xC0 == 0x80:
+        at += 1
+    return at
+
+
+@lru_cache(maxsize=1_000)
+def compile_pattern(text: str) -> Pattern:
+    """The compiled pattern. Raises ValueError with the end of a sentence ("is not ...") that says what to do."""
+    if len(text) > MAX_LENGTH:
         raise ValueError(f"is longer than {MAX_LENGTH} characters")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            compiled = re.compile(pattern)
-            # The parser of `re.compile` itself, so that both mean the same; its public name, `sre_parse`, is deprecated
-            # since 3.11, and typeshed knows only that. Another Python must bring it: the tests parse every pattern.
-            tree = re._parser.parse(pattern)  # type: ignore[attr-defined]
-    except (re.error, OverflowError, RecursionError, FutureWarning, DeprecationWarning) as error:
-        said = str(error) if isinstance(error, re.error) else "it is too large or means two things"
-        raise ValueError(f"is not a regular expression: {said}") from error
-    if _explodes(tree, inside_repeat=False):
-        raise ValueError(
-            "can take exponential time on some values, because a repeat or an alternative stands inside a repeat "
-            'without a separator, as in "(a+)+": write it without the inner repeat'
-        )
-    return compiled
+    for part in _TOKEN.findall(text):
+        if part.startswith("{,"):  # RE2 takes it for text, Python for 0 to so many
+            raise ValueError(f'holds "{part}": write "{{0{part[1:]}"')
+        if part == r"\C":
+            raise ValueError(r'holds "\C", a part of a character: write "(?s:.)"')
+    return Pattern(text)
 
 
-def _explodes(items: Any, inside_repeat: bool) -> bool:
-    """Whether a repeat body holds another variable repeat, or a choice, that its neighbours don't delimit."""
-    sequence = list(items)
-    for at, (op, args) in enumerate(sequence):
-        name = str(op)
-        following = sequence[(at + 1) % len(sequence)]
-        if name in _REPEATS:
-            low, high, body = args
-            if inside_repeat and low != high and not _delimited(body, following):
-                return True
-            if _explodes(body, inside_repeat or int(high) > _MANY):
-                return True
-        elif name == "BRANCH":
-            if inside_repeat and not _disjoint([_first(branch) for branch in args[1]]):
-                return True
-            if any(_explodes(branch, inside_repeat) for branch in args[1]):
-                return True
-        elif name in ("SUBPATTERN", "ATOMIC_GROUP"):
-            body = args[-1] if name == "SUBPATTERN" else args
-            if _explodes(body, inside_repeat):
-                return True
-    return False
-
-
-def _delimited(body: Any, following: Any) -> bool:
-    """Whether a repeat of one character class is followed by something that can't be in the class."""
-    return len(list(body)) == 1 and _disjoint([_first(body), _first([following])])
-
-
-def _first(items: Any) -> set[int] | None:
-    """The characters that `items` may begin with (ASCII plus one stand-in for the rest); None when unknown."""
-    sequence = list(items)
-    if not sequence:
-        return None
-    name, args = str(sequence[0][0]), sequence[0][1]
-    if name == "LITERAL":
-        return {min(args, 128)}
-    if name == "IN":
-        return _members(args)
-    if name == "SUBPATTERN":
-        return _first(args[-1])
-    if name in _REPEATS and args[0] > 0:
-        return _first(args[2])
-    return None
-
-
-def _members(members: Any) -> set[int] | None:
-    found: set[int] = set()
-    for op, args in members:
-        name = str(op)
-        if name == "LITERAL":
-            found.add(min(args, 128))
-        elif name == "RANGE":
-            found |= set(range(min(args[0], 128), min(args[1], 128) + 1))
-        elif name == "CATEGORY" and str(args) == "CATEGORY_DIGIT":
-            found |= {*range(48, 58), 128}
-        else:
-            return None
-    return found
-
-
-def _disjoint(sets: list[set[int] | None]) -> bool:
-    seen: set[int] = set()
-    for one in sets:
-        if one is None or seen & one:
-            return False
-        seen |= one
-    return True
+def _why(text: str, error: Exception) -> str:
+    if isinstance(error, UnicodeEncodeError):
+        return "holds half of a character (a lone surrogate)"
+    outside = "".join(part for part in _TOKEN.findall(text) if part[0] != "[" and part != "\\\\")
+    for look, what, instead in _NOT_THERE:
+        if re.search(look, outside):
+            return f"holds {what}, which patterns here don't have: {instead}"
+    said = error.args[0].decode(errors="replace") if error.args and isinstance(error.args[0], bytes) else str(error)
+    return f"is not a regular expression (RE2): {said}"

@@ -109,7 +109,7 @@ def _called(name: str, values: Sequence[Any]) -> str | None:
 
 def _words(name: str) -> list[str]:
     """`shippingAddress2` → shipping, address, 2."""
-    return [word.lower() for word in _WORDS.findall(name)]
+    return [word.lower() for word in _WORDS.findall(name[:LOOKED_AT])]
 
 
 def _is_email(text: str) -> bool:

@@ -20,6 +20,11 @@ Explain = Callable[[int, bytes | None, Exception], Rejected]
 SENTENCES = 1_000
 """How many of the decoder's messages are remembered with their translations; a broken source repeats the same few."""
 
+LONGEST_SENTENCE = 1_000
+"""Characters; only an undeclared field's name makes a message as long."""
+
+UNDECLARED = "the event has a field that the contract does not declare"
+
 _GOT = re.compile(r"got `(str|int|float|bool|null|object|array)`")
 _WORDS = {"str": "text", "int": "a whole number", "float": "a number with a fraction", "bool": "true or false"}
 _WORDS |= {"null": "null", "object": "an object", "array": "a list"}
@@ -63,7 +68,9 @@ def _undecoded(offset: int, value: bytes, error: Exception, inspect: Inspect, tr
     except RecursionError:
         return Rejected(offset, "the event is nested too deep", "decode")
     if isinstance(error, msgspec.ValidationError):
-        reason, field = translate(str(error))
+        said = str(error)
+        # A message can quote a field's name, which a sender chooses: such are neither remembered nor read further.
+        reason, field = translate(said) if len(said) <= LONGEST_SENTENCE else (UNDECLARED, "")
         return Rejected(offset, reason, "validate", field)
     return Rejected(offset, "the event is not JSON", "decode")
 
@@ -71,7 +78,7 @@ def _undecoded(offset: int, value: bytes, error: Exception, inspect: Inspect, tr
 def _translated(fields: Mapping[str, Field], said: str) -> tuple[str, str]:
     """The decoder's message in plain words, and the declared field it is about ("" when none)."""
     if said.startswith("Object contains unknown field"):
-        return "the event has a field that the contract does not declare", ""
+        return UNDECLARED, ""
     missing = re.match(r"Object missing required field `(\w+)`\Z", said)
     if missing and missing[1] in fields:
         return f"{missing[1]} is required, but missing", missing[1]

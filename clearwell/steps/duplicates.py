@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from hashlib import blake2b
 from typing import Annotated, ClassVar
 
 from msgspec import Meta
@@ -13,6 +14,16 @@ from clearwell.steps.code import Code
 from clearwell.steps.memory import Seen
 from clearwell.steps.scope import Scope, Wrong
 from clearwell.steps.step import Step
+
+LONG = 64
+"""Characters or bytes; of longer values a digest is remembered, so that a sender can't choose what memory they take."""
+
+
+def digest_of(value: str | bytes) -> bytes | str:
+    """What stands for a long value: never equal to a short one, since it is of the other type."""
+    if isinstance(value, str):
+        return blake2b(value.encode(), digest_size=20).digest()
+    return blake2b(value, digest_size=20).hexdigest()
 
 
 class Deduplicate(Step, frozen=True, kw_only=True):
@@ -42,7 +53,13 @@ class Deduplicate(Step, frozen=True, kw_only=True):
         seen, key, last = code.memory("seen", partial(Seen, self.window)), code.fresh("identity"), code.fresh("last")
         now, earlier = code.fresh("now"), code.fresh("earlier")
         code.opening += [f"{now} = {seen}.now", f"{earlier} = {seen}.before"]
-        code.add(f"{key} = {code.variable(target.name)}")
+        variable = code.variable(target.name)
+        if target.type in (Type.STRING, Type.BYTES) and (target.max_length or LONG + 1) > LONG:
+            digest = code.reference("digest", digest_of)
+            short = f"_len({variable}) <= {LONG}"
+            code.add(f"{key} = {variable} if {variable} is None or {short} else {digest}({variable})")
+        else:
+            code.add(f"{key} = {variable}")
         look = [
             f"{last} = {now}.get({key})",
             f"if {last} is None:",

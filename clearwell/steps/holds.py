@@ -29,7 +29,7 @@ def holds(field: Field, value: Any) -> bool:
     if PYTHON.get(field.type) is not value.__class__:
         return False
     if isinstance(value, str):
-        return "\0" not in value and not any("\ud800" <= letter <= "\udfff" for letter in value)
+        return writable(value)
     if field.type in INT_BOUNDS:
         low, high = INT_BOUNDS[field.type]
         return isinstance(value, int) and low <= value <= high
@@ -38,3 +38,8 @@ def holds(field: Field, value: Any) -> bool:
     if isinstance(value, Decimal):
         return fits(value, field.precision, field.scale)
     return not isinstance(value, datetime) or value.tzinfo is not None
+
+
+def writable(text: str) -> bool:
+    """Whether every store takes this text: no NUL, no half of a character."""
+    return "\0" not in text and not any("\ud800" <= letter <= "\udfff" for letter in text)

@@ -199,7 +199,7 @@ def test_a_pattern_remembers_a_bounded_number_of_values(things):
     for number in range(5000):
         words.value("word", word=f"w{number}")
     namespace = words.pipeline._run.__globals__
-    assert len(namespace["_word_known"]) == 4096
+    assert len(namespace["_k_word_known"]) == 4096
     assert words.value("word", word="w4999") == "w4999"
     assert isinstance(words.one(word="W"), Rejected)
 
@@ -207,7 +207,8 @@ def test_a_pattern_remembers_a_bounded_number_of_values(things):
 def test_ordinary_events_never_take_the_slow_path(things):
     """The count of quotes is exact, whatever is null, missing, empty or nested: only odd events are read twice."""
     t = things(FIELDS)
-    t.pipeline._run.__globals__["_inspect"] = None  # calling it would be a rejection
+    assert t.pipeline._run.__globals__["_k_inspect"]
+    t.pipeline._run.__globals__["_k_inspect"] = None  # calling it would be a rejection
     full = {
         "n": 1,
         "big": 2,
