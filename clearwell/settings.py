@@ -13,15 +13,20 @@ import msgspec
 from clearwell.errors import ConfigError
 
 ENDPOINTS_FILE = "endpoints.json"
-"""Written by the embedded stack into the data folder (mode 0600: the Postgres address holds a password)."""
+"""Written by the embedded stack into the data folder (mode 0600: it holds the servers' passwords)."""
+
+_homes: set[Path] = set()
+"""Data folders that this process has loaded, beside the environment's own: `kafka_login` looks there, too."""
 
 
 class Endpoints(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Addresses of the three servers, as the embedded stack writes them."""
+    """Addresses of the three servers, as the embedded stack writes them; with the login, where its own Kafka is one."""
 
     kafka: str
     postgres: str
     mongo: str
+    kafka_user: str = ""
+    kafka_password: str = ""
 
     def __repr__(self) -> str:  # invariant 10
         return f"Endpoints(kafka={self.kafka!r}, postgres={redact(self.postgres)!r}, mongo={redact(self.mongo)!r})"
@@ -91,15 +96,33 @@ def load(env: Mapping[str, str] = os.environ) -> Settings:
 
 
 def _embedded(home: Path) -> dict[str, str]:
+    found = _endpoints(home)
+    if found is None:
+        return {}
+    _homes.add(home)
+    return {"kafka": found.kafka, "postgres": found.postgres, "mongo": found.mongo}
+
+
+def _endpoints(home: Path) -> Endpoints | None:
     try:
         written = (home / ENDPOINTS_FILE).read_bytes()
     except FileNotFoundError:
-        return {}
+        return None
+    except PermissionError:
+        raise ConfigError(f"{home / ENDPOINTS_FILE} belongs to another user: run as that one, or use --home.") from None
     try:
-        found = msgspec.json.decode(written, type=Endpoints)
+        return msgspec.json.decode(written, type=Endpoints)
     except msgspec.DecodeError as error:
         raise ConfigError(f"{home / ENDPOINTS_FILE} is damaged: run `clearwell down`, then `clearwell up`.") from error
-    return {"kafka": found.kafka, "postgres": found.postgres, "mongo": found.mongo}
+
+
+def kafka_login(bootstrap: str, env: Mapping[str, str] = os.environ) -> tuple[str, str] | None:
+    """User and password of the embedded Kafka that listens at `bootstrap`; None where none of ours does."""
+    for home in (home_folder(env), *sorted(_homes)):
+        found = _endpoints(home)
+        if found is not None and found.kafka == bootstrap and found.kafka_password:
+            return found.kafka_user, found.kafka_password
+    return None
 
 
 def redact(url: str) -> str:

@@ -14,9 +14,11 @@ import pytest
 from clearwell import settings
 from clearwell.kafka import admin
 from clearwell.local import stack as embedded
+from clearwell.registry import migrate
 from clearwell.settings import Settings
 from tests.support import missing
 from tests.support.platform import Platform
+from tests.support.superuser import let_tests_make_roles
 
 SCHEMAS = Path(__file__).parents[1] / "schemas"
 
@@ -32,8 +34,12 @@ def stack() -> Iterator[Settings]:
     home = Path(kept).absolute() if kept else Path(tempfile.mkdtemp(prefix="clearwell-test-"))
     try:
         embedded.up(home, services=False, schemas=SCHEMAS, test_commands=True)
-        env = os.environ | {"CLEARWELL_HOME": str(home), "CLEARWELL_SCHEMAS": str(SCHEMAS)}
-        yield settings.load(env)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("CLEARWELL_HOME", str(home))  # its passwords are there, for processes that tests start, too
+            found = settings.load(os.environ | {"CLEARWELL_SCHEMAS": str(SCHEMAS)})
+            let_tests_make_roles(found)
+            migrate(found.postgres)  # accounts begin at what the registry knows of a stream's connectors
+            yield found
     finally:
         admin.close()
         if not kept:

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import compress
 from typing import Any
 
 from clearwell.accounts.books import Books, DestinationBalance
@@ -17,6 +18,7 @@ from clearwell.kafka import admin, clean, dead, dropped
 from clearwell.kafka.bounded import Reader, reader
 from clearwell.kafka.groups import committed
 from clearwell.kafka.names import clean_topic, cleaner_group, dead_topic, dropped_topic, raw_topic
+from clearwell.kafka.origins import Origins
 from clearwell.kafka.repeats import Repeats
 from clearwell.registry import Registry
 from clearwell.settings import Settings
@@ -87,23 +89,31 @@ class _Partition:
         self._version = contract.version
         self.topic_id = topic_id
         self.partition = partition
+        self._forged = 0
 
     async def run(self, next_offset: int, books: Iterable[Books], reasons: dict[str, int]) -> PartitionBalance:
         """The accounts of [oldest raw offset, next_offset)."""
         topic = raw_topic(self._stream)
         first, end = await self._log.begin(topic, self.partition), await self._log.end(topic, self.partition)
         ledger = Ledger(first, max(first, next_offset))
+        self._origins = Origins(lambda: (self.topic_id, {self.partition: end}))
+        self._origins.refresh()
         refused = await self._dead(ledger, reasons)
         await self._clean(ledger, books, refused)
         await self._dropped(ledger)
         unaccounted = ledger.unaccounted()
         missing = await self._existing(unaccounted)
-        return ledger.close(self.partition, len(unaccounted) - missing, missing, end - ledger.next)
+        return ledger.close(self.partition, len(unaccounted) - missing, missing, end - ledger.next, self._forged)
 
     async def _clean(self, ledger: Ledger, books: Iterable[Books], refused: Refused) -> None:
         repeats = Repeats()
         async for records in self._all(clean_topic(self._stream, self._version)):
             topics, offsets = clean.raw_identities(records)
+            explained = self._origins.explained(self.partition, topics, offsets, repeats.marks)
+            if not all(explained):
+                self._forged += explained.count(False)
+                records = list(compress(records, explained))
+                topics, offsets = list(compress(topics, explained)), list(compress(offsets, explained))
             ledger.note(CLEAN, (o for t, o in zip(topics, offsets, strict=True) if t == self.topic_id))
             news = repeats.fresh_many(topics, offsets)
             fresh = [record for record, new in zip(records, news, strict=True) if new]

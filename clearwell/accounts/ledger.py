@@ -12,8 +12,9 @@ CLEAN, DROPPED, DEAD = 1, 2, 4
 class PartitionBalance:
     """The accounts of raw offsets [first, next) of one partition, in events.
 
-    `missing` ended nowhere, `doubled` in more than one place: both must be 0. `repeats` are second copies of clean
-    records after a crash, which every reader drops; `waiting` are events not yet cleaned, which are not counted in raw.
+    `missing` ended nowhere, `doubled` in more than one place, `forged` are clean records that no raw event explains:
+    all must be 0. `repeats` are second copies of clean records after a crash, which every reader drops; `waiting` are
+    events not yet cleaned, which are not counted in raw.
     """
 
     partition: int
@@ -27,11 +28,13 @@ class PartitionBalance:
     doubled: int
     repeats: int
     waiting: int
+    forged: int = 0
 
     @property
     def balanced(self) -> bool:
         """raw = clean + dropped + dead, to the event."""
-        return self.missing == 0 and self.doubled == 0 and self.raw == self.clean + self.dropped + self.dead
+        wrong = self.missing or self.doubled or self.forged
+        return not wrong and self.raw == self.clean + self.dropped + self.dead
 
 
 class Ledger:
@@ -57,8 +60,8 @@ class Ledger:
         """Offsets that ended nowhere; a log may have holes, so ask raw whether they exist."""
         return [self.first + at for at, place in enumerate(self._places) if place == 0]
 
-    def close(self, partition: int, holes: int, missing: int, waiting: int) -> PartitionBalance:
-        """The accounts, given how many offsets of the range hold no event and how many events are missing."""
+    def close(self, partition: int, holes: int, missing: int, waiting: int, forged: int = 0) -> PartitionBalance:
+        """The accounts, given how many offsets of the range hold no event, and how many are missing or forged."""
         count = self._places.count
         single = {place: count(bytes([place])) for place in (CLEAN, DROPPED, DEAD)}
         size = len(self._places)
@@ -74,4 +77,5 @@ class Ledger:
             doubled=size - sum(single.values()) - holes - missing,
             repeats=self.repeats,
             waiting=waiting,
+            forged=forged,
         )

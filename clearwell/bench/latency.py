@@ -14,6 +14,7 @@ from psycopg import sql
 from clearwell.bench.scene import PARTITIONS, Scene, events
 from clearwell.errors import Fatal
 from clearwell.kafka.names import raw_topic
+from clearwell.kafka.security import security_of
 
 PACE = 2_000
 SECONDS = 20
@@ -39,7 +40,8 @@ async def _measure(one: Scene) -> float:
 
 async def _send(one: Scene, produced: PRODUCED) -> None:
     source = (value.replace(b'{"id":"', b'{"id":"paced-', 1) for value in events(PACE * SECONDS))
-    async with AIOKafkaProducer(bootstrap_servers=one.settings.kafka, linger_ms=0) as producer:
+    login = security_of(one.settings.kafka).client_options()
+    async with AIOKafkaProducer(bootstrap_servers=one.settings.kafka, linger_ms=0, **login) as producer:
         start = time.monotonic()
         for tick in range(int(SECONDS / TICK)):
             await asyncio.sleep(max(0.0, start + tick * TICK - time.monotonic()))

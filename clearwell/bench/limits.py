@@ -26,6 +26,7 @@ from clearwell.contract.model import CleanSchema
 from clearwell.destinations.postgres.destination import PostgresDestination
 from clearwell.destinations.protocol import CleanBatch
 from clearwell.kafka.names import raw_topic
+from clearwell.kafka.security import security_of
 from clearwell.pipeline.clean import CleanCodec
 
 FLUSH = 5_000
@@ -33,8 +34,9 @@ FLUSH = 5_000
 
 async def read(bootstrap: str, topic: str, total: int) -> float:
     """Events a second of `getmany` with a JSON decode of each value."""
+    login = security_of(bootstrap).client_options()
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=bootstrap, auto_offset_reset="earliest", max_partition_fetch_bytes=4_194_304
+        bootstrap_servers=bootstrap, auto_offset_reset="earliest", max_partition_fetch_bytes=4_194_304, **login
     )
     decode = msgspec.json.Decoder().decode
     await consumer.start()
@@ -60,7 +62,8 @@ def bare(where: settings.Settings, stream: str, total: int) -> float:
     store = PostgresDestination(where.postgres, schema, table, table)
     store.open()
     epoch = store.claim("bare", 0, 0).epoch
-    consumer = Consumer({"bootstrap.servers": where.kafka, "group.id": table, "auto.offset.reset": "earliest"})
+    reading = {"bootstrap.servers": where.kafka, "group.id": table, "auto.offset.reset": "earliest"}
+    consumer = Consumer(reading | security_of(where.kafka).librdkafka_options())
     consumer.subscribe([raw_topic(stream)])
     seen, start = 0, 0.0
     while seen < total:

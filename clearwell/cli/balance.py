@@ -39,7 +39,7 @@ def balance(ctx: click.Context, stream: str, version: int | None, as_json: bool)
 
 def as_object(found: Balance) -> dict[str, Any]:
     """The balance as one JSON object."""
-    columns = ("raw", "clean", "dropped", "dead", "missing", "doubled", "repeats", "waiting")
+    columns = ("raw", "clean", "dropped", "dead", "missing", "doubled", "forged", "repeats", "waiting")
     return {
         "stream": found.stream,
         "version": found.version,
@@ -65,7 +65,7 @@ def as_object(found: Balance) -> dict[str, Any]:
 
 
 def _render(found: Balance) -> RenderableType:
-    columns = ("raw", "clean", "dropped", "dead", "missing", "doubled", "repeats", "waiting")
+    columns = ("raw", "clean", "dropped", "dead", "missing", "doubled", "forged", "repeats", "waiting")
     rows: list[list[object]] = [
         [str(one.partition), f"{one.first:,}–{one.next:,}", *(getattr(one, column) for column in columns), _mark(one)]
         for one in found.partitions

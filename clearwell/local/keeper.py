@@ -97,7 +97,7 @@ class Keeper:
                 task.cancel()
 
     async def _start(self) -> asyncio.subprocess.Process:
-        argv = [*child.prefix(self.process.stop_signal, self.process.unprivileged), *self.process.argv]
+        argv = [*child.prefix(self.process.stop_signal, owner=self.process.owner), *self.process.argv]
         with self._log_file.open("ab") as output:
             running = await asyncio.create_subprocess_exec(
                 *argv,

@@ -29,8 +29,11 @@ class Ports(msgspec.Struct, frozen=True):
     push: int | None = None
 
 
-def choose(wanted: Ports) -> Ports:
-    """`wanted` with every None replaced. Raises ConfigError when a chosen port is taken or chosen twice."""
+def choose(wanted: Ports, before: Ports | None = None) -> Ports:
+    """`wanted` with every None replaced: by the port of `before` while that is free, else by any free one.
+
+    Raises ConfigError when a chosen port is taken or chosen twice.
+    """
     taken: set[int] = set()
     chosen: dict[str, int] = {}
     given = [(name, port) for name, port in msgspec.structs.asdict(wanted).items() if port is not None]
@@ -44,10 +47,21 @@ def choose(wanted: Ports) -> Ports:
             )
         taken.add(port)
         chosen[name] = port
+    for name, port in msgspec.structs.asdict(before or Ports()).items():
+        if name not in chosen and port is not None and port not in taken and is_free(port):
+            taken.add(port)
+            chosen[name] = port
     for name in ("kafka", "postgres", "mongo", "controller", "push"):
         if name not in chosen:
             chosen[name] = _free(taken)
     return Ports(**chosen)
+
+
+def changes(before: Ports | None, now: Ports) -> dict[str, tuple[int, int]]:
+    """What listens elsewhere than it did: name → the old port and the new one. `controller` is nobody's business."""
+    old, new = msgspec.structs.asdict(before or Ports()), msgspec.structs.asdict(now)
+    names = ("kafka", "postgres", "mongo", "push")
+    return {name: (old[name], new[name]) for name in names if old[name] is not None and old[name] != new[name]}
 
 
 def is_free(port: int) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 
 def nothing() -> None:
@@ -18,7 +19,7 @@ class Process:
     setup: runs once before the first start; blocks; raises ClearwellError.
     ready: asks the process itself; blocks for a few seconds at most; raises any exception while it is not ready.
     endpoint: what `status` shows, without secrets. stop_signal: asks it to end in an orderly way.
-    unprivileged: see `clearwell.local.child`.
+    owner: a folder; the process runs in it, as its owner where root has started us (see `clearwell.local.child`).
     """
 
     name: str
@@ -28,4 +29,4 @@ class Process:
     setup: Callable[[], None] = nothing
     endpoint: str = ""
     stop_signal: int = signal.SIGTERM
-    unprivileged: bool = False
+    owner: Path | None = None

@@ -61,10 +61,13 @@ def plan_servers(home: Path, plan: Plan, external: Mapping[str, str]) -> Servers
         made["mongo"] = mongo.process(home, ports.mongo or 0, plan.test_commands)
 
     def endpoints() -> Endpoints:
+        login = kafka.security(home) if "kafka" in made else None
         return Endpoints(
             kafka=external.get("kafka") or f"{LOOPBACK}:{ports.kafka}",
             postgres=external.get("postgres") or postgres.url(home, ports.postgres or 0),
-            mongo=external.get("mongo") or mongo.url(ports.mongo or 0),
+            mongo=external.get("mongo") or mongo.url(home, ports.mongo or 0),
+            kafka_user=(login and login.user) or "",
+            kafka_password=(login and login.password) or "",
         )
 
     return Servers(tuple(made.values()), endpoints)

@@ -8,6 +8,7 @@ import msgspec
 import psutil
 
 from clearwell.errors import ConfigError
+from clearwell.local.passwords import write_private
 from clearwell.local.ports import Ports
 
 STATE_FILE = "state.json"
@@ -95,7 +96,4 @@ def running(home: Path) -> StackState | None:
 
 def write(file: Path, content: msgspec.Struct) -> None:
     """Replace `file` by `content` as JSON, readable by its owner alone; readers see the old or the new, never half."""
-    new = file.with_name(file.name + ".new")
-    new.touch(mode=0o600)
-    new.write_bytes(msgspec.json.format(msgspec.json.encode(content), indent=1) + b"\n")
-    new.replace(file)
+    write_private(file, msgspec.json.format(msgspec.json.encode(content), indent=1).decode() + "\n")

@@ -7,6 +7,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import compress
 from types import TracebackType
 from typing import Any, Self
 
@@ -19,7 +21,8 @@ from clearwell.errors import ConfigError, Retryable, nearest
 from clearwell.kafka import admin, clean
 from clearwell.kafka.clients import connect
 from clearwell.kafka.failures import translated
-from clearwell.kafka.names import clean_topic, model_group
+from clearwell.kafka.names import clean_topic, model_group, raw_topic
+from clearwell.kafka.origins import Origins, ask_raw, warn_of_forged
 from clearwell.kafka.repeats import Repeats
 from clearwell.pipeline.clean import CleanCodec
 from clearwell.subscriptions.batch import Batch
@@ -92,6 +95,7 @@ class Subscription:
         self._epoch = 0
         self._coverage = Coverage(bootstrap, model_group(name), self.topic)
         self._topic_id = admin.topic_id(bootstrap, self.topic)
+        self._origins = Origins(partial(ask_raw, bootstrap, raw_topic(codec.schema.stream)))
         self._consumer = self._join()
 
     def __iter__(self) -> Self:
@@ -205,6 +209,14 @@ class Subscription:
         self._warn_of_gap(partition, lane.next, first)
         lane.next = records[-1].offset + 1
         topics, offsets = clean.raw_identities(records)
+        if not self._origins.explain(partition, topics, offsets):
+            self._origins.refresh()
+            explained = self._origins.explained(partition, topics, offsets, lane.repeats.marks)
+            if not all(explained):
+                forged = [record.offset for record, is_ours in zip(records, explained, strict=True) if not is_ours]
+                warn_of_forged(self.topic, partition, forged)
+                records = list(compress(records, explained))
+                topics, offsets = list(compress(topics, explained)), list(compress(offsets, explained))
         fresh = lane.repeats.fresh_many(topics, offsets)  # invariant 3
         values = [record.value for record, new in zip(records, fresh, strict=True) if new]
         if not values:

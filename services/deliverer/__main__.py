@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
+from functools import partial
 
 from clearwell import settings
 from clearwell.contract.condition import compile_condition
@@ -13,7 +14,8 @@ from clearwell.contract.model import Contract, Route
 from clearwell.errors import ClearwellError, ConfigError, nearest
 from clearwell.kafka import admin, worker
 from clearwell.kafka.identity import TopicIdentity
-from clearwell.kafka.names import clean_topic, deliverer_group
+from clearwell.kafka.names import clean_topic, deliverer_group, raw_topic
+from clearwell.kafka.origins import Origins, ask_raw
 from clearwell.kafka.tail import Tail
 from clearwell.pipeline.clean import CleanCodec
 from clearwell.privacy.local import LocalKeyring
@@ -60,7 +62,8 @@ async def _job(where: Settings, contract: Contract, route: Route, group: str, he
     app = worker.build_app(group, where.kafka, positions)
     tail = Tail(where.kafka, contract.stream)
     refused = RefusedRows(route.to, contract, LocalKeyring(where.keys), tail, lambda: worker.producer_of(app))
-    work = Deliverer(Writer(store, refused.bury), refused, positions, identity, CleanCodec(schema), wanted)
+    origins = Origins(partial(ask_raw, where.kafka, raw_topic(contract.stream)))
+    work = Deliverer(Writer(store, refused.bury), refused, positions, identity, origins, CleanCodec(schema), wanted)
     pausable = Pausable(work, positions, health)
     return worker.Job(app, identity, pausable, pausable)
 

@@ -13,6 +13,7 @@ from clearwell.destinations.protocol import Claim, CleanBatch
 from clearwell.kafka import clean
 from clearwell.kafka.identity import TopicIdentity
 from clearwell.kafka.lanes import Slice
+from clearwell.kafka.origins import Origins, warn_of_forged
 from clearwell.kafka.repeats import Repeats
 from clearwell.pipeline.clean import CleanCodec
 from services.deliverer.positions import StorePositions
@@ -40,6 +41,7 @@ class Deliverer:
         refused: RefusedRows,
         positions: StorePositions,
         identity: TopicIdentity,
+        origins: Origins,
         codec: CleanCodec,
         wanted: Callable[[tuple[Any, ...]], bool] | None,
     ) -> None:
@@ -48,6 +50,7 @@ class Deliverer:
         self._refused = refused
         self._positions = positions
         self._identity = identity
+        self._origins = origins
         self._codec = codec
         self._wanted = wanted
         self._partitions: dict[int, _Partition] = {}
@@ -66,20 +69,40 @@ class Deliverer:
     async def handle(self, piece: Slice) -> Awaitable[None]:
         """Decode one slice and queue its write."""
         topic_id = await self._identity.confirm()
-        batch = self._batch(topic_id, piece)
-        return self._durable(self._writer.write(batch), batch)
-
-    def _batch(self, topic_id: str, piece: Slice) -> CleanBatch:
-        known = self._partitions[piece.partition]
-        records = piece.records
+        known, records = self._partitions[piece.partition], piece.records
         if piece.first < known.next:
             records = [record for record in records if record.offset >= known.next]
-        repeats: list[int] = []
-        unrouted: list[int] = []
         topics, offsets = clean.raw_identities(records)
+        forged: list[int] = []
+        if not self._origins.explain(piece.partition, topics, offsets):
+            await asyncio.to_thread(self._origins.refresh)
+            explained = self._origins.explained(piece.partition, topics, offsets, known.repeats.marks)
+            if not all(explained):
+                forged = _offsets_but(explained, records)
+                warn_of_forged(self._identity.topic, piece.partition, forged)
+                records, topics, offsets = (
+                    _only(explained, records),
+                    _only(explained, topics),
+                    _only(explained, offsets),
+                )
+        batch = self._batch(topic_id, piece, records, topics, offsets, forged)
+        return self._durable(self._writer.write(batch), batch)
+
+    def _batch(
+        self,
+        topic_id: str,
+        piece: Slice,
+        records: Sequence[Any],
+        topics: Sequence[str],
+        offsets: Sequence[int],
+        forged: list[int],
+    ) -> CleanBatch:
+        known = self._partitions[piece.partition]
+        repeats = forged  # in the store's accounts: passed over, as those are
+        unrouted: list[int] = []
         fresh = known.repeats.fresh_many(topics, offsets)  # invariant 3
         if not all(fresh):
-            repeats = _offsets_but(fresh, records)
+            repeats = sorted([*forged, *_offsets_but(fresh, records)])
             records, topics, offsets = _only(fresh, records), _only(fresh, topics), _only(fresh, offsets)
         rows = self._codec.decode([record.value for record in records])
         if self._wanted is not None:

@@ -22,14 +22,15 @@ from clearwell.settings import Settings
 from clearwell.testing import DestinationSuite
 from clearwell.testing.destination_cases import Opener, fresh, isolate
 from clearwell.testing.destination_events import SIMPLE, START, TOPIC, Event, Row, batch_of
+from tests.support.kafka_login import login, login_options
 from tests.support.secure_kafka import PASSWORD, USER, secure_kafka
 
 pytestmark = pytest.mark.slow
 LARGEST = 100_000
 
 
-def make_topic(bootstrap: str, name: str, partitions: int, **login: Any) -> None:
-    admin = KafkaAdminClient(bootstrap_servers=bootstrap, **login)
+def make_topic(bootstrap: str, name: str, partitions: int) -> None:
+    admin = KafkaAdminClient(**login(bootstrap))
     topic = NewTopic(name, partitions, 1, topic_configs={"max.message.bytes": str(LARGEST)})
     admin.create_topics([topic])
     admin.close()
@@ -37,7 +38,7 @@ def make_topic(bootstrap: str, name: str, partitions: int, **login: Any) -> None
 
 def records_of(bootstrap: str, topic: str) -> list[Any]:
     """All of a topic's records."""
-    consumer = KafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False, group_id=None)
+    consumer = KafkaConsumer(**login(bootstrap), enable_auto_commit=False, group_id=None)
     try:
         places = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic)]
         consumer.assign(places)
@@ -63,7 +64,7 @@ class KafkaCase:
 
     def destination(self, schema: CleanSchema, group: str) -> KafkaTopicDestination:
         return KafkaTopicDestination(
-            KafkaTopicConfig(bootstrap=self.bootstrap), schema, self.topic, self.positions, group
+            KafkaTopicConfig(**login_options(self.bootstrap)), schema, self.topic, self.positions, group
         )
 
     def rows(self) -> list[dict[str, Any]]:
@@ -80,7 +81,7 @@ class KafkaCase:
 
     def broken(self) -> Mapping[str, Callable[[], KafkaTopicDestination]]:
         def at(topic: str = self.topic, **changes: Any) -> Callable[[], KafkaTopicDestination]:
-            config = KafkaTopicConfig(**{"bootstrap": self.bootstrap, **changes})
+            config = KafkaTopicConfig(**(login_options(self.bootstrap) | changes))
             return lambda: KafkaTopicDestination(config, SIMPLE, topic, self.positions, "broken")
 
         return {
@@ -88,14 +89,15 @@ class KafkaCase:
             "nobody there": at(bootstrap="127.0.0.1:1"),
             "no such topic": at("nothing"),
             "a link-local address": at(bootstrap="169.254.169.254:9092"),
-            "no password": at(security="sasl_plaintext", username="me"),
+            "no password": at(username="me", password=None),
+            "another password": at(password="canary-wrong"),
             "no authorities": at(security="ssl", ca="/nowhere/ca.pem"),
             "no TLS there": at(security="sasl_ssl", username=USER, password="canary-wrong"),
         }
 
 
 class TestKafka(DestinationSuite):
-    """In the clear."""
+    """With a password, without TLS."""
 
     cannot: ClassVar[Mapping[str, str]] = {
         "test_other_type": "a topic has no types that Clearwell knows of",

@@ -25,6 +25,7 @@ from services.backfill.bound import Bound
 from services.backfill.files import locked
 from services.backfill.plan import make_plan, make_request, work_folder
 from tests.support.backfills import backfill, clear, rows, start, table
+from tests.support.kafka_login import login
 from tests.support.platform import Platform, numbered, until
 
 pytestmark = pytest.mark.slow
@@ -161,7 +162,7 @@ def iso(milliseconds: int) -> str:
 def test_what_retention_removed_is_said(platform: Platform, tmp_path: Path) -> None:
     platform.put(numbered(100), partition=0)
     plan = make_plan(platform.settings, make_request(platform.settings, platform.stream, None, None, None))
-    client = KafkaAdminClient(bootstrap_servers=platform.settings.kafka)
+    client = KafkaAdminClient(**login(platform.settings.kafka))
     client.delete_records({TopicPartition(raw_topic(platform.stream), 0): 40})
     client.close()
     late = backfill(platform, "plan", "--from", "10", "--into", str(tmp_path))

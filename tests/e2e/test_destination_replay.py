@@ -19,6 +19,7 @@ from psycopg.sql import SQL, Identifier
 
 from clearwell.destinations.features.ddl import ROWS
 from clearwell.registry import Registry, destinations
+from tests.support.kafka_login import login, login_options
 from tests.support.platform import Platform, Service, flights_contract, until
 from tests.support.views import FAR, flights, ids, served
 from tests.support.web_server import WebServer
@@ -73,16 +74,17 @@ def five(platform_of: Callable[[str], Platform], registry: Registry) -> Iterator
 
 def register(one: Platform, run: Callable[..., int], receiver: Receiver, folder: Path) -> None:
     """A database, a folder, a receiver, and the topic of the stream's name."""
-    admin = KafkaAdminClient(bootstrap_servers=one.settings.kafka)
+    admin = KafkaAdminClient(**login(one.settings.kafka))
     admin.create_topics([NewTopic(f"{one.stream}_out", 1, 1)])
     admin.close()
     file = one.contract_file
     file.write_text(file.read_text().replace(f"kafka.{one.stream}", f"kafka.{one.stream}, topic: {one.stream}_out"))
+    way_in = login_options(one.settings.kafka) | {"password": "${env:REPLAY_KAFKA_PASSWORD}"}
     options = {
         "sql": [f"url=sqlite:///{folder}/events.db"],
         "files": [f"url={folder}/files"],
         "http": [f"url={receiver.server.url}", 'secrets=["${env:REPLAY_SECRET}"]'],
-        "kafka": [f"bootstrap={one.settings.kafka}"],
+        "kafka": [f"{name}={value}" for name, value in way_in.items()],
     }
     for kind, values in options.items():
         sets = [part for value in values for part in ("--set", value)]
@@ -92,7 +94,7 @@ def register(one: Platform, run: Callable[..., int], receiver: Receiver, folder:
 def in_topic(one: Platform) -> Counter[str]:
     """The ids of the events in the other topic."""
     place = TopicPartition(f"{one.stream}_out", 0)
-    with closing(KafkaConsumer(bootstrap_servers=one.settings.kafka, auto_offset_reset="earliest")) as consumer:
+    with closing(KafkaConsumer(**login(one.settings.kafka), auto_offset_reset="earliest")) as consumer:
         consumer.assign([place])
         end, found = consumer.end_offsets([place])[place], Counter[str]()
         while consumer.position(place) < end:
@@ -121,6 +123,7 @@ def test_every_kind(
 ) -> None:
     """What was spoilt comes back, what is summed stays, what is given away goes out twice; the balance adds up."""
     monkeypatch.setenv("CLEARWELL_SCHEMAS", str(five.settings.schemas))
+    monkeypatch.setenv("REPLAY_KAFKA_PASSWORD", login_options(five.settings.kafka)["password"])
     monkeypatch.setenv("REPLAY_SECRET", "whsec_" + "c2VjcmV0" * 4)
     register(five, run, receiver, tmp_path)
     five.put(flights(COUNT))

@@ -25,6 +25,7 @@ from clearwell.kafka.topics import OUT_LIMIT, RAW_LIMIT
 from clearwell.kafka.wire import Record, encode_headers
 from clearwell.settings import Settings
 from clearwell.source import EVENT_LIMIT
+from tests.support.kafka_login import login
 
 HEADERS = encode_headers([("ce_id", b"x")])
 
@@ -32,7 +33,7 @@ HEADERS = encode_headers([("ce_id", b"x")])
 @pytest.fixture
 def client(stack: Settings) -> Iterator[KafkaAdminClient]:
     """Kafka's admin client, to look from outside."""
-    made = KafkaAdminClient(bootstrap_servers=stack.kafka)
+    made = KafkaAdminClient(**login(stack.kafka))
     yield made
     made.close()
 
@@ -168,7 +169,7 @@ def test_what_is_sent_arrives_once_in_order_with_keys_and_headers(
     waiting = [producer.begin(topic, sent[start : start + 700]) for start in range(0, 5_000, 700)]
     for one in waiting:
         one.wait()
-    consumer = KafkaConsumer(bootstrap_servers=stack.kafka, group_id=None, enable_auto_commit=False)
+    consumer = KafkaConsumer(**login(stack.kafka), group_id=None, enable_auto_commit=False)
     consumer.assign([TopicPartition(topic, p) for p in range(3)])
     consumer.seek_to_beginning()
     found = []

@@ -324,11 +324,11 @@ def test_positions_that_are_none(store: Store) -> None:
 @pytest.mark.slow
 def test_an_expired_token_is_told(tmp_path: Path, free_port: int) -> None:
     """A server that keeps few changes has forgotten those after an old position."""
+    (tmp_path / "logs").mkdir()
     process = mongo.process(tmp_path, free_port, test_commands=False)
-    assert process.setup is not None
     process.setup()
     server = subprocess.Popen([*process.argv, "--oplog-max-entries", "500"], stdout=subprocess.DEVNULL)
-    store = Store(mongo.url(free_port), "few")
+    store = Store(mongo.url(tmp_path, free_port), "few")
     try:
         _until_ready(store)
         start = store.begin(snapshot=False)

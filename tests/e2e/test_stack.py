@@ -22,6 +22,7 @@ from kafka.admin import KafkaAdminClient
 from clearwell.errors import ConfigError, Retryable
 from clearwell.local import stack, state
 from clearwell.settings import Endpoints
+from tests.support.kafka_login import login
 from tests.support.processes import killed_at_end
 
 pytestmark = pytest.mark.slow
@@ -116,8 +117,8 @@ def test_a_wrong_password_is_refused_and_the_right_one_is_private(home: Path) ->
 
 
 def test_topics_are_never_made_by_accident(home: Path) -> None:
-    admin = KafkaAdminClient(bootstrap_servers=up(home).kafka)
-    producer = KafkaProducer(bootstrap_servers=up(home).kafka, max_block_ms=1500)
+    admin = KafkaAdminClient(**login(up(home).kafka))
+    producer = KafkaProducer(**login(up(home).kafka), max_block_ms=1500)
     try:
         with pytest.raises(Exception, match="metadata"):
             producer.send("nobody.made.me", b"x")
@@ -129,10 +130,10 @@ def test_topics_are_never_made_by_accident(home: Path) -> None:
 
 def test_kafka_restarts_on_the_same_port_with_its_records(home: Path) -> None:
     address = up(home).kafka
-    admin = KafkaAdminClient(bootstrap_servers=address)
+    admin = KafkaAdminClient(**login(address))
     admin.create_topics({"kept": {"num_partitions": 1}})
     admin.close()
-    producer = KafkaProducer(bootstrap_servers=address)
+    producer = KafkaProducer(**login(address))
     producer.send("kept", b"before").get(timeout=10)
     producer.close()
 
@@ -140,9 +141,7 @@ def test_kafka_restarts_on_the_same_port_with_its_records(home: Path) -> None:
 
     assert up(home).kafka == address
     assert states(home)["kafka"].restarts == 1
-    consumer = KafkaConsumer(
-        "kept", bootstrap_servers=address, auto_offset_reset="earliest", consumer_timeout_ms=10_000
-    )
+    consumer = KafkaConsumer("kept", **login(address), auto_offset_reset="earliest", consumer_timeout_ms=10_000)
     assert next(consumer).value == b"before"
     consumer.close()
 

@@ -29,6 +29,7 @@ from clearwell.settings import Settings
 from clearwell.subscriptions.begin import begin
 from clearwell.subscriptions.coverage import unheld
 from clearwell.subscriptions.subscription import PartitionLost, Subscription
+from tests.support.kafka_login import login
 from tests.support.processes import killed_at_end
 
 FOLLOWER = Path(__file__).with_name("follower.py")
@@ -53,7 +54,7 @@ class Stream:
         self.name = stream
         self.topic = clean_topic(stream, 1)
         admin.ensure_topics(bootstrap, stream, 1, partitions=PARTITIONS)
-        self.producer = KafkaProducer(bootstrap_servers=bootstrap)
+        self.producer = KafkaProducer(**login(bootstrap))
         self.module = follower()
 
     def write(self, partition: int, offsets: range, raw_id: str = RAW_ID) -> None:
@@ -286,7 +287,7 @@ def leave_assignment(stream: Stream, assigned: list[int]) -> None:
             return {member.member_id: ConsumerProtocolAssignment(cls.version, places, b"") for member in members}
 
     consumer = KafkaConsumer(
-        bootstrap_servers=stream.bootstrap,
+        **login(stream.bootstrap),
         group_id=model_group(stream.name),
         group_instance_id="one",  # a static member does not leave the group when it is closed
         enable_auto_commit=False,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,7 +17,6 @@ import psycopg
 import pytest
 from psycopg.sql import SQL, Identifier
 
-from clearwell.local import child
 from clearwell.registry import migrate
 from clearwell.settings import Settings
 from tests.support.noise import CONTRACT, FEW, MANY, ROOM, assert_once, put
@@ -24,19 +24,22 @@ from tests.support.own_postgres import own_postgres
 from tests.support.platform import Platform, until
 from tests.support.refusing import accounts_of, ids_in_postgres, letters
 from tests.support.small_disk import SmallDisk, small_disk
+from tests.support.superuser import superuser
 
 pytestmark = pytest.mark.slow
 
 
 @contextmanager
-def tablespace(postgres: str, folder: Path) -> Iterator[str]:
+def tablespace(settings: Settings, folder: Path) -> Iterator[str]:
     """Its name; `folder` is made, and given to the server's user."""
     folder.mkdir()
+    server = (settings.home / "postgres").stat()
     if os.geteuid() == 0:
-        os.chown(folder, child.NOBODY, child.NOBODY)
+        os.chown(folder, server.st_uid, server.st_gid)
     name = f"small_{uuid.uuid4().hex[:8]}"
-    with psycopg.connect(postgres, autocommit=True, options="-c lock_timeout=9000") as session:
+    with psycopg.connect(superuser(settings), autocommit=True, options="-c lock_timeout=9000") as session:
         session.execute(SQL("CREATE TABLESPACE {} LOCATION {}").format(Identifier(name), str(folder)))
+        session.execute(SQL("GRANT CREATE ON TABLESPACE {} TO clearwell").format(Identifier(name)))
         try:
             yield name
         finally:  # also where the test failed: others use the server after it
@@ -44,9 +47,20 @@ def tablespace(postgres: str, folder: Path) -> Iterator[str]:
             session.execute(SQL("DROP TABLESPACE {}").format(Identifier(name)))
 
 
+@contextmanager
+def entered_by_all() -> Iterator[Path]:
+    """A folder that the server's user may pass through, as pytest's own are not."""
+    folder = Path(tempfile.mkdtemp(prefix="clearwell-test-"))
+    folder.chmod(0o711)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 @pytest.fixture
-def disk(tmp_path: Path) -> Iterator[SmallDisk]:
-    with small_disk(tmp_path / "disk", 20) as one:
+def disk() -> Iterator[SmallDisk]:
+    with entered_by_all() as folder, small_disk(folder / "disk", 20) as one:
         one.fill(leave=ROOM)
         yield one
 
@@ -57,7 +71,10 @@ def test_the_disk_of_a_table(platform_of: Callable[[str], Platform], disk: Small
     table, postgres = Identifier(platform.stream), platform.settings.postgres
     service = platform.start("deliverer", "--destination", "postgres")
     there = ("SELECT to_regclass(quote_ident(%s)) IS NOT NULL", (platform.stream,))
-    with tablespace(postgres, disk.folder / "tables") as small, psycopg.connect(postgres, autocommit=True) as session:
+    with (
+        tablespace(platform.settings, disk.folder / "tables") as small,
+        psycopg.connect(postgres, autocommit=True) as session,
+    ):
         until(lambda: session.execute(*there).fetchone() == (True,))
         session.execute(SQL("ALTER TABLE {} SET TABLESPACE {}").format(table, Identifier(small)))
         platform.start("cleaner")
@@ -82,7 +99,11 @@ def test_the_disk_of_a_server(
     with own_postgres(home, large) as address:
         migrate(address)
     port = urlsplit(address).port or 0
-    with small_disk(tmp_path / "disk", 160) as disk, platform_with(stack, address, tmp_path, unique) as platform:
+    with (
+        entered_by_all() as folder,
+        small_disk(folder / "disk", 160) as disk,
+        platform_with(stack, address, tmp_path, unique) as platform,
+    ):
         move(home / full, disk.folder / "moved")
         with own_postgres(home, large, port):
             service = platform.start("deliverer", "--destination", "postgres")

@@ -18,6 +18,7 @@ from psycopg.sql import SQL, Identifier
 
 from clearwell.registry import Registry, destinations, migrate
 from clearwell.settings import Settings
+from tests.support.kafka_login import login, login_options
 from tests.support.outage import Way, way_to
 from tests.support.platform import Platform, until
 from tests.support.refusing import CONTRACT
@@ -81,11 +82,11 @@ def http(stack: Settings, name: str) -> Iterator[Sink]:
 def kafka(stack: Settings, name: str) -> Iterator[Sink]:
     """A topic of one partition."""
     with ExitStack() as held:
-        admin = KafkaAdminClient(bootstrap_servers=stack.kafka)
+        admin = KafkaAdminClient(**login(stack.kafka))
         held.callback(admin.close)
         admin.create_topics([NewTopic(name, 1, 1)])
         held.callback(admin.delete_topics, [name])
-        consumer = KafkaConsumer(bootstrap_servers=stack.kafka, enable_auto_commit=False, group_id=None)
+        consumer = KafkaConsumer(**login(stack.kafka), enable_auto_commit=False, group_id=None)
         held.callback(consumer.close)
         consumer.assign([TopicPartition(name, 0)])
         consumer.seek_to_beginning()
@@ -97,7 +98,9 @@ def kafka(stack: Settings, name: str) -> Iterator[Sink]:
             return got
 
         way = held.enter_context(way_to(int(stack.kafka.rpartition(":")[2])))
-        yield Sink({"bootstrap": f"127.0.0.1:{way.port}"}, {}, "did not answer", way, ids, cut=False)
+        way_in = login_options(stack.kafka)
+        config = way_in | {"bootstrap": f"127.0.0.1:{way.port}", "password": "${env:FAR_PASSWORD}"}
+        yield Sink(config, {"FAR_PASSWORD": way_in["password"]}, "did not answer", way, ids, cut=False)
 
 
 @pytest.fixture

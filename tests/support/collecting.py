@@ -20,6 +20,7 @@ from clearwell.kafka.names import raw_topic
 from clearwell.registry import Connector, Registry, SavedPosition, connectors, migrate, positions
 from clearwell.settings import Settings
 from services.collector.collector import Collector
+from tests.support.kafka_login import login
 
 CONTRACT = """stream: {stream}
 version: 1
@@ -97,7 +98,7 @@ class Sandbox:
         found: list[Any] = []
         if not waiting:
             return found
-        consumer = KafkaConsumer(bootstrap_servers=self.where.kafka.split(","), group_id=None, enable_auto_commit=False)
+        consumer = KafkaConsumer(**login(self.where.kafka), group_id=None, enable_auto_commit=False)
         places = {p: TopicPartition(topic, p) for p in waiting}
         consumer.assign(list(places.values()))
         for p, place in places.items():

@@ -1,4 +1,4 @@
-"""A MongoDB-wire server of a test's own that asks for a login (SCRAM), as the embedded stack's does not."""
+"""A MongoDB-wire server of a test's own: its users and their rights are the test's."""
 
 from __future__ import annotations
 
@@ -59,11 +59,10 @@ def _in_ours(roles: tuple[str, ...]) -> list[dict[str, str]]:
 @contextmanager
 def mongo_with_login(home: Path, password: str) -> Iterator[MongoWithLogin]:
     """Its user ROOT, who may do all, has that password."""
-    home.mkdir()
+    (home / "logs").mkdir(parents=True)
     port = choose(Ports()).mongo or 0
-    with _running(home, port), MongoClient[dict[str, Any]](mongo.url(port)) as client:
+    with _running(home, port), MongoClient[dict[str, Any]](mongo.url(home, port)) as client:
         client.admin.command({"createUser": ROOT, "pwd": password, "roles": [{"role": "root", "db": "admin"}]})
-    with _running(home, port, "--auth"):
         yield MongoWithLogin(port, password)
 
 
@@ -71,7 +70,7 @@ def mongo_with_login(home: Path, password: str) -> Iterator[MongoWithLogin]:
 def _running(home: Path, port: int, *options: str) -> Iterator[None]:
     process = mongo.process(home, port, test_commands=False)
     process.setup()
-    command = [*child.prefix(process.stop_signal, process.unprivileged), *process.argv, *options]
+    command = [*child.prefix(process.stop_signal, owner=process.owner), *process.argv, *options]
     with (home / "mongo.log").open("ab") as log:
         running = subprocess.Popen(command, stdout=log, stderr=log)
     try:

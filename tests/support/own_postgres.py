@@ -14,18 +14,20 @@ from tests.support.platform import until
 
 @contextmanager
 def own_postgres(home: Path, settings: Mapping[str, str], port: int = 0) -> Iterator[str]:
-    """Its address, while it runs; on a free port, where none is given. A `home` that is there already is used again."""
+    """Its superuser's address, while it runs; on a free port, where none is given. A `home` that is there already is
+    used again.
+    """
     (home / "logs").mkdir(parents=True, exist_ok=True)
     port = port or choose(Ports()).postgres or 0
     process = postgres.process(home, port)
     process.setup()
     options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-    command = [*child.prefix(process.stop_signal, process.unprivileged), *process.argv, *options]
+    command = [*child.prefix(process.stop_signal, owner=process.owner), *process.argv, *options]
     with (home / "logs" / "postgres.log").open("ab") as log:
         running = subprocess.Popen(command, stdout=log, stderr=log)
     try:
         until(lambda: _answers(process.ready, running), every=0.1)
-        yield postgres.url(home, port)
+        yield postgres.superuser_url(home, port)
     finally:
         running.send_signal(process.stop_signal)
         running.wait(30)

@@ -21,6 +21,7 @@ from clearwell.kafka import admin, dead
 from clearwell.kafka.names import clean_topic, dead_topic, deliverer_group
 from clearwell.registry.targets import open_destination
 from clearwell.steps import bind
+from tests.support.kafka_login import login
 from tests.support.platform import PARTITIONS, Platform, until
 
 CONTRACT = """
@@ -115,7 +116,7 @@ def _id(kind: str, id_: str, dice: random.Random) -> str:
 def letters(platform: Platform) -> list[tuple[dead.DeadLetter, bytes]]:
     """All dead letters, opened."""
     topic = dead_topic(platform.stream)
-    consumer = KafkaConsumer(bootstrap_servers=platform.settings.kafka, auto_offset_reset="earliest")
+    consumer = KafkaConsumer(**login(platform.settings.kafka), auto_offset_reset="earliest")
     places = [TopicPartition(topic, partition) for partition in range(PARTITIONS)]
     consumer.assign(places)
     try:

@@ -16,9 +16,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from kafka.admin import KafkaAdminClient, ScramMechanism, UserScramCredentialUpsertion
 
 from clearwell.local import child, jars, kafka, pins
+from clearwell.local.passwords import write_private
 from clearwell.local.ports import LOOPBACK, Ports, choose
 from tests.support.platform import until
 
@@ -39,20 +39,18 @@ def secure_kafka(home: Path) -> Iterator[SecureKafka]:
     for folder in ("kafka", "logs"):
         (home / folder).mkdir(parents=True)
     ca, server = certificate(home)
-    chosen = choose(Ports())
-    assert None not in (chosen.kafka, chosen.postgres, chosen.mongo, chosen.controller)
-    more = choose(Ports())
-    ports = {"SSL": chosen.postgres, "SASL_PLAINTEXT": chosen.mongo, "SASL_SSL": more.kafka}
+    write_private(home / kafka.PASSWORD_FILE, PASSWORD)
+    chosen, more = choose(Ports()), choose(Ports())
+    ports = {"SSL": more.postgres, "SASL_PLAINTEXT": chosen.kafka, "SASL_SSL": more.kafka}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(kafka, "SERVER_PROPERTIES", _properties(ports, server))
         process = kafka.process(home, chosen.kafka or 0, chosen.controller or 0, jars.fetch(pins.load(), _quiet))
         process.setup()
-    command = [*child.prefix(process.stop_signal, process.unprivileged), *process.argv]
+    command = [*child.prefix(process.stop_signal, owner=process.owner), *process.argv]
     with (home / "logs" / "kafka.log").open("ab") as log:
         running = subprocess.Popen(command, env=os.environ | dict(process.env), stdout=log, stderr=log)
     try:
         until(lambda: _is_ready(process.ready), every=0.2)
-        _add_user(process.endpoint)
         yield SecureKafka({name.lower(): f"{LOOPBACK}:{port}" for name, port in ports.items()}, ca)
     finally:
         running.terminate()
@@ -73,37 +71,29 @@ def _is_ready(ready: object) -> bool:
 
 
 def _properties(ports: dict[str, int | None], server: Path) -> str:
-    """The embedded server's settings with more listeners, in the launcher's form."""
+    """The embedded server's settings with more listeners and mechanisms, in the launcher's form."""
+    more = {name: port for name, port in ports.items() if name != "SASL_PLAINTEXT"}
     lines = []
     for line in kafka.SERVER_PROPERTIES.splitlines():
         name = line.partition("=")[0]
         if name in ("listeners", "advertised.listeners"):
-            line += "".join(f",{protocol}://{LOOPBACK}:{port}" for protocol, port in ports.items())
+            line += "".join(f",{protocol}://{LOOPBACK}:{port}" for protocol, port in more.items())
+        if name == "listener.security.protocol.map":
+            line += "".join(f",{protocol}:{protocol}" for protocol in more)
+        if name == "sasl.enabled.mechanisms":
+            line += ",PLAIN"
         lines.append(line)
     login = "org.apache.kafka.common.security"
     plain = f'{login}.plain.PlainLoginModule required user_{USER}="{PASSWORD}";'
-    protocols = ",".join(f"{name}:{name}" for name in ("PLAINTEXT", *ports))
     lines += [
-        f"listener.security.protocol.map=CONTROLLER:PLAINTEXT,{protocols}",
         "ssl.keystore.type=PEM",
         f"ssl.keystore.location={server}",
-        "sasl.enabled.mechanisms=SCRAM-SHA-512,PLAIN",
+        f"listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config={login}.scram.ScramLoginModule required;",
     ]
-    for listener in ("sasl_plaintext", "sasl_ssl"):
-        lines += [
-            f"listener.name.{listener}.scram-sha-512.sasl.jaas.config={login}.scram.ScramLoginModule required;",
-            f"listener.name.{listener}.plain.sasl.jaas.config={plain}",
-        ]
+    lines += [
+        f"listener.name.{name}.plain.sasl.jaas.config={plain}" for name in ("sasl_plaintext", "sasl_ssl", "controller")
+    ]
     return "\n".join(lines) + "\n"
-
-
-def _add_user(plaintext: str) -> None:
-    admin = KafkaAdminClient(bootstrap_servers=plaintext)
-    try:
-        wanted = UserScramCredentialUpsertion(USER, ScramMechanism.SCRAM_SHA_512, password=PASSWORD, iterations=4096)
-        assert admin.alter_user_scram_credentials([wanted]) == {USER: None}
-    finally:
-        admin.close()
 
 
 def certificate(folder: Path) -> tuple[Path, Path]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from clearwell.errors import ConfigError, Fatal, Retryable
-from clearwell.local import jars, pins, state, stop
+from clearwell.local import child, jars, pins, state, stop
 from clearwell.local.logs import last_words
 from clearwell.local.pins import Jar, Pins
 from clearwell.local.ports import Ports, choose
@@ -170,8 +170,8 @@ def test_last_words_are_of_this_life_and_name_a_full_disk(tmp_path: Path) -> Non
 BOUND = """
 import subprocess, sys
 from clearwell.local import child
-flags, program, *args = sys.argv[1:]
-subprocess.run([*child.prefix(15, flags == "unprivileged"), sys.executable, "-c", program, *args])
+owner, program, *args = sys.argv[1:]
+subprocess.run([*child.prefix(15, owner=owner or None), sys.executable, "-c", program, *args])
 """
 """A parent that runs a program as a child of the stack's kind."""
 
@@ -196,11 +196,20 @@ signal.pause()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has rights to drop")
-def test_postgres_runs_as_nobody_and_reaches_what_only_root_may_enter(tmp_path: Path) -> None:
-    private = tmp_path / "private"
-    private.mkdir(mode=0o700)
-    (private / "file").touch(mode=0o600)
-    program = "import os, sys; print(os.geteuid(), os.access(sys.argv[1], os.R_OK)); open(sys.argv[1], 'a').close()"
-    command = [sys.executable, "-c", BOUND, "unprivileged", program, str(private / "file")]
-    done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
-    assert done.stdout.split() == [b"65534", b"True"]
+def test_the_owner_of_a_folder_has_no_rights_beside_it(tmp_path: Path) -> None:
+    """Not one capability, no file of root's; its folder it reaches though only root may enter the one above."""
+    data = tmp_path / "private" / "data"
+    data.mkdir(parents=True)
+    data.parent.chmod(0o700)
+    data.chmod(0o700)
+    (data.parent / "root's").write_text("secret")
+    os.chown(data, 61_999, 61_999)
+    program = 'grep Cap /proc/self/status; id -u; id -G; cat "$0" /etc/shadow; echo reached >/proc/self/cwd/file'
+    command = [*child.prefix(15, owner=data), "/bin/sh", "-c", program, str(data.parent / "root's")]
+    done = subprocess.run(command, capture_output=True, check=True, text=True)
+    capabilities = dict(line.split(":\t") for line in done.stdout.splitlines() if ":" in line)
+    assert {capabilities[name] for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")} == {"0" * 16}
+    assert done.stdout.splitlines()[-2:] == ["61999", "61999"], "neither another user nor another group"
+    assert done.stderr.count("Permission denied") == 2
+    file = (data / "file").stat()
+    assert (file.st_uid, file.st_mode & 0o777) == (61_999, 0o600)

@@ -11,6 +11,7 @@ from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
 from kafka.admin import NewTopic
 
 from clearwell.settings import Settings
+from tests.support.kafka_login import login, login_options
 
 LARGEST = 4_000_000
 
@@ -23,17 +24,19 @@ class KafkaCase:
 
     def __init__(self, bootstrap: str, topic: str) -> None:
         self.topic = topic
-        self.config: dict[str, Any] = {"bootstrap": bootstrap, "topic": topic, "follow": False, "batch_events": 100}
+        self.config: dict[str, Any] = {**login_options(bootstrap), "topic": topic, "follow": False, "batch_events": 100}
         self.broken = {
             "no such topic": {"topic": topic + "s"},
             "nobody listens": {"bootstrap": "127.0.0.1:1"},
             "no address": {"bootstrap": "somewhere"},
-            "no login": {"security": "sasl_plaintext"},
+            "no login": {"password": None},
+            "wrong login": {"password": "canary-wrong"},
+            "in the clear": {"security": "plaintext"},
         }
         self._filled = 0
-        self._admin = KafkaAdminClient(bootstrap_servers=bootstrap)
+        self._admin = KafkaAdminClient(**login(bootstrap))
         self.make()
-        self._producer = KafkaProducer(bootstrap_servers=bootstrap, max_request_size=LARGEST, metadata_max_age_ms=500)
+        self._producer = KafkaProducer(**login(bootstrap), max_request_size=LARGEST, metadata_max_age_ms=500)
 
     def make(self, partitions: int = 2) -> None:
         """Create the topic."""
