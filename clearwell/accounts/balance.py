@@ -72,7 +72,7 @@ async def _balance(settings: Settings, contract: Contract) -> Balance:
         for partition in range(admin.partition_count(settings.kafka, raw_topic(stream))):
             audit = _Partition(log, contract, ids[raw_topic(stream)], partition)
             offset, topic_id = cleaned.get(partition, (0, ""))
-            partitions.append(await audit.run(offset if topic_id == audit.topic_id else 0, books, reasons))
+            partitions.append(await audit.run(offset if topic_id == audit.topic_id else None, books, reasons))
     return Balance(stream, version, tuple(partitions), tuple(book.close() for book in books), reasons, sources)
 
 
@@ -87,69 +87,104 @@ class _Partition:
         self._log = log
         self._stream = contract.stream
         self._version = contract.version
+        self._raw = raw_topic(contract.stream)
         self.topic_id = topic_id
         self.partition = partition
         self._forged = 0
 
-    async def run(self, next_offset: int, books: Iterable[Books], reasons: dict[str, int]) -> PartitionBalance:
-        """The accounts of [oldest raw offset, next_offset)."""
-        topic = raw_topic(self._stream)
-        first, end = await self._log.begin(topic, self.partition), await self._log.end(topic, self.partition)
-        ledger = Ledger(first, max(first, next_offset))
+    async def run(self, next_offset: int | None, books: Iterable[Books], reasons: dict[str, int]) -> PartitionBalance:
+        """The accounts of [oldest raw offset, next_offset); None: the cleaner has not said yet where it is."""
+        first, end = await self._log.begin(self._raw, self.partition), await self._log.end(self._raw, self.partition)
+        ledger = Ledger(first, max(first, next_offset or 0))
+        if next_offset is not None:
+            ledger.note_lost([(next_offset, first)])
         self._origins = Origins(lambda: (self.topic_id, {self.partition: end}))
         self._origins.refresh()
-        refused = await self._dead(ledger, reasons)
-        await self._clean(ledger, books, refused)
+        refused, complete = await self._dead(ledger, reasons)
+        await self._clean(ledger, books, refused, complete)
         await self._dropped(ledger)
         unaccounted = ledger.unaccounted()
-        missing = await self._existing(unaccounted)
-        return ledger.close(self.partition, len(unaccounted) - missing, missing, end - ledger.next, self._forged)
+        missing, expired = await self._existing(unaccounted, ledger)
+        waiting = await self._count(ledger.next, end)
+        holes = len(unaccounted) - missing - expired
+        return ledger.close(self.partition, holes, missing, expired, waiting, self._forged)
 
-    async def _clean(self, ledger: Ledger, books: Iterable[Books], refused: Refused) -> None:
-        repeats = Repeats()
-        async for records in self._all(clean_topic(self._stream, self._version)):
+    async def _clean(self, ledger: Ledger, books: Iterable[Books], refused: Refused, complete: bool) -> None:
+        topic, repeats, oldest = clean_topic(self._stream, self._version), Repeats(), None
+        begin = await self._log.begin(topic, self.partition)
+        for book in books:
+            book.begin(self.partition, begin, refused[book.name, book.topic_id], complete)
+        async for records in self._all(topic):
             topics, offsets = clean.raw_identities(records)
             explained = self._origins.explained(self.partition, topics, offsets, repeats.marks)
             if not all(explained):
                 self._forged += explained.count(False)
                 records = list(compress(records, explained))
                 topics, offsets = list(compress(topics, explained)), list(compress(offsets, explained))
-            ledger.note(CLEAN, (o for t, o in zip(topics, offsets, strict=True) if t == self.topic_id))
+            ours = [offset for of, offset in zip(topics, offsets, strict=True) if of == self.topic_id]
+            oldest = ours[0] if oldest is None and ours else oldest
+            ledger.note(CLEAN, ours)
             news = repeats.fresh_many(topics, offsets)
             fresh = [record for record, new in zip(records, news, strict=True) if new]
             for book in books:
                 there = refused[book.name, book.topic_id]
                 book.note(self.partition, [(r.offset, r.key, r.value) for r in fresh], there)
+        self._expire(ledger, begin, oldest)
 
-    async def _dead(self, ledger: Ledger, reasons: dict[str, int]) -> Refused:
-        """Notes rejected events; returns the others."""
+    async def _dead(self, ledger: Ledger, reasons: dict[str, int]) -> tuple[Refused, bool]:
+        """Notes rejected events; returns the others, and whether none of them was removed by retention."""
         seen: set[int] = set()
         refused: Refused = defaultdict(set)
+        oldest, begin = None, await self._log.begin(dead_topic(self._stream), self.partition)
         async for records in self._all(dead_topic(self._stream)):
             for letter in dead.known(records):
                 if letter.destination is not None:  # a clean event: in its destination's accounts
                     refused[letter.destination, letter.clean_topic_id].add(letter.clean_offset)
                 elif letter.topic_id == self.topic_id and letter.offset not in seen:
+                    oldest = letter.offset if oldest is None else oldest
                     seen.add(letter.offset)
                     reasons[letter.reason] = reasons.get(letter.reason, 0) + 1
         ledger.note(DEAD, seen)
-        return refused
+        self._expire(ledger, begin, oldest)
+        return refused, begin == 0
 
     async def _dropped(self, ledger: Ledger) -> None:
+        oldest, begin = None, await self._log.begin(dropped_topic(self._stream), self.partition)
         async for records in self._all(dropped_topic(self._stream)):
             for drops in (dropped.decode(record.value) for record in records):
                 if drops.topic == self.topic_id:
+                    ledger.note_lost(drops.lost)
                     for offsets in drops.rules.values():
+                        oldest = min(offsets) if oldest is None else oldest
                         ledger.note(DROPPED, offsets)
+        self._expire(ledger, begin, oldest)
 
-    async def _existing(self, offsets: list[int]) -> int:
-        """How many of `offsets` hold a record in raw: those are missing; the others are holes of the log."""
+    def _expire(self, ledger: Ledger, begin: int, oldest: int | None) -> None:
+        """A topic of accounts begins later than at 0: nothing is proven before the oldest event that it still tells of.
+
+        Each of these topics has its own retention, and raw may be kept longer than all of them.
+        """
+        if begin > 0:
+            ledger.expire(ledger.next if oldest is None else oldest)
+
+    async def _existing(self, offsets: list[int], ledger: Ledger) -> tuple[int, int]:
+        """How many of `offsets` hold a record in raw: missing, or expired; the others are holes of the log."""
         if not offsets:
-            return 0
-        wanted, found = set(offsets), 0
-        async for records in self._log.records(raw_topic(self._stream), self.partition, offsets[0], offsets[-1] + 1):
-            found += sum(record.offset in wanted for record in records)
-        return found
+            return 0, 0
+        wanted, missing, expired = set(offsets), 0, 0
+        async for records in self._log.records(self._raw, self.partition, offsets[0], offsets[-1] + 1):
+            for record in records:
+                if record.offset in wanted:
+                    expired += ledger.is_expired(record.offset)
+                    missing += not ledger.is_expired(record.offset)
+        return missing, expired
+
+    async def _count(self, first: int, end: int) -> int:
+        """Events among raw offsets [first, end): markers of transactions, and what was aborted, are none."""
+        count = 0
+        async for records in self._log.records(self._raw, self.partition, first, end):
+            count += len(records)
+        return count
 
     def _all(self, topic: str) -> AsyncIterator[list[Any]]:
         return self._log.records(topic, self.partition, 0, 2**63 - 1)

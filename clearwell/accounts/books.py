@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,6 +12,7 @@ from typing import Any
 from clearwell.accounts.keys import entity_of
 from clearwell.contract.condition import compile_condition
 from clearwell.contract.model import Contract, Route
+from clearwell.destinations.protocol import Accounts
 from clearwell.kafka.names import deliverer_group
 from clearwell.pipeline.clean import CleanCodec
 from clearwell.registry import Registry, dead_letters
@@ -30,6 +32,8 @@ class DestinationBalance:
     and `refused` those that are left; `unknown` were refused without a dead letter. `keys` is what it must hold: how
     many different keys it was delivered (of a feature view: entities; where every event is kept: events); it may hold
     `most`, where it was set back and took events that it had refused. `waiting` are clean records still to come.
+    `older` were delivered or refused, and have been removed from the clean topic since: they count as expected.
+    `lost` were removed from it before this destination had read them.
     """
 
     name: str
@@ -42,13 +46,15 @@ class DestinationBalance:
     most: int
     held: int | None
     waiting: int
+    older: int
+    lost: int
 
     @property
     def balanced(self) -> bool:
         """Everything wanted was delivered once, or refused, and is there (more, while deliveries go on)."""
-        most = float("inf") if self.waiting else self.most
+        most = float("inf") if self.waiting or self.older else self.most
         there = self.held is None or self.keys <= self.held <= most
-        return self.delivered + self.refused == self.expected and not self.unknown and there
+        return self.delivered + self.refused == self.expected + self.older and not self.unknown and there
 
 
 class Books:
@@ -69,7 +75,19 @@ class Books:
         self._codec = CleanCodec(schema)
         self._keys: set[Any] = set()
         self._refused_keys: set[Any] = set()
-        self._expected = self._waiting = self._left = self._replays = 0
+        self._expected: defaultdict[int, int] = defaultdict(int)  # by partition
+        self._begins: dict[int, int] = {}
+        self._waiting = self._left = self._replays = 0
+        self._complete = True
+
+    def begin(self, partition: int, first: int, refused: Set[int | None], complete: bool) -> None:
+        """A partition of the clean topic begins at `first`; `refused` as in `note`; `complete`: no letter is gone."""
+        self._begins[partition] = first
+        self._complete = self._complete and complete
+        for offset in refused:
+            if offset is not None and offset < first:  # its event is gone, its letter is not
+                replayed = (partition, offset) in self._replayed
+                self._replays, self._left = self._replays + replayed, self._left + (not replayed)
 
     def note(self, partition: int, fresh: Sequence[Fresh], refused: Set[int | None]) -> None:
         """Clean records of one partition, in order; `refused` are clean offsets of this destination's dead letters."""
@@ -77,7 +95,7 @@ class Books:
         passed = sum(offset < next_offset for offset, _, _ in fresh)  # offsets rise
         self._waiting += len(fresh) - passed
         offsets, keys = self._routed(partition, fresh[:passed])
-        self._expected += len(offsets)
+        self._expected[partition] += len(offsets)
         if refused:
             taken = [offset not in refused or (partition, offset) in self._replayed for offset in offsets]
             left = len(taken) - sum(taken)
@@ -97,16 +115,31 @@ class Books:
         keys, refused_keys = self._keys - {None}, self._refused_keys - {None}
         return DestinationBalance(
             name=self.name,
-            expected=self._expected,
+            expected=sum(self._expected.values()),
             delivered=sum(one.delivered for one in known) + said - refused,
             refused=refused,
-            unknown=max(0, said - self._left - self._replays),
+            unknown=max(0, said - self._left - self._replays) if self._complete else 0,
             unrouted=sum(one.unrouted for one in known),
             keys=len(keys),
             most=len(keys) if said == self._left + self._replays else len(keys | refused_keys),
             held=held,
             waiting=self._waiting,
+            older=sum(map(self._older, known)),
+            lost=sum(map(self._lost, self._begins)),
         )
+
+    def _older(self, one: Accounts) -> int:
+        """How many of the events before the clean topic's beginning it took or refused, as its counters tell."""
+        before = one.delivered + one.refused - self._expected[one.partition]
+        return min(max(0, before), min(self._begins.get(one.partition, 0), one.next_offset))
+
+    def _lost(self, partition: int) -> int:
+        """Clean offsets that it has passed and not counted, or will pass so: a clean topic has no holes of its own."""
+        known, first = self._accounts.get(partition), self._begins[partition]
+        if known is None:
+            return 0
+        counted = known.delivered + known.unrouted + known.repeats + known.refused
+        return min(max(0, known.next_offset - counted), first) + max(0, first - known.next_offset)
 
     def _routed(self, partition: int, fresh: Sequence[Fresh]) -> tuple[list[int], list[Any]]:
         """Clean offsets, and what the store counts by, of the records that the route wants."""

@@ -13,8 +13,9 @@ class PartitionBalance:
     """The accounts of raw offsets [first, next) of one partition, in events.
 
     `missing` ended nowhere, `doubled` in more than one place, `forged` are clean records that no raw event explains:
-    all must be 0. `repeats` are second copies of clean records after a crash, which every reader drops; `waiting` are
-    events not yet cleaned, which are not counted in raw.
+    all must be 0. `expired` were accounted for in records that retention has removed since. `repeats` are second copies
+    of clean records after a crash, which every reader drops; `waiting` are events not yet cleaned, which are not
+    counted in raw. `lost` are offsets before `first` that retention removed from raw before they were cleaned.
     """
 
     partition: int
@@ -28,13 +29,15 @@ class PartitionBalance:
     doubled: int
     repeats: int
     waiting: int
+    expired: int
+    lost: int
     forged: int = 0
 
     @property
     def balanced(self) -> bool:
-        """raw = clean + dropped + dead, to the event."""
+        """raw = clean + dropped + dead + expired, to the event."""
         wrong = self.missing or self.doubled or self.forged
-        return not wrong and self.raw == self.clean + self.dropped + self.dead
+        return not wrong and self.raw == self.clean + self.dropped + self.dead + self.expired
 
 
 class Ledger:
@@ -44,6 +47,8 @@ class Ledger:
         self.first = first
         self.next = next_
         self._places = bytearray(max(0, next_ - first))
+        self._lost: set[tuple[int, int]] = set()
+        self._expired_before = first
         self.repeats = 0
 
     def note(self, place: int, offsets: Iterable[int]) -> None:
@@ -56,12 +61,33 @@ class Ledger:
                     self.repeats += place == CLEAN
                 places[at] |= place
 
+    def note_lost(self, ranges: Iterable[tuple[int, int]]) -> None:
+        """Ranges [first, end) of offsets that were gone before they were read; a range may come twice, or overlap."""
+        self._lost.update((first, min(end, self.first)) for first, end in ranges if first < min(end, self.first))
+
+    def expire(self, offset: int) -> None:
+        """What ended where is not known any more of offsets before this one: retention has removed accounts."""
+        self._expired_before = max(self._expired_before, min(offset, self.next))
+
+    def is_expired(self, offset: int) -> bool:
+        """Whether the account of an offset that ended nowhere may have been removed."""
+        return offset < self._expired_before
+
+    def _count_lost(self) -> int:
+        total = reached = 0
+        for first, end in sorted(self._lost):
+            total += max(0, end - max(first, reached))
+            reached = max(reached, end)
+        return total
+
     def unaccounted(self) -> list[int]:
         """Offsets that ended nowhere; a log may have holes, so ask raw whether they exist."""
         return [self.first + at for at, place in enumerate(self._places) if place == 0]
 
-    def close(self, partition: int, holes: int, missing: int, waiting: int, forged: int = 0) -> PartitionBalance:
-        """The accounts, given how many offsets of the range hold no event, and how many are missing or forged."""
+    def close(
+        self, partition: int, holes: int, missing: int, expired: int, waiting: int, forged: int = 0
+    ) -> PartitionBalance:
+        """The accounts, given how many offsets hold no event, and how many are missing, expired or forged."""
         count = self._places.count
         single = {place: count(bytes([place])) for place in (CLEAN, DROPPED, DEAD)}
         size = len(self._places)
@@ -74,8 +100,10 @@ class Ledger:
             dropped=single[DROPPED],
             dead=single[DEAD],
             missing=missing,
-            doubled=size - sum(single.values()) - holes - missing,
+            doubled=size - sum(single.values()) - holes - missing - expired,
             repeats=self.repeats,
             waiting=waiting,
+            expired=expired,
+            lost=self._count_lost(),
             forged=forged,
         )

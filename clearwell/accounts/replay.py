@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol, cast
 
@@ -79,7 +79,7 @@ async def _plan(
     earlier = {at: offset for at, offset in wanted.items() if at in known and offset < known[at].next_offset}
     async with reader(settings.kafka) as log:
         past = _Past(log, settings, contract, route, partial(report, _COUNTING), sum(earlier.values()))
-        starts = [await past.start(topic_id, partition, offset) for partition, offset in sorted(earlier.items())]
+        starts = [await past.start(topic_id, known[at], offset) for at, offset in sorted(earlier.items())]
     again = sum(known[one.accounts.partition].delivered - one.accounts.delivered for one in starts)
     old = {partition: one.next_offset for partition, one in known.items()}
     return Replay(old, old | earlier, again, store.sends_again, starts)
@@ -123,22 +123,41 @@ class _Past:
         self._chooses = compile_condition(route.when, schema) if route.when is not None else None
         self._report, self._done, self._total = report, 0, total
 
-    async def start(self, topic_id: str, partition: int, offset: int) -> Start:
-        """The accounts and marks before the clean `offset`."""
-        refused = len(await self._tail.refused_offsets(self._to, partition, topic_id, 0, offset))
-        seen = Repeats()
+    async def start(self, topic_id: str, now: Accounts, offset: int) -> Start:
+        """The accounts and marks before the clean `offset`.
+
+        Counted from the beginning or, where retention has taken that, back from what they are now.
+        """
+        partition, begin = now.partition, await self._log.begin(self._topic, now.partition)
+        before, marks = await self._count(topic_id, partition, begin, max(begin, offset))
+        if begin > 0:
+            after, _ = await self._count(topic_id, partition, max(begin, offset), now.next_offset, marks)
+            before = _minus(now, after)
+        self._done += offset
+        return Start(replace(before, next_offset=offset), marks)
+
+    async def _count(
+        self, topic_id: str, partition: int, first: int, end: int, marks: Mapping[str, int] | None = None
+    ) -> tuple[Accounts, dict[str, int]]:
+        """What clean offsets [first, end) add to the accounts; `marks` as they are before, and as they are after."""
+        refused = len(await self._tail.refused_offsets(self._to, partition, topic_id, first, end))
+        seen = Repeats(marks)
         repeats = unrouted = routed = 0
-        async for records in self._log.records(self._topic, partition, 0, offset):
+        async for records in self._log.records(self._topic, partition, first, end):
             fresh = seen.fresh_many(*clean.raw_identities(records))
             news = [record for record, new in zip(records, fresh, strict=True) if new]
             chosen = self._routed(news)
             repeats += len(records) - len(news)
             routed, unrouted = routed + chosen, unrouted + len(news) - chosen
-            self._report(self._done + records[-1].offset + 1, self._total)
-        self._done += offset
-        return Start(Accounts(partition, offset, routed - refused, unrouted, repeats, refused), dict(seen.marks))
+            self._report(min(self._done + records[-1].offset + 1, self._total), self._total)
+        return Accounts(partition, end, routed - refused, unrouted, repeats, refused), dict(seen.marks)
 
     def _routed(self, records: Sequence[Any]) -> int:
         if self._chooses is None:
             return len(records)
         return sum(map(self._chooses, self._codec.decode([record.value for record in records])))
+
+
+def _minus(now: Accounts, after: Accounts) -> Accounts:
+    names = ("delivered", "unrouted", "repeats", "refused")
+    return replace(now, **{name: max(0, getattr(now, name) - getattr(after, name)) for name in names})

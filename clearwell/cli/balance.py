@@ -11,8 +11,11 @@ from rich.text import Text
 from clearwell import settings
 from clearwell.accounts import Balance
 from clearwell.accounts import balance as take_balance
-from clearwell.cli.output import emit, home_option, json_option, table
+from clearwell.cli.output import counted, emit, home_option, json_option, table
 from clearwell.contract.load import find
+
+COLUMNS = ("raw", "clean", "dropped", "dead", "expired", "missing", "doubled", "forged", "repeats", "waiting", "lost")
+STORE_COLUMNS = ("name", "expected", "older", "delivered", "refused", "unrouted", "keys", "held", "waiting", "lost")
 
 
 @click.command()
@@ -25,9 +28,12 @@ def balance(ctx: click.Context, stream: str, version: int | None, as_json: bool)
     """Prove that every raw event of STREAM ended in exactly one place.
 
     Reads all that the topics still hold. For each source: what it counted itself, and what was accepted and refused of
-    it. For each partition: raw = clean + dropped + dead, by offset. For each destination: expected = delivered +
-    refused, and what it holds. Exit code 1 where it does not add up. What a destination refused waits in
-    `clearwell dead list --destination …`; it is delivered once its replay was taken.
+    it. For each partition: raw = clean + dropped + dead + expired, by offset. For each destination: expected + older =
+    delivered + refused, and what it holds. Exit code 1 where it does not add up. What a destination refused waits in
+    `clearwell dead list --destination …`, and is delivered when it is replayed.
+
+    Each topic is kept for a time of its own. Expired: a raw event is there, the record that tells what became of it is
+    not any more. Older: it was delivered, and its clean record is gone. Lost: retention removed it before it was read.
 
     Events that are still on their way are shown as waiting; they are in nobody's accounts yet.
     """
@@ -39,13 +45,12 @@ def balance(ctx: click.Context, stream: str, version: int | None, as_json: bool)
 
 def as_object(found: Balance) -> dict[str, Any]:
     """The balance as one JSON object."""
-    columns = ("raw", "clean", "dropped", "dead", "missing", "doubled", "forged", "repeats", "waiting")
     return {
         "stream": found.stream,
         "version": found.version,
         "balanced": found.balanced,
         "settled": found.settled,
-        **{column: found.total(column) for column in columns},
+        **{column: found.total(column) for column in COLUMNS},
         "reasons": found.reasons,
         "sources": [
             {"name": one.name, "state": one.state, "balanced": one.balanced, "read": one.counts.read,
@@ -58,32 +63,31 @@ def as_object(found: Balance) -> dict[str, Any]:
             {"name": one.name, "balanced": one.balanced, "expected": one.expected, "delivered": one.delivered,
              "refused": one.refused, "refused_without_letter": one.unknown,
              "unrouted": one.unrouted, "keys": one.keys, "held": one.held,
-             "waiting": one.waiting}
+             "waiting": one.waiting, "older": one.older, "lost": one.lost}
             for one in found.destinations
         ],
     }  # fmt: skip
 
 
 def _render(found: Balance) -> RenderableType:
-    columns = ("raw", "clean", "dropped", "dead", "missing", "doubled", "forged", "repeats", "waiting")
     rows: list[list[object]] = [
-        [str(one.partition), f"{one.first:,}–{one.next:,}", *(getattr(one, column) for column in columns), _mark(one)]
+        [str(one.partition), f"{one.first:,}–{one.next:,}", *(getattr(one, column) for column in COLUMNS), _mark(one)]
         for one in found.partitions
     ]
-    rows.append(["all", "", *(found.total(column) for column in columns), ""])
+    rows.append(["all", "", *(found.total(column) for column in COLUMNS), ""])
     stores: list[list[object]] = [
-        [one.name, one.expected, one.delivered, one.refused, one.unrouted, one.keys, one.held, one.waiting, _mark(one)]
-        for one in found.destinations
+        [*(getattr(one, column) for column in STORE_COLUMNS), _mark(one)] for one in found.destinations
     ]
     return Group(
         *_sources(found),
-        table(["partition", "offsets", *columns, ""], rows),
+        table(["partition", "offsets", *COLUMNS, ""], rows),
         "",
-        table(["destination", "expected", "delivered", "refused", "unrouted", "keys", "held", "waiting", ""], stores),
+        table(["destination", *STORE_COLUMNS[1:], ""], stores),
         "",
         table(["dead letters", "reason"], _reasons(found)) if found.reasons else "no dead letters",
         "",
         _verdict(found),
+        *_losses(found),
         *_advice(found),
     )
 
@@ -112,7 +116,25 @@ def _verdict(found: Balance) -> Text:
     if not found.balanced:
         return Text(f"{found.stream} does not add up.", style="bold red")
     rest = "" if found.settled else " Some events are still on their way."
-    return Text(f"{found.stream} is balanced: raw = clean + dropped + dead.{rest}", style="bold green")
+    known = " + expired" if found.total("expired") else ""
+    return Text(f"{found.stream} is balanced: raw = clean + dropped + dead{known}.{rest}", style="bold green")
+
+
+def _losses(found: Balance) -> list[str]:
+    """What nobody has read: told in any case, for no sum shows it."""
+    lines = []
+    if lost := found.total("lost"):
+        lines.append(
+            f"{counted(lost, 'raw event')} of {found.stream} were removed by retention before they were cleaned: they "
+            "are lost. Keep the raw topic longer (retention.ms), or find out why its cleaner was late."
+        )
+    lines += [
+        f"{counted(one.lost, 'clean event')} were removed by retention before {one.name} had them. Keep the clean "
+        "topic longer, or find out why the deliverer was late."
+        for one in found.destinations
+        if one.lost
+    ]
+    return lines
 
 
 def _advice(found: Balance) -> list[str]:

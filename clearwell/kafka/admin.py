@@ -15,11 +15,12 @@ from typing import Any, TypeVar
 
 from kafka import KafkaAdminClient, TopicPartition, errors
 from kafka.admin import ConfigResource, ConfigResourceType, OffsetSpec
+from kafka.protocol.consumer import IsolationLevel
 
 from clearwell.errors import ConfigError, Retryable
 from clearwell.kafka.clients import connect
 from clearwell.kafka.failures import translated
-from clearwell.kafka.topics import PARTITIONS, TopicPlan, differences, plans
+from clearwell.kafka.topics import PARTITIONS, TopicPlan, differences, has_senders_times, plans
 
 TIMEOUT_MS = 5_000
 _EXISTS = 36  # TOPIC_ALREADY_EXISTS: someone else was faster, which is fine
@@ -102,12 +103,20 @@ def begin_offsets(bootstrap: str, topic: str) -> dict[int, int]:
 
 
 def end_offsets(bootstrap: str, topic: str) -> dict[int, int]:
-    """Partition → offset that the next record will get."""
+    """Partition → offset after the last record that may be read (one of an open transaction may not)."""
     return _offsets(bootstrap, topic, OffsetSpec.LATEST)
 
 
 def offsets_at(bootstrap: str, topic: str, milliseconds: int) -> dict[int, int | None]:
-    """Partition → offset of the first record appended at or after a Unix time in ms; None where there is none."""
+    """Partition → offset of the first record appended at or after a Unix time in ms; None where there is none.
+
+    Raises ConfigError where the topic's time stamps are those of its senders: they need not grow with the offset.
+    """
+    if has_senders_times(_settings(bootstrap, [topic])[topic]):
+        raise ConfigError(
+            f"{topic} bears the times of its senders, which don't tell when an event arrived: say offsets instead of "
+            "times, or set message.timestamp.type=LogAppendTime for the events to come."
+        )
     found = _offsets(bootstrap, topic, milliseconds)
     return {partition: offset if offset >= 0 else None for partition, offset in found.items()}
 
@@ -208,18 +217,26 @@ def _create(bootstrap: str, wanted: list[TopicPlan], partitions: int, replicatio
 def _check_settings(bootstrap: str, existing: list[TopicPlan]) -> None:
     if not existing:
         return
-    resources = [ConfigResource(ConfigResourceType.TOPIC, plan.name) for plan in existing]
-    found = ask(bootstrap, "reading topic settings", lambda c: c.describe_configs(resources, config_filter="all"))
+    found = _settings(bootstrap, [plan.name for plan in existing])
     for plan in existing:
-        settings = {name: entry["value"] for name, entry in found["topic"][plan.name].items()}
-        wrong = differences(plan, settings)
+        wrong = differences(plan, found[plan.name])
         if wrong:
             raise ConfigError(f"Topic {plan.name} exists, but {' and '.join(wrong)}.")
 
 
+def _settings(bootstrap: str, topics: list[str]) -> dict[str, dict[str, str]]:
+    resources = [ConfigResource(ConfigResourceType.TOPIC, topic) for topic in topics]
+    found = ask(bootstrap, "reading topic settings", lambda c: c.describe_configs(resources, config_filter="all"))
+    return {topic: {name: entry["value"] for name, entry in found["topic"][topic].items()} for topic in topics}
+
+
 def _offsets(bootstrap: str, topic: str, spec: Any) -> dict[int, int]:
     asked = {TopicPartition(topic, p["partition_index"]): spec for p in _one(bootstrap, topic)["partitions"]}
-    found = ask(bootstrap, f"reading offsets of {topic}", lambda client: client.list_partition_offsets(asked))
+    found = ask(
+        bootstrap,
+        f"reading offsets of {topic}",
+        lambda c: c.list_partition_offsets(asked, IsolationLevel.READ_COMMITTED),
+    )
     return {place.partition: answer.offset for place, answer in found.items()}
 
 

@@ -11,6 +11,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from clearwell.errors import Retryable
+from clearwell.kafka.asking import READ_COMMITTED, never_create_topics
 from clearwell.kafka.clients import require_reachable
 from clearwell.kafka.records import read_plain_records
 from clearwell.kafka.security import PLAINTEXT, security_of
@@ -23,6 +24,7 @@ SLICE = 5_000
 async def reader(bootstrap: str) -> AsyncIterator[Reader]:
     """A reader that is closed at the end. Raises Retryable when Kafka is away, ConfigError when it refuses us."""
     read_plain_records()
+    never_create_topics()
     security = security_of(bootstrap)
     if security.protocol != PLAINTEXT:  # why the broker refuses us, aiokafka would tell to its log alone
         await asyncio.to_thread(require_reachable, bootstrap, security.client_options())
@@ -31,6 +33,7 @@ async def reader(bootstrap: str) -> AsyncIterator[Reader]:
         **security.client_options(),
         enable_auto_commit=False,
         auto_offset_reset="earliest",
+        isolation_level=READ_COMMITTED,
         fetch_max_wait_ms=20,  # a fetch at the end of one partition holds up the first of the next
         max_partition_fetch_bytes=4_194_304,
     )
@@ -56,7 +59,7 @@ class Reader:
         return int((await self._consumer.beginning_offsets([tp]))[tp])
 
     async def end(self, topic: str, partition: int) -> int:
-        """Offset that the next record will get."""
+        """Offset after the last record that may be read: an open transaction's, and what follows, may not yet."""
         tp = TopicPartition(topic, partition)
         return int((await self._consumer.end_offsets([tp]))[tp])
 

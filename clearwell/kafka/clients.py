@@ -36,6 +36,8 @@ def connect(kind: Callable[..., Client], bootstrap: str, **config: Any) -> Clien
     """
     if "security_protocol" not in config:
         config = security_of(bootstrap).client_options() | config
+    if "allow_auto_create_topics" in getattr(kind, "DEFAULT_CONFIG", ()):
+        config = {"allow_auto_create_topics": False} | config  # a question must not make a topic
     require_reachable(bootstrap, config)
     logging.getLogger("kafka").setLevel(logging.CRITICAL)  # our callers tell every failure, in one sentence
     made: list[KafkaNetClient] = []

@@ -1,4 +1,5 @@
-"""The account of drops (invariant 5): for each batch, which raw offsets which declared rule dropped. No data.
+"""The account of drops and losses (invariant 5): which raw offsets which declared rule dropped, and which were removed
+by retention before a cleaner had read them. No data.
 
 Dropped events leave no record anywhere else, and a counter could not survive a crash exactly; a list of offsets can:
 a batch that is cleaned again writes the same offsets again, and a union counts each once.
@@ -14,11 +15,15 @@ import msgspec
 from clearwell.kafka.wire import Record, encode_headers
 
 
-class Drops(msgspec.Struct, frozen=True):
-    """Value of a record on `dropped.<stream>`: the raw topic's id, and offsets by rule ("<number>.<step name>")."""
+class Drops(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Value of a record on `dropped.<stream>`: the raw topic's id, and offsets by rule ("<number>.<step name>").
+
+    `lost` are ranges [first, end) of raw offsets that were gone before they were read.
+    """
 
     topic: str
     rules: dict[str, list[int]]
+    lost: list[tuple[int, int]] = []
 
 
 _decoder = msgspec.json.Decoder(Drops)
@@ -30,6 +35,11 @@ def encode(topic_id: str, dropped: Sequence[tuple[int, str]]) -> Record:
     for offset, rule in dropped:
         rules[rule].append(offset)
     return Record(None, msgspec.json.encode(Drops(topic_id, dict(rules))), encode_headers([]), b"")
+
+
+def encode_lost(topic_id: str, first: int, end: int) -> Record:
+    """The record of raw offsets [first, end) that were gone before they were read; a second one changes nothing."""
+    return Record(None, msgspec.json.encode(Drops(topic_id, {}, [(first, end)])), encode_headers([]), b"")
 
 
 def decode(value: bytes) -> Drops:

@@ -48,6 +48,12 @@ class SliceWork(Protocol):
     async def begin(self, partition: int, first: int, generation: int) -> None:
         """A partition starts (again) at offset `first`: rebuild what is remembered about it."""
 
+    async def skip(self, partition: int, expected: int, first: int) -> None:
+        """Offsets [expected, first) of a partition under way held nothing: retention took them, or they are no events.
+
+        To be called before the slice that begins at `first` is handled.
+        """
+
     async def handle(self, piece: Slice) -> Awaitable[None]:
         """Do the work and start its effects, in order; what is returned completes when they are durable.
 
@@ -89,8 +95,10 @@ class Lanes:
         lane = self._lanes.setdefault(piece.partition, Lane())
         if lane.generation != piece.generation or piece.first < lane.next:
             await self._drain(lane)
-            await self._begin(piece)
+            await self._insist(lambda: self._work.begin(piece.partition, piece.first, piece.generation))
             lane.generation = piece.generation
+        elif piece.first > lane.next:
+            await self._insist(lambda: self._work.skip(piece.partition, lane.next, piece.first))
         count = len(piece.records)
         await self._room.take(count)
         try:
@@ -104,10 +112,10 @@ class Lanes:
         while len(lane.pending) >= IN_FLIGHT:
             await lane.pending.popleft()
 
-    async def _begin(self, piece: Slice) -> None:
+    async def _insist(self, action: Callable[[], Awaitable[None]]) -> None:
         for wait in delays():
             try:
-                await self._work.begin(piece.partition, piece.first, piece.generation)
+                await action()
                 break
             except Retryable as error:  # a bad world is waited for in place
                 log.warning("%s Trying again in %.1f s.", error, wait)

@@ -19,14 +19,15 @@ class GroupPositions:
 
     def __init__(self, identity: TopicIdentity) -> None:
         self._identity = identity
+        self.known: dict[int, int | None] = {}
+        """By partition, where the group stood when it was assigned; None: it had committed nothing for this topic."""
 
     async def start(self, committed: Mapping[TP, OffsetAndMetadata | None], generation: int) -> Mapping[TP, int]:
         """See `clearwell.kafka.transport.Positions`."""
         topic_id = await self._identity.refresh()
-        return {
-            tp: known.offset if known is not None and known.metadata == topic_id else 0
-            for tp, known in committed.items()
-        }
+        ours = {tp: known for tp, known in committed.items() if known is not None and known.metadata == topic_id}
+        self.known = {tp.partition: ours[tp].offset if tp in ours else None for tp in committed}
+        return {tp: self.known[tp.partition] or 0 for tp in committed}
 
     def metadata(self, tp: TP) -> str:
         """The topic's id."""

@@ -82,7 +82,6 @@ class EventProducer:
             request_timeout_ms=10_000,
             max_block_ms=10_000,
             reconnect_backoff_max_ms=1_000,
-            allow_auto_create_topics=False,
             metrics_enabled=False,
         )
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-from clearwell.kafka import dead
+from clearwell.kafka import clean, dead
 from clearwell.kafka.bounded import reader
 from clearwell.kafka.dead import DeadLetter
 from clearwell.kafka.names import dead_topic, raw_topic
 
 LETTERS = 4
 """How many letters are read for each offset of a window; one that is further back is forgotten: it delays a stop."""
+
+CLEANED = 1_000
+"""How many clean records tell how far a cleaner came whose group Kafka has forgotten."""
 
 
 class Tail:
@@ -27,6 +30,20 @@ class Tail:
             async with reader(self._bootstrap) as log:
                 async for records in log.records(raw_topic(self._stream), partition, start, end):
                     yield records
+
+    async def cleaned_before(self, partition: int, topic_id: str, clean_topic: str, before: int) -> int | None:
+        """The raw offset after the newest event below `before` that the last clean records tell of.
+
+        None where they tell of none of this raw incarnation.
+        """
+        async with reader(self._bootstrap) as log:
+            last = await log.end(clean_topic, partition)
+            newest = None
+            async for records in log.records(clean_topic, partition, last - CLEANED, last):
+                for of, offset in zip(*clean.raw_identities(records), strict=True):
+                    if of == topic_id and offset < before:
+                        newest = max(offset, newest or 0)
+        return None if newest is None else newest + 1
 
     async def dead_offsets(self, partition: int, topic_id: str, start: int, end: int) -> list[int]:
         """Raw offsets in [start, end) of one raw incarnation whose event was rejected, sorted."""

@@ -69,4 +69,14 @@ def differences(plan: TopicPlan, found: Mapping[str, str]) -> list[str]:
         wrong.append("it is compacted, which removes events: set cleanup.policy=delete")
     if int(found.get("max.message.bytes", plan.max_message_bytes)) < plan.max_message_bytes:
         wrong.append(f"it takes too small records: set max.message.bytes={plan.max_message_bytes} or more")
+    if has_senders_times(found):
+        wrong.append(
+            "its time stamps are those of the senders, by which events may be deleted early and ranges of time miss "
+            "some: set message.timestamp.type=LogAppendTime"
+        )
     return wrong
+
+
+def has_senders_times(found: Mapping[str, str]) -> bool:
+    """Whether time stamps are what a sender says (`CreateTime`, Kafka's default), and so may go back and forth."""
+    return found.get("message.timestamp.type", "LogAppendTime") != "LogAppendTime"

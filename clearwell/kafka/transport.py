@@ -8,6 +8,8 @@ Rules that stock Faust does not keep, and this does:
 - only a completely acknowledged prefix of a partition is committed (invariant 2);
 - where a partition starts is asked of `app.positions`, so a destination's own position or the identity of a recreated
   topic decides, not the group's offset alone (invariants 3 and 4);
+- only what a transaction has committed is read (Faust's own consumers read aborted and open transactions too);
+- no topic is made by asking for it, whatever the broker's `auto.create.topics.enable` says;
 - Faust tables are refused: they are silently wrong with slices.
 """
 
@@ -16,6 +18,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict, deque
 from collections.abc import Iterator, Mapping, Sequence
+from time import monotonic
 from typing import Any, ClassVar, Protocol
 
 import faust
@@ -26,7 +29,9 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage, Message
 from mode.utils.futures import notify
 
+from clearwell.kafka.asking import READ_COMMITTED, never_create_topics
 from clearwell.kafka.records import read_plain_records
+from clearwell.kafka.stalls import Stalls
 from clearwell.kafka.wire import AnyRecord
 from clearwell.kafka.written import WrittenBatch, chunks
 
@@ -56,8 +61,10 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         read_plain_records()
+        never_create_topics()
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_max_wait_ms = FETCH_WAIT_MS
+        consumer._isolation_level = READ_COMMITTED
         return consumer
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
@@ -94,6 +101,7 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         except Exception as error:
             await self.crash(error)
             return False
+        self.tp_last_committed_at.update(dict.fromkeys(offsets, monotonic()))
         return True
 
 
@@ -106,13 +114,40 @@ class BatchConsumer(driver.Consumer):
         """Called by Faust at construction and at restart."""
         super().on_init()
         self._inflight = defaultdict(deque)  # in delivery order; popped when committable
+        self._stalls = Stalls()
+        self._forget_passed()
+
+    def _forget_passed(self) -> None:
+        self._fetched: dict[TP, int] = {}  # the last offset that was fetched, and the last one that is a message
+        self._taken: dict[TP, int] = {}
+        self._passed: dict[TP, int] = {}  # where a partition stands of which nothing is under way
+        self._sure = True  # no fetch was broken off, whose records are in neither
 
     def _new_consumer_thread(self) -> BatchConsumerThread:
         return BatchConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Mapping[TP, list[Any]]:  # noqa: ASYNC109 - Faust's
+        self._note_passed()
+        sure, self._sure = self._sure, False
         records = await super()._getmany(active_partitions, timeout)
+        self._sure = sure
+        self._fetched.update({TP(*tp): slice_[-1].offset for tp, slice_ in records.items() if slice_})
         return {tp: [slice_] for tp, slice_ in records.items() if slice_}
+
+    def _note_passed(self) -> None:
+        """Where the consumer stands, of partitions whose records are all acknowledged.
+
+        After the last record there may be offsets that hold none: markers of transactions, and what was aborted. They
+        are committed too, else a group would seem to lag behind for ever.
+        """
+        consumer = self._thread._consumer
+        assignment = consumer and consumer._subscription.subscription and consumer._subscription.subscription.assignment
+        if not (self._sure and assignment and self.flow_active):
+            return
+        for tp in map(TP._make, assignment.tps):
+            position = assignment.state_value(driver.ensure_aiokafka_TP(tp))._position
+            if position and self._fetched.get(tp) == self._taken.get(tp) and not self._inflight[tp]:
+                self._passed[tp] = position
 
     def _to_message(self, tp: TP, records: list[Any]) -> ConsumerMessage:
         last, tp = records[-1], TP(*tp)
@@ -121,6 +156,7 @@ class BatchConsumer(driver.Consumer):
             *tp, last.offset, last.timestamp / 1000.0, last.timestamp_type, None, None, value,
             None, 0, 0, tp, generation_id=self.app.consumer_generation_id,
         )  # fmt: skip
+        self._taken[tp] = last.offset
         if last.offset >= (self._read_offset[tp] or 0):  # else Faust's _drain_messages drops it
             self._inflight[tp].append(message)
         return message
@@ -142,7 +178,8 @@ class BatchConsumer(driver.Consumer):
         queue, offset = self._inflight[tp], None
         while queue and queue[0].acked:  # invariant 2: never past one that is not acknowledged
             offset = queue.popleft().offset + 1
-        return offset
+        passed = self._passed.pop(tp, None)
+        return offset if queue or passed is None else max(passed, offset or 0)
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
         """Offsets of slices are sparse by design: there are no gaps to keep."""
@@ -153,9 +190,17 @@ class BatchConsumer(driver.Consumer):
     def on_buffer_drop(self, tp: TP) -> None:
         """See on_buffer_full."""
 
+    def verify_event_path(self, now: float, tp: TP) -> None:
+        """Faust's own look at each partition, which takes a quiet or a slow one for broken; ours is `stalls.py`."""
+        queue = self._inflight[tp]
+        oldest = queue[0] if queue else None
+        waits_for_commit = oldest is not None and oldest.acked
+        self._stalls.look(tp, None if oldest is None else oldest.offset, waits_for_commit, now)
+
     async def perform_seek(self) -> None:
         """After each rebalance all starts again at the positions; what was in flight is not committed."""
         self._inflight.clear()
+        self._forget_passed()
         await super().perform_seek()
 
 

@@ -51,7 +51,6 @@ class Resender:
             delivery_timeout_ms=int(DELIVERY_SECONDS * 1000),
             request_timeout_ms=10_000,
             max_block_ms=10_000,
-            allow_auto_create_topics=False,
             metrics_enabled=False,
         )
 

@@ -19,6 +19,7 @@ from clearwell.backoff import delays
 from clearwell.contract.model import CleanSchema, Field
 from clearwell.errors import ConfigError, Retryable, nearest
 from clearwell.kafka import admin, clean
+from clearwell.kafka.asking import READ_COMMITTED
 from clearwell.kafka.clients import connect
 from clearwell.kafka.failures import translated
 from clearwell.kafka.names import clean_topic, model_group, raw_topic
@@ -142,13 +143,13 @@ class Subscription:
                 group_id=model_group(self.name),
                 group_instance_id=self._member,
                 enable_auto_commit=False,
+                isolation_level=READ_COMMITTED,
                 auto_offset_reset="earliest",  # never relied upon: each partition is sought to its position
                 partition_assignment_strategy=(RangePartitionAssignor,),
                 max_poll_records=self._max_rows,
                 max_partition_fetch_bytes=4_194_304,
                 session_timeout_ms=10_000,
                 heartbeat_interval_ms=2_000,
-                allow_auto_create_topics=False,
                 metrics_enabled=False,
             )
             consumer.subscribe([self.topic])

@@ -77,7 +77,6 @@ class Cluster:
                 fetch_max_wait_ms=100,
                 metadata_max_age_ms=10_000,
                 metrics_enabled=False,
-                allow_auto_create_topics=False,
             )
         return Reading(consumer, self._topic, self._failures)
 

@@ -12,6 +12,7 @@ from clearwell.destinations.lake.archive import Archive, archive_place
 from clearwell.destinations.lake.upkeep import Pace
 from clearwell.errors import ConfigError
 from clearwell.kafka import admin, worker
+from clearwell.kafka.gaps import Gaps
 from clearwell.kafka.identity import TopicIdentity
 from clearwell.kafka.names import archive_group, raw_topic
 from clearwell.privacy.local import LocalKeyring
@@ -33,7 +34,7 @@ async def make(stream: str, to: str) -> worker.Job:
     identity = TopicIdentity(topic, lambda: admin.topic_id(where.kafka, topic))
     positions = ArchivePositions(writer, identity)
     app = worker.build_app(group, where.kafka, positions)
-    return worker.Job(app, identity, Archiver(writer, positions, identity))
+    return worker.Job(app, identity, Archiver(writer, positions, identity, Gaps(where.kafka, topic, group)))
 
 
 def require_route(contract: Contract, to: str) -> None:

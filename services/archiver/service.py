@@ -6,6 +6,7 @@ import logging
 from collections.abc import Awaitable
 
 from clearwell.destinations.lake.archive import RawPiece
+from clearwell.kafka.gaps import Gaps
 from clearwell.kafka.identity import TopicIdentity
 from clearwell.kafka.lanes import Slice
 from services.archiver.positions import ArchivePositions
@@ -17,19 +18,23 @@ log = logging.getLogger(__name__)
 class Archiver:
     """Archives one stream; see `clearwell.kafka.lanes.SliceWork` for how it is driven."""
 
-    def __init__(self, writer: ArchiveWriter, positions: ArchivePositions, identity: TopicIdentity) -> None:
+    def __init__(self, writer: ArchiveWriter, positions: ArchivePositions, identity: TopicIdentity, gaps: Gaps) -> None:
         self._writer = writer
         self._positions = positions
         self._identity = identity
+        self._gaps = gaps
         self._next: dict[int, int] = {}
 
     async def begin(self, partition: int, first: int, generation: int) -> None:
         """Go on from what the archive holds."""
         known = self._positions.starts[partition]
-        if first > known:
-            log.warning("partition %d: raw offsets %d to %d are gone (retention)", partition, known, first - 1)
         self._next[partition] = known
         log.info("partition %d starts at offset %d (generation %d)", partition, known, generation)
+        await self.skip(partition, known, first)
+
+    async def skip(self, partition: int, expected: int, first: int) -> None:
+        """What was gone before it was read is told."""
+        await self._gaps.look(partition, expected, first)
 
     async def handle(self, piece: Slice) -> Awaitable[None]:
         """Queue one slice; it begins where the last one ended, since a log may have holes."""

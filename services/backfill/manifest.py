@@ -18,7 +18,7 @@ MANIFEST = "_manifest.json"
 
 
 class PartitionAccount(msgspec.Struct, frozen=True):
-    """Raw offsets [first, end) of one partition: kept + dropped + rejected + gone of them."""
+    """Raw offsets [first, end) of one partition: kept + dropped + rejected + gone + empty of them."""
 
     partition: int
     first: int
@@ -28,12 +28,14 @@ class PartitionAccount(msgspec.Struct, frozen=True):
     rejected: int
     gone: int
     files: tuple[str, ...]
+    empty: int = 0
 
 
 class Manifest(msgspec.Struct, frozen=True):
     """`contract` and `pipeline` are SHA-256 of the contract's file and of the compiled pipeline's source.
 
     `gone_before` maps a partition to offsets before the range that retention had removed (see `Plan.gone`).
+    `empty` offsets of the range are no events: markers of transactions, and what was aborted.
     """
 
     run: str
@@ -55,6 +57,7 @@ class Manifest(msgspec.Struct, frozen=True):
     started: str
     ended: str
     complete: bool
+    empty: int = 0
 
 
 def make(plan: Plan, pipeline: str, accounts: Mapping[Range, Account]) -> Manifest:
@@ -81,6 +84,7 @@ def make(plan: Plan, pipeline: str, accounts: Mapping[Range, Account]) -> Manife
         started=_moment(plan.made),
         ended=_moment(datetime.now(UTC).timestamp()),
         complete=True,
+        empty=sum(one.empty for one in partitions),
     )
 
 
@@ -96,6 +100,7 @@ def _partition(whole: Range, plan: Plan, accounts: Mapping[Range, Account]) -> P
         sum(one.rejected for one in found),
         sum(one.gone for one in found),
         tuple(file_name(one) for one in chunks),
+        sum(one.empty for one in found),
     )
 
 

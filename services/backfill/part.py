@@ -20,7 +20,9 @@ ROW_GROUP = 50_000
 
 
 class Account(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What became of a chunk's raw events (invariant 5); `gone` offsets held none any more.
+    """What became of a chunk's raw events (invariant 5).
+
+    `gone` offsets held none any more (retention); `empty` ones never did: markers of transactions, what was aborted.
 
     `pipeline` is the SHA-256 of the compiled pipeline's source: a chunk of another pipeline is written again.
     """
@@ -30,6 +32,7 @@ class Account(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     dropped: int
     rejected: int
     gone: int
+    empty: int = 0
 
 
 class PartWriter:

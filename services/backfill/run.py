@@ -76,6 +76,7 @@ class Replay:
         self._where = where
         self._plan = plan
         self._folder = folder
+        self._log = log
         self._source = Source(log, plan.topic)
         self._ends = {one.partition: one.end for one in plan.ranges}
         self._pipeline = pipeline
@@ -108,9 +109,16 @@ class Replay:
             kept, dropped, rejected = kept + len(out.offsets), dropped + len(out.dropped), rejected + len(out.rejected)
         self._stands = (chunk.partition, chunk.end)
         self._confirm_topic()
-        account = Account(self._hash, kept, dropped, rejected, len(chunk) - kept - dropped - rejected)
+        rest = len(chunk) - kept - dropped - rejected
+        gone = min(rest, await self._removed(chunk)) if rest else 0
+        account = Account(self._hash, kept, dropped, rejected, gone, rest - gone)
         part.write(path, account)
         return account
+
+    async def _removed(self, chunk: Range) -> int:
+        """How many offsets of a chunk are older than the oldest that retention has left."""
+        begin = await self._log.begin(self._plan.topic, chunk.partition)
+        return max(0, min(begin, chunk.end) - chunk.first)
 
     async def _warm_up(self, chunk: Range) -> None:
         """Rebuild what the steps remember before `chunk`, as a cleaner does when it takes a partition over."""

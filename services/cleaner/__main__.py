@@ -8,6 +8,7 @@ import sys
 from clearwell import settings
 from clearwell.contract.load import find
 from clearwell.kafka import admin, worker
+from clearwell.kafka.gaps import Gaps
 from clearwell.kafka.identity import TopicIdentity
 from clearwell.kafka.names import cleaner_group, raw_topic
 from clearwell.kafka.positions import GroupPositions
@@ -26,8 +27,10 @@ async def make(stream: str, version: int | None) -> worker.Job:
     topic = raw_topic(stream)
     admin.require_topics(where.kafka, stream, contract.version)
     identity = TopicIdentity(topic, lambda: admin.topic_id(where.kafka, topic))
-    app = worker.build_app(cleaner_group(stream, contract.version), where.kafka, GroupPositions(identity))
-    work = Cleaner(pipeline, keyring, identity, Tail(where.kafka, stream), lambda: worker.producer_of(app))
+    group, positions = cleaner_group(stream, contract.version), GroupPositions(identity)
+    app = worker.build_app(group, where.kafka, positions)
+    gaps, tail = Gaps(where.kafka, topic, group), Tail(where.kafka, stream)
+    work = Cleaner(pipeline, keyring, identity, positions, gaps, tail, lambda: worker.producer_of(app))
     return worker.Job(app, identity, work)
 
 

@@ -11,9 +11,11 @@ from aiokafka.errors import KafkaError
 
 from clearwell.errors import Retryable
 from clearwell.kafka import clean, dead, dropped
+from clearwell.kafka.gaps import Gaps
 from clearwell.kafka.identity import TopicIdentity
 from clearwell.kafka.lanes import Slice
 from clearwell.kafka.names import clean_topic, dead_topic, dropped_topic
+from clearwell.kafka.positions import GroupPositions
 from clearwell.kafka.raw import raw_batch
 from clearwell.kafka.tail import Tail
 from clearwell.kafka.transport import BatchProducer
@@ -39,12 +41,16 @@ class Cleaner:
         pipeline: Pipeline,
         keyring: Keyring,
         identity: TopicIdentity,
+        positions: GroupPositions,
+        gaps: Gaps,
         tail: Tail,
         producer: Callable[[], BatchProducer],
     ) -> None:
         contract = pipeline.contract
         self._pipeline = pipeline
         self._identity = identity
+        self._positions = positions
+        self._gaps = gaps
         self._tail = tail
         self._producer = producer
         self._letters = dead.Letters(contract, keyring)
@@ -66,6 +72,18 @@ class Cleaner:
                 self._pipeline.process(raw_batch(self._identity.id, partition, records), state)
         self._states[partition] = state
         log.info("partition %d starts at offset %d (generation %d)", partition, first, generation)
+        known = self._positions.known.get(partition)
+        if known is None and first > 0:  # a new group, or one that Kafka has forgotten: what it has cleaned tells
+            known = await self._tail.cleaned_before(partition, self._identity.id, self._clean_topic, first)
+        if known is not None:
+            await self.skip(partition, known, first)
+
+    async def skip(self, partition: int, expected: int, first: int) -> None:
+        """What was gone before it was read is put on account, for no other record of it is left (invariant 5)."""
+        end = await self._gaps.look(partition, expected, first)
+        if end > expected:
+            record = dropped.encode_lost(self._identity.id, expected, end)
+            await self._durable(await self._producer().send_records(self._dropped_topic, partition, [record]))
 
     async def handle(self, piece: Slice) -> Awaitable[None]:
         """Clean one slice and hand what comes out to the producer, in order."""

@@ -13,6 +13,7 @@ from clearwell.contract.load import find
 from clearwell.contract.model import Contract, Route
 from clearwell.errors import ClearwellError, ConfigError, nearest
 from clearwell.kafka import admin, worker
+from clearwell.kafka.gaps import Gaps
 from clearwell.kafka.identity import TopicIdentity
 from clearwell.kafka.names import clean_topic, deliverer_group, raw_topic
 from clearwell.kafka.origins import Origins, ask_raw
@@ -63,7 +64,9 @@ async def _job(where: Settings, contract: Contract, route: Route, group: str, he
     tail = Tail(where.kafka, contract.stream)
     refused = RefusedRows(route.to, contract, LocalKeyring(where.keys), tail, lambda: worker.producer_of(app))
     origins = Origins(partial(ask_raw, where.kafka, raw_topic(contract.stream)))
-    work = Deliverer(Writer(store, refused.bury), refused, positions, identity, origins, CleanCodec(schema), wanted)
+    gaps = Gaps(where.kafka, topic, group, health.lost)
+    codec = CleanCodec(schema)
+    work = Deliverer(Writer(store, refused.bury), refused, positions, identity, origins, gaps, codec, wanted)
     pausable = Pausable(work, positions, health)
     return worker.Job(app, identity, pausable, pausable)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from clearwell.errors import ClearwellError
@@ -31,6 +32,7 @@ class Health:
     def __init__(self, registry: Registry, delivery: Delivery) -> None:
         self._registry = registry
         self._delivery = delivery
+        self._well = WELL
         self._condition: Condition | None = None  # nothing to tell before the store was first asked
         self._told: Condition | None = None
         self._paused = False
@@ -56,7 +58,11 @@ class Health:
 
     def well(self) -> None:
         """The store did what it was asked."""
-        self._condition = WELL
+        self._condition = self._well
+
+    def lost(self, text: str) -> None:
+        """Events were gone before they were delivered: said from now on, until the process ends."""
+        self._well = Condition(State.RUNNING, text, datetime.now(UTC))
 
     def trouble(self, error: ClearwellError, wait: float) -> None:
         """The store is away or not well, and is tried again after `wait` seconds."""
@@ -93,8 +99,8 @@ class Health:
     def _exchange(self) -> bool:
         """Tell what has changed, and hear whether to pause."""
         condition = self._condition
-        if condition == WELL and self._paused:
-            condition = Condition(State.PAUSED)
+        if condition is not None and condition.state is State.RUNNING and self._paused:
+            condition = replace(condition, state=State.PAUSED)
         with self._registry.session() as session:
             paused = deliveries.is_paused(session, self._delivery.group)
             if condition is not None and (paused is None or condition != self._told):

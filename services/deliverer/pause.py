@@ -25,6 +25,10 @@ class Pausable:
         """See `SliceWork`."""
         await self._work.begin(partition, first, generation)
 
+    async def skip(self, partition: int, expected: int, first: int) -> None:
+        """See `SliceWork`."""
+        await self._work.skip(partition, expected, first)
+
     async def handle(self, piece: Slice) -> Awaitable[None]:
         """What was queued before a pause is still written; nothing after it."""
         await self._open.wait()

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from clearwell.destinations.protocol import Claim, CleanBatch
 from clearwell.kafka import clean
+from clearwell.kafka.gaps import Gaps
 from clearwell.kafka.identity import TopicIdentity
 from clearwell.kafka.lanes import Slice
 from clearwell.kafka.origins import Origins, warn_of_forged
@@ -42,6 +43,7 @@ class Deliverer:
         positions: StorePositions,
         identity: TopicIdentity,
         origins: Origins,
+        gaps: Gaps,
         codec: CleanCodec,
         wanted: Callable[[tuple[Any, ...]], bool] | None,
     ) -> None:
@@ -51,6 +53,7 @@ class Deliverer:
         self._positions = positions
         self._identity = identity
         self._origins = origins
+        self._gaps = gaps
         self._codec = codec
         self._wanted = wanted
         self._partitions: dict[int, _Partition] = {}
@@ -58,13 +61,14 @@ class Deliverer:
     async def begin(self, partition: int, first: int, generation: int) -> None:
         """Go on from what the store has made durable."""
         claim = self._positions.claims[partition]
-        if first > claim.next_offset:
-            log.warning(
-                "partition %d: clean offsets %d to %d are gone (retention)", partition, claim.next_offset, first
-            )
         await self._refused.begin(partition, self._identity.id, claim.next_offset)
         self._partitions[partition] = _Partition(claim.next_offset, Repeats(claim.marks))
         log.info("partition %d starts at offset %d (generation %d)", partition, claim.next_offset, generation)
+        await self.skip(partition, claim.next_offset, first)
+
+    async def skip(self, partition: int, expected: int, first: int) -> None:
+        """What was gone before it was read is told; the balance knows it by the store's counters."""
+        await self._gaps.look(partition, expected, first)
 
     async def handle(self, piece: Slice) -> Awaitable[None]:
         """Decode one slice and queue its write."""

@@ -7,6 +7,7 @@ import sys
 
 from clearwell import settings
 from clearwell.kafka import admin, worker
+from clearwell.kafka.gaps import Gaps
 from clearwell.kafka.identity import TopicIdentity
 from clearwell.kafka.names import dead_topic, letters_group
 from clearwell.kafka.positions import GroupPositions
@@ -23,7 +24,8 @@ async def make(stream: str) -> worker.Job:
     keyring = LocalKeyring(where.keys)  # a letter that does not open is none of ours
     identity = TopicIdentity(topic, lambda: admin.topic_id(where.kafka, topic))
     app = worker.build_app(letters_group(stream), where.kafka, GroupPositions(identity))
-    return worker.Job(app, identity, LetterCopier(Judge(stream, keyring), Registry(where.postgres), identity))
+    gaps = Gaps(where.kafka, topic, letters_group(stream))
+    return worker.Job(app, identity, LetterCopier(Judge(stream, keyring), Registry(where.postgres), identity, gaps))
 
 
 def main() -> int:

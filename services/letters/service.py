@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from clearwell.backoff import delays
 from clearwell.errors import Retryable
+from clearwell.kafka.gaps import Gaps
 from clearwell.kafka.identity import TopicIdentity
 from clearwell.kafka.lanes import Slice
 from clearwell.letters.arrive import Judge
@@ -22,16 +23,21 @@ log = logging.getLogger(__name__)
 class LetterCopier:
     """Copies one stream's dead letters. See `clearwell.kafka.lanes.SliceWork` for how it is driven."""
 
-    def __init__(self, judge: Judge, registry: Registry, identity: TopicIdentity) -> None:
+    def __init__(self, judge: Judge, registry: Registry, identity: TopicIdentity, gaps: Gaps) -> None:
         self._judge = judge
         self._registry = registry
         self._identity = identity
+        self._gaps = gaps
         self._closing = threading.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="letters")  # in order: one transaction at a time
 
     async def begin(self, partition: int, first: int, generation: int) -> None:
         """Nothing is remembered of a partition: what comes twice changes nothing."""
         log.info("partition %d starts at offset %d (generation %d)", partition, first, generation)
+
+    async def skip(self, partition: int, expected: int, first: int) -> None:
+        """What was gone before it was copied is told."""
+        await self._gaps.look(partition, expected, first)
 
     async def handle(self, piece: Slice) -> Awaitable[None]:
         """Judge a slice and queue its transaction."""

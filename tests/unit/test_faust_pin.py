@@ -8,9 +8,10 @@ import re
 from importlib.metadata import version
 
 import pytest
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition, client
 from aiokafka.consumer import fetcher
 from aiokafka.producer import message_accumulator
+from aiokafka.protocol.metadata import MetadataRequest_v5
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 from faust import streams
@@ -20,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kafka.record import memory_records as kafka_python
 
-from clearwell.kafka import records
+from clearwell.kafka import asking, records, transport
 from clearwell.kafka.wire import encode_headers
 from clearwell.kafka.written import BATCH_BYTES, WrittenBatch, chunks
 
@@ -111,6 +112,21 @@ def test_fetched_records_are_plain(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found == [(1, b"k", b"1", [("name", b"x")]), (2, b"k", b"2", [("name", b"x")])]
     assert read.next_fetch_offset == 3
     assert read._records_iterator.gi_frame is None  # else it would refer to itself for ever
+
+
+def test_no_client_makes_a_topic_by_asking_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """aiokafka makes its questions by the name that we replace; the broker's `auto.create.topics.enable` has no say."""
+    monkeypatch.setattr(client, "MetadataRequest", client.MetadataRequest)  # put back at the end
+    assert client.MetadataRequest(["t"]).build(MetadataRequest_v5).allow_auto_topic_creation is True
+    asking.never_create_topics()
+    assert client.MetadataRequest(["t"]).build(MetadataRequest_v5).allow_auto_topic_creation is False
+    assert "MetadataRequest(" in inspect.getsource(client.AIOKafkaClient._metadata_update)
+    assert "never_create_topics()" in inspect.getsource(transport.BatchConsumerThread._create_worker_consumer)
+
+
+def test_faust_s_consumer_reads_only_what_was_committed() -> None:
+    assert "isolation_level=self._isolation_level" in inspect.getsource(AIOKafkaConsumer.start)
+    assert asking.READ_COMMITTED == "read_committed"
 
 
 def test_versions_are_the_pinned_ones() -> None:

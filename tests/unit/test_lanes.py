@@ -23,6 +23,8 @@ class Work:
 
     async def begin(self, partition: int, first: int, generation: int) -> None: ...
 
+    async def skip(self, partition: int, expected: int, first: int) -> None: ...
+
     async def handle(self, piece: Slice) -> Awaitable[None]:
         self.handled.append(piece.partition)
         if self.hang_in_handle:

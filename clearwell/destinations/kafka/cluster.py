@@ -96,7 +96,6 @@ class Cluster:
             delivery_timeout_ms=DELIVERY_SECONDS * 1000,
             request_timeout_ms=10_000,
             max_block_ms=10_000,
-            allow_auto_create_topics=False,
             metrics_enabled=False,
             **self._security.client_options(),
         )
