@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import datetime
+import math
 import re
 from decimal import Decimal
 from typing import Any
@@ -43,7 +44,7 @@ def canonical(type_: Type, value: Any) -> Any:
     if type_ is Type.FLOAT64:
         if type(value) not in (int, float):
             raise ValueError(f"must be a number, not {kind(value)}")
-        return float(value)
+        return _float(value)
     if type_ is Type.BOOL:
         if type(value) is not bool:
             raise ValueError(f"must be true or false, not {kind(value)}")
@@ -55,6 +56,19 @@ def canonical(type_: Type, value: Any) -> Any:
     if type_ in (Type.JSON, Type.LIST):
         raise ValueError(f"can't be compared: the field's type is {type_}")
     return _written(type_, value)
+
+
+def _float(value: int | float) -> float:
+    """A finite float64; a whole number must be one exactly, or a bound would lie where nobody wrote it."""
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise ValueError("does not fit float64")
+    if number != value:
+        raise ValueError(f"can't be held by a float64, whose nearest number is {int(number)}")
+    return number
 
 
 def _integer(type_: Type, value: Any) -> int:

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-import math
 import sys
 from collections.abc import Callable
 from decimal import ROUND_FLOOR, Context, Decimal
@@ -105,13 +104,17 @@ def _bucket_of_integer(width: int, lowest: int) -> Callable[[int], int]:
 
 
 def _bucket_of_float(width: float) -> Callable[[float], float]:
+    """Exact in the decimals that people write: 0.3 is the beginning of a bucket of 0.1, though 0.3 // 0.1 is 2."""
     highest = sys.float_info.max
+    exact, decimal_width = Context(prec=700), Decimal(repr(width))  # float64 spans 633 digits
 
     def bucket(value: float) -> float:
-        lower = value // width * width
-        if lower == math.inf:
-            return value  # so far out that each float is a bucket of its own
-        return max(lower, -highest)
+        written = Decimal(repr(value))
+        count = exact.divide_int(written, decimal_width)
+        lower = exact.multiply(count, decimal_width)
+        if lower > written:
+            lower = exact.subtract(lower, decimal_width)
+        return max(float(lower), -highest)
 
     return bucket
 

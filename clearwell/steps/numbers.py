@@ -20,7 +20,7 @@ def fits(value: Decimal, precision: int, scale: int) -> bool:
     _, digits, exponent = value.as_tuple()
     if not isinstance(exponent, int):
         return False
-    return -exponent <= scale and len(digits) + exponent <= precision - scale
+    return -exponent <= scale and (not value or len(digits) + exponent <= precision - scale)
 
 
 def emit_check(code: Code, variable: str, field: Field) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from decimal import Decimal
+from fractions import Fraction
 from typing import Annotated, Any, ClassVar
 
 from msgspec import UNSET, Meta, UnsetType
@@ -13,6 +14,7 @@ from msgspec import field as setting
 from clearwell.contract.model import Field, Type
 from clearwell.contract.values import INT_BOUNDS, python_value
 from clearwell.steps.code import Code
+from clearwell.steps.numbers import LARGEST
 from clearwell.steps.scope import INTEGERS, NUMBERS, Scope, Wrong
 from clearwell.steps.step import Action, Step
 
@@ -103,7 +105,10 @@ class Bounds(_Range, frozen=True, kw_only=True):
 
 
 class ZscoreOutlier(_Range, frozen=True, kw_only=True):
-    """Look for values more than `k` standard deviations from the mean; the numbers are given, taken from history."""
+    """Look for values more than `k` standard deviations from the mean; the numbers are given, taken from history.
+
+    A value exactly `k` deviations away is fine; the limits are computed exactly, from the figures as they are written.
+    """
 
     verb: ClassVar[str] = "zscore_outlier"
     family: ClassVar[str] = "outliers"
@@ -114,11 +119,15 @@ class ZscoreOutlier(_Range, frozen=True, kw_only=True):
     k: Annotated[Number, Meta(gt=0, description="How many standard deviations are still fine.")] = 3
 
     def limits(self, target: Field, scope: Scope) -> tuple[Any, Any]:
-        return _typed(target, self.mean - self.k * self.std, self.mean + self.k * self.std)
+        mean, reach = _exact(self.mean), _exact(self.k) * _exact(self.std)
+        return _typed(target, mean - reach, mean + reach)
 
 
 class IqrOutlier(_Range, frozen=True, kw_only=True):
-    """Look for values more than `k` interquartile ranges outside the quartiles (Tukey's fences); numbers are given."""
+    """Look for values more than `k` interquartile ranges outside the quartiles (Tukey's fences); numbers are given.
+
+    A value exactly on a fence is fine; the fences are computed exactly, from the figures as they are written.
+    """
 
     verb: ClassVar[str] = "iqr_outlier"
     family: ClassVar[str] = "outliers"
@@ -131,21 +140,36 @@ class IqrOutlier(_Range, frozen=True, kw_only=True):
     def limits(self, target: Field, scope: Scope) -> tuple[Any, Any]:
         if self.q3 < self.q1:
             raise Wrong("q3 must not be below q1.", "q3")
-        reach = self.k * (self.q3 - self.q1)
-        return _typed(target, self.q1 - reach, self.q3 + reach)
+        q1, q3 = _exact(self.q1), _exact(self.q3)
+        reach = _exact(self.k) * (q3 - q1)
+        return _typed(target, q1 - reach, q3 + reach)
 
 
-def _typed(target: Field, low: Number, high: Number) -> tuple[Any, Any]:
-    """Limits as values of the field's type, never wider than given: whole numbers are rounded inwards."""
-    if not (math.isfinite(low) and math.isfinite(high)):
+def _exact(figure: Number) -> Fraction:
+    """A figure as the contract writes it: 19.4 is 194/10, not the float64 beside it."""
+    return Fraction(repr(figure))
+
+
+def _typed(target: Field, low: Fraction, high: Fraction) -> tuple[Any, Any]:
+    """The least and the greatest value of the field's type between two exact limits, both of which are still fine."""
+    if not -LARGEST <= low <= high <= LARGEST:
         raise Wrong("These numbers give no finite range.")
     if target.type in INTEGERS:
         lowest, highest = INT_BOUNDS[target.type]
         return max(math.ceil(low), lowest), min(math.floor(high), highest)
     if target.type is Type.DECIMAL:
-        unit = Decimal(1).scaleb(-target.scale)
-        return Decimal(repr(low)).quantize(unit, "ROUND_CEILING"), Decimal(repr(high)).quantize(unit, "ROUND_FLOOR")
-    return float(low), float(high)
+        unit = 10**target.scale
+        return _scaled(math.ceil(low * unit), target.scale), _scaled(math.floor(high * unit), target.scale)
+    least, most = float(low), float(high)
+    if _exact(least) < low:
+        least = math.nextafter(least, math.inf)
+    if _exact(most) > high:
+        most = math.nextafter(most, -math.inf)
+    return least, most
+
+
+def _scaled(digits: int, scale: int) -> Decimal:
+    return Decimal((int(digits < 0), tuple(map(int, str(abs(digits)))), -scale))
 
 
 def _tighter(target: Field, low: Any, high: Any) -> tuple[Any, Any]:

@@ -129,8 +129,8 @@ class Normalize(_Text, frozen=True, kw_only=True):
 class Replace(_Text, frozen=True, kw_only=True):
     """Put `with` in the place of each match of a regular expression. `with` is text, taken as it is.
 
-    The language of patterns is RE2's: `\\d`, `\\w`, `\\s` are ASCII alone, `\\p{L}` is a letter of any language, `$` is the
-    very end of the text; there is no look-around and no back-reference. A value that would take over a second of
+    The language of patterns is RE2's: `\\d`, `\\w`, `\\s` are ASCII alone, `\\p{L}` is a letter of any language, `$` is
+    the very end of the text; there is no look-around and no back-reference. A value that would take over a second of
     processor time, or grow by more than 8 MiB, is rejected.
     """
 
