@@ -35,6 +35,10 @@ class Refusal(StrEnum):
     QUOTES = "the quotes of the row do not match"
     TOMBSTONE = "the record has no value (a tombstone)"
     BINARY = "the message is binary, not text"
+    TIME_RANGE = "a time of the row lies outside the years 0001 to 9999"
+    NO_LOCAL_TIME = "a local time of the row does not exist in its time zone, whose clocks jump over it"
+    KEY_TWICE = "a map of the row has a key twice"
+    NOT_JSON = "a value of the row can't be written as JSON"
 
 
 class SourceEvent(msgspec.Struct, frozen=True, gc=False):

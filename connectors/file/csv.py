@@ -2,31 +2,39 @@
 
 from __future__ import annotations
 
-import csv
+import math
 import re
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
-from clearwell.errors import ConfigError, nearest
+from clearwell.errors import ConfigError
 from clearwell.source import EVENT_LIMIT, Refusal, SourceEvent, refuse
-from connectors.file.lines import Line, Lines, is_overlong
-from connectors.file.ndjson import BOM
+from connectors.file.csv_rows import Rows
 
-_INT = re.compile(r"-?\d{1,18}\Z", re.ASCII)
-_FLOAT = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d{1,3})?\Z", re.ASCII)
+_INT = re.compile(r"[+-]?\d{1,40}\Z", re.ASCII)
+_FLOAT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,5})?\Z", re.ASCII)
 _BOOLS = {"true": True, "false": False, "TRUE": True, "FALSE": False, "True": True, "False": False}
+_LONGEST_NUMBER = 400
 _BATCH_BYTES = 4_194_304
 
 
 def _int(text: str) -> int | str:
-    return int(text) if _INT.match(text) else text
+    if _INT.match(text):
+        value = int(text)
+        if -(2**63) <= value < 2**63:
+            return value
+    return text
 
 
 def _float(text: str) -> float | str:
-    return float(text) if _FLOAT.match(text) else text
+    if len(text) <= _LONGEST_NUMBER and _FLOAT.match(text):
+        value = float(text)
+        if math.isfinite(value):
+            return value
+    return text
 
 
 def _bool(text: str) -> bool | str:
@@ -34,31 +42,54 @@ def _bool(text: str) -> bool | str:
 
 
 CONVERT: Mapping[str, Callable[[str], Any]] = {"string": str, "int": _int, "float": _float, "bool": _bool}
-"""A value that is not of its column's type stays a string: the cleaner rejects it with the right reason."""
+"""A value that is not of its column's type, or too large for it, stays a string: the cleaner says why it is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class CsvForm:
+    """What the columns are, and which of them is the id."""
+
+    columns: Mapping[str, str] = field(default_factory=dict)
+    id_field: str | None = None
 
 
 class CsvReader:
     """Makes events of rows."""
 
-    def __init__(self, file: str, rows: Rows, header: list[str], columns: Mapping[str, str], id_field: str | None):
-        self._file = file
-        self._rows = rows
-        self._header = header
-        self._convert = [CONVERT[columns.get(name, "string")] for name in header]
-        self._id = None if id_field is None else header.index(id_field)
+    def __init__(self, file: str, rows: Rows, form: CsvForm, header: list[str] | None = None) -> None:
+        """`header`: the names, where reading goes on after them."""
+        self._file, self._rows, self._form = file, rows, form
+        self.header: list[str] = []
+        if header is not None:
+            self._begin(header)
 
     def batch(self, count: int) -> tuple[list[SourceEvent], int]:
-        """At most `count` events and the offset after them; no events at the end of the file."""
+        """At most `count` events and the offset after them; no events at the end of the file.
+
+        Raises ConfigError when the first row is no header.
+        """
+        if not self.header:
+            first = read_header(self._rows, self._file)
+            if first is None:
+                return [], 0
+            self._begin(first)
         events: list[SourceEvent] = []
         size = 0
         while len(events) < count and size < _BATCH_BYTES:
-            found = self._rows.next()
-            if found is None:
+            taken = self._rows.next()
+            if taken is None:
                 break
-            event = self._event(*found)
+            event = self._event(*taken)
             size += len(event.data)
             events.append(event)
         return events, self._rows.end
+
+    def _begin(self, header: list[str]) -> None:
+        form = self._form
+        _require_columns(header, [*form.columns, *([form.id_field] if form.id_field else [])], self._file)
+        self._convert = [CONVERT[form.columns.get(name, "string")] for name in header]
+        self._id = None if form.id_field is None else header.index(form.id_field)
+        self.header = header
 
     def _event(self, start: int, row: list[str] | Refusal | None, raw: bytes) -> SourceEvent:
         event_id = f"{self._file}#{start}"
@@ -66,95 +97,50 @@ class CsvReader:
             return refuse(event_id, self._rows.end - start - 1, raw)
         if isinstance(row, Refusal):
             return SourceEvent(event_id, raw, row)
-        if len(row) != len(self._header):
+        if len(row) != len(self.header):
             return SourceEvent(event_id, raw, Refusal.ROW_WIDTH)
         if self._id is not None:
             event_id = row[self._id] or event_id
         values = {
             name: convert(text) if text else None
-            for name, convert, text in zip(self._header, self._convert, row, strict=True)
+            for name, convert, text in zip(self.header, self._convert, row, strict=True)
         }
         data = msgspec.json.encode(values)
         return refuse(event_id, len(data), data) if len(data) > EVENT_LIMIT else SourceEvent(event_id, data)
 
 
-class Rows:
-    """Splits lines into rows; a row may span lines inside quotes."""
+def read_header(rows: Rows, file: str) -> list[str] | None:
+    """The names in the first of `rows`; None when there is none (yet).
 
-    def __init__(self, lines: Lines) -> None:
-        self._lines = lines
-        self._ahead: deque[Line] = deque()
-        self.end = 0
-        csv.field_size_limit(max(csv.field_size_limit(), EVENT_LIMIT))
-
-    def next(self) -> tuple[int, list[str] | Refusal | None, bytes] | None:
-        """Where the row starts, its values (Refusal: why it is none; None: too long), its bytes. None at the end."""
-        line = self._pull()
-        while line is not None and not line[1].strip():
-            line = self._pull()
-        if line is None:
-            return None
-        start, data, self.end = line
-        if is_overlong(line):
-            return start, None, data
-        if not start and data.startswith(BOM):
-            data = data[3:]
-        data = data.removesuffix(b"\r")
-        try:
-            if b'"' not in data:
-                return start, data.decode().split(","), data
-            return self._quoted(start, data)
-        except UnicodeDecodeError:
-            return start, Refusal.NOT_UTF8, data
-
-    def _quoted(self, start: int, data: bytes) -> tuple[int, list[str] | Refusal, bytes]:
-        more: list[Line] = []
-        try:
-            row = next(csv.reader(self._texts(data, more), strict=True))
-        except (csv.Error, UnicodeDecodeError):
-            row = None
-        if row is None:  # the quotes of the first line are wrong: it alone is refused, what follows is read afresh
-            self._ahead.extendleft(reversed(more))
-            return start, Refusal.QUOTES, data
-        if more:
-            self.end = more[-1][2]
-        return start, row, b"\n".join([data, *(line[1] for line in more)])
-
-    def _texts(self, first: bytes, more: list[Line]) -> Iterator[str]:
-        yield first.decode() + "\n"
-        size = len(first)
-        while size <= EVENT_LIMIT:
-            line = self._pull()
-            if line is None:
-                return
-            more.append(line)
-            if is_overlong(line):
-                return
-            size += len(line[1])
-            yield line[1].removesuffix(b"\r").decode() + "\n"
-
-    def _pull(self) -> Line | None:
-        if not self._ahead:
-            self._ahead.extend(self._lines.take(1_000))
-        return self._ahead.popleft() if self._ahead else None
-
-
-def read_header(rows: Rows, file: str) -> list[str]:
-    """The names in the first of `rows`. Raises ConfigError when there is none, or a name is empty or twice there."""
-    found = rows.next()
-    if found is None:
-        raise ConfigError(f"{file} is empty: a CSV file needs a header row.")
-    header = found[1]
+    Raises ConfigError when it is no header. What the row says is never told: of a file without a header it is data
+    (invariant 9).
+    """
+    taken = rows.next()
+    if taken is None:
+        return None
+    header = taken[1]
     if not isinstance(header, list):
         raise ConfigError(f"The header row of {file} cannot be read: {header or 'it is too long'}.")
-    doubled = sorted({name for name in header if header.count(name) > 1 or not name})
-    if doubled:
-        raise ConfigError(f"The header row of {file} has an empty or repeated name: {doubled[0]!r}.")
+    for number, name in enumerate(header, 1):
+        if not name or name in header[: number - 1]:
+            what = f"repeats the name of column {header.index(name) + 1}" if name else "has no name"
+            raise ConfigError(
+                f"Column {number} in the header row of {file} {what}: give each column a name of its own."
+            )
+    other = rows.likelier_delimiter(header)
+    if other is not None:
+        raise ConfigError(
+            f"The header row of {file} has one column that holds {other!r}: set `delimiter` to that, or to "
+            f"{rows.delimiter!r} if it is one column."
+        )
     return header
 
 
-def require_columns(header: list[str], wanted: list[str], file: str) -> None:
-    """Raises ConfigError with the nearest spelling when a wanted column is not in the header."""
-    for name in wanted:
+def _require_columns(header: list[str], asked: list[str], file: str) -> None:
+    """Raises ConfigError when a column is not in the header."""
+    for name in asked:
         if name not in header:
-            raise ConfigError(f'{file} has no column "{name}".{nearest(name, header)}')
+            raise ConfigError(
+                f'The header row of {file} has {len(header)} columns, but no "{name}": mend its spelling, or give the '
+                "file a header row."
+            )

@@ -39,8 +39,7 @@ class NdjsonReader:
             return refuse(event_id, end - start - 1, data)
         if not start and data.startswith(BOM):
             data = data[3:]
-        if data.endswith(b"\r"):
-            data = data[:-1]
+        data = data.rstrip(b"\r\n")
         if not data or data.isspace():
             return None
         if len(data) > EVENT_LIMIT:

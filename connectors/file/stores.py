@@ -6,7 +6,8 @@ import glob
 import io
 import os
 import posixpath
-from collections.abc import Iterator, Mapping
+import stat
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, Protocol, cast
@@ -27,20 +28,30 @@ _DENIED = ("NoCredentialsError", "PartialCredentialsError", "ClientResponseError
 
 
 class File(NamedTuple):
-    """A file: the name by which ids and positions know it, where it is, and its size when it was looked for."""
+    """A file when it was looked for: the name by which ids and positions know it, where it is, its size.
+
+    `stamp` changes when the file does, where that can be told.
+    """
 
     key: str
     path: str
     size: int
+    stamp: object = None
 
 
 class Store(Protocol):
     """Blocks; what goes wrong is raised as ConfigError (to be mended) or Retryable (may pass)."""
 
     place: str
+    local: bool
+    others: list[str]
+    """Names of what is there and no file, such as folders, when it was last looked."""
 
     def find(self) -> list[File]:
         """The files, in no order; none where there are none."""
+
+    def is_named(self, file: File) -> bool:
+        """Whether this file is what was named, not one of a folder or pattern."""
 
     def open(self, file: File) -> tuple[BinaryIO, object]:
         """The file for reading, and what tells this very content from another of the same name."""
@@ -65,24 +76,45 @@ def store_of(path: str, options: Mapping[str, Any]) -> Store:
 class LocalStore:
     """Files of this machine."""
 
+    local = True
+
     def __init__(self, path: Path) -> None:
         self._path = path
         self.place = str(path)
+        self.others: list[str] = []
 
     def find(self) -> list[File]:
         """A folder's files, a pattern's, or the one that is named, also when it is not there."""
         path = self._path
         if path.is_dir():
-            return [_local(one, path) for one in path.iterdir() if one.is_file()]
+            return self._files(path.iterdir(), path)
         if not glob.has_magic(str(path)):
-            return [File(_key(path.name), str(path), path.stat().st_size if path.is_file() else 0)]
+            status = _status(path)
+            return [File(_key(path.name), str(path), status.st_size if status else 0, status and status.st_ctime_ns)]
         root = path
         while glob.has_magic(str(root)):
             root = root.parent
-        return [_local(one, root) for one in root.glob(str(path.relative_to(root))) if one.is_file()]
+        return self._files(root.glob(str(path.relative_to(root))), root)
+
+    def _files(self, paths: Iterable[Path], root: Path) -> list[File]:
+        self.others, files = [], []
+        for path in paths:
+            status, key = _status(path), _key(path.relative_to(root))
+            if status is not None and stat.S_ISREG(status.st_mode):
+                files.append(File(key, str(path), status.st_size, status.st_ctime_ns))
+            elif status is not None or path.is_symlink():  # else it has gone since it was listed
+                self.others.append(key)
+        return files
+
+    def is_named(self, file: File) -> bool:
+        """By its path."""
+        return Path(file.path) == self._path
 
     def open(self, file: File) -> tuple[BinaryIO, object]:
         """Identity is the inode: a file put in its place has another."""
+        status = _status(Path(file.path))
+        if status is not None and not stat.S_ISREG(status.st_mode):  # a pipe would wait for its writer
+            raise ConfigError(f"{file.path} is no file that can be read from its beginning: set `path` right.")
         opened = io.FileIO(file.path)
         return cast(BinaryIO, opened), _inode(os.fstat(opened.fileno()))
 
@@ -105,8 +137,12 @@ class LocalStore:
             raise Retryable(f"{file.path} could not be read ({os.strerror(error.errno or 0)}); trying again.") from None
 
 
-def _local(path: Path, root: Path) -> File:
-    return File(_key(path.relative_to(root)), str(path), path.stat().st_size)
+def _status(path: Path) -> os.stat_result | None:
+    """None when nothing is there, or a link that leads nowhere."""
+    try:
+        return path.stat()
+    except OSError:
+        return None
 
 
 def _key(path: Path | str) -> str:
@@ -120,6 +156,8 @@ def _inode(found: os.stat_result) -> tuple[int, int]:
 class UrlStore:
     """Files behind a URL, read by its fsspec file system."""
 
+    local = False
+
     def __init__(self, url: str, scheme: str, options: Mapping[str, Any]) -> None:
         if "::" in url:
             raise ConfigError("`path` chains URLs (`::`): name one.")
@@ -127,6 +165,7 @@ class UrlStore:
         parts = urlsplit(url)
         self.place = f"{scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
         self._made: Any = None
+        self.others: list[str] = []
 
     def find(self) -> list[File]:
         """A folder's or bucket's files, a pattern's, or the one that is named."""
@@ -134,7 +173,8 @@ class UrlStore:
             fs, path = self._fs()
             fs.invalidate_cache()
             if self._scheme in _WEB:
-                return [File(_last(urlsplit(path).path), path, int(fs.info(path).get("size") or 0))]
+                info = fs.info(path)
+                return [File(_last(urlsplit(path).path), path, int(info.get("size") or 0), _version(info))]
             if glob.has_magic(path):
                 found = fs.glob(path, detail=True)
                 root = path[: min(path.index(one) for one in "*?[" if one in path)].rpartition("/")[0]
@@ -143,10 +183,20 @@ class UrlStore:
             else:
                 found, root = {path: fs.info(path)}, posixpath.dirname(path)
             wanted = {name: info for name, info in found.items() if info.get("type") == "file"}
+            self.others = [_last(name) for name in found if name not in wanted]
             return [
-                File(posixpath.relpath(name, root or "/" * name.startswith("/")), name, int(info.get("size") or 0))
+                File(
+                    posixpath.relpath(name, root or "/" * name.startswith("/")),
+                    name,
+                    int(info.get("size") or 0),
+                    _version(info),
+                )
                 for name, info in wanted.items()
             ]
+
+    def is_named(self, file: File) -> bool:
+        """By its path, as its file system writes it."""
+        return self._scheme in _WEB or file.path == self._fs()[1]
 
     def open(self, file: File) -> tuple[BinaryIO, object]:
         """Identity is what the file system tells apart versions by (an ETag, a time)."""

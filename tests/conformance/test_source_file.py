@@ -39,7 +39,7 @@ class WatchedCase(FileCase):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        self.config |= {"watch": True, "poll_seconds": 0.05}
+        self.config |= {"watch": True, "poll_seconds": 0.05, "settle_seconds": 0}
 
 
 @pytest.mark.slow
