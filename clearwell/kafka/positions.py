@@ -8,6 +8,7 @@ from aiokafka.structs import OffsetAndMetadata
 from faust.types import TP
 
 from clearwell.kafka.identity import TopicIdentity
+from clearwell.kafka.transport import Commit
 
 
 class GroupPositions:
@@ -22,7 +23,9 @@ class GroupPositions:
         self.known: dict[int, int | None] = {}
         """By partition, where the group stood when it was assigned; None: it had committed nothing for this topic."""
 
-    async def start(self, committed: Mapping[TP, OffsetAndMetadata | None], generation: int) -> Mapping[TP, int]:
+    async def start(
+        self, committed: Mapping[TP, OffsetAndMetadata | None], generation: int, commit: Commit
+    ) -> Mapping[TP, int]:
         """See `clearwell.kafka.transport.Positions`."""
         topic_id = await self._identity.refresh()
         ours = {tp: known for tp, known in committed.items() if known is not None and known.metadata == topic_id}

@@ -17,12 +17,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from time import monotonic
 from typing import Any, ClassVar, Protocol
 
 import faust
-from aiokafka.errors import CommitFailedError
+from aiokafka.errors import CommitFailedError, IllegalStateError
 from aiokafka.structs import OffsetAndMetadata
 from faust.events import Event
 from faust.transport.drivers import aiokafka as driver
@@ -40,11 +40,20 @@ FETCH_WAIT_MS = 20
 out of it whose records are not consumed yet; Faust's 1,500 ms would keep those waiting for the empty ones."""
 
 
+Commit = Callable[[Mapping[TP, OffsetAndMetadata]], Awaitable[bool]]
+"""Commits; False when a later generation of the group has begun, so that nothing was stored."""
+
+
 class Positions(Protocol):
     """Where partitions start, and what a commit remembers beside the offset."""
 
-    async def start(self, committed: Mapping[TP, OffsetAndMetadata | None], generation: int) -> Mapping[TP, int]:
-        """The offset to read next for each partition. `committed` is what the group stored, None where nothing."""
+    async def start(
+        self, committed: Mapping[TP, OffsetAndMetadata | None], generation: int, commit: Commit
+    ) -> Mapping[TP, int]:
+        """The offset to read next for each partition. `committed` is what the group stored, None where nothing.
+
+        `commit` stores something for the group at once.
+        """
 
     def metadata(self, tp: TP) -> str:
         """What to store with a committed offset of `tp` (the topic's id)."""
@@ -70,9 +79,17 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
     async def seek_to_committed(self) -> Mapping[TP, int]:
         """Seek every assigned partition to where `app.positions` says; returns those offsets."""
         committed = await self.call_thread(self._fetch_committed)
-        starts = await positions_of(self.app).start(committed, self.app.consumer_generation_id)
+        starts = await positions_of(self.app).start(committed, self.app.consumer_generation_id, self._commit_now)
         await self.call_thread(self._seek_all, starts)
         return starts
+
+    async def _commit_now(self, offsets: Mapping[TP, OffsetAndMetadata]) -> bool:
+        stored = {driver.ensure_aiokafka_TP(tp): offset for tp, offset in offsets.items()}
+        try:
+            await self.call_thread(self._ensure_consumer().commit, stored)
+        except (CommitFailedError, IllegalStateError):
+            return False
+        return True
 
     async def _fetch_committed(self) -> Mapping[TP, OffsetAndMetadata | None]:
         consumer = self._ensure_consumer()

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from clearwell.destinations.fencing import claim_number
 from clearwell.destinations.protocol import Accounts, Claim, Destination, Replayable, Start
 from clearwell.errors import Fenced
 from clearwell.testing.destination_base import DestinationBase
@@ -61,6 +62,10 @@ class OwnersPart(DestinationBase):
         with told("a claim of an older generation", (), Fenced):
             opened().claim(TOPIC, 0, 6)
         assert opened().claim(TOPIC, 0, 7).epoch == 2, "Each claim that is granted is a new epoch."
+        later = claim_number(2**30, 1)  # Kafka forgot the group, and counts its generations from 1 again
+        assert opened().claim(TOPIC, 0, later).epoch == 3, "A later incarnation of the group may claim."
+        with told("a claim of an earlier incarnation of the group", (), Fenced):
+            opened().claim(TOPIC, 0, claim_number(2**30 - 1, 2**31 - 1))
         assert opened().claim(TOPIC, 1, 3).epoch == 1, "Partitions are claimed apart."
 
     def test_zombie(self, case: Any, opened: Opener) -> None:

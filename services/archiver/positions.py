@@ -8,6 +8,7 @@ from aiokafka.structs import OffsetAndMetadata
 from faust.types import TP
 
 from clearwell.kafka.identity import TopicIdentity
+from clearwell.kafka.transport import Commit
 from services.archiver.writer import ArchiveWriter
 
 
@@ -19,7 +20,9 @@ class ArchivePositions:
         self._identity = identity
         self.starts: dict[int, int] = {}
 
-    async def start(self, committed: Mapping[TP, OffsetAndMetadata | None], generation: int) -> Mapping[TP, int]:
+    async def start(
+        self, committed: Mapping[TP, OffsetAndMetadata | None], generation: int, commit: Commit
+    ) -> Mapping[TP, int]:
         """See `clearwell.kafka.transport.Positions`."""
         topic_id = await self._identity.refresh()
         for tp in committed:

@@ -2,38 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 
 from aiokafka.structs import OffsetAndMetadata
 from faust.types import TP
 
+from clearwell.destinations.fencing import claim_number
 from clearwell.destinations.protocol import Claim
 from clearwell.errors import Fatal
 from clearwell.kafka.identity import TopicIdentity
+from clearwell.kafka.transport import Commit
 from services.deliverer.store import Store
 
 
 class StorePositions:
     """Partitions start where the store says, whatever the group committed (invariant 4)."""
 
-    def __init__(self, store: Store, identity: TopicIdentity) -> None:
+    def __init__(self, store: Store, identity: TopicIdentity, now: Callable[[], float] = time.time) -> None:
+        """`now` gives Unix seconds."""
         self._store = store
         self._identity = identity
-        self._generations: dict[int, tuple[str, int]] = {}
+        self._now = now
+        self._claimed: dict[int, tuple[str, int]] = {}
+        self._incarnations: dict[int, int] = {}
         self.claims: dict[int, Claim] = {}
 
-    async def start(self, committed: Mapping[TP, OffsetAndMetadata | None], generation: int) -> Mapping[TP, int]:
+    async def start(
+        self, committed: Mapping[TP, OffsetAndMetadata | None], generation: int, commit: Commit
+    ) -> Mapping[TP, int]:
         """See `clearwell.kafka.transport.Positions`. A partition is claimed once a generation."""
         topic_id = await self._identity.refresh()
+        if not await self._know_incarnations(committed, commit):
+            self.claims.clear()  # a later generation has begun, and begins with what we are given then
+            return dict.fromkeys(committed, 0)
         for tp in committed:
-            if self._generations.get(tp.partition) != (topic_id, generation):
-                self.claims[tp.partition] = await self._claim(topic_id, tp.partition, generation)
-                self._generations[tp.partition] = (topic_id, generation)
+            claimed = claim_number(self._incarnations[tp.partition], generation)
+            if self._claimed.get(tp.partition) != (topic_id, claimed):
+                self.claims[tp.partition] = await self._claim(topic_id, tp.partition, claimed)
+                self._claimed[tp.partition] = (topic_id, claimed)
         return {tp: self.claims[tp.partition].next_offset for tp in committed}
 
     def metadata(self, tp: TP) -> str:
-        """The topic's id."""
-        return self._identity.id
+        """The topic's id, and the group's incarnation."""
+        return f"{self._identity.id} {self._incarnations[tp.partition]}"
+
+    async def _know_incarnations(self, committed: Mapping[TP, OffsetAndMetadata | None], commit: Commit) -> bool:
+        """Learn which incarnation of the group each partition belongs to; False when we are no member of it any more.
+
+        Kafka forgets an empty group after a week, and numbers the generations of the next one from 1 again. One that
+        has committed nothing is new: it gets a later number, and commits that before it claims anything. Kafka takes
+        that commit from the group's present generation alone, so that all later members count on from it, and who is
+        late still has the older number (invariant 4).
+        """
+        fresh = round(self._now()) - _EPOCH
+        self._incarnations = {tp.partition: _incarnation_of(known, fresh) for tp, known in committed.items()}
+        new = [tp for tp, known in committed.items() if known is None]
+        return not new or await commit({tp: OffsetAndMetadata(0, self.metadata(tp)) for tp in new})
 
     async def require_not_set_back(self) -> None:
         """Raise Fatal when a replay has set the store's position back behind what this process has delivered."""
@@ -48,5 +73,16 @@ class StorePositions:
                     "this process ends, so that the next one delivers from there."
                 )
 
-    async def _claim(self, topic_id: str, partition: int, generation: int) -> Claim:
-        return await self._store.call(lambda: self._store.destination.claim(topic_id, partition, generation))
+    async def _claim(self, topic_id: str, partition: int, number: int) -> Claim:
+        return await self._store.call(lambda: self._store.destination.claim(topic_id, partition, number))
+
+
+_EPOCH = 1_577_836_800  # 2020-01-01, in Unix seconds: a number of an incarnation fits 31 bits
+
+
+def _incarnation_of(known: OffsetAndMetadata | None, fresh: int) -> int:
+    """0 is that of groups which committed before there were incarnations, and of those that a person set."""
+    if known is None:
+        return fresh
+    _, _, text = (known.metadata or "").partition(" ")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0

@@ -10,6 +10,7 @@ from itertools import compress
 from typing import Any, TypeVar
 
 from clearwell.destinations.protocol import Claim, CleanBatch
+from clearwell.errors import Retryable
 from clearwell.kafka import clean
 from clearwell.kafka.gaps import Gaps
 from clearwell.kafka.identity import TopicIdentity
@@ -60,7 +61,9 @@ class Deliverer:
 
     async def begin(self, partition: int, first: int, generation: int) -> None:
         """Go on from what the store has made durable."""
-        claim = self._positions.claims[partition]
+        claim = self._positions.claims.get(partition)
+        if claim is None:  # the group is being formed anew: this agent ends when its partition is given out again
+            raise Retryable(f"Partition {partition} is being given out anew.")
         await self._refused.begin(partition, self._identity.id, claim.next_offset)
         self._partitions[partition] = _Partition(claim.next_offset, Repeats(claim.marks))
         log.info("partition %d starts at offset %d (generation %d)", partition, claim.next_offset, generation)
