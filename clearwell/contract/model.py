@@ -43,7 +43,10 @@ class PrivacyKind(StrEnum):
 
 
 class UnknownFields(StrEnum):
-    """What happens to fields the contract does not declare. `keep` gathers them in the json column `extra`."""
+    """What happens to fields the contract does not declare. `keep` gathers them in the json column `extra`.
+
+    `extra` is encrypted where the contract protects anything.
+    """
 
     REJECT = "reject"
     DROP = "drop"

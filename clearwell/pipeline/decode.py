@@ -13,15 +13,16 @@ from typing import Any
 
 import msgspec
 
+from clearwell.contract.fields import EXTRA
 from clearwell.contract.model import Contract, Field, Type, UnknownFields
 from clearwell.contract.patterns import compile_pattern
 from clearwell.contract.values import python_value
+from clearwell.pipeline.extra import gatherer
 from clearwell.pipeline.inspect import BadEvent, check_json, inspector
 from clearwell.pipeline.wire import quoted, raw_struct
 from clearwell.source import EVENT_LIMIT
 from clearwell.steps.code import Code
 from clearwell.steps.numbers import fits
-from clearwell.steps.plan import EXTRA
 
 CACHED_VALUES = 4096
 CACHED_LENGTH = 64
@@ -63,14 +64,12 @@ def _emit_presence(code: Code, contract: Contract) -> None:
                 code.add(f"_quotes += 2 * _len({variable})")
     extra = contract.unknown_fields is UnknownFields.KEEP
     if extra:
-        code.add(f"{code.variable(EXTRA.name)} = None")
+        code.add(f"{code.variable(EXTRA)} = None")
     look = code.reference("inspect", inspector(contract.fields))
     with code.block("if _quotes != _value.count(34) or 92 in _value:  # quotes, backslashes"):
         if extra:
-            declared = code.reference("declared", frozenset(field.name for field in contract.fields))
-            code.add(f"_whole = {look}(_value)")
-            rest = f"{{_name: _whole[_name] for _name in _whole if _name not in {declared}}}"
-            code.add(f"{code.variable(EXTRA.name)} = {rest} or None")
+            gather = code.reference("gather", gatherer(contract.fields))
+            code.add(f"{code.variable(EXTRA)} = {gather}({look}(_value))")
         else:
             code.add(f"{look}(_value)")
 

@@ -41,8 +41,6 @@ TEMPLATE_LOCALS = frozenset(
         "_error",
         "_event",
         "_quotes",
-        "_whole",
-        "_name",
         "_item",
         "_seals",
         "_nonces",

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from clearwell.contract.model import CleanSchema, Contract, Field, PrivacyKind, StepCall, Type, UnknownFields
+from clearwell.contract.fields import EXTRA
+from clearwell.contract.model import CleanSchema, Contract, Field, Privacy, PrivacyKind, StepCall, Type, UnknownFields
 from clearwell.contract.problems import Problems
 from clearwell.contract.verify import verify
 from clearwell.errors import ContractError, nearest
@@ -13,9 +14,6 @@ from clearwell.steps.ends import check_ends
 from clearwell.steps.scope import Scope, UnknownField, Wrong
 from clearwell.steps.step import Step
 from clearwell.steps.table import BY_VERB
-
-EXTRA = Field("extra", Type.JSON, description="Fields that the contract does not declare.")
-"""Where `unknown_fields: keep` gathers the rest; the contract's language reserves the name."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +46,7 @@ def bind(contract: Contract) -> Plan:
     problems = Problems()
     start = {field.name: field for field in contract.fields}
     if contract.unknown_fields is UnknownFields.KEEP:
-        start[EXTRA.name] = EXTRA
+        start[EXTRA] = _extra(contract)
     bound: list[BoundStep] = []
     fields: Mapping[str, Field] = start
     failed = False
@@ -77,6 +75,22 @@ def bind(contract: Contract) -> Plan:
     schema = _schema(contract, fields)
     verify(contract, schema)
     return Plan(tuple(bound), fields, schema, sum(one.step.lookback() for one in bound))
+
+
+def _extra(contract: Contract) -> Field:
+    """Where `unknown_fields: keep` gathers the rest; sealed where the contract protects anything (invariant 6).
+
+    Nobody has said what an undeclared field holds: beside protected ones it may be the same under another name.
+    """
+    protects = any(field.privacy for field in contract.fields) or any(
+        _has_privacy(call.args) for call in contract.steps
+    )
+    privacy = Privacy(PrivacyKind.ENCRYPT) if protects else None
+    return Field(EXTRA, Type.JSON, description="Fields that the contract does not declare.", privacy=privacy)
+
+
+def _has_privacy(args: object) -> bool:
+    return isinstance(args, dict) and "privacy" in args
 
 
 def _understand(call: StepCall) -> Step:

@@ -166,6 +166,35 @@ def test_undeclared_fields_can_be_dropped_or_kept(things):
     assert keeping.value("extra", n=1) is None
 
 
+@pytest.mark.parametrize(
+    "protected",
+    ["ssn: {type: string, privacy: encrypt}", "ssn: {type: string, privacy: drop}"],
+)
+def test_what_is_kept_beside_protected_fields_is_sealed(things, protected):
+    t = things(protected, more="unknown_fields: keep\nsubject: id")
+    event = t.one(ssn="1", social="123-45-6789", nested={"SSN": "123-45-6789"})
+    assert event["extra"].startswith("cw1.")
+    assert "123-45" not in str(event)
+    assert t.one(ssn="1")["extra"] is None
+
+
+def test_what_is_kept_beside_a_step_that_protects_is_sealed(things):
+    step = "derive: {field: who, concat: [name], privacy: hash}"
+    t = things("name: {type: string}", [step], more="unknown_fields: keep")
+    assert t.value("extra", name="a", other="b").startswith("cw1.")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [["SSN"], ["sSn"], ["\uff53\uff53\uff4e"], ["s\u200bsn"], ["\u017fsn"], ["a", "A"], ["\u00e9", "e\u0301"], ["ID"]],
+)
+def test_names_that_differ_by_case_or_form_alone_are_refused(things, names):
+    t = things("ssn: {type: string}", more="unknown_fields: keep")
+    said = "two names in the event differ by case or Unicode form alone"
+    assert t.one(**dict.fromkeys(names, "x")) == Rejected(0, said, "validate", "")
+    assert t.value("extra", ssn="a", sssn="x") == {"sssn": "x"}
+
+
 @pytest.mark.parametrize("mode", ["drop", "keep"])
 @pytest.mark.parametrize(
     "inner", [b"1e999", b"9" * 30, b'"\\u0000"', b'{"a":1,"a":2}', b'"\xff"', b"[" * 300 + b"]" * 300, b"tru"]
