@@ -16,6 +16,7 @@ import click
 from clearwell import settings
 from clearwell.cli.group import Entry, LazyGroup
 from clearwell.errors import ClearwellError, Fatal, nearest
+from clearwell.terminal import printable_lines
 
 SECTIONS = {
     "The stack": {
@@ -105,7 +106,7 @@ def main(args: Sequence[str] | None = None, command: click.Command = clearwell, 
 
 def tell(args: Sequence[str], message: str, exit_code: int) -> int:
     """Say what went wrong: one line on standard error, and with --json an object on standard output too."""
-    click.echo(f"error: {message}", err=True)
+    click.echo(printable_lines(f"error: {message}"), err=True)
     if "--json" in args:
         click.echo(json.dumps({"error": message, "exit_code": exit_code}))
     return exit_code

@@ -13,9 +13,11 @@ import msgspec
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
+from rich.text import Text
 
 from clearwell.local.jars import DOWNLOADING
 from clearwell.local.jars import Progress as Report
+from clearwell.terminal import printable_json, printable_lines
 
 AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])
 
@@ -53,13 +55,26 @@ def emit(as_json: bool, value: Any, render: Callable[[], RenderableType]) -> Non
     value: a dict, dataclass or msgspec struct. render: called only without --json; a string or anything of rich's.
     """
     if as_json:
-        click.echo(msgspec.json.encode(value).decode())
+        click.echo(printable_json(msgspec.json.encode(value).decode()))
         return
     shown = render()
     if isinstance(shown, str):
-        click.echo(shown)
+        say(shown)
     else:
         console().print(shown)
+
+
+def say(text: str, err: bool = False) -> None:
+    """Print a line, or lines, for people; what is not a plain character is escaped. `err`: to standard error."""
+    click.echo(printable_lines(text), err=err)
+
+
+class SafeConsole(Console):
+    """A console that shows any text in whatever it is given (tables, groups) as `printable_lines` does."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Every text that is no `Text` yet comes by here before it is laid out."""
+        return super().render_str(printable_lines(text), **options)
 
 
 def counted(number: int, one: str) -> str:
@@ -75,7 +90,7 @@ def console() -> Console:
 
 def plain_console(stderr: bool = False, width: int | None = None) -> Console:
     """Text as it is: what a store or a person wrote may have brackets and colons, which rich would take for its own."""
-    return Console(stderr=stderr, width=width, highlight=False, markup=False, emoji=False)
+    return SafeConsole(stderr=stderr, width=width, highlight=False, markup=False, emoji=False)
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:

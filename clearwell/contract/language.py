@@ -155,7 +155,7 @@ CONTRACT = Record(
         "subject": Key(FIELD_NAME, says="The field that says whose data an event is."),
         "unknown_fields": Key(
             Choice([word.value for word in UnknownFields]),
-            says="What happens to undeclared fields; keep gathers them in `extra`, encrypted where the contract protects "
+            says="What happens to undeclared fields; keep gathers them in `extra`, encrypted where a contract protects "
             "anything. Default: reject.",
         ),
         "fields": Key(Named(FIELD_NAME, FIELD, "field"), required=True, says="The fields of a raw event."),

@@ -5,14 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from clearwell.errors import ContractError, Location
+from clearwell.terminal import printable
 
 SHOWN = 50
 """More problems than this are counted, not listed: the file is then likely not a contract at all."""
-
-
-def printable(message: str) -> str:
-    """`message` on one line, with control characters escaped."""
-    return "".join(letter if letter.isprintable() else f"\\x{ord(letter):02x}" for letter in message)
 
 
 class ContractProblems(ContractError):

@@ -25,8 +25,8 @@ from yaml.events import (
     StreamEndEvent,
 )
 
-from clearwell.contract.problems import printable
 from clearwell.errors import ContractError, Location
+from clearwell.terminal import printable
 
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 24

@@ -227,3 +227,26 @@ def test_the_schema_for_editors_is_current_and_agrees_with_the_contracts() -> No
 
 def _plain(path: Path) -> Any:
     return parse(path.read_text(), str(path)).plain()
+
+
+@pytest.mark.parametrize("given", [["there"], [], ["there/visits"]])
+def test_a_check_of_nothing_is_no_success(
+    put: Put, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: list[str]
+) -> None:
+    (tmp_path / "there" / "visits").mkdir(parents=True)
+    (tmp_path / "there" / "visits" / "notes.yaml").write_text("a: 1\n")
+    monkeypatch.setenv("CLEARWELL_SCHEMAS", str(tmp_path / "there"))
+    code, out, err = run(capsys, "check", *given)
+    assert (code, out) == (2, "")
+    assert err.startswith("error: There are no contracts in ")
+    assert err.endswith("write one as <stream>/v1.yaml.\n")
+
+
+@pytest.mark.parametrize("name", ["v1.yml", "V1.yaml", "v01.yaml", "v1.YAML"])
+def test_a_contract_by_another_name_is_not_passed_over(put: Put, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    path = put(ROUTED)
+    path.rename(path.with_name(name))
+    for given in ([], ["schemas"], ["schemas/visits"]):
+        code, _, err = run(capsys, "check", *given)
+        assert code == 2
+        assert f'The file is called "{name}" but holds version 1: call it v1.yaml' in err

@@ -12,11 +12,11 @@ import yaml
 from clearwell import settings
 from clearwell.cli.connector.open import open_registry
 from clearwell.cli.output import dry_run_option, emit, home_option, json_option
-from clearwell.contract.problems import printable
 from clearwell.errors import ConfigError
 from clearwell.registry.register import Registration
 from clearwell.registry.register import register as register_connector
 from clearwell.registry.spec import ConnectorSpec, load_spec, make_spec, read_yaml
+from clearwell.terminal import printable
 
 
 @click.command()

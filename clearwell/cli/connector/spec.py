@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import click
 
-from clearwell.cli.output import console, emit, json_option, table
+from clearwell.cli.output import console, emit, json_option, say, table
 from clearwell.errors import ConfigError
 from clearwell.registry.kinds import kinds, source_class
 from clearwell.registry.options import Kind, Option, json_schema, summary_of
@@ -34,7 +34,7 @@ def spec(kind: str | None, as_json: bool) -> None:
         emit(as_json, json_schema(kind), str)
     else:
         found = described(kind)
-        click.echo("\n".join(lines_of(found, min(console().width, 120))))
+        say("\n".join(lines_of(found, min(console().width, 120))))
 
 
 def lines_of(found: Kind, width: int, heading: str = "Options under `config:`") -> Iterator[str]:

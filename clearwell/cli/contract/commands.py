@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,14 +14,15 @@ from clearwell.cli.contract.check import Checked, check_file, check_together
 from clearwell.cli.contract.schema import language_schema
 from clearwell.cli.contract.show import as_object, as_text
 from clearwell.cli.group import Group
-from clearwell.cli.output import emit, json_option
-from clearwell.contract.load import contract_files, find_file, load
+from clearwell.cli.output import emit, json_option, say
+from clearwell.contract.load import contract_files, find_file, load, version_of
 from clearwell.errors import ConfigError
 from clearwell.pipeline.compile import compile as compile_pipeline
 from clearwell.testing.examples import Result, run_examples
 from clearwell.testing.keys import MemoryKeyring
 
 SCHEMA_FILE = Path("docs/reference/contract.schema.json")
+_LIKE_A_CONTRACT = re.compile(r"[vV][0-9]+\.[yY][aA]?[mM][lL]")
 _VERSION = click.option("--version", "number", type=click.IntRange(1, 9_999), help="Default: the highest.")
 
 
@@ -49,7 +51,7 @@ def check(ctx: click.Context, targets: Sequence[str], as_json: bool) -> None:
     emit(as_json, {"contracts": checked, "ok": not wrong}, lambda: _said(checked))
     if not as_json:
         for problem in (problem for one in wrong for problem in one.problems):
-            click.echo(str(problem), err=True)
+            say(str(problem), err=True)
     if wrong:
         ctx.exit(ConfigError.exit_code)
 
@@ -130,21 +132,30 @@ def _files(targets: Sequence[str]) -> list[Path]:
     """The contract files that the arguments mean: files, folders of contracts, or streams (all their versions)."""
     folder = settings.schemas_folder()
     if not targets:
-        found = contract_files(folder)
-        if not found:
-            raise ConfigError(f"There are no contracts in {folder}: write one as <stream>/v1.yaml.")
-        return [_short(path) for path in found]
+        contract_files(folder)  # says so when there is no such folder
+        return [_short(path) for path in _inside(folder)]
     paths: list[Path] = []
     for target in targets:
         path = Path(target)
         if path.is_dir():
-            paths += contract_files(path) or sorted(path.glob("v*.yaml"))
+            paths += _inside(path)
         elif _means_file(target):
             paths.append(path)
         else:
             find_file(folder, target)
             paths += [one for one in contract_files(folder) if one.parent.name == target]
     return [_short(path) for path in paths]
+
+
+def _inside(folder: Path) -> list[Path]:
+    """The contracts in a folder of streams, or of one stream; misnamed ones too, so that none is passed over.
+
+    Raises ConfigError when there are none: a check of nothing would look like a check that went well.
+    """
+    found = [path for path in (*folder.glob("*/*"), *folder.glob("*")) if _LIKE_A_CONTRACT.fullmatch(path.name)]
+    if not found:
+        raise ConfigError(f"There are no contracts in {folder}: write one as <stream>/v1.yaml.")
+    return sorted(found, key=lambda path: (path.parent, version_of(path), path))
 
 
 def _file(target: str, number: int | None) -> Path:

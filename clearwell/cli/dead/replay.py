@@ -10,7 +10,7 @@ from clearwell import settings
 from clearwell.cli.connector.open import open_registry
 from clearwell.cli.dead.decide import require_yes, told
 from clearwell.cli.dead.filter import select, selection_options
-from clearwell.cli.output import counted, dry_run_option, emit, home_option, json_option
+from clearwell.cli.output import counted, dry_run_option, emit, home_option, json_option, say
 from clearwell.letters.replay import Replayer, Result
 from clearwell.privacy.local import LocalKeyring
 from clearwell.registry.dead_letters import OPEN
@@ -41,7 +41,7 @@ def replay(ids: tuple[int, ...], yes: bool, dry_run: bool, as_json: bool, **give
         result, settled = Result(), 0
         if found and not dry_run:
             where = settings.load()
-            replayer = Replayer(where, registry, LocalKeyring(where.keys), lambda text: click.echo(text, err=True))
+            replayer = Replayer(where, registry, LocalKeyring(where.keys), lambda text: say(text, err=True))
             settled = replayer.settle(sorted({one.stream for one in found}))
             result = replayer.replay(found)
     shown = {

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import click
 
 from clearwell.cli.connector.spec import lines_of, option_lines
-from clearwell.cli.output import console, emit, json_option, table
+from clearwell.cli.output import console, emit, json_option, say, table
 from clearwell.errors import ConfigError
 from clearwell.registry.kinds import DESTINATIONS, destination_class, kinds
 from clearwell.registry.options import destination_kind, destination_schema, route_options
@@ -32,7 +32,7 @@ def spec(kind: str | None, as_json: bool) -> None:
     elif as_json:
         emit(as_json, destination_schema(kind), str)
     else:
-        click.echo("\n".join(_lines(kind, min(console().width, 120))))
+        say("\n".join(_lines(kind, min(console().width, 120))))
 
 
 def _lines(kind: str, width: int) -> Iterator[str]:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import click
 
 from clearwell import settings
-from clearwell.cli.output import counted, dry_run_option, emit, home_option, json_option
+from clearwell.cli.output import counted, dry_run_option, emit, home_option, json_option, say
 from clearwell.destinations.features import upkeep as features_upkeep
 from clearwell.destinations.features.folder import Folder
 from clearwell.destinations.features.read import talking
@@ -41,7 +41,7 @@ def compact(views: tuple[str, ...], dry_run: bool, as_json: bool) -> None:
     root = Folder.root(where)
     done: list[Plan | Compacted] = []
     for view in wanted:
-        click.echo(f"{'looking at' if dry_run else 'compacting'} {view.name} …", err=True)
+        say(f"{'looking at' if dry_run else 'compacting'} {view.name} …", err=True)
         with talking(where.postgres, view) as session:
             now = datetime.now(UTC)
             done.append(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from clearwell import settings
-from clearwell.cli.output import counted, dry_run_option, emit, home_option, json_option, table
+from clearwell.cli.output import counted, dry_run_option, emit, home_option, json_option, say, table
 from clearwell.errors import ConfigError
 from clearwell.features.declared import declared_views, find_view
 from clearwell.features.training import Pending, pending
@@ -40,7 +40,7 @@ def refresh(views: tuple[str, ...], full: bool, dry_run: bool, as_json: bool) ->
         return
     done = []
     for one in wanted:
-        click.echo(f"computing {one.name}", err=True)
+        say(f"computing {one.name}", err=True)
         done.append(refresh_view(where, one, full=full))
     heads = ["view", "entities", "changed", "rows", "folder"]
     emit(as_json, {"views": done}, lambda: table(heads, [[getattr(one, head) for head in heads] for one in done]))

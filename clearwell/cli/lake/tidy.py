@@ -8,7 +8,7 @@ import click
 
 from clearwell import settings
 from clearwell.cli.lake.place import bare, lake_option, table_in
-from clearwell.cli.output import dry_run_option, emit, home_option, json_option
+from clearwell.cli.output import dry_run_option, emit, home_option, json_option, say
 from clearwell.destinations.lake import compaction as lake_compaction
 from clearwell.destinations.lake import tables
 from clearwell.registry.lakes import lake_root
@@ -31,7 +31,7 @@ def compact(table_name: str, name: str | None, dry_run: bool, as_json: bool) -> 
         value = {"table": table_name, "dry_run": True, "files": before.files, "small": before.small}
         emit(as_json, value, lambda: f"{before.small:,} of {before.files:,} files are small and would be joined.")
         return
-    click.echo(f"compacting {before.small:,} small files …", err=True)
+    say(f"compacting {before.small:,} small files …", err=True)
     done = lake_compaction.compact(place)
     value = {"table": table_name, "dry_run": False, "removed": done.removed, "added": done.added}
     emit(as_json, value, lambda: f"{done.removed:,} files became {done.added:,}.")
@@ -54,7 +54,7 @@ def vacuum(
     Those versions can't be read any more then. Without --full it deletes what the log says was replaced.
     """
     place = table_in(lake_root(settings.load(), bare(name)), table_name)
-    click.echo("looking for files …", err=True)
+    say("looking for files …", err=True)
     gone = tables.vacuum(place, timedelta(days=older_than), dry_run=dry_run, full=full, force=force)
     value = {"table": table_name, "dry_run": dry_run, "files": len(gone)}
     emit(as_json, value, lambda: f"{len(gone):,} files {'would be' if dry_run else 'were'} deleted.")
