@@ -7,6 +7,7 @@ Kafka does not answer, ConfigError when something must be set right, each with o
 from __future__ import annotations
 
 import base64
+import os
 import threading
 import uuid
 from collections.abc import Callable, Iterable, Mapping
@@ -25,7 +26,7 @@ from clearwell.kafka.topics import PARTITIONS, TopicPlan, differences, has_sende
 TIMEOUT_MS = 5_000
 _EXISTS = 36  # TOPIC_ALREADY_EXISTS: someone else was faster, which is fine
 
-_lock = threading.Lock()
+_locks: dict[int, threading.Lock] = {}  # by process: a fork may copy one that a thread of its parent holds
 _creating = threading.Lock()
 T = TypeVar("T")
 
@@ -39,7 +40,8 @@ class _Kept:
     failed: bool = False
 
 
-_clients: dict[str, _Kept] = {}
+_clients: dict[tuple[int, str], _Kept] = {}
+"""By process and addresses: in a child made by fork, a parent's client has no thread that would ever answer."""
 
 
 def ensure_topics(
@@ -130,9 +132,10 @@ def delete_topics(bootstrap: str, topics: Iterable[str]) -> None:
 
 def close() -> None:
     """Let go of every kept client; the next question makes a new one."""
-    with _lock:
-        for kept in _clients.values():
-            kept.client.close()
+    with _lock():
+        for (process, _), kept in _clients.items():
+            if process == os.getpid():
+                kept.client.close()
         _clients.clear()
 
 
@@ -149,19 +152,25 @@ def ask(bootstrap: str, doing: str, question: Callable[[KafkaAdminClient], T]) -
             _leave(bootstrap, kept)
 
 
+def _lock() -> threading.Lock:
+    return _locks.setdefault(os.getpid(), threading.Lock())
+
+
 def _enter(bootstrap: str) -> _Kept:
-    with _lock:
-        if bootstrap not in _clients:
-            _clients[bootstrap] = _Kept(connect(KafkaAdminClient, bootstrap, request_timeout_ms=TIMEOUT_MS))
-        _clients[bootstrap].questions += 1
-        return _clients[bootstrap]
+    key = os.getpid(), bootstrap
+    with _lock():
+        if key not in _clients:
+            _clients[key] = _Kept(connect(KafkaAdminClient, bootstrap, request_timeout_ms=TIMEOUT_MS))
+        _clients[key].questions += 1
+        return _clients[key]
 
 
 def _leave(bootstrap: str, kept: _Kept) -> None:
-    with _lock:
+    key = os.getpid(), bootstrap
+    with _lock():
         kept.questions -= 1
-        if kept.failed and _clients.get(bootstrap) is kept:
-            del _clients[bootstrap]
+        if kept.failed and _clients.get(key) is kept:
+            del _clients[key]
         last = kept.failed and not kept.questions
     if last:
         kept.client.close()

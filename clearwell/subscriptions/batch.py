@@ -27,7 +27,7 @@ class Batch:
         partition: int,
         first: int,
         position: Position,
-        commit: Callable[[int, Position], None],
+        commit: Callable[..., None],
     ) -> None:
         self._fields = fields
         self._rows = rows
@@ -77,7 +77,7 @@ class Batch:
     def commit(self) -> None:
         """The model is done with this batch and all earlier ones of its partition: they never come again.
 
-        Raises PartitionLost when the partition went to another member of the group in the meantime (its events come
-        there again), Retryable when Kafka does not answer.
+        Also after the loop, until another member follows. Raises PartitionLost when the partition went to another
+        member of the group in the meantime (its events come there again), Retryable when Kafka does not answer.
         """
-        self._commit(self.partition, self._position)
+        self._commit(partition=self.partition, position=self._position)

@@ -2,65 +2,46 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools
 import logging
+import threading
 import time
+import weakref
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import AsyncIterator, Iterator, Sequence
 from itertools import compress
 from types import TracebackType
 from typing import Any, Self
-
-from kafka import KafkaConsumer, TopicPartition, errors
-from kafka.coordinator.assignors.range import RangePartitionAssignor
 
 from clearwell.backoff import delays
 from clearwell.contract.model import CleanSchema, Field
 from clearwell.errors import ConfigError, Retryable, nearest
 from clearwell.kafka import admin, clean
-from clearwell.kafka.asking import READ_COMMITTED
-from clearwell.kafka.clients import connect
-from clearwell.kafka.failures import translated
-from clearwell.kafka.names import clean_topic, model_group, raw_topic
+from clearwell.kafka.names import clean_topic, raw_topic
 from clearwell.kafka.origins import Origins, ask_raw, warn_of_forged
-from clearwell.kafka.repeats import Repeats
 from clearwell.pipeline.clean import CleanCodec
 from clearwell.subscriptions.batch import Batch
-from clearwell.subscriptions.coverage import Coverage
-from clearwell.subscriptions.position import Position, resume
+from clearwell.subscriptions.member import Lane, Member, PartitionLost
+from clearwell.subscriptions.position import Position
+
+__all__ = ["PartitionLost", "Subscription", "chosen_fields"]
 
 log = logging.getLogger(__name__)
 
-POLL_MS = 500
-COMMIT_MS = 30_000
-LOST = (
-    errors.CommitFailedError,
-    errors.RebalanceInProgressError,
-    errors.IllegalGenerationError,
-    errors.UnknownMemberIdError,
-    errors.FencedInstanceIdError,
-)
+_followed: dict[tuple[int, str, str, str | None], weakref.ref[Subscription]] = {}
+_followed_lock = threading.Lock()
 
 
-class PartitionLost(Retryable):
-    """The partition was taken from this member before it committed; what it did not commit is delivered again."""
-
-
-@dataclass(slots=True)
-class _Lane:
-    """One assigned partition: the clean offset expected next, the highest one committed, and what was seen."""
-
-    next: int
-    committed: int
-    repeats: Repeats
-
-
-class Subscription:
+class Subscription(Iterator[Batch], AsyncIterator[Batch]):
     """Iterate over it for batches. One thread uses one subscription; close it, or use it in a `with` block.
 
     At least once to the model until `batch.commit()`: after a crash the group goes on at the last committed batch of
-    each partition, with no gap and without any committed event. Members of the same name share the partitions.
+    each partition, with no gap and without any committed event. Members of the same name share the partitions. A batch
+    may take the model as long as it will. In a coroutine, `async for` it; `with` works there too.
+
+    Leaving the loop, by whatever way, leaves the group. One that is still referenced gives way when its thread begins
+    to follow the same name (and `member`) anew, as a cell of a notebook does that is run twice.
     """
 
     def __init__(
@@ -85,43 +66,53 @@ class Subscription:
         self.topic = clean_topic(schema.stream, schema.version)
         self._bootstrap = bootstrap
         self._codec = codec
-        self._member = member
+        self._instance = member
         self._chosen = chosen_fields(schema, fields)
-        self._order = [schema.fields.index(one) for one in self._chosen]
+        self._order = [schema.fields.index(field) for field in self._chosen]
         self._max_rows = max_rows
         self._idle = idle
-        self._ready: deque[Batch] = deque()
-        self._lanes: dict[int, _Lane] = {}
-        self._generation = -1
-        self._epoch = 0
-        self._coverage = Coverage(bootstrap, model_group(name), self.topic)
-        self._topic_id = admin.topic_id(bootstrap, self.topic)
-        self._origins = Origins(partial(ask_raw, bootstrap, raw_topic(codec.schema.stream)))
-        self._consumer = self._join()
+        self._ready: deque[tuple[Lane, Batch]] = deque()
+        self._closed = False
+        self._superseded = False
+        self._thread = 0
+        self._origins = Origins(functools.partial(ask_raw, bootstrap, raw_topic(schema.stream)))
+        self._member = self._join(admin.topic_id(bootstrap, self.topic))
 
     def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> Batch:
-        """The next batch; waits for one, at most `idle` seconds. Raises StopIteration, Fatal for a foreign record."""
-        waited_since = time.monotonic()
-        while not self._ready:
-            if self._consumer is None:
+        """The next batch; waits for one, at most `idle` seconds. Raises StopIteration, Fatal for a foreign record.
+
+        Raises ConfigError when this thread has followed another subscription of that name since, or the process is a
+        fork of the one that opened it.
+        """
+        self._take_thread()
+        idle = _Idle(self._idle)
+        while (batch := self._step(idle)) is None:
+            if idle.over or self._closed:
                 raise StopIteration
-            self._fetch()
-            if not self._coverage.complete:
-                waited_since = time.monotonic()  # joining the group is not idling
-            elif not self._ready and self._idle is not None and time.monotonic() - waited_since >= self._idle:
-                raise StopIteration
-        return self._ready.popleft()
+        return batch
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Batch:
+        """As `__next__`, off the event loop; a task that is cancelled gets out at once."""
+        idle = _Idle(self._idle)
+        while (batch := await asyncio.to_thread(self._step, idle)) is None:
+            if idle.over or self._closed:
+                raise StopAsyncIteration
+        return batch
 
     def close(self) -> None:
-        """Leave the group, so that others take the partitions over at once; batches not committed come again."""
-        consumer, self._consumer = self._consumer, None
+        """Leave the group, so that others take the partitions over at once; what is not committed comes again.
+
+        A batch can still be committed until another member follows.
+        """
+        self._closed = True
         self._ready.clear()
-        self._epoch += 1
-        if consumer is not None:
-            consumer.close(timeout_ms=5_000)
+        self._member.close()
 
     def __enter__(self) -> Self:
         return self
@@ -130,84 +121,62 @@ class Subscription:
         self.close()
 
     def __del__(self) -> None:
-        """A loop left by `break` must not keep its partitions from the next one."""
-        if getattr(self, "_consumer", None) is not None:
+        """A loop left by `break` must not keep its partitions from the next one; batches do not refer to us."""
+        if hasattr(self, "_member"):
             self.close()
 
-    def _join(self) -> Any:
-        with translated(self._bootstrap, f"joining {model_group(self.name)}"):
-            consumer = connect(
-                KafkaConsumer,
-                self._bootstrap,
-                client_id=f"clearwell.{self.name}",
-                group_id=model_group(self.name),
-                group_instance_id=self._member,
-                enable_auto_commit=False,
-                isolation_level=READ_COMMITTED,
-                auto_offset_reset="earliest",  # never relied upon: each partition is sought to its position
-                partition_assignment_strategy=(RangePartitionAssignor,),
-                max_poll_records=self._max_rows,
-                max_partition_fetch_bytes=4_194_304,
-                session_timeout_ms=10_000,
-                heartbeat_interval_ms=2_000,
-                metrics_enabled=False,
+    def _join(self, topic_id: str) -> Member:
+        return Member(
+            self.name, self._bootstrap, self.topic, topic_id, max_rows=self._max_rows, instance=self._instance
+        )
+
+    def _take_thread(self) -> None:
+        """A thread follows one subscription of a name: one that it left, and that something still refers to, ends."""
+        if self._superseded:
+            raise ConfigError(
+                f'This subscription "{self.name}" ended when its thread began to follow another one of that name: use '
+                "the newer one, or give each a `member` name."
             )
-            consumer.subscribe([self.topic])
-            consumer.partitions_for_topic(self.topic)  # known before joining: a leader assigns only what it knows
-            return consumer
+        self._thread = threading.get_ident()
+        key = self._thread, self._bootstrap, self.name, self._instance
+        with _followed_lock:
+            known = _followed.get(key)
+            earlier = known() if known is not None else None
+            if earlier is self:
+                return
+            _followed[key] = weakref.ref(self)
+        if earlier is not None and earlier._thread == self._thread and not earlier._closed:
+            earlier._superseded = True
+            earlier.close()
+
+    def _step(self, idle: _Idle) -> Batch | None:
+        """The next batch, if one comes within half a second or so."""
+        self._member.require_own_process()
+        if not self._ready and not self._closed:
+            self._fetch()
+        while self._ready:
+            lane, batch = self._ready.popleft()
+            if self._member.lanes.get(batch.partition) is lane:  # else it has gone to another member meanwhile
+                self._member.work(batch.partition)
+                return batch
+        idle.look(joined=self._member.coverage.complete)
+        return None
 
     def _fetch(self) -> None:
-        """One poll. The group changes hands only in here, while no batch of ours is waiting."""
-        with translated(self._bootstrap, f"reading {self.topic}"):
-            fetched = self._consumer.poll(timeout_ms=POLL_MS)
-            generation = self._consumer.group_metadata().generation_id
-            assigned = {place.partition for place in self._consumer.assignment()}
-        # A poll may end between the new generation and its partitions, so both are looked at.
-        if generation != self._generation or assigned != self._lanes.keys():
-            self._generation = generation
-            self._take_over()
-        elif self._same_topic(insist=bool(fetched)):
-            for place, records in fetched.items():
-                self._take(place.partition, records)
-        self._look_at_group()
-
-    def _look_at_group(self) -> None:
-        """Join again where a partition is held by no one: the group's leader, if that is us, then assigns anew.
-
-        Only static members and those that hold nothing look; for the others' shares the leader has just assigned.
-        """
-        if self._generation < 0:
-            return
-        if self._member is None and self._lanes:
-            self._coverage.assume()
-        elif self._coverage.lacks():
-            self._consumer._coordinator.request_rejoin()  # kafka-python has no public way (Java: enforceRebalance)
-
-    def _take_over(self) -> None:
-        """A new assignment: every partition goes on where the group has committed; older batches are void."""
-        self._epoch += 1
-        self._lanes = {}
-        self._coverage.forget()
-        places = sorted(self._consumer.assignment())
-        if self._generation < 0 or not places:
-            return
-        with translated(self._bootstrap, f"finding where {model_group(self.name)} stands"):
-            begins = self._consumer.beginning_offsets(places)
-            for place in places:
-                known = self._consumer.committed(place, metadata=True, timeout_ms=COMMIT_MS)
-                position = resume(known, self._topic_id)
-                offset = max(position.offset, begins[place])
-                self._warn_of_gap(place.partition, position.offset, offset)
-                self._consumer.seek(place, offset)
-                self._lanes[place.partition] = _Lane(offset, position.offset, Repeats(position.marks))
+        """One poll. What we hold changes in here, or while the model works."""
+        fetched = self._member.poll()
+        if self._same_topic(insist=bool(fetched)):
+            for partition, records in fetched.items():
+                self._take(partition, records)
+        self._member.look_at_group()
 
     def _take(self, partition: int, records: Sequence[Any]) -> None:
-        lane = self._lanes[partition]
+        lane = self._member.lanes[partition]
         records = [record for record in records if record.offset >= lane.next]
         if not records:
             return
         first = records[0].offset
-        self._warn_of_gap(partition, lane.next, first)
+        self._member.warn_of_gap(partition, lane.next, first)
         lane.next = records[-1].offset + 1
         topics, offsets = clean.raw_identities(records)
         if not self._origins.explain(partition, topics, offsets):
@@ -224,38 +193,13 @@ class Subscription:
             return
         rows = self._chosen_columns(self._codec.decode(values))
         origins = [(topic, offset) for topic, offset, new in zip(topics, offsets, fresh, strict=True) if new]
-        position = Position(self._topic_id, lane.next, lane.repeats.marks)
-        self._ready.append(Batch(self._chosen, rows, origins, partition, first, position, self._committer()))
+        position = Position(self._member.topic_id, lane.next, lane.repeats.marks)
+        commit = functools.partial(self._member.commit, lane=lane)
+        self._ready.append((lane, Batch(self._chosen, rows, origins, partition, first, position, commit)))
 
     def _chosen_columns(self, rows: Sequence[tuple[Any, ...]]) -> Sequence[Sequence[Any]]:
         order = self._order
         return rows if order == list(range(len(rows[0]))) else [[row[i] for i in order] for row in rows]
-
-    def _committer(self) -> Callable[[int, Position], None]:
-        epoch = self._epoch
-
-        def commit(partition: int, position: Position) -> None:
-            self._commit(epoch, partition, position)
-
-        return commit
-
-    def _commit(self, epoch: int, partition: int, position: Position) -> None:
-        lost = PartitionLost(
-            f"Partition {partition} of {self.topic} was taken from this member of {model_group(self.name)} before the "
-            "batch was committed: undo what the model did with it, its events are delivered again."
-        )
-        if epoch != self._epoch or self._consumer is None:
-            raise lost
-        lane = self._lanes[partition]
-        if position.offset <= lane.committed:
-            return
-        with translated(self._bootstrap, f"committing for {model_group(self.name)}"):
-            try:
-                place = TopicPartition(self.topic, partition)
-                self._consumer.commit({place: position.committed()}, timeout_ms=COMMIT_MS)
-            except LOST:
-                raise lost from None
-        lane.committed = position.offset
 
     def _same_topic(self, insist: bool) -> bool:
         """Whether what was fetched is of the incarnation we know (KIP-516: ids never come back); joins anew if not.
@@ -263,13 +207,12 @@ class Subscription:
         Also asked when nothing comes: a consumer does not always notice that its topic was made again.
         """
         topic_id = self._ask_topic_id(insist)
-        if topic_id in (self._topic_id, None):
+        if topic_id in (self._member.topic_id, None):
             return True
         log.warning("%s was deleted and made again; reading it from its beginning", self.topic)
-        self.close()
-        self._topic_id, self._generation, self._lanes = topic_id, -1, {}
-        self._coverage.forget()
-        self._consumer = self._join()
+        self._ready.clear()
+        self._member.close()
+        self._member = self._join(topic_id)
         return False
 
     def _ask_topic_id(self, insist: bool) -> str | None:
@@ -278,18 +221,27 @@ class Subscription:
             try:
                 return admin.topic_id(self._bootstrap, self.topic)
             except Retryable as error:
-                if not insist:
+                if not insist or self._closed:
                     return None
                 log.warning("%s Trying again in %.1f s.", error, wait)
                 time.sleep(wait)
         raise AssertionError("delays() is endless")
 
-    def _warn_of_gap(self, partition: int, expected: int, found: int) -> None:
-        if found > expected:
-            log.warning(
-                "%s: partition %d: offsets %d to %d are gone (retention) before %s read them",
-                self.topic, partition, expected, found - 1, model_group(self.name),
-            )  # fmt: skip
+
+class _Idle:
+    """How long nothing has come; joining the group is not idling."""
+
+    def __init__(self, seconds: float | None) -> None:
+        self._seconds = seconds
+        self._since = time.monotonic()
+        self._joined = False
+        self.over = False
+
+    def look(self, joined: bool) -> None:
+        """Nothing came this time."""
+        if not (joined and self._joined):
+            self._since, self._joined = time.monotonic(), joined
+        self.over = self._seconds is not None and time.monotonic() - self._since >= self._seconds
 
 
 def chosen_fields(schema: CleanSchema, names: Sequence[str]) -> tuple[Field, ...]:

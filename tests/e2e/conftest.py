@@ -11,6 +11,7 @@ from clearwell.cli.main import main
 from clearwell.registry import Registry, connectors, migrate
 from clearwell.settings import Settings
 from tests.support.cdc_database import Database
+from tests.support.following import Stream, clean_stream
 
 
 @pytest.fixture
@@ -52,3 +53,10 @@ def spec(tmp_path: Path, unique: Callable[[str], str]) -> Iterator[Path]:
     path = tmp_path / "spec.yaml"
     path.write_text(f"name: {unique('c')}\nsource: file\nstream: flights\nconfig:\n  path: events.ndjson\n")
     yield path
+
+
+@pytest.fixture
+def stream(stack: Settings, unique: Callable[[str], str]) -> Iterator[Stream]:
+    """A fresh clean topic."""
+    with clean_stream(stack.kafka, unique("followed")) as made:
+        yield made

@@ -1,0 +1,301 @@
+"""A model's place in its consumer group: what it holds, what it committed, and that it stays while the model works.
+
+A thread of our own answers Kafka while the model is at work on a batch, however long: heartbeats go on, and when the
+group changes the member joins anew, so that nobody waits for the model and what it holds stays its own. The same thread
+leaves the group at the end: a garbage collector, a signal or the interpreter's exit asks it to and waits a moment at
+most, so that no end of a program hangs in a client of Kafka.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import functools
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kafka import KafkaConsumer, TopicPartition, errors
+from kafka.coordinator.assignors.range import RangePartitionAssignor
+
+from clearwell.errors import ClearwellError, ConfigError, Retryable
+from clearwell.kafka.asking import READ_COMMITTED
+from clearwell.kafka.clients import connect
+from clearwell.kafka.failures import translated
+from clearwell.kafka.names import model_group
+from clearwell.kafka.repeats import Repeats
+from clearwell.subscriptions.assignor import SharesAssignor
+from clearwell.subscriptions.coverage import Coverage
+from clearwell.subscriptions.late import LOST, commit_late
+from clearwell.subscriptions.position import Position, resume
+
+log = logging.getLogger(__name__)
+
+POLL_MS = 500
+STAY_S = 1.0
+REBALANCE_MS = 60_000
+"""How long the group waits for a member that does not answer; and how long one whose model is done stays unasked."""
+COMMIT_MS = 30_000
+REJOIN_S = 90.0
+LEAVE_S = 1.0
+TELL_S = 600.0
+"""A model at work on one batch for so long is told of, and again after twice as long, and so on."""
+
+
+class PartitionLost(Retryable):
+    """The partition was taken from this member before it committed; what it did not commit is delivered again."""
+
+
+@dataclass(slots=True, eq=False)
+class Lane:
+    """One assigned partition: the clean offset expected next, the highest one committed, and what was seen."""
+
+    next: int
+    committed: int
+    repeats: Repeats
+
+
+class Member:
+    """One consumer in the group `model.<name>`. Several threads may call it, one at a time is served."""
+
+    def __init__(
+        self, name: str, bootstrap: str, topic: str, topic_id: str, *, max_rows: int, instance: str | None
+    ) -> None:
+        """Connects; joins the group at the first `poll`. Raises Retryable when Kafka does not answer."""
+        self.name = name
+        self.topic = topic
+        self.topic_id = topic_id
+        self.bootstrap = bootstrap
+        self.instance = instance
+        self.lanes: dict[int, Lane] = {}
+        self.generation = -1
+        self.coverage = Coverage(bootstrap, model_group(name), topic)
+        self._process = os.getpid()
+        self._lock = threading.RLock()
+        self._at_work: tuple[int, float] | None = None  # partition of the batch that the model has, and since when
+        self._tell_after = TELL_S
+        self._leaving = threading.Event()
+        self._left = threading.Event()
+        self._consumer = self._connect(max_rows)
+        _open_members.add(self)
+        _leave_at_exit()
+        threading.Thread(target=self._stay, name=f"clearwell-{name}", daemon=True).start()
+
+    @property
+    def closed(self) -> bool:
+        """Whether it has left the group, or is about to."""
+        return self._leaving.is_set()
+
+    def require_own_process(self) -> None:
+        """Raises ConfigError in a child made by fork: it has the consumer's memory, but no thread of it."""
+        if os.getpid() != self._process:
+            raise ConfigError(
+                f'The subscription "{self.name}" was opened before this process was forked: open it in the process '
+                "that follows it."
+            )
+
+    def poll(self) -> dict[int, Sequence[Any]]:
+        """Records by partition, after half a second at most; none when the group has changed hands meanwhile."""
+        with self._lock:
+            if self.closed:
+                return {}
+            self._at_work = None
+            with translated(self.bootstrap, f"reading {self.topic}"):
+                fetched = self._consumer.poll(timeout_ms=POLL_MS)
+            if self._settle():
+                return {}
+            return {place.partition: records for place, records in fetched.items()}
+
+    def work(self, partition: int) -> None:
+        """The model has a batch of this partition now: keep the place in the group for it."""
+        self._at_work, self._tell_after = (partition, time.monotonic()), TELL_S
+
+    def look_at_group(self) -> None:
+        """Join again where a partition is held by no one: the group's leader, if that is us, then assigns anew.
+
+        Only static members and those that hold nothing look; for the others' shares the leader has just assigned.
+        """
+        if self.generation < 0 or self.closed:
+            return
+        if self.instance is None and self.lanes:
+            self.coverage.assume()
+        elif self.coverage.lacks():
+            self._consumer._coordinator.request_rejoin()  # kafka-python has no public way (Java: enforceRebalance)
+
+    def commit(self, partition: int, lane: Lane, position: Position) -> None:
+        """Move the group's position to `position`, if the lane is still ours. Raises PartitionLost, Retryable."""
+        self.require_own_process()
+        with self._lock:
+            if position.offset <= lane.committed:
+                return
+            if self.closed:  # the loop was left, and nobody has followed since
+                done = commit_late(self.bootstrap, self.name, self.topic, partition, lane.committed, position)
+            else:
+                done = self._commit(partition, lane, position)
+            if not done:
+                raise self._lost(partition)
+            lane.committed = position.offset
+
+    def close(self, wait_s: float = LEAVE_S) -> None:
+        """Leave the group, so that others take the partitions over at once; waits for that, `wait_s` at most."""
+        self._leaving.set()
+        if os.getpid() == self._process and not sys.is_finalizing() and not _is_our_thread():
+            self._left.wait(wait_s)
+
+    def _connect(self, max_rows: int) -> Any:
+        with translated(self.bootstrap, f"joining {model_group(self.name)}"):
+            consumer = connect(
+                KafkaConsumer,
+                self.bootstrap,
+                client_id=f"clearwell.{self.name}",
+                group_id=model_group(self.name),
+                group_instance_id=self.instance,
+                enable_auto_commit=False,
+                isolation_level=READ_COMMITTED,
+                auto_offset_reset="earliest",  # never relied upon: each partition is sought to its position
+                # The second is for a group with members of an earlier Clearwell.
+                partition_assignment_strategy=(SharesAssignor(self._claims), RangePartitionAssignor),
+                max_poll_records=max_rows,
+                max_poll_interval_ms=REBALANCE_MS,
+                max_partition_fetch_bytes=4_194_304,
+                session_timeout_ms=10_000,
+                heartbeat_interval_ms=2_000,
+                metrics_enabled=False,
+            )
+            consumer.subscribe([self.topic])
+            consumer.partitions_for_topic(self.topic)  # known before joining: a leader assigns only what it knows
+            return consumer
+
+    def _claims(self) -> list[int]:
+        at_work = self._at_work
+        first = [at_work[0]] if at_work else []
+        return first + [partition for partition in sorted(self.lanes) if partition not in first]
+
+    def _stay(self) -> None:
+        """The thread: while the model works, answer the group; at the end, leave it."""
+        while not self._leaving.wait(STAY_S):
+            if self._at_work is not None:
+                with self._lock:
+                    self._answer()
+                self._tell()
+        with self._lock, contextlib.suppress(Exception):  # a consumer that can't say good-bye is thrown out by Kafka
+            self._consumer.close(timeout_ms=int(LEAVE_S * 1000))
+        _open_members.discard(self)
+        self._left.set()
+
+    def _answer(self) -> None:
+        """Say that we live, and join anew if the group is about to change hands."""
+        if self.closed:
+            return
+        try:
+            with translated(self.bootstrap, f"staying in {model_group(self.name)}"):
+                coordinator = self._consumer._coordinator  # the part of `poll` that fetches nothing has no public name
+                try:
+                    coordinator.poll(timeout_ms=int(STAY_S * 1000))
+                except errors.KafkaError:  # its heartbeats have ended; this starts them again
+                    coordinator.ensure_active_group(timeout_ms=int(STAY_S * 1000))
+            self._settle()
+        except ClearwellError as error:  # Kafka may be back before the model is done; if not, `commit` and `poll` tell
+            log.debug("%s", error)
+
+    def _tell(self) -> None:
+        at_work = self._at_work
+        if at_work is not None and time.monotonic() - at_work[1] > self._tell_after:
+            log.warning(
+                "%s has been at work on a batch of partition %d of %s for %.0f minutes; partitions %s wait for it",
+                model_group(self.name), at_work[0], self.topic, self._tell_after / 60, sorted(self.lanes),
+            )  # fmt: skip
+            self._tell_after *= 2
+
+    def _settle(self) -> bool:
+        """After the group has changed hands: each partition that is new to us goes on where the group has committed.
+
+        What we keep goes on where we are, unless someone has committed since. True when something has changed.
+        """
+        generation = self._consumer.group_metadata().generation_id
+        places = sorted(self._consumer.assignment())
+        # A poll may end between the new generation and its partitions, so both are looked at.
+        if generation == self.generation and {place.partition for place in places} == self.lanes.keys():
+            return False
+        if generation < 0:  # thrown out: what is ours shows when we have joined again
+            self.generation = -1
+            return True
+        self.coverage.forget()
+        with translated(self.bootstrap, f"finding where {model_group(self.name)} stands"):
+            self.lanes = self._taken_over(places)
+        self.generation = generation
+        return True
+
+    def _taken_over(self, places: Sequence[TopicPartition]) -> dict[int, Lane]:
+        begins = self._consumer.beginning_offsets(places) if places else {}
+        lanes = {}
+        for place in places:
+            known = self._consumer.committed(place, metadata=True, timeout_ms=COMMIT_MS)
+            position = resume(known, self.topic_id)
+            lane = self.lanes.get(place.partition)
+            if lane is None or lane.committed != position.offset:
+                lane = Lane(max(position.offset, begins[place]), position.offset, Repeats(position.marks))
+                self.warn_of_gap(place.partition, position.offset, lane.next)
+            self._consumer.seek(place, lane.next)
+            lanes[place.partition] = lane
+        return lanes
+
+    def _commit(self, partition: int, lane: Lane, position: Position) -> bool:
+        """The generation may be over although the partition is still ours: then it is committed in the next one."""
+        place, until = TopicPartition(self.topic, partition), time.monotonic() + REJOIN_S
+        with translated(self.bootstrap, f"committing for {model_group(self.name)}"):
+            while True:
+                try:
+                    if self._consumer._coordinator.need_rejoin():
+                        self._consumer._coordinator.poll(timeout_ms=int(STAY_S * 1000))
+                    self._settle()
+                    if self.lanes.get(partition) is not lane:
+                        return False
+                    self._consumer.commit({place: position.committed()}, timeout_ms=COMMIT_MS)
+                    return True
+                except errors.FencedInstanceIdError:
+                    return False
+                except LOST:
+                    if time.monotonic() > until:
+                        return False
+
+    def _lost(self, partition: int) -> PartitionLost:
+        return PartitionLost(
+            f"Partition {partition} of {self.topic} was taken from this member of {model_group(self.name)} before the "
+            "batch was committed: undo what the model did with it, its events are delivered again."
+        )
+
+    def warn_of_gap(self, partition: int, expected: int, found: int) -> None:
+        """Tell what was removed before the model has read it."""
+        if found > expected:
+            log.warning(
+                "%s: partition %d: offsets %d to %d are gone (retention) before %s read them",
+                self.topic, partition, expected, found - 1, model_group(self.name),
+            )  # fmt: skip
+
+
+_open_members: set[Member] = set()
+
+
+def _is_our_thread() -> bool:
+    """Whether waiting would be for ourselves: garbage may be collected in our thread, or in one of Kafka's clients."""
+    return threading.current_thread().name.startswith(("clearwell-", "kafka-io-"))
+
+
+def close_all() -> None:
+    """Leave all groups, within a second or so; at the interpreter's exit, before its threads are frozen."""
+    members, until = list(_open_members), time.monotonic() + LEAVE_S
+    for member in members:
+        member.close(wait_s=0)
+    for member in members:
+        member.close(wait_s=max(until - time.monotonic(), 0))
+
+
+@functools.cache
+def _leave_at_exit() -> None:
+    atexit.register(close_all)
