@@ -165,7 +165,7 @@ class HostileSource:
 
     def count(self) -> Count:
         """The lines read."""
-        return Count(self._items - (self._fault is Fault.MISCOUNTS))
+        return Count(max(0, self._items - (self._fault is Fault.MISCOUNTS)))
 
     async def close(self) -> None:
         """Stop waiting for lines."""

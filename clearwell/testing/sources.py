@@ -40,10 +40,11 @@ class SourceSuite(ConfiguredSuite):
 
     @pytest.fixture(autouse=True)
     def _short_heartbeats(self, case: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        """HEARTBEAT_SECONDS made shorter in the source's own modules, so that tests of waiting are quick."""
-        prefix = self.source_class(case).__module__
+        """HEARTBEAT_SECONDS made shorter in the source's own package, so that tests of waiting are quick."""
+        own = self.source_class(case).__module__
+        package = own.rpartition(".")[0] or own
         for name, module in list(sys.modules.items()):
-            if name.startswith(prefix) and hasattr(module, "HEARTBEAT_SECONDS"):
+            if name.startswith(package) and name != __name__ and hasattr(module, "HEARTBEAT_SECONDS"):
                 monkeypatch.setattr(module, "HEARTBEAT_SECONDS", self.heartbeat)
 
     def lane(self, case: Any, number: int) -> Any:
