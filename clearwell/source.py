@@ -1,8 +1,8 @@
 """The protocol a connector implements. A source is a noun; a new one costs one file and one entry-point line.
 
 `Source` is read from by a collector; `PushSource` is sent requests. What else a source may be able to do is a protocol
-of its own beside them: `Acknowledging`, `Disposable`, `Comparing`, `Counting`. `clearwell.testing.SourceSuite` proves
-a source.
+of its own beside them: `Acknowledging`, `Disposable`, `Comparing`, `WithWarnings`, `Counting`.
+`clearwell.testing.SourceSuite` proves a source.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ class Refusal(StrEnum):
     NO_LOCAL_TIME = "a local time of the row does not exist in its time zone, whose clocks jump over it"
     KEY_TWICE = "a map of the row has a key twice"
     NOT_JSON = "a value of the row can't be written as JSON"
+    UNREADABLE = "a value can't be read by the database's driver"
 
 
 class SourceEvent(msgspec.Struct, frozen=True, gc=False):
@@ -170,6 +171,17 @@ class Comparing(Protocol):
 
     def between(self, old: Any, new: Any) -> str:
         """One sentence for a person: what would be read again or skipped when `old` becomes `new` (None: beginning)."""
+
+
+@runtime_checkable
+class WithWarnings(Protocol):
+    """A source that, as it is configured, may miss something or repeat it (invariant 11)."""
+
+    def warnings(self) -> Sequence[str]:
+        """What it can't promise and what helps: a sentence each, for whoever registers it. Blocks.
+
+        Raises as `check` does.
+        """
 
 
 @dataclass(frozen=True, slots=True)

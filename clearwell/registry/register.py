@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,17 +16,21 @@ from clearwell.registry import connectors
 from clearwell.registry.connectors import Connector
 from clearwell.registry.database import Registry
 from clearwell.registry.spec import ConnectorSpec, open_source
-from clearwell.source import DiscoveredStream
+from clearwell.source import DiscoveredStream, WithWarnings
 
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """What registering did, or with a dry run would do. `differences` reads 'config.path: "a" → "b"'."""
+    """What registering did, or with a dry run would do. `differences` reads 'config.path: "a" → "b"'.
+
+    `warnings`: what the source can't promise, a sentence each.
+    """
 
     name: str
     outcome: Literal["registered", "unchanged", "changed"]
     differences: list[str]
     streams: list[DiscoveredStream]
+    warnings: list[str] = field(default_factory=list)
 
 
 def register(registry: Registry, spec: ConnectorSpec, schemas: Path, *, dry_run: bool = False) -> Registration:
@@ -37,19 +41,19 @@ def register(registry: Registry, spec: ConnectorSpec, schemas: Path, *, dry_run:
     stream: its position means nothing there.
     """
     _require_contract(schemas, spec.stream)
-    streams = probe(spec)
+    streams, warnings = _probe(spec, discover=True)
     with registry.session() as session:
         known = connectors.find(session, spec.name)
         if known is None:
             if not dry_run:
                 connectors.add(session, spec.name, spec.source, spec.stream, spec.config, spec.limits)
-            return Registration(spec.name, "registered", [], streams)
+            return Registration(spec.name, "registered", [], streams, warnings)
         changes = compare(known, spec)
         if not changes:
-            return Registration(spec.name, "unchanged", [], streams)
+            return Registration(spec.name, "unchanged", [], streams, warnings)
         if not dry_run:
             connectors.change(session, spec.name, spec.config, changes, spec.limits)
-        return Registration(spec.name, "changed", changes, streams)
+        return Registration(spec.name, "changed", changes, streams, warnings)
 
 
 def _require_contract(schemas: Path, stream: str) -> None:
@@ -64,10 +68,16 @@ def _require_contract(schemas: Path, stream: str) -> None:
 
 def probe(spec: ConnectorSpec, *, discover: bool = True) -> list[DiscoveredStream]:
     """Open the source, prove that it can be read, and ask what it offers. Values of references never show in errors."""
+    return _probe(spec, discover=discover)[0]
+
+
+def _probe(spec: ConnectorSpec, *, discover: bool) -> tuple[list[DiscoveredStream], list[str]]:
+    """What it offers, and what it can't promise."""
     source, values = open_source(spec.source, spec.config)
     try:
         source.check()
-        return source.discover() if discover else []
+        warnings = source.warnings() if isinstance(source, WithWarnings) else []
+        return source.discover() if discover else [], [hide(one, values) for one in warnings]
     except ClearwellError as error:
         raise type(error)(hide(str(error), values)) from None
 

@@ -1,14 +1,12 @@
-"""Rows of a database as JSON, and the values of keys and cursors as a position keeps them."""
+"""Rows of a database as JSON, and what its types are to us."""
 
 from __future__ import annotations
 
-import base64
 import math
 from collections.abc import Callable, Sequence
-from datetime import UTC, date, datetime, tzinfo
+from datetime import UTC, datetime, tzinfo
 from decimal import Decimal
 from typing import Any
-from uuid import UUID
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
@@ -17,6 +15,9 @@ from sqlalchemy.dialects import mysql
 from sqlalchemy.types import TypeEngine
 
 from clearwell.errors import ConfigError
+from clearwell.source import Refusal
+from connectors.sql import sqlite
+from connectors.sql.places import ORDERED, python_type
 
 _TYPES: tuple[tuple[type[TypeEngine[Any]], str], ...] = (
     (types.Boolean, "bool"),
@@ -37,7 +38,7 @@ _TYPES: tuple[tuple[type[TypeEngine[Any]], str], ...] = (
 def contract_type(kind: TypeEngine[Any]) -> str:
     """The contract's type for a column's; string for what it has no word for."""
     found = next((name for of, name in _TYPES if isinstance(kind, of)), None)
-    return found or ("bytes" if _python_type(kind) is bytes else "string")
+    return found or ("bytes" if python_type(kind) is bytes else "string")
 
 
 def lossless(kind: TypeEngine[Any]) -> TypeEngine[Any]:
@@ -51,26 +52,49 @@ def lossless(kind: TypeEngine[Any]) -> TypeEngine[Any]:
     return types.NullType() if isinstance(kind, mysql.TIME) else kind
 
 
+class Unwritable(Exception):
+    """A row holds a value that can't be written as JSON. `column` and `refusal` say which, and why."""
+
+    def __init__(self, column: str, refusal: Refusal) -> None:
+        super().__init__(column)
+        self.column = column
+        self.refusal = refusal
+
+
 class Rows:
     """Encodes rows of the same columns as JSON objects."""
 
-    def __init__(self, columns: Sequence[Column[Any]], zone: tzinfo) -> None:
-        """`zone` is what times without one are in."""
+    def __init__(self, columns: Sequence[Column[Any]], zone: tzinfo, stored: bool) -> None:
+        """`zone` is what times without one are in; `stored`: values are as SQLite stores them, of any class."""
         self._names = [column.name for column in columns]
+        change_of = sqlite.change_of if stored else _change_of
         self._changes: list[tuple[int, Callable[[Any], Any]]] = [
             (index, change)
             for index, column in enumerate(columns)
-            if (change := _change_of(column.type, zone)) is not None
+            if (change := change_of(column.type, zone)) is not None
         ]
         self._encode = msgspec.json.Encoder(enc_hook=_other).encode
 
     def encode(self, row: Sequence[Any]) -> bytes:
-        """One row, whose values are in the order of the columns."""
-        values = list(row)
-        for index, change in self._changes:
-            if values[index] is not None:
-                values[index] = change(values[index])
-        return self._encode(dict(zip(self._names, values, strict=True)))
+        """One row, whose values are in the order of the columns. Raises Unwritable."""
+        try:
+            values = list(row)
+            for index, change in self._changes:
+                if values[index] is not None:
+                    values[index] = change(values[index])
+            return self._encode(dict(zip(self._names, values, strict=True)))
+        except Exception:  # whatever values a driver gives: it is this row's trouble alone
+            raise self._culprit(row) from None
+
+    def _culprit(self, row: Sequence[Any]) -> Unwritable:
+        changes = dict(self._changes)
+        for index, (name, value) in enumerate(zip(self._names, row, strict=True)):
+            try:
+                self._encode(changes[index](value) if index in changes and value is not None else value)
+            except Exception as error:
+                not_text = isinstance(error, UnicodeError)
+                return Unwritable(name, Refusal.NOT_UTF8 if not_text else Refusal.NOT_JSON)
+        return Unwritable("", Refusal.NOT_JSON)
 
 
 def _change_of(kind: TypeEngine[Any], zone: tzinfo) -> Callable[[Any], Any] | None:
@@ -79,7 +103,7 @@ def _change_of(kind: TypeEngine[Any], zone: tzinfo) -> Callable[[Any], Any] | No
         where = UTC if is_instant(kind) else zone
         return lambda value: value.replace(tzinfo=where) if _is_naive(value) else value
     if isinstance(kind, types.Numeric | types.Float | types.NullType | types.ARRAY | types.JSON):
-        return _exact
+        return exact
     return None
 
 
@@ -95,22 +119,27 @@ def _is_naive(value: Any) -> bool:
     return isinstance(value, datetime) and value.tzinfo is None
 
 
-def _exact(value: Any) -> Any:
+def exact(value: Any) -> Any:
     """Decimals as plain digits in a text, as contracts want them; NaN and the infinities, which JSON lacks, by name."""
     if isinstance(value, float | Decimal) and not math.isfinite(value):
         return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
     if isinstance(value, Decimal):
         return format(value, "f")
     if isinstance(value, list):
-        return [_exact(one) for one in value]
+        return [exact(one) for one in value]
     if isinstance(value, dict):
-        return {name: _exact(one) for name, one in value.items()}
+        return {name: exact(one) for name, one in value.items()}
     return value
 
 
 def _other(value: Any) -> Any:
     """Types of drivers that JSON and msgspec know nothing of (networks, ranges, intervals) as their text."""
     return str(value)
+
+
+def may_be_null(column: Column[Any]) -> bool:
+    """SQLite takes nulls in a primary key, unless that is the number of the row."""
+    return bool(column.nullable) and not (column.primary_key and isinstance(column.type, types.Integer))
 
 
 def zone_of(name: str) -> tzinfo:
@@ -123,53 +152,9 @@ def zone_of(name: str) -> tzinfo:
         raise ConfigError(f'There is no time zone "{name}": use a name such as Europe/Berlin.') from None
 
 
-def to_position(values: Sequence[Any]) -> list[int | str]:
-    """The values of keys and cursors as JSON: integers, and everything else as text that `from_position` reads back."""
-    return [_to_text(value) for value in values]
-
-
-def _to_text(value: Any) -> int | str:
-    if isinstance(value, bool | int):
-        return int(value)
-    if isinstance(value, datetime | date):
-        return value.isoformat()
-    if isinstance(value, bytes):
-        return base64.b64encode(value).decode()
-    return str(value)
-
-
-_FROM_TEXT: dict[type, Callable[[Any], Any]] = {
-    int: int,
-    str: str,
-    Decimal: Decimal,
-    datetime: datetime.fromisoformat,
-    date: date.fromisoformat,
-    UUID: UUID,
-    bytes: base64.b64decode,
-}
-
-
-def from_position(columns: Sequence[Column[Any]], values: Sequence[int | str]) -> list[Any]:
-    """The Python values of the columns again. Raises ConfigError when they are not of their types."""
-    if len(columns) != len(values):
-        names = ", ".join(column.name for column in columns)
-        raise ConfigError(f"The position holds {len(values)} values, but rows are read in the order of {names}.")
-    try:
-        return [_FROM_TEXT[column.type.python_type](value) for column, value in zip(columns, values, strict=True)]
-    except (ValueError, ArithmeticError):
-        raise ConfigError("The position does not fit the types of the cursor and key columns: reset it.") from None
-
-
 def has_order(kind: TypeEngine[Any]) -> bool:
     """Whether values of a column come back exactly and in one order, so that a page can start after one.
 
     MySQL sorts an ENUM by its place in the list, but compares it with a text as text: rows would be passed over.
     """
-    return _python_type(kind) in _FROM_TEXT and not isinstance(kind, mysql.ENUM | mysql.SET)
-
-
-def _python_type(kind: TypeEngine[Any]) -> type | None:
-    try:
-        return kind.python_type
-    except NotImplementedError:
-        return None
+    return python_type(kind) in ORDERED and not isinstance(kind, mysql.ENUM | mysql.SET)

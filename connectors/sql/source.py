@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import suppress
-from datetime import timedelta
 from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
-from sqlalchemy import Column, Connection, Select, Table, and_, func, not_, or_, select
+from sqlalchemy import Column, Connection, Table, func, select
 
 from clearwell.errors import ConfigError
 from clearwell.source import (
@@ -20,15 +19,18 @@ from clearwell.source import (
     Count,
     DiscoveredStream,
     SourceConfig,
-    SourceEvent,
     SourcePosition,
 )
-from connectors.sql.rows import Rows, contract_type, from_position, to_position, zone_of
+from connectors.reader_thread import Every
+from connectors.sql.fence import can_tell
+from connectors.sql.position import Plan, SqlPosition
+from connectors.sql.read import ASIDE_MOST, TableReader
+from connectors.sql.rows import contract_type, may_be_null, zone_of
 from connectors.sql.table import Database, find_table, key_of, require_ordered
 
 SAMPLE = 200
-COUNT_SECONDS = 20.0
-Values = list[int | str]
+COUNT_EVERY = 3600.0
+FENCE_SECONDS = 0.1
 
 
 class SqlConfig(SourceConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -38,16 +40,24 @@ class SqlConfig(SourceConfig, frozen=True, forbid_unknown_fields=True, kw_only=T
     `sqlite:////path`. table: its name, or `schema.table`. columns: those to read; all when left out.
     mode: "incremental" reads the rows in the order of `cursor` and then looks for rows after them; "snapshot" reads the
     table once in the order of its key. cursor: a column that grows whenever a row is written, such as `updated_at` or a
-    serial number, and is never null. key: the columns that name a row, when the table has no primary key; a unique
+    serial number. key: the columns that name a row, when the table has no primary key; a unique
     constraint must cover them. Rows with the same cursor value are told apart by it, so that no page loses one.
     every: seconds after which to look for new rows; left out, reading ends after the last row.
-    delay: seconds by which reading stays behind the database's clock, for a cursor that is a time: a transaction that
-    commits late with an earlier time is not missed when it takes less. time_zone: what times without a zone are in.
+    delay: seconds by which reading stays behind the database's clock, for a cursor that is a time. lookback: so many
+    rows before the last one are looked at again each time, so that a transaction that commits late with an earlier
+    cursor, or a change that the cursor is too coarse to show, is not missed; what was read of them does not come again.
+    time_zone: what times without a zone are in.
     page: rows read with one query.
 
     An event is a row as a JSON object: decimals as text with all digits, times in ISO 8601, binary as base64; NaN and
     the infinities, which JSON has not, as the strings "NaN", "Infinity", "-Infinity". An event's id is made of the
     row's key and, with a cursor, the cursor's value: a changed row is a new event. Deleted rows are not seen.
+
+    A primary PostgreSQL server tells which transactions are under way: reading stays behind those that write (by a
+    time also, for 30 s, behind those that have not written yet), so that none is missed however late it commits. Rows
+    whose cursor is null, infinite or after the year 9000 have no place in the order: they are read beside it. A value
+    that JSON or the database's driver has no word for makes its row a dead letter. SQLite's values are read and
+    compared as they are stored, whatever the column's type says.
     """
 
     url: Annotated[str, SECRET_IN_URL]
@@ -58,17 +68,12 @@ class SqlConfig(SourceConfig, frozen=True, forbid_unknown_fields=True, kw_only=T
     key: list[str] = []
     every: Annotated[float, msgspec.Meta(gt=0)] | None = None
     delay: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    lookback: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 500
     time_zone: str = "UTC"
     page: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 5_000
 
     def __repr__(self) -> str:  # invariant 10
         return f"SqlConfig(table={self.table!r}, mode={self.mode!r}, cursor={self.cursor!r})"
-
-
-class SqlPosition(SourcePosition, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The values, in the order of reading (cursor, then key), of the last row read."""
-
-    after: Values
 
 
 class SqlSource:
@@ -102,38 +107,66 @@ class SqlSource:
         with self._database.connect() as connection:
             table = self._table(connection)
             order = self._order(table)
-            connection.execute(select(*self._columns(table)).order_by(*order).limit(1)).all()
+            if self._config.delay:
+                self._database.now(connection, order[0], zone_of(self._config.time_zone))
             self._require_no_null_cursor(connection, table)
+        self._reader(table).sample(1)
+
+    def warnings(self) -> list[str]:
+        """What an order by the cursor can't promise here."""
+        if self._config.mode == "snapshot":
+            return []
+        with self._database.connect() as connection:
+            cursor = self._order(self._table(connection))[0]
+            told = self._database.backend == "postgresql" and can_tell(connection)
+        found = []
+        if not told and self._database.backend != "sqlite":  # which has one writer at a time
+            found.append(
+                f"This database does not say which transactions may still bring a row with an earlier {cursor.name}: "
+                f"only the last {self._config.lookback} rows are looked at again. Set `lookback` to more rows than are "
+                "written while the longest transaction lasts."
+            )
+        if may_be_null(cursor):
+            found.append(
+                f"{cursor.name} may be null: rows without a value are read beside the order, at most {ASIDE_MOST:,}."
+            )
+        return found
 
     def discover(self) -> list[DiscoveredStream]:
         """One stream, named after the table, with the types of its columns."""
         with self._database.connect() as connection:
             table = self._table(connection)
-            columns = self._columns(table)
-            rows = self._rows(columns)
-            found = connection.execute(select(*columns).limit(SAMPLE)).all()
-        sample = tuple(msgspec.json.decode(rows.encode(row)) for row in found)
+        rows = self._reader(table).sample(SAMPLE)
+        columns = self._columns(table)
+        sample = tuple(msgspec.json.decode(row) for row in rows)
         return [DiscoveredStream(table.name, {one.name: contract_type(one.type) for one in columns}, sample)]
 
     async def read(self, after: SqlPosition | None) -> AsyncIterator[Batch]:
         """A page a batch; ends after the last row, unless `every` is set. Raises as `check` does."""
-        table = await asyncio.to_thread(self._found_table)
-        position, spoke = after, time.monotonic()
+        reader = self._reader(await asyncio.to_thread(self._found_table))
+        reader.begin(after)
+        position, spoke, pause = after, time.monotonic(), Every(COUNT_EVERY)
         while not self._closed.is_set():
-            events, last, items = await asyncio.to_thread(self._page, table, position)
-            if last is not None:
-                position = SqlPosition(after=last)
-                self._rows_read += items
-                yield events, position
-                spoke = time.monotonic()
-            elif self._config.every is None:
-                self._held = await asyncio.to_thread(self._count_rows, table, position)
-                return
-            else:
+            pages = reader.look()
+            while (page := await asyncio.to_thread(next, pages, None)) is not None and not self._closed.is_set():
+                position = page.position
+                if page.events:
+                    self._rows_read += page.rows
+                    yield page.events, position
+                    spoke = time.monotonic()
+                    continue
                 if time.monotonic() - spoke >= HEARTBEAT_SECONDS / 2:
                     yield [], position
                     spoke = time.monotonic()
-                await self._wait(min(self._config.every, HEARTBEAT_SECONDS / 2))
+                await self._wait(FENCE_SECONDS)
+            if self._config.every is None or pause.due():
+                self._held = await asyncio.to_thread(reader.held)
+            if self._config.every is None:
+                return
+            if time.monotonic() - spoke >= HEARTBEAT_SECONDS / 2:
+                yield [], position
+                spoke = time.monotonic()
+            await self._wait(min(self._config.every, HEARTBEAT_SECONDS / 2))
 
     async def close(self) -> None:
         """Stop looking for new rows and let go of the connections."""
@@ -149,7 +182,7 @@ class SqlSource:
         where = f"{self._config.table} in the order of {self._config.cursor or 'its key'}"
         if new is None:
             return f"All rows of {where} would be read again."
-        start = "the first row" if old is None else f"the row after {old.after}"
+        start = "the first row" if old is None or old.after is None else f"the row after {old.after}"
         return f"Reading {where} would go on after {new.after}, not at {start}: rows between are read again or skipped."
 
     async def _wait(self, seconds: float) -> None:
@@ -181,52 +214,10 @@ class SqlSource:
             require_ordered(column)
         return order
 
-    def _count_rows(self, table: Table, after: SqlPosition | None) -> int | None:
-        """The rows up to the position, counted by the database: those behind it that were never read are told of.
-
-        None when the database takes too long, or is not there any more: it is a check, reading has gone well.
-        """
-        query = select(func.count()).select_from(table)
-        if after is not None:
-            order = self._order(table)
-            query = query.where(not_(_follows(order, from_position(order, after.after))))
-        return self._database.count(query, COUNT_SECONDS)
-
-    def _page(self, table: Table, after: SqlPosition | None) -> tuple[list[SourceEvent], Values | None, int]:
-        """The events of the next page, the place of its last row, None when there is none, and the number of rows."""
-        order, columns = self._order(table), self._columns(table)
-        with self._database.connect() as connection:
-            found = connection.execute(self._query(connection, order, columns, after)).all()
-        if not found:
-            return [], None, 0
-        places = [columns.index(column) for column in order]
-        rows = self._rows(columns)
-        events = [SourceEvent(_id(to_position([row[place] for place in places])), rows.encode(row)) for row in found]
-        last = to_position([found[-1][place] for place in places])
-        if after is not None and last == after.after:
-            raise ConfigError(
-                f"Reading {self._config.table} can't get past one row: its cursor or key is finer than this driver "
-                "shows it. Choose another cursor, or a view that rounds it."
-            )
-        return events, last, len(found)
-
-    def _query(
-        self,
-        connection: Connection,
-        order: Sequence[Column[Any]],
-        columns: Sequence[Column[Any]],
-        after: SqlPosition | None,
-    ) -> Select[Any]:
-        query = select(*columns).order_by(*order).limit(self._config.page)
-        if after is not None:
-            query = query.where(_follows(order, from_position(order, after.after)))
-        if self._config.delay:
-            now = self._database.now(connection, order[0], zone_of(self._config.time_zone))
-            query = query.where(order[0] <= now - timedelta(seconds=self._config.delay))
-        return query
-
-    def _rows(self, columns: Sequence[Column[Any]]) -> Rows:
-        return Rows(columns, zone_of(self._config.time_zone))
+    def _reader(self, table: Table) -> TableReader:
+        config = self._config
+        plan = Plan(config.mode == "incremental", config.page, config.lookback, config.delay, zone_of(config.time_zone))
+        return TableReader(self._database, table, self._order(table), self._columns(table), plan)
 
     def _require_no_null_cursor(self, connection: Connection, table: Table) -> None:
         order = self._order(table)
@@ -237,21 +228,6 @@ class SqlSource:
             ).scalar_one()
         ):
             raise ConfigError(
-                f"Some rows of {table.name} have no value in {order[0].name}: they would never be read. "
-                "Choose another `cursor`, or read a view without them."
+                f"Some rows of {table.name} have no value in {order[0].name}, by which they are read. Choose another "
+                "`cursor`, or read a view without them."
             )
-
-
-def _follows(order: Sequence[Column[Any]], values: Sequence[Any]) -> Any:
-    """The rows after `values` in `order`: (a > x) or (a = x and b > y) …, which every database understands."""
-    return or_(
-        *(
-            and_(*(order[i] == values[i] for i in range(depth)), order[depth] > values[depth])
-            for depth in range(len(order))
-        )
-    )
-
-
-def _id(place: Values) -> str:
-    """A single value as it is; several as JSON, so that no two places give one id."""
-    return str(place[0]) if len(place) == 1 else msgspec.json.encode(place).decode()

@@ -7,10 +7,13 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, tzinfo
 from typing import Any
 
+import msgspec
 from sqlalchemy import (
     Column,
+    ColumnElement,
     Connection,
     DateTime,
+    Enum,
     MetaData,
     Select,
     Table,
@@ -20,14 +23,17 @@ from sqlalchemy import (
     func,
     inspect,
     select,
+    type_coerce,
 )
+from sqlalchemy.dialects import mysql
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, NoSuchTableError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, NoSuchModuleError, NoSuchTableError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
-from sqlalchemy.types import TypeEngine
+from sqlalchemy.types import NullType, TypeEngine
 
 from clearwell.egress import require_allowed
 from clearwell.errors import ClearwellError, ConfigError, Retryable, nearest
+from connectors.sql import postgres, sqlite
 from connectors.sql.rows import has_order, is_instant, lossless
 
 _DRIVERS = {"postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
@@ -52,25 +58,28 @@ class Database:
         try:
             parsed = make_url(url)
             self._url = parsed.set(drivername=_DRIVERS.get(parsed.drivername, parsed.drivername))
-            self._engine = create_engine(self._url, poolclass=NullPool, isolation_level=_isolation(self._url))
-            if self._url.get_backend_name() in _MYSQL:
-                event.listen(self._engine, "connect", _speak_utc)
+            self._engine = create_engine(
+                self._url, poolclass=NullPool, isolation_level=_isolation(self._url), json_deserializer=_as_written
+            )
+            self.backend = self._url.get_backend_name()
+            event.listen(self._engine, "connect", self._set_up)
         except ArgumentError:
             raise ConfigError("`url` is no SQLAlchemy URL: write dialect://user:password@host/database.") from None
         except (NoSuchModuleError, ModuleNotFoundError) as error:
             missing = getattr(error, "name", None) or make_url(url).drivername
             raise ConfigError(f"`url` needs a driver that is not installed ({missing}): install it with pip.") from None
-        if self._url.get_backend_name() == "sqlite" and not (self._url.database or "").startswith("/"):
+        self._forgives = False
+        if self.backend == "sqlite" and not (self._url.database or "").startswith("/"):
             raise ConfigError(
                 "`url` needs the whole path of an SQLite file, with four slashes: sqlite:////data/shop.db."
             )
-        self._place = self._url.host or self._url.get_backend_name()
+        self._place = self._url.host or self.backend
 
     @contextmanager
     def connect(self) -> Iterator[Connection]:
         """A connection. Raises Retryable when the server does not answer, ConfigError when it refuses."""
         if self._url.host:
-            require_allowed(self._url.host, self._url.port or _PORTS.get(self._url.get_backend_name(), 0))
+            require_allowed(self._url.host, self._url.port or _PORTS.get(self.backend, 0))
         try:
             with self._engine.connect() as connection:
                 yield connection
@@ -79,9 +88,38 @@ class Database:
         except SQLAlchemyError as error:
             raise self._meaning(error) from None
 
+    @property
+    def stores_anything(self) -> bool:
+        """Whether a column may hold values of any type, so that they are read and compared as they are stored."""
+        return self.backend == "sqlite"
+
+    def rows(self, columns: Sequence[Column[Any]], query: Select[Any]) -> Sequence[Sequence[Any]]:
+        """Values of `columns`, of the rows that `query` selects. Raises as `connect`, and ValuesUnreadable."""
+        with self.connect() as connection:
+            try:
+                return connection.execute(query.with_only_columns(*map(self._as_read, columns))).all()
+            except (DataError, ValueError, TypeError, LookupError, ArithmeticError):
+                if self._forgives or self._engine.driver != "psycopg":
+                    raise ValuesUnreadable from None
+        self._forgives = True  # its loaders are slower, so only where they are needed
+        return self.rows(columns, query)
+
+    def _as_read(self, column: Column[Any]) -> ColumnElement[Any]:
+        """A column as it comes from the driver where SQLAlchemy would change, or refuse, values."""
+        as_it_is = self.stores_anything or isinstance(column.type, Enum | mysql.SET)
+        return type_coerce(column, NullType()) if as_it_is else column
+
     def close(self) -> None:
         """Let go of everything."""
         self._engine.dispose()
+
+    def _set_up(self, connection: Any, _record: Any) -> None:
+        if self.backend in _MYSQL:
+            _speak_utc(connection)
+        elif self.backend == "sqlite":
+            connection.text_factory = sqlite.text
+        elif self._forgives:
+            postgres.forgive(connection)
 
     def column(self, table: Table, name: str) -> Column[Any]:
         """A column by name. Raises ConfigError with the nearest name."""
@@ -97,7 +135,7 @@ class Database:
         if not isinstance(column.type, DateTime):
             raise ConfigError(f"`delay` needs a cursor that is a time, and {column.name} is none.")
         now: datetime = connection.execute(select(func.current_timestamp(type_=DateTime(timezone=True)))).scalar_one()
-        if now.tzinfo is None and self._url.get_backend_name() in (*_MYSQL, "sqlite"):  # their clock is at UTC, here
+        if now.tzinfo is None and self.backend in (*_MYSQL, "sqlite"):  # their clock is at UTC, here
             now = now.replace(tzinfo=UTC)
         if column.type.timezone or now.tzinfo is None:
             return now
@@ -107,7 +145,7 @@ class Database:
         """The number that `query` selects; None when the database does not find it out within about `seconds`."""
         try:
             with self.connect() as connection:
-                limit = _LIMITS.get(self._url.get_backend_name())
+                limit = _LIMITS.get(self.backend)
                 if limit is not None:
                     connection.exec_driver_sql(limit.format(milliseconds=int(seconds * 1000), seconds=seconds))
                 return connection.execute(query).scalar_one()
@@ -122,20 +160,31 @@ class Database:
         if state[:2] in _DENIED_STATES or refused:
             return ConfigError(f"The database at {self._place} refused us: check user, password, database and rights.")
         kind = type(original or error).__name__
-        if kind == "DataError":
-            return ConfigError(
-                "A value of the table is none that the driver can take (such as a time 'infinity'): leave its column "
-                "out by `columns`, or read a view that changes it."
-            )
         return Retryable(
             f"The database at {self._place} did not answer ({state or kind}): is it running and reachable?"
         )
 
 
-def _speak_utc(connection: Any, _record: Any) -> None:
-    """MySQL shows and takes its TIMESTAMPs in the session's zone, and as it is set up that may be any."""
+class ValuesUnreadable(Exception):
+    """Among the rows is a value that the driver can't take."""
+
+
+def _speak_utc(connection: Any) -> None:
+    """MySQL shows and takes its TIMESTAMPs in the session's zone, and as it is set up that may be any.
+
+    A zero date, which it may hold, must be allowed to be compared with.
+    """
     with connection.cursor() as cursor:
         cursor.execute("SET time_zone = '+00:00'")
+        cursor.execute(
+            "SET SESSION sql_mode = REPLACE(REPLACE(REPLACE(@@SESSION.sql_mode, 'NO_ZERO_IN_DATE', ''), "
+            "'NO_ZERO_DATE', ''), 'TRADITIONAL', '')"
+        )
+
+
+def _as_written(document: str | bytes) -> Any:
+    """A JSON document is passed on as it is: to read it would lose digits."""
+    return msgspec.Raw(document.encode() if isinstance(document, str) else bytes(document))
 
 
 def _isolation(url: URL) -> Any:

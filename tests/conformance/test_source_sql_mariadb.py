@@ -8,6 +8,7 @@ from contextlib import aclosing
 from typing import Any, ClassVar
 
 import msgspec
+import pymysql
 import pytest
 
 from clearwell.errors import ConfigError
@@ -135,3 +136,57 @@ def test_keys_that_are_texts_follow_the_databases_order(rows: MariaDbCase) -> No
     rows.run("INSERT INTO t VALUES " + ", ".join(f"('{name}')" for name in names))
     config = rows.config | {"table": "t", "mode": "snapshot", "cursor": None, "page": 1}
     assert sorted(row["name"] for row in read(config)) == sorted(names)
+
+
+def test_zero_dates_are_values_and_places_like_others(rows: MariaDbCase) -> None:
+    """As the cursor first, last and alone; and a date with the month 0."""
+    times = ["0000-00-00 00:00:00", "0000-00-00 00:00:00", "2024-01-01 00:00:00.500000", "2024-00-00 00:00:00"]
+    rows.run(
+        "SET sql_mode = ''",
+        "CREATE TABLE t (id int PRIMARY KEY, at datetime(6) NOT NULL, day date NOT NULL)",
+        f"INSERT INTO t VALUES {', '.join(f'''({n}, '{at}', '{at[:10]}')''' for n, at in enumerate(times))}",
+    )
+    for page in (1, 2, 10):
+        found = read(rows.config | {"table": "t", "cursor": "at", "page": page})
+        assert [row["id"] for row in found] == [0, 1, 3, 2]
+        found = read(rows.config | {"table": "t", "cursor": "day", "page": page})
+        assert [row["id"] for row in found] == [0, 1, 3, 2]
+    assert (found[0]["at"], found[0]["day"]) == ("0000-00-00 00:00:00", "0000-00-00")
+    assert found[3]["at"] == "2024-01-01T00:00:00.500000Z"
+
+
+def test_a_transaction_that_commits_late_is_looked_back_for(rows: MariaDbCase, server: MariaDb) -> None:
+    """MySQL does not tell: the last rows are read again, and registering says how many."""
+    rows.run("CREATE TABLE t (n int AUTO_INCREMENT PRIMARY KEY, id varchar(9))", "INSERT INTO t (id) VALUES ('first')")
+    source = SqlSource(msgspec.convert(rows.config | {"table": "t", "cursor": "n", "every": 0.05}, SqlConfig))
+    assert "only the last 500 rows are looked at again" in source.warnings()[0]
+
+    async def scene() -> list[str]:
+        found: list[str] = []
+        database = rows.config["url"].rpartition("/")[2]
+        late: Any = pymysql.connect(host="127.0.0.1", port=server.port, user="root", database=database)
+        late.cursor().execute("INSERT INTO t (id) VALUES ('late')")
+        await asyncio.to_thread(rows.run, "INSERT INTO t (id) VALUES ('soon')")
+        async with asyncio.timeout(20), aclosing(source.read(None)) as batches:  # type: ignore[type-var]
+            async for events, _ in batches:
+                found += [msgspec.json.decode(event.data)["id"] for event in events]
+                if found[-1:] == ["soon"]:
+                    await asyncio.to_thread(late.commit)
+                if "late" in found:
+                    break
+        late.close()
+        await source.close()
+        return found
+
+    assert asyncio.run(scene()) == ["first", "soon", "late"]
+
+
+def test_labels_and_sets_are_what_the_server_says(rows: MariaDbCase) -> None:
+    """Also the empty text that stands for a wrong label, and a set in the order of its declaration."""
+    rows.run(
+        "SET sql_mode = ''",
+        "CREATE TABLE t (id int PRIMARY KEY, level enum('low', 'high'), tags set('b', 'a', 'c'))",
+        "INSERT INTO t VALUES (1, 'none such', 'a,b'), (2, 'high', ''), (3, NULL, NULL)",
+    )
+    found = read(rows.config | {"table": "t", "mode": "snapshot", "cursor": None})
+    assert [(row["level"], row["tags"]) for row in found] == [("", "b,a"), ("high", ""), (None, None)]

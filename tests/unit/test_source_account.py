@@ -117,8 +117,8 @@ def test_the_parts_of_an_account_add_up_however_it_is_cut() -> None:
 
 
 BEHIND = (
-    "The source holds 100 items, but 30 were read: 70 are missing, such as those written behind the position; reset the "
-    "connector to read all again."
+    "The source holds 100 items, but 30 were read: 70 are missing, such as those written behind the position; reset "
+    "the connector to read all again."
 )
 
 

@@ -62,6 +62,7 @@ def register(
         "outcome": done.outcome,
         "dry_run": dry_run,
         "differences": done.differences,
+        "warnings": done.warnings,
         "streams": [{"name": one.name, "fields": dict(one.fields)} for one in done.streams],
     }
     emit(as_json, shown, lambda: "\n".join(_told(done, wanted, dry_run)))
@@ -110,6 +111,7 @@ def _told(done: Registration, wanted: ConnectorSpec, dry_run: bool) -> Iterator[
     into = f" ({wanted.source} into {wanted.stream})" if done.outcome == "registered" else ""
     yield f'Connector "{done.name}" {will}{done.outcome}{into}.'
     yield from (f"  {line}" for line in done.differences)
+    yield from (f"  warning: {line}" for line in done.warnings)
     for stream in done.streams:
         fields = ", ".join(f"{name} {kind}" for name, kind in stream.fields.items())
         yield printable(f"  found {stream.name}: {fields}")

@@ -1,0 +1,440 @@
+"""Cursors as databases really have them: late commits, ties, coarse times, nulls, infinities, mixed storage."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import psycopg
+import pytest
+
+from clearwell.errors import ConfigError, Retryable
+from clearwell.settings import Settings
+from clearwell.source import Refusal, SourceEvent, stored_position
+from connectors.sql import fence
+from connectors.sql.source import SqlConfig, SqlPosition, SqlSource
+
+Session = psycopg.Connection[tuple[Any, ...]]
+
+
+class Follower:
+    """A source that is read in the background."""
+
+    def __init__(self, config: dict[str, Any], after: SqlPosition | None = None) -> None:
+        self.source = SqlSource(msgspec.convert(config, SqlConfig))
+        self.position: Any = after
+        self.events: list[SourceEvent] = []
+        self._reading = asyncio.ensure_future(self._read(after))
+
+    async def _read(self, after: SqlPosition | None) -> None:
+        async for events, position in self.source.read(after):
+            self.events += events
+            self.position = position
+
+    async def until(self, count: int, seconds: float = 20.0) -> list[str]:
+        """The ids in the rows, in the order of reading, once there are `count`."""
+        async with asyncio.timeout(seconds):
+            while len(self.events) < count:
+                if self._reading.done():
+                    self._reading.result()
+                await asyncio.sleep(0.02)
+        return self.ids()
+
+    async def quiet(self, seconds: float = 0.5) -> None:
+        """Nothing more comes for a while."""
+        before = len(self.events)
+        await asyncio.sleep(seconds)
+        more = self.events[before:]
+        assert not more, f"{[event.data for event in more]} came"
+
+    def ids(self) -> list[str]:
+        return [msgspec.json.decode(event.data)["id"] for event in self.events]
+
+    async def close(self) -> None:
+        self._reading.cancel()
+        await asyncio.wait({self._reading})
+        await self.source.close()
+
+
+@asynccontextmanager
+async def following(config: dict[str, Any], after: SqlPosition | None = None) -> AsyncIterator[Follower]:
+    follower = Follower(config, after)
+    try:
+        yield follower
+    finally:
+        await follower.close()
+
+
+def whole(config: dict[str, Any], after: SqlPosition | None = None) -> tuple[list[SourceEvent], Any]:
+    """All events to the end, and the last position as the registry gives it back."""
+
+    async def read() -> tuple[list[SourceEvent], Any]:
+        source = SqlSource(msgspec.convert(config, SqlConfig))
+        events: list[SourceEvent] = []
+        position: Any = after
+        async for batch, reached in source.read(after):
+            events, position = events + batch, reached
+        await source.close()
+        return events, position
+
+    events, position = asyncio.run(read())
+    kept = None if position is None else msgspec.json.decode(msgspec.json.encode(position))
+    return events, stored_position(kept, SqlPosition)
+
+
+def rows_of(events: Sequence[SourceEvent]) -> list[Any]:
+    return [msgspec.json.decode(event.data) for event in events]
+
+
+class Table:
+    """A table of this test in the stack's Postgres."""
+
+    def __init__(self, dsn: str, name: str) -> None:
+        self.dsn, self.name = dsn, name
+        self.session: Session = psycopg.connect(dsn, autocommit=True)
+
+    def make(self, columns: str) -> None:
+        self.run(f"create table {self.name} ({columns})")
+
+    def run(self, statement: str) -> None:
+        self.session.execute(statement)  # type: ignore[arg-type]
+
+    def config(self, **options: Any) -> dict[str, Any]:
+        return {"url": self.dsn, "table": self.name, "every": 0.05, **options}
+
+    def once(self, **options: Any) -> dict[str, Any]:
+        return {"url": self.dsn, "table": self.name, **options}
+
+
+@pytest.fixture
+def table(stack: Settings, unique: Callable[[str], str]) -> Iterator[Table]:
+    made = Table(stack.postgres, unique("cursor"))
+    yield made
+    made.run(f"drop table if exists {made.name} cascade")
+    made.session.close()
+
+
+def test_a_serial_number_that_commits_late_comes(table: Table) -> None:
+    table.make("n bigserial primary key, id text")
+
+    async def scene() -> None:
+        async with following(table.config(cursor="n")) as follower:
+            with psycopg.connect(table.dsn) as late:
+                late.execute(f"insert into {table.name}(id) values ('A')")  # type: ignore[arg-type]
+                await asyncio.to_thread(table.run, f"insert into {table.name}(id) values ('B')")
+                await follower.quiet()
+                late.commit()
+                assert await follower.until(2) == ["A", "B"]
+                late.execute(f"insert into {table.name}(id) values ('never')")  # type: ignore[arg-type]
+                await asyncio.to_thread(table.run, f"insert into {table.name}(id) values ('C')")
+                await follower.quiet(0.3)
+                late.rollback()
+            assert await follower.until(3) == ["A", "B", "C"]
+
+    asyncio.run(scene())
+
+
+def test_a_time_of_a_transaction_that_wrote_late_comes(table: Table) -> None:
+    """`now()` is the time at which a transaction began, and it may have read only until then."""
+    table.make("n int primary key, id text, at timestamptz not null default now()")
+
+    async def scene() -> None:
+        async with following(table.config(cursor="at")) as follower:
+            with psycopg.connect(table.dsn) as late:
+                late.execute("select now()")
+                await asyncio.to_thread(table.run, f"insert into {table.name} values (2, 'B')")
+                await follower.quiet()
+                late.execute(f"insert into {table.name} values (1, 'A')")  # type: ignore[arg-type]
+                late.commit()
+            assert await follower.until(2) == ["A", "B"]
+
+    asyncio.run(scene())
+
+
+def test_one_that_only_reads_is_not_waited_for_for_ever(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fence, "READER_SECONDS", 0.3)
+    table.make("n int primary key, id text, at timestamptz not null default now()")
+    table.run(f"insert into {table.name} values (1, 'A')")
+    with psycopg.connect(table.dsn) as reader:
+        reader.execute("select 1")
+        assert len(whole(table.once(cursor="at"))[0]) == 1
+        assert len(whole(table.once(cursor="n"))[0]) == 1  # a number is handed out to those who write alone
+
+
+def test_a_writer_that_does_not_end_is_told_of(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fence, "WRITER_SECONDS", 0.3)
+    table.make("n int primary key, id text")
+    table.run(f"insert into {table.name} values (2, 'B')")
+    with psycopg.connect(table.dsn) as writer:
+        writer.execute(f"insert into {table.name} values (1, 'A')")  # type: ignore[arg-type]
+        with pytest.raises(Retryable, match="Rows are held back by 1 transactions"):
+            whole(table.once(cursor="n"))
+    assert len(whole(table.once(cursor="n"))[0]) == 2
+
+
+def test_writers_that_commit_in_any_order_lose_nothing(table: Table) -> None:
+    """Random transactions, some given up, each over several rows."""
+    seed = random.randrange(10**6)
+    chance = random.Random(seed)
+    table.make("n bigserial primary key, id text, at timestamptz not null default now()")
+    committed: set[str] = set()
+
+    async def write(writer: int) -> None:
+        session = await psycopg.AsyncConnection.connect(table.dsn)
+        async with session:
+            for turn in range(12):
+                ids = [f"{writer}.{turn}.{row}" for row in range(chance.randrange(1, 4))]
+                for one in ids:
+                    await session.execute(f"insert into {table.name}(id) values ('{one}')")  # type: ignore[arg-type]
+                    await asyncio.sleep(chance.random() * 0.03)
+                if chance.random() < 0.8:
+                    await session.commit()
+                    committed.update(ids)
+                else:
+                    await session.rollback()
+
+    async def scene(cursor: str) -> None:
+        async with following(table.config(cursor=cursor, lookback=0, page=chance.randrange(1, 20))) as follower:
+            await asyncio.gather(*(write(number) for number in range(4)))
+            await follower.until(len(committed))
+            await follower.quiet(0.2)
+            assert sorted(follower.ids()) == sorted(committed), f"seed {seed}, by {cursor}"
+
+    asyncio.run(scene("n"))
+    table.run(f"delete from {table.name}")
+    committed.clear()
+    asyncio.run(scene("at"))
+
+
+def test_a_row_and_a_change_within_the_cursors_second_come(table: Table) -> None:
+    table.make("key uuid primary key, id text, s text, updated_at timestamp(0) not null")
+    moment = "'2024-05-01 10:00:00'"
+    table.run(f"insert into {table.name} values ('80000000-0000-0000-0000-000000000000', 'a', 'first', {moment})")
+
+    async def scene() -> None:
+        async with following(table.config(cursor="updated_at")) as follower:
+            await follower.until(1)
+            insert = (
+                f"insert into {table.name} values ('10000000-0000-0000-0000-000000000000', 'b', 'second', {moment})"
+            )
+            await asyncio.to_thread(table.run, insert)
+            await follower.until(2)
+            await asyncio.to_thread(table.run, f"update {table.name} set s = 'first, changed' where id = 'a'")
+            await follower.until(3)
+            assert [row["s"] for row in rows_of(follower.events)] == ["first", "second", "first, changed"]
+            assert len({event.id for event in follower.events}) == 3, "a changed row is another event"
+            await follower.quiet()
+            after = follower.position
+        async with following(table.config(cursor="updated_at"), after) as again:
+            await again.quiet()
+            await asyncio.to_thread(table.run, f"update {table.name} set s = 'changed again' where id = 'b'")
+            assert rows_of(again.events) == [] and await again.until(1) == ["b"]
+
+    asyncio.run(scene())
+
+
+def test_rows_without_a_place_in_the_order_are_read_beside_it(table: Table) -> None:
+    """Null and infinity, first and later, whether a row before them was read or not; what follows is not cut off."""
+    table.make("n int primary key, id text, updated_at timestamptz")
+
+    async def scene() -> None:
+        async with following(table.config(cursor="updated_at")) as follower:
+            for number, (name, at) in enumerate(
+                [
+                    ("null", "null"),
+                    ("infinity", "'infinity'"),
+                    ("minus", "'-infinity'"),
+                    ("bc", "'0044-03-15 BC'"),
+                    ("plain", "'2024-01-01'"),
+                    ("null again", "null"),
+                    ("sentinel", "'9999-12-31'"),
+                    ("year 20000", "'20000-01-01'"),
+                    ("later", "'2024-01-02'"),
+                ],
+                start=1,
+            ):
+                await asyncio.to_thread(table.run, f"insert into {table.name} values ({-number}, '{name}', {at})")
+                assert (await follower.until(number))[-1] == name
+            await asyncio.to_thread(table.run, f"update {table.name} set updated_at = '2024-01-03' where n = -1")
+            assert (await follower.until(10))[-1] == "null"
+            await follower.quiet()
+            after = follower.position
+        assert [row["updated_at"] for row in rows_of(follower.events)][:4] == [
+            None,
+            "infinity",
+            "-infinity",
+            "0044-03-15 00:00:00+00 BC",
+        ]
+        async with following(table.config(cursor="updated_at"), after) as again:
+            await again.quiet()
+
+    asyncio.run(scene())
+
+
+def test_values_that_python_has_not_are_passed_on_as_the_server_writes_them(table: Table) -> None:
+    table.make(
+        "n int primary key, ts timestamptz, day date, span interval, clock time, at timestamp, doc json, d float8"
+    )
+    table.run(
+        f"insert into {table.name} values (1, 'infinity', '-infinity', '1000000 years', '24:00', '20000-01-01', "
+        """'{"n": 1e400, "d": 0.12345678901234567890123, "s": "\\ud800"}', 'NaN'), """
+        "(2, '2024-01-05Z', '2024-01-05', '1 day', '23:59', '2024-01-05', '[1]', 1)"
+    )
+    events, _ = whole(table.once(mode="snapshot"))
+    assert len(events) == 2 and all(event.refused is None for event in events)
+    assert b'"doc":{"n": 1e400, "d": 0.12345678901234567890123, "s": "\\ud800"}' in events[0].data
+    second = rows_of(events[1:])[0]
+    assert (second["ts"], second["day"], second["doc"]) == ("2024-01-05T00:00:00Z", "2024-01-05", [1])
+    assert b'"ts":"infinity","day":"-infinity"' in events[0].data
+    assert b'"clock":"24:00:00","at":"20000-01-01 00:00:00"' in events[0].data
+
+
+def test_a_label_that_an_enum_gets_later_is_read(table: Table) -> None:
+    table.run(f"create type {table.name}_kind as enum ('a')")
+    table.make(f"n int primary key, id {table.name}_kind")
+    table.run(f"insert into {table.name} values (1, 'a')")
+
+    async def scene() -> None:
+        async with following(table.config(cursor="n")) as follower:
+            await follower.until(1)
+            await asyncio.to_thread(table.run, f"alter type {table.name}_kind add value 'b'")
+            await asyncio.to_thread(table.run, f"insert into {table.name} values (2, 'b')")
+            assert await follower.until(2) == ["a", "b"]
+
+    asyncio.run(scene())
+    table.run(f"drop table {table.name}")
+    table.run(f"drop type {table.name}_kind")
+
+
+def test_a_value_that_the_driver_cannot_take_is_one_refused_event(
+    table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever driver: here psycopg without its mercy for times."""
+    monkeypatch.setattr("connectors.sql.postgres.forgive", lambda connection: None)
+    table.make("n int primary key, id text, ts timestamptz")
+    table.run(f"insert into {table.name} values (1, 'a', now()), (2, 'b', 'infinity'), (3, 'c', now())")
+    events, position = whole(table.once(mode="snapshot", page=2))
+    assert [event.refused for event in events] == [None, Refusal.UNREADABLE, None]
+    assert [event.id for event in events] == ["1", "2", "3"]
+    assert position.after == [3]
+
+
+def sqlite_config(path: Path, *statements: str, **options: Any) -> dict[str, Any]:
+    with sqlite3.connect(path) as session:
+        for statement in statements:
+            session.execute(statement)
+    session.close()
+    return {"url": f"sqlite:///{path}", "table": "t", "page": 30, **options}
+
+
+FORMS: dict[str, Callable[[int], str]] = {
+    "of CURRENT_TIMESTAMP": lambda n: "'2024-05-01 10:00:00'",
+    "of epochs": lambda n: str(1_714_557_600 + n // 10),
+    "of fractions of epochs": lambda n: repr(1_714_557_600 + n / 10),
+    "of ISO 8601": lambda n: f"'2024-05-01T10:00:{n // 2:02}Z'",
+    "of microseconds": lambda n: f"'2024-05-01 10:00:{n // 2:02}.{n:06}'",
+    "of dates": lambda n: f"'2024-05-{n // 10 + 1:02}'",
+    "of any class": lambda n: (f"{n}", f"{n}.5", f"'{n}'", f"'2024-05-{n // 10 + 1:02}'", f"x'{n:02}'")[n % 5],
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("declared", ["timestamp", "datetime", "date", "text", "integer", "blob"])
+def test_a_sqlite_cursor_is_compared_as_it_is_stored(tmp_path: Path, form: str, declared: str) -> None:
+    columns = f"id text primary key, updated_at {declared} not null"
+    values = ", ".join(f"('k{n:03}', {FORMS[form](n)})" for n in range(100))
+    config = sqlite_config(
+        tmp_path / "d.db", f"create table t({columns})", f"insert into t values {values}", cursor="updated_at"
+    )
+    events, position = whole(config)
+    assert sorted(row["id"] for row in rows_of(events)) == [f"k{n:03}" for n in range(100)]
+    assert len({event.id for event in events}) == 100
+    assert whole(config, position)[0] == []
+    with sqlite3.connect(tmp_path / "d.db") as session:
+        session.execute(f"insert into t values ('late', {FORMS[form](99)})")
+    session.close()
+    assert [row["id"] for row in rows_of(whole(config, position)[0])] == ["late"]
+
+
+def test_sqlite_values_of_any_class_are_written_as_they_are(tmp_path: Path) -> None:
+    config = sqlite_config(
+        tmp_path / "d.db",
+        "create table t(n integer primary key, at timestamp, day date, yes boolean, cash decimal(10, 2), doc json)",
+        "insert into t values (1, '2024-05-01 10:00:00', '2024-05-01', 1, 12.1, '{\"a\": 1e400}')",
+        "insert into t values (2, 1714557600, 'soon', 'maybe', 'a lot', 'no json')",
+        "insert into t values (3, x'00ff', 9e999, 0, 0.1, '[1]')",
+        "insert into t values (4, cast(x'ff41' as text), null, null, null, null)",
+        "insert into t values (5, null, null, null, 12, null)",
+        mode="snapshot",
+    )
+    events, _ = whole(config)
+    assert [event.refused for event in events] == [None, None, None, Refusal.NOT_UTF8, None]
+    assert b'"doc":{"a": 1e400}' in events[0].data
+    first = b'{"n":1,"at":"2024-05-01T10:00:00Z","day":"2024-05-01","yes":true,"cash":"12.1","doc":'
+    assert events[0].data.startswith(first)
+    assert rows_of([events[1], events[2], events[4]]) == [
+        {"n": 2, "at": 1714557600, "day": "soon", "yes": "maybe", "cash": "a lot", "doc": "no json"},
+        {"n": 3, "at": "AP8=", "day": "Infinity", "yes": False, "cash": "0.1", "doc": [1]},
+        {"n": 5, "at": None, "day": None, "yes": None, "cash": "12", "doc": None},
+    ]
+
+
+def test_nulls_in_a_sqlite_cursor_come_first_and_later(tmp_path: Path) -> None:
+    path = tmp_path / "d.db"
+    config = sqlite_config(
+        path,
+        "create table t(id text primary key, at text)",
+        "insert into t values ('a', null), ('b', '1')",
+        cursor="at",
+    )
+    events, position = whole(config)
+    assert sorted(row["id"] for row in rows_of(events)) == ["a", "b"]
+    sqlite_config(path, "insert into t values ('0', null), ('c', '2')")
+    later, position = whole(config, position)
+    assert sorted(row["id"] for row in rows_of(later)) == ["0", "c"]
+    sqlite_config(path, "update t set at = '3' where id = 'a'")
+    assert [row["id"] for row in rows_of(whole(config, position)[0])] == ["a"]
+
+
+def test_more_rows_than_the_window_holds_are_each_read_once(tmp_path: Path) -> None:
+    seed = random.randrange(10**6)
+    chance = random.Random(seed)
+    path = tmp_path / "d.db"
+    config = sqlite_config(path, "create table t(id integer primary key, at int not null)", cursor="at")
+    position = None
+    found: list[int] = []
+    ids = list(range(400))
+    chance.shuffle(ids)
+    for start in range(0, 400, 40):
+        values = ", ".join(f"({number}, {start // 80})" for number in ids[start : start + 40])
+        sqlite_config(path, f"insert into t values {values}")
+        options = {"page": chance.randrange(1, 50), "lookback": 200}
+        events, position = whole(config | options, position)
+        found += [row["id"] for row in rows_of(events)]
+    assert sorted(found) == list(range(400)), f"seed {seed}"
+
+
+def test_a_damaged_window_is_one_sentence(tmp_path: Path) -> None:
+    config = sqlite_config(tmp_path / "d.db", "create table t(id integer primary key)", cursor="id")
+    with pytest.raises(ConfigError, match="list of known rows is damaged"):
+        whole(config, SqlPosition(after=[1], window="AAA"))
+
+
+def test_what_the_order_cannot_promise_is_warned_of(table: Table, tmp_path: Path) -> None:
+    table.make("n int primary key, at timestamptz, good timestamptz not null")
+
+    def warnings(config: dict[str, Any]) -> list[str]:
+        return SqlSource(msgspec.convert(config, SqlConfig)).warnings()
+
+    assert warnings(table.once(cursor="good")) == []
+    assert warnings(table.once(mode="snapshot")) == []
+    assert warnings(table.once(cursor="at")) == [
+        "at may be null: rows without a value are read beside the order, at most 1,000."
+    ]
+    assert warnings(sqlite_config(tmp_path / "d.db", "create table t(id integer primary key)", cursor="id")) == []
