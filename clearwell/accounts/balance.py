@@ -14,6 +14,7 @@ from clearwell.accounts.books import Books, DestinationBalance
 from clearwell.accounts.ledger import CLEAN, DEAD, DROPPED, Ledger, PartitionBalance
 from clearwell.accounts.sources import SourceBalance, source_balances
 from clearwell.contract.model import Contract
+from clearwell.errors import ConfigError
 from clearwell.kafka import admin, clean, dead, dropped
 from clearwell.kafka.bounded import Reader, reader
 from clearwell.kafka.groups import committed
@@ -35,12 +36,14 @@ class Balance:
     reasons: dict[str, int]
     """Dead letters by reason, in events."""
     sources: tuple[SourceBalance, ...] = ()
+    unread: tuple[tuple[str, str], ...] = ()
+    """Destinations that don't take this version, each with why: their accounts can't be read."""
 
     @property
     def balanced(self) -> bool:
         """Every source, every partition and every destination adds up (invariant 11)."""
         parts = (self.sources, self.partitions, self.destinations)
-        return all(one.balanced for part in parts for one in part)
+        return not self.unread and all(one.balanced for part in parts for one in part)
 
     @property
     def settled(self) -> bool:
@@ -55,7 +58,8 @@ class Balance:
 def balance(settings: Settings, contract: Contract) -> Balance:
     """Read all of a stream's topics (as far as retention has them) and its destinations' books. Blocks.
 
-    Raises Retryable when a server does not answer, ConfigError when topics or tables are missing.
+    A destination that does not take this version is told of in `unread`, and the others are accounted for.
+    Raises Retryable when a server does not answer, ConfigError when topics are missing.
     """
     return asyncio.run(_balance(settings, contract))
 
@@ -66,14 +70,20 @@ async def _balance(settings: Settings, contract: Contract) -> Balance:
         sources = await asyncio.to_thread(source_balances, registry, stream)
     ids = admin.require_topics(settings.kafka, stream, version)
     cleaned = committed(settings.kafka, cleaner_group(stream, version), raw_topic(stream))
-    books = [Books(settings, contract, route, ids[clean_topic(stream, version)]) for route in contract.routes]
+    books, unread = list[Books](), list[tuple[str, str]]()
+    for route in contract.routes:
+        try:
+            books.append(Books(settings, contract, route, ids[clean_topic(stream, version)]))
+        except ConfigError as error:
+            unread.append((route.to, str(error)))
     partitions, reasons = [], dict[str, int]()
     async with reader(settings.kafka) as log:
         for partition in range(admin.partition_count(settings.kafka, raw_topic(stream))):
             audit = _Partition(log, contract, ids[raw_topic(stream)], partition)
             offset, topic_id = cleaned.get(partition, (0, ""))
             partitions.append(await audit.run(offset if topic_id == audit.topic_id else None, books, reasons))
-    return Balance(stream, version, tuple(partitions), tuple(book.close() for book in books), reasons, sources)
+    closed = tuple(book.close() for book in books)
+    return Balance(stream, version, tuple(partitions), closed, reasons, sources, tuple(unread))
 
 
 Refused = defaultdict[tuple[str, str | None], set[int | None]]

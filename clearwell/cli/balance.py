@@ -66,6 +66,7 @@ def as_object(found: Balance) -> dict[str, Any]:
              "waiting": one.waiting, "older": one.older, "lost": one.lost}
             for one in found.destinations
         ],
+        "unread": [{"name": name, "error": error} for name, error in found.unread],
     }  # fmt: skip
 
 
@@ -139,9 +140,16 @@ def _losses(found: Balance) -> list[str]:
 
 def _advice(found: Balance) -> list[str]:
     """What to do where a source or a destination has lost something."""
-    return [f"{one.name}: {one.difference}" for one in found.sources if one.difference is not None] + [
-        f"{one.name} holds {one.held:,} of {one.keys:,}: `clearwell destination replay {one.name} --stream "
-        f"{found.stream} --from earliest` brings back what is missing."
-        for one in found.destinations
-        if not one.balanced and one.held is not None and one.held < one.keys
+    unread = [
+        f"{name} does not take v{found.version}, and its accounts can't be read. {why}" for name, why in found.unread
     ]
+    return (
+        unread
+        + [f"{one.name}: {one.difference}" for one in found.sources if one.difference is not None]
+        + [
+            f"{one.name} holds {one.held:,} of {one.keys:,}: `clearwell destination replay {one.name} --stream "
+            f"{found.stream} --from earliest` brings back what is missing."
+            for one in found.destinations
+            if not one.balanced and one.held is not None and one.held < one.keys
+        ]
+    )

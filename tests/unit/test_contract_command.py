@@ -250,3 +250,80 @@ def test_a_contract_by_another_name_is_not_passed_over(put: Put, capsys: pytest.
         code, _, err = run(capsys, "check", *given)
         assert code == 2
         assert f'The file is called "{name}" but holds version 1: call it v1.yaml' in err
+
+
+def both(put: Put, before: str, after: str, to: str = "postgres", more: str = "") -> None:
+    put(f"routes:\n  - {{to: {to}}}\n", n=before)
+    put(f"routes:\n  - {{to: {to}{more}}}\n", n=after, version="2")
+
+
+INCOMPATIBLE = [
+    ("{type: int64}", "{type: string}", "int64, which becomes string"),
+    ("{type: int64}", "{type: float64}", "int64, which becomes float64"),
+    ("{type: string}", "{type: int32, privacy: {generalise: 10}}", "string, which becomes int32"),
+    ("{type: int32}", "{type: int32, privacy: hash}", "int32, which becomes string"),
+    ("{type: int64}", "{type: decimal, precision: 20, scale: 2}", "int64, which becomes decimal(20,2)"),
+    ("{type: decimal}", "{type: float64}", "decimal(38,9), which becomes float64"),
+    ("{type: list, items: int32}", "{type: list, items: int64}", "list of int32, which becomes list of int64"),
+    ("{type: timestamp}", "{type: date}", "timestamp, which becomes date"),
+]
+
+
+@pytest.mark.parametrize(("before", "after", "said"), INCOMPATIBLE)
+@pytest.mark.parametrize(
+    ("to", "what", "out"),
+    [
+        ("postgres", "table", "`table: visits_v2`"),
+        ("mongo", "collection", "`collection: visits_v2`"),
+        ("lake", "table", "`table: visits_v2`"),
+        ("sql.x", "table", "`table: visits_v2`"),
+        ("opensearch.x", "index", "`index: visits_v2`"),
+        ("cassandra.x", "table", "`table: visits_v2`"),
+        ("files.x", "folder", "`folder: visits_v2`"),
+    ],
+)
+def test_a_changed_type_is_told_before_its_deliverer_stops(
+    put: Put, capsys: pytest.CaptureFixture[str], before: str, after: str, said: str, to: str, what: str, out: str
+) -> None:
+    both(put, before, after, to)
+    code, _, err = run(capsys, "check")
+    assert code == 2
+    assert err.startswith(f'schemas/visits/v2.yaml:12: The {what} "visits" of {to} was filled by v1 with "n" as ')
+    assert said in err and out in err
+    option = {"collection": "collection", "index": "index", "folder": "folder"}.get(what, "table")
+    both(put, before, after, to, f", {option}: visits_v2")
+    assert run(capsys, "check")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("{type: int32}", "{type: int64}"),
+        ("{type: int32}", "{type: float64}"),
+        ("{type: int32}", "{type: decimal, precision: 12, scale: 2}"),
+        ("{type: int64}", "{type: decimal, precision: 19, scale: 0}"),
+        ("{type: decimal, precision: 10, scale: 2}", "{type: decimal, precision: 12, scale: 4}"),
+    ],
+)
+def test_what_postgres_widens_by_itself_is_right_there_and_wrong_elsewhere(
+    put: Put, capsys: pytest.CaptureFixture[str], before: str, after: str
+) -> None:
+    both(put, before, after)
+    assert run(capsys, "check")[0] == 0
+    both(put, before, after, "mongo")
+    assert run(capsys, "check")[0] == 2
+
+
+def test_a_changed_key_and_a_changed_view_are_told_and_other_places_are_left_alone(
+    put: Put, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put(ROUTED)
+    put(ROUTED, version="2", key="[id, at]")
+    code, _, err = run(capsys, "check", "visits")
+    assert code == 2 and "by the key (id), which becomes (id, at)" in err
+    both(put, "{type: int64}", "{type: string}", "kafka.x")  # an event is no column
+    assert run(capsys, "check", "visits")[0] == 0
+    both(put, "{type: int64}", "{type: string}")
+    put("routes:\n  - {to: postgres}\n", version="3")  # back to v1's int32: v2's text is in the way
+    code, _, err = run(capsys, "check", "schemas/visits/v3.yaml")
+    assert code == 2 and "was filled by v2" in err

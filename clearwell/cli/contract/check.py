@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -10,9 +11,10 @@ from clearwell.cli.output import counted
 from clearwell.contract.compare import Comparison, compare
 from clearwell.contract.load import load
 from clearwell.contract.model import CleanSchema, Contract
-from clearwell.contract.problems import Problems
+from clearwell.contract.problems import ContractProblems, Problems
 from clearwell.contract.routes import check_shared
 from clearwell.contract.verify import verify
+from clearwell.destinations.versions import Version, check_versions
 from clearwell.errors import ClearwellError, ContractError, Location
 from clearwell.steps import bind
 
@@ -54,7 +56,12 @@ def check_file(path: Path) -> Checked | _Good:
         verify(contract, schema)
     except ContractError as error:
         return _wrong(str(path), error)
-    before = _version_before(path, contract)
+    older = _older_versions(path, contract)
+    problems = Problems()
+    check_versions(Version(contract, schema), older, problems)
+    if problems:
+        return _wrong(str(path), ContractProblems(problems.found()))
+    before = next((one.schema for one in older if one.contract.version == contract.version - 1), None)
     comparison = compare(before, schema) if before is not None else None
     return _Good(Checked(str(path), _summary(path, contract, schema, comparison), (), _breaks(comparison)), contract)
 
@@ -83,15 +90,16 @@ def _wrong(file: str, error: ContractError) -> Checked:
     return Checked(file, f"{file}: {counted(len(found), 'error')}", found)
 
 
-def _version_before(path: Path, contract: Contract) -> CleanSchema | None:
-    """The clean schema of the version before, when it is there and right."""
-    older = path.with_name(f"v{contract.version - 1}.yaml")
-    if not older.is_file():
-        return None
-    try:
-        return bind(load(older)).schema
-    except ClearwellError:
-        return None  # it is told about where it is checked itself
+def _older_versions(path: Path, contract: Contract) -> list[Version]:
+    """The versions before it that are there and right; what is wrong with others is told where they are checked."""
+    found = []
+    for number in range(1, contract.version):
+        older = path.with_name(f"v{number}.yaml")
+        if older.is_file():
+            with suppress(ClearwellError):
+                loaded = load(older)
+                found.append(Version(loaded, bind(loaded).schema))
+    return found
 
 
 def _breaks(comparison: Comparison | None) -> tuple[str, ...] | None:

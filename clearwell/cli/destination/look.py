@@ -36,7 +36,8 @@ def list_command(as_json: bool) -> None:
     """Show the stores, and how each delivery fares.
 
     The stores that were added; and of each route: state, clean events it is behind (as Kafka knows it), last error,
-    next try. A delivery that is "failing" needs a person: its last error says what to do.
+    next try. Deliveries of older versions, and of routes that are gone, are shown too: what they stored is there.
+    A delivery that is "failing" needs a person: its last error says what to do.
 
     \b
       clearwell destination list
@@ -48,6 +49,9 @@ def list_command(as_json: bool) -> None:
         standings = {one.delivery.group: one for one in deliveries.all_of(session)}
     every = [one for contract in contracts(where.schemas) for one in deliveries.deliveries_of(contract)]
     rows = [_row(one, standings.get(one.group)) | {"behind": behind(where, one)} for one in every]
+    rows += _former(
+        where, [one for group, one in standings.items() if group not in {now.group for now in every}], every
+    )
     emit(as_json, {"stores": stores, "deliveries": rows}, lambda: _listed(stores, rows))
 
 
@@ -99,6 +103,18 @@ def _row(one: Delivery, standing: Standing | None) -> dict[str, Any]:
         "last_error_at": None if standing is None else shown_time(standing.condition.last_error_at),
         "next_try_at": None if standing is None else shown_time(standing.condition.next_try_at),
     }
+
+
+def _former(where: Settings, standings: list[Standing], every: list[Delivery]) -> list[dict[str, Any]]:
+    """Deliveries that no contract asks for any more: nobody is to think that their data is gone with them."""
+    newest = {one.stream: one.version for one in every}
+    rows = []
+    for standing in standings:
+        one = standing.delivery
+        newer = newest.get(one.stream, 0)
+        state = f"ended: v{newer} is newer" if newer > one.version else "ended: no route"
+        rows.append(_row(one, standing) | {"state": state, "behind": behind(where, one)})
+    return rows
 
 
 def _store(one: Store) -> dict[str, Any]:

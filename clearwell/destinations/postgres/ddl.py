@@ -7,7 +7,8 @@ version may stop requiring it while the table stays.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from psycopg.sql import SQL, Composed, Identifier
@@ -21,6 +22,10 @@ TAKEN = frozenset((*IDENTITY, DELIVERED_AT, *_SYSTEM_COLUMNS))
 """Names that a field can't have."""
 
 STAGING = Identifier("pg_temp", "clearwell_staging")
+
+
+_INTEGER_DIGITS = {"integer": 10, "bigint": 19}
+_NUMERIC = re.compile(r"numeric\(([0-9]+),([0-9]+)\)")
 
 
 class ColumnType(NamedTuple):
@@ -80,9 +85,29 @@ def create_table(schema: CleanSchema, table: str) -> Composed:
 
 
 def add_columns(table: str, fields: Iterable[Field]) -> Composed:
-    """ALTER TABLE that adds nullable columns: the only change made to a table that holds rows."""
+    """ALTER TABLE that adds nullable columns."""
     added = SQL(", ").join(SQL("ADD COLUMN {}").format(_column(field)) for field in fields)
     return SQL("ALTER TABLE {} {}").format(Identifier(table), added)
+
+
+def widens(found: str, wanted: str) -> bool:
+    """Whether every value of the column type `found` is exactly one of `wanted`, as `format_type` spells them."""
+    if found in _INTEGER_DIGITS and wanted in ("bigint", "double precision"):
+        return found == "integer"
+    to = _NUMERIC.fullmatch(wanted)
+    if to is None:
+        return False
+    whole, scale = int(to[1]) - int(to[2]), int(to[2])
+    if found in _INTEGER_DIGITS:
+        return whole >= _INTEGER_DIGITS[found]
+    of = _NUMERIC.fullmatch(found)
+    return of is not None and found != wanted and scale >= int(of[2]) and whole >= int(of[1]) - int(of[2])
+
+
+def widen_columns(table: str, types: Mapping[str, str]) -> Composed:
+    """ALTER TABLE that gives columns wider types (see `widens`), by name."""
+    changes = [SQL("ALTER COLUMN {} TYPE {}").format(Identifier(name), SQL(type_)) for name, type_ in types.items()]
+    return SQL("ALTER TABLE {} {}").format(Identifier(table), SQL(", ").join(changes))
 
 
 def create_staging(schema: CleanSchema, *, passing: bool = False) -> Composed:

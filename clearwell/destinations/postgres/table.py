@@ -1,9 +1,10 @@
-"""Makes the table of a stream, or widens it by added columns; anything else is a sentence for a person."""
+"""Makes the table of a stream, adds columns, widens types; anything else is a sentence for a person."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import psycopg
 from psycopg import Connection
 
 from clearwell.contract.model import CleanSchema
@@ -12,6 +13,9 @@ from clearwell.destinations.shape import IDENTITY
 from clearwell.errors import ConfigError
 
 LOCK = 0x636C656172  # "clear": one deliverer at a time makes tables
+
+MOST_WIDENED = 10_000_000
+"""Rows of the largest table that we write anew: some ten seconds."""
 
 _COLUMNS = """
 SELECT attname, format_type(atttypid, atttypmod), attnotnull AND NOT atthasdef AND attidentity = ''
@@ -39,7 +43,9 @@ def prepare(connection: Connection[Any], schema: CleanSchema, table: str) -> Non
     if not columns.keys() >= set(IDENTITY):
         raise ConfigError(f'The table "{table}" exists and Clearwell did not make it: name another one in the route.')
     _check_key(connection, schema, table)
-    _check_types(columns, schema, table)
+    wider = _check_types(columns, schema, table)
+    if wider:
+        _widen(connection, table, wider)
     missing = [field for field in schema.fields if field.name not in columns]
     if missing:
         connection.execute(ddl.add_columns(table, missing))
@@ -55,11 +61,17 @@ def _check_key(connection: Connection[Any], schema: CleanSchema, table: str) -> 
         )
 
 
-def _check_types(columns: dict[str, tuple[str, bool]], schema: CleanSchema, table: str) -> None:
+def _check_types(columns: dict[str, tuple[str, bool]], schema: CleanSchema, table: str) -> dict[str, str]:
+    """The columns that must become wider, with their new types. A wider one is another version's, and fine."""
+    wider = {}
     for field in schema.fields:
         wanted = ddl.column_type(field).final
         found = columns.get(field.name, (wanted, False))[0]
-        if found != wanted:
+        if found == wanted or ddl.widens(wanted, found):
+            continue
+        if ddl.widens(found, wanted):
+            wider[field.name] = wanted
+        else:
             raise ConfigError(
                 f'The column "{field.name}" of the table "{table}" is {found} but the contract {schema.stream} '
                 f"v{schema.version} makes it {wanted}: a changed type needs a new table in the route."
@@ -71,3 +83,24 @@ def _check_types(columns: dict[str, tuple[str, bool]], schema: CleanSchema, tabl
                 f'The column "{name}" of the table "{table}" must not be null but the contract {schema.stream} '
                 f"v{schema.version} has no such field: give it a default, or drop NOT NULL."
             )
+    return wider
+
+
+def _widen(connection: Connection[Any], table: str, wider: dict[str, str]) -> None:
+    """Give columns types that hold every value they have, exactly. The table is written anew, so not a large one.
+
+    Raises ConfigError with what a person can do where we don't, or may not.
+    """
+    commands = ", ".join(f'ALTER COLUMN "{name}" TYPE {type_}' for name, type_ in wider.items())
+    by_hand = f'run `ALTER TABLE "{table}" {commands}` in a quiet hour, or name a new table in the route'
+    counted = connection.execute("SELECT reltuples FROM pg_class WHERE oid = to_regclass(quote_ident(%s))", (table,))
+    row = counted.fetchone()
+    if row is not None and row[0] > MOST_WIDENED:
+        raise ConfigError(f'The table "{table}" is too large to be widened while others wait: {by_hand}.')
+    try:
+        connection.execute(ddl.widen_columns(table, wider))
+    except (psycopg.errors.FeatureNotSupported, psycopg.errors.InsufficientPrivilege) as error:
+        state = error.sqlstate
+        raise ConfigError(
+            f"The table \"{table}\" can't be widened by us ({state}: a view uses it, or it is another's): {by_hand}."
+        ) from None

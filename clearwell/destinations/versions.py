@@ -1,0 +1,106 @@
+"""What a place in a store (a table, a collection, an index) that one version filled can't take of a later one.
+
+The stores find out for themselves when a deliverer opens them; this tells the author of the contract beforehand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from clearwell.contract.model import CleanSchema, Contract, Field, Route, Type
+from clearwell.contract.problems import Problems
+from clearwell.contract.routes import KINDS
+from clearwell.destinations.shape import stored_type
+
+UNTYPED = frozenset({"http", "kafka", "archive"})
+"""Kinds that keep no columns: a changed type is between the sender and who reads."""
+
+WIDENING = frozenset({"postgres"})
+"""Kinds whose columns we widen ourselves where every value of the old type is one of the new."""
+
+_DIGITS = {Type.INT32: 10, Type.INT64: 19}
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A contract and what its steps lead to."""
+
+    contract: Contract
+    schema: CleanSchema
+
+
+def widens(old: Field, new: Field) -> bool:
+    """Whether every stored value of `old` is exactly one of `new`, of another type."""
+    was, now = stored_type(old), stored_type(new)
+    if was is Type.DECIMAL and now is Type.DECIMAL:
+        return new.scale >= old.scale and new.precision - new.scale >= old.precision - old.scale
+    if now is Type.DECIMAL:
+        return was in _DIGITS and new.precision - new.scale >= _DIGITS[was]
+    return was is Type.INT32 and now in (Type.INT64, Type.FLOAT64)
+
+
+def check_versions(new: Version, older: Iterable[Version], problems: Problems) -> None:
+    """Note what in `new` does not fit the places that older versions of the stream have filled, and the way out."""
+    said: set[tuple[str, str]] = set()
+    for old in sorted(older, key=lambda one: -one.contract.version):
+        places = {_place(old.contract, route): route for route in old.contract.routes if route.kind not in UNTYPED}
+        for route in new.contract.routes:
+            if _place(new.contract, route) in places:
+                for field, wrong in _misfits(route.kind, old.schema, new.schema):
+                    if (route.to, field) not in said:
+                        said.add((route.to, field))
+                        _note(new.contract, route, wrong, old.contract.version, problems)
+
+
+def _misfits(kind: str, old: CleanSchema, new: CleanSchema) -> Iterator[tuple[str, str]]:
+    if old.key != new.key and set(old.key) != set(new.key):
+        yield "key", f"by the key {_listed(old.key)}, which becomes {_listed(new.key)}"
+    before = {field.name.lower(): field for field in old.fields}
+    for field in new.fields:
+        was = before.get(field.name.lower())
+        if was is None:
+            continue
+        if was.name != field.name:
+            yield field.name, f'with "{was.name}", which becomes "{field.name}": stores may not tell cases apart'
+        elif _told(was) != _told(field) and not (kind in WIDENING and (widens(was, field) or widens(field, was))):
+            yield field.name, f'with "{field.name}" as {_told(was)}, which becomes {_told(field)}'
+
+
+def _note(contract: Contract, route: Route, wrong: str, since: int, problems: Problems) -> None:
+    option = next(iter(KINDS[route.kind].options), None) if route.kind in KINDS else None
+    name = _place(contract, route)[1]
+    if route.kind == "features":
+        out = f"route to features.{name[:60]}_{contract.version}"
+    elif option is not None:
+        out = f"give this route a place of its own (`{option}: {name[:60]}_v{contract.version}`)"
+    else:
+        out = "give this route a place of its own"
+    what = option if option in ("table", "collection", "index", "folder") else "view" if option else "place"
+    problems.add(
+        f'The {what} "{name}" of {route.to} was filled by v{since} {wrong}: its deliverer would stop. Keep it, or '
+        f"{out} and fill it by a replay from the earliest event.",
+        route.where or contract.where,
+    )
+
+
+def _place(contract: Contract, route: Route) -> tuple[str, str]:
+    """The route's store, and the place inside it."""
+    if route.kind == "features":
+        return route.kind, str(route.name)
+    option = next(iter(KINDS[route.kind].options), "") if route.kind in KINDS else "table"
+    return route.to, str(route.options.get(option, contract.stream))
+
+
+def _told(field: Field) -> str:
+    """The stored type in words, as far as stores tell types apart."""
+    stored = stored_type(field)
+    digits = f"({field.precision},{field.scale})"
+    if stored is Type.LIST:
+        items = field.items or Type.STRING
+        return f"list of {items}{digits if items is Type.DECIMAL else ''}"
+    return f"decimal{digits}" if stored is Type.DECIMAL else stored.value
+
+
+def _listed(key: Iterable[str]) -> str:
+    return f"({', '.join(key)})"

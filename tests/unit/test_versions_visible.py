@@ -1,0 +1,69 @@
+"""What a version has stored stays visible when another one does not fit: in the list of deliveries, in the balance."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from clearwell.cli.destination import look
+from clearwell.errors import ConfigError
+from clearwell.registry.deliveries import Condition, Delivery, Standing, State
+from tests.unit.contract_text import contract
+
+under_test: Any = importlib.import_module("clearwell.accounts.balance")
+command: Any = importlib.import_module("clearwell.cli.balance")
+WHY = 'The column "n" of the table "visits" is bigint but the contract visits v1 makes it text.'
+
+
+def test_deliveries_of_older_versions_and_of_routes_that_are_gone_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(look, "behind", lambda _where, _one: 3)
+    condition = Condition(State.RUNNING)
+    gone = [Delivery("g1", "visits", 1, "postgres"), Delivery("g2", "visits", 2, "mongo")]
+    standings = [Standing(one, False, condition, None) for one in gone]  # type: ignore[arg-type]
+    rows = look._former(None, standings, [Delivery("g3", "visits", 2, "postgres")])  # type: ignore[arg-type]
+    assert [(row["version"], row["destination"], row["state"], row["behind"]) for row in rows] == [
+        (1, "postgres", "ended: v2 is newer", 3),
+        (2, "mongo", "ended: no route", 3),
+    ]
+
+
+def test_a_destination_that_does_not_take_a_version_does_not_hide_the_other_accounts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The balance is there, says why, and does not pass for one that adds up."""
+    closed: list[str] = []
+
+    class Books:
+        def __init__(self, _settings: Any, _contract: Any, route: Any, _topic_id: str) -> None:
+            if route.to == "postgres":
+                raise ConfigError(WHY)
+            self.name = route.to
+
+        def close(self) -> Any:
+            closed.append(self.name)
+            return None
+
+    @asynccontextmanager
+    async def no_reader(_where: str) -> Any:
+        yield None
+
+    monkeypatch.setattr(under_test, "Books", Books)
+    monkeypatch.setattr(under_test, "reader", no_reader)
+    monkeypatch.setattr(under_test, "source_balances", lambda _registry, _stream: ())
+    monkeypatch.setattr(under_test, "Registry", lambda _dsn: type("Closed", (), {"close": lambda _self: None})())
+    monkeypatch.setattr(under_test, "committed", lambda *_: {})
+    topics = {"raw.visits": "r", "clean.visits.v1": "c"}
+    monkeypatch.setattr(under_test.admin, "require_topics", lambda *_: topics)
+    monkeypatch.setattr(under_test.admin, "partition_count", lambda *_: 0)
+    settings = type("Where", (), {"kafka": "", "postgres": ""})()
+    stream = contract("routes:\n  - {to: postgres}\n  - {to: mongo}\n")
+    found = asyncio.run(under_test._balance(settings, stream))
+    assert closed == ["mongo"]
+    assert found.unread == (("postgres", WHY),)
+    assert not found.balanced
+    advice = command._advice(type(found)("visits", 1, (), (), {}, (), found.unread))
+    assert advice == [f"postgres does not take v1, and its accounts can't be read. {WHY}"]
