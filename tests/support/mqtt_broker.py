@@ -15,12 +15,15 @@ from tests.support.missing import program, skip_without
 USER, PASSWORD = "reader", "canary-broker-password"
 KINDS = ("nats", "mosquitto")
 
+ACK_WAIT = 2
+"""Seconds after which NATS sends again what was not acknowledged."""
+
 _NATS = """\
 server_name: tests
 listen: "127.0.0.1:-1"
 max_payload: 8MB
 jetstream {{ store_dir: "{folder}/data" }}
-mqtt {{ listen: "127.0.0.1:{port}", ack_wait: "2s", max_ack_pending: 10000 {authorization} }}
+mqtt {{ listen: "127.0.0.1:{port}", ack_wait: "{wait}s", max_ack_pending: 10000 {authorization} }}
 """
 
 
@@ -56,7 +59,7 @@ class Broker:
     def _nats(self, password: bool) -> list[str]:
         login = f', authorization {{ username: "{USER}", password: "{PASSWORD}" }}' if password else ""
         config = self.folder / "nats.conf"
-        config.write_text(_NATS.format(port=self.port, folder=self.folder, authorization=login))
+        config.write_text(_NATS.format(port=self.port, folder=self.folder, wait=ACK_WAIT, authorization=login))
         return [str(Path(sys.executable).with_name("nats-server")), "-c", str(config)]
 
     def _mosquitto(self, password: bool) -> list[str]:

@@ -14,7 +14,7 @@ from clearwell.errors import Retryable
 from clearwell.settings import Settings
 from connectors.mqtt.session import Login, Session
 from tests.support.collecting import until
-from tests.support.mqtt_broker import Broker
+from tests.support.mqtt_broker import ACK_WAIT, Broker
 
 
 class MqttCase:
@@ -22,6 +22,8 @@ class MqttCase:
 
     kind = "mqtt"
     finite = False
+    again_seconds = ACK_WAIT + 1.0
+    """NATS sends what is new before what was not acknowledged."""
 
     def __init__(self, broker: Broker, topic: str, *, shared: bool = False) -> None:
         """A `shared` broker is left running."""
