@@ -12,8 +12,9 @@ from yarl import URL
 
 from clearwell.errors import ConfigError, Retryable
 from connectors.http.failures import Busy, body_of, failures, require_success
-from connectors.http.json import NotJson, path_of, records
+from connectors.http.json import path_of, records
 from connectors.http.page import Page, marked, whole_mark
+from connectors.http.split import NotJson
 
 if TYPE_CHECKING:
     from connectors.http.poll import HttpPollConfig

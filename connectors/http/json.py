@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from typing import Any
+from contextlib import suppress
 
 import msgspec
 
-from clearwell.errors import ConfigError, Retryable
+from clearwell.errors import ConfigError
+from connectors.http.split import NotJson, elements, members
 
-_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{},:]|[^\s\[\]{},:"]+', re.DOTALL)
+MOST_ITEMS = 1_000_000
+"""Elements of one list, at most."""
+
+_FEW_COMMAS = 200_000
+"""A text with more is not decoded in one go: that would hold up all other threads for longer than a moment."""
+
+_SURROGATE = re.compile(rb"\\(?:u[dD][89a-fA-F][0-9a-fA-F]{2}|.)", re.DOTALL)
 Path = tuple[str, ...]
-
-
-class NotJson(Retryable):
-    """A text is no JSON as a whole, or a list is looked for where there is none."""
-
-    def __init__(self, message: str = "The answer is no JSON, or has no list where one should be.") -> None:
-        super().__init__(message)
 
 
 def path_of(text: str) -> Path:
@@ -34,26 +33,23 @@ def find(text: bytes, path: Path) -> bytes | None:
     Raises NotJson.
     """
     for part in path:
-        members = _members(text)
-        if isinstance(members, list):
-            found = members[int(part)] if _is_index(part, len(members)) else None
+        inside = _members(text)
+        if isinstance(inside, list):
+            value = inside[int(part)] if _is_index(part, len(inside)) else None
         else:
-            found = members.get(part)
-        if found is None:
+            value = inside.get(part)
+        if value is None:
             return None
-        text = found
+        text = value
     return text
 
 
 def records(text: bytes, path: Path) -> list[bytes]:
     """The elements of the list at `path`; null and a missing list have none. Raises NotJson."""
-    found = find(text, path)
-    if found is None or found.strip() in (b"", b"null"):
+    value = find(text, path)
+    if value is None or value.strip() in (b"", b"null"):
         return []
-    members = _members(found)
-    if not isinstance(members, list):
-        raise NotJson
-    return members
+    return list_items(value)
 
 
 def scalar(text: bytes | None) -> str | None:
@@ -81,52 +77,53 @@ def _is_index(part: str, length: int) -> bool:
 
 def _members(text: bytes) -> list[bytes] | dict[str, bytes]:
     """A list's elements or an object's values, as written; a scalar has none."""
-    first = text.lstrip()[:1]
-    try:
-        if first == b"[":
-            return [bytes(one) for one in msgspec.json.decode(text, type=list[msgspec.Raw])]
-        return {key: bytes(one) for key, one in msgspec.json.decode(text, type=dict[str, msgspec.Raw]).items()}
-    except Exception:  # one record nests too deep, or holds a lone surrogate: its neighbours still flow (invariant 5)
-        return _cut(text, first == b"[")
+    text = text.lstrip(b" \t\r\n")
+    if text[:1] == b"[":
+        return list_items(text)
+    if text[:1] != b"{":
+        require_json(text)
+        return {}
+    if text.count(b",") <= _FEW_COMMAS:
+        with suppress(Exception):  # hostile data raises outside msgspec's own errors too
+            return {key: bytes(value) for key, value in msgspec.json.decode(text, type=dict[str, msgspec.Raw]).items()}
+    return {_name(key): value for key, value in members(text, MOST_ITEMS).items()}
 
 
-def _cut(text: bytes, is_list: bool) -> list[bytes] | dict[str, bytes]:
-    """As `_members`, by brackets and commas alone: what stands between them is not judged."""
-    parts = list(_parts(text))
-    if is_list:
-        return [part for part in parts if part]
-    pairs: dict[str, bytes] = {}
-    for part in parts:
-        name = re.match(rb'"(?:[^"\\]|\\.)*"', part, re.DOTALL)
-        rest = part[name.end() :].lstrip() if name else b""
-        if not name or rest[:1] != b":":
-            if part:
-                raise NotJson
+def list_items(text: bytes, most: int = MOST_ITEMS) -> list[bytes]:
+    """The elements of the list that `text` is, as written: one that nests too deep, or holds a lone surrogate, is one
+    of them, so that its neighbours flow (invariant 5).
+
+    Raises NotJson when the text is no list, TooMany when it has over `most` elements.
+    """
+    if text.lstrip(b" \t\r\n")[:1] != b"[":
+        raise NotJson
+    if text.count(b",") <= _FEW_COMMAS:
+        with suppress(Exception):
+            items = [bytes(item) for item in msgspec.json.decode(text, type=list[msgspec.Raw])]
+            if len(items) <= most:
+                return items
+    return elements(text, most)
+
+
+def require_json(text: bytes) -> None:
+    """Raises NotJson unless `text` is JSON: its depth and lone surrogates are not looked at."""
+    for attempt in (text, _SURROGATE.sub(_as_letter, text)):
+        try:
+            msgspec.json.decode(attempt, type=msgspec.Raw)
+        except RecursionError:
+            return
+        except Exception:  # noqa: S112 - whatever hostile data raises: it is no JSON
             continue
-        pairs[name[0][1:-1].decode(errors="replace")] = rest[1:].strip()
-    return pairs
-
-
-def _parts(text: bytes) -> Iterator[bytes]:
-    """What commas part at the first level of the one list or object that `text` is. Raises NotJson."""
-    open_brackets = bytearray()
-    start = 0
-    for found in _TOKEN.finditer(text):
-        token: Any = found[0]
-        if token in (b"[", b"{"):
-            open_brackets += token
-            start = found.end() if len(open_brackets) == 1 else start
-        elif token in (b"]", b"}"):
-            if not open_brackets or open_brackets.pop() != {b"]": 0x5B, b"}": 0x7B}[token]:
-                raise NotJson
-            if not open_brackets:
-                if text[found.end() :].strip():
-                    raise NotJson
-                yield text[start : found.start()].strip()
-                return
-        elif not open_brackets:
-            raise NotJson
-        elif token == b"," and len(open_brackets) == 1:
-            yield text[start : found.start()].strip()
-            start = found.end()
+        return
     raise NotJson
+
+
+def _as_letter(escape: re.Match[bytes]) -> bytes:
+    return b"A" if escape[0][1:2] == b"u" else escape[0]
+
+
+def _name(text: bytes) -> str:
+    try:
+        return msgspec.json.decode(text, type=str)
+    except Exception:  # a lone surrogate is no text
+        return text[1:-1].decode(errors="replace")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from io import BytesIO
+from itertools import islice
 from typing import Annotated, ClassVar, Literal
 
 import msgspec
@@ -18,7 +20,8 @@ from clearwell.source import (
     refuse,
 )
 from connectors.field_id import FieldId
-from connectors.http.json import NotJson, records
+from connectors.http.json import list_items, require_json
+from connectors.http.split import NotJson, TooMany
 from connectors.webhook.signatures import Hmac, Standard
 
 NDJSON = ("application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines")
@@ -77,8 +80,6 @@ class WebhookSource:
         if self._signature is not None:
             self._signature.require_signed(request)
         items, is_list = self._items(request)
-        if len(items) > self._config.most_events:
-            raise RequestRefused(413, f"A request holds at most {self._config.most_events} events.")
         delivery = request.headers.get(self._id_header.lower(), "") if self._id_header else ""
         return [
             self._event(item, f"{delivery}/{number}" if delivery and is_list else delivery)
@@ -90,17 +91,26 @@ class WebhookSource:
 
     def _items(self, request: Request) -> tuple[list[bytes], bool]:
         """The events as they were written, and whether there could have been many."""
-        body = request.body.strip()
+        body, most = request.body.strip(), self._config.most_events
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if self._config.format == "ndjson" or (self._config.format == "auto" and kind in NDJSON):
-            return [line.strip() for line in body.split(b"\n") if line.strip()], True
+            lines = (line.strip() for line in BytesIO(body))
+            items = list(islice(filter(None, lines), most + 1))
+            if len(items) > most:
+                raise self._too_many()
+            return items, True
         try:
-            if body.startswith(b"["):
-                return records(body, ()), True
-            msgspec.json.decode(body, type=msgspec.Raw)
-        except (NotJson, msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+            items = list_items(body, most) if body.startswith(b"[") else [body]
+            for item in items:
+                require_json(item)
+        except NotJson:
             raise RequestRefused(400, "The body is no JSON: send an object, a list of objects, or NDJSON.") from None
-        return [body], False
+        except TooMany:
+            raise self._too_many() from None
+        return items, body.startswith(b"[")
+
+    def _too_many(self) -> RequestRefused:
+        return RequestRefused(413, f"A request holds at most {self._config.most_events} events.")
 
     def _event(self, data: bytes, delivery: str) -> SourceEvent:
         event_id = None if self._id is None else self._id.of(data)
