@@ -11,8 +11,8 @@ import re
 
 from clearwell.errors import Retryable
 
-MOST_TOKENS = 2_000_000
-"""Brackets, commas and values of one text that are looked at, at most: about a second's work."""
+MOST_TOKENS = 1_000_000
+"""Brackets, commas and values of one text that are looked at, at most: less than a second's work."""
 
 _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _FLAT = rb'[\[{](?:[^\[\]{}"]++|' + _STRING + rb")*+[\]}]"

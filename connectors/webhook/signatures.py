@@ -67,11 +67,13 @@ class Standard(Signature, frozen=True, kw_only=True, tag="standard"):
 
 
 class Hmac(Signature, frozen=True, kw_only=True, tag="hmac"):
-    """An HMAC-SHA256 of the body in one header, as GitHub and many others send it. A request that somebody has
-    overheard can be sent again: its events then have the same ids, when the sender gives ids.
+    """An HMAC-SHA256 of the body in one header, as GitHub and many others send it. Only the body is signed, so that
+    somebody who has overheard a request can send it again: its events then have the same ids.
 
     secrets: any of them may have signed. header: where the signature is. prefix: what stands before it.
-    encoding: how it is written. id_header: the header with the delivery's id, such as `X-GitHub-Delivery`.
+    encoding: how it is written. id_header: the header with the delivery's id, such as `X-GitHub-Delivery`: then a
+    request is an event of its own by its whole body, however alike the events in it are. The header itself is not
+    signed, and whoever sends a request again may write another: it makes no id.
     """
 
     header: str = "X-Hub-Signature-256"
@@ -86,11 +88,8 @@ class Hmac(Signature, frozen=True, kw_only=True, tag="hmac"):
 
     def require_signed(self, request: Request) -> None:
         """By any of the secrets; all are compared, in constant time."""
-        sent = request.headers.get(self.header.lower(), "")
-        signed = [
-            hmac.compare_digest(self._expected(secret, request.body).encode(), sent.strip().encode())
-            for secret in self.secrets
-        ]
+        sent = request.headers.get(self.header.lower(), "").strip().encode(errors="surrogateescape")
+        signed = [hmac.compare_digest(self._expected(secret, request.body).encode(), sent) for secret in self.secrets]
         if not any(signed):
             raise RequestRefused(401, "The request's signature is not right, or missing.")
 

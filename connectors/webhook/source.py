@@ -34,8 +34,9 @@ class WebhookConfig(SourceConfig, frozen=True, forbid_unknown_fields=True, kw_on
     anyone send. format: "json" is one event, or a list of events; "ndjson" an event a line; "auto" goes by the
     request's content type. most_events: in one request.
     id_field: the field whose value is an event's id. Without it, or where an event lacks it, the id is the delivery's
-    (`webhook-id`, or the `id_header` of "hmac"), with "/<number>" in a list; where there is none either, it is a hash
-    of the event: what is sent again is then the same event, and so is what is alike to the last byte.
+    (`webhook-id`, or with the `id_header` of "hmac" a hash of the signed body), with "/<number>" in a list; where there
+    is none either, it is a hash of the event: what is sent again is then the same event, and so is what is alike to the
+    last byte.
 
     Answers are 401 for a wrong signature, 400 for what is no JSON, 413 for too many events.
     """
@@ -59,7 +60,6 @@ class WebhookSource:
         if self._signature is not None:
             self._signature.require_sound()
         self._id = None if config.id_field is None else FieldId(config.id_field)
-        self._id_header = self._signature.id_header if isinstance(self._signature, Hmac) else "webhook-id"
 
     @property
     def id_fields(self) -> tuple[str, ...]:
@@ -80,7 +80,7 @@ class WebhookSource:
         if self._signature is not None:
             self._signature.require_signed(request)
         items, is_list = self._items(request)
-        delivery = request.headers.get(self._id_header.lower(), "") if self._id_header else ""
+        delivery = self._delivery(request)
         return [
             self._event(item, f"{delivery}/{number}" if delivery and is_list else delivery)
             for number, item in enumerate(items)
@@ -88,6 +88,14 @@ class WebhookSource:
 
     async def close(self) -> None:
         """Nothing is open."""
+
+    def _delivery(self, request: Request) -> str:
+        """What tells a request from others: of what was signed alone, so that a replay is known again. "" for none."""
+        if not isinstance(self._signature, Hmac):
+            return request.headers.get("webhook-id", "")
+        if self._signature.id_header is None:
+            return ""
+        return hashlib.blake2b(request.body, digest_size=16).hexdigest()
 
     def _items(self, request: Request) -> tuple[list[bytes], bool]:
         """The events as they were written, and whether there could have been many."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import aiohttp
 from aiohttp import web
 
 from clearwell.source import RequestRefused
@@ -24,6 +26,29 @@ BODY_SECONDS = 15.0
 AGAIN_SECONDS = 1.0
 
 
+SLOW_SECONDS, SLOW_BYTES = 1.0, 65_536
+"""A sender that after the first of these sends fewer of these a second is slow: when there is no room, its request is
+given up for one that is not."""
+
+
+class Incoming:
+    """A body that is being read; `limit` ends its reading."""
+
+    def __init__(self, limit: asyncio.Timeout) -> None:
+        self.size = 0
+        self._limit = limit
+        self._begun = time.monotonic()
+
+    def is_slow(self) -> bool:
+        """Whether its sender takes room for longer than it needs."""
+        age = time.monotonic() - self._begun
+        return age > SLOW_SECONDS and self.size < age * SLOW_BYTES
+
+    def give_up(self) -> None:
+        """End its reading now."""
+        self._limit.reschedule(0)
+
+
 class Room:
     """Counts what waits in memory."""
 
@@ -32,11 +57,13 @@ class Room:
         self.requests = 0
         self._most_bytes = most_bytes
         self._most_requests = most_requests
+        self._incoming: dict[Incoming, None] = {}
 
     @contextmanager
     def entered(self) -> Iterator[None]:
         """One more request. Raises RequestRefused 429 when there are too many."""
         if self.requests >= self._most_requests:
+            self._give_up_slow()
             raise too_much()
         self.requests += 1
         try:
@@ -45,15 +72,52 @@ class Room:
             self.requests -= 1
 
     @contextmanager
+    def reading(self, incoming: Incoming) -> Iterator[None]:
+        """A body comes; what `grow` took for it is given back at the end."""
+        self._incoming[incoming] = None
+        try:
+            yield
+        finally:
+            self._drop(incoming)
+
+    def grow(self, incoming: Incoming, size: int) -> None:
+        """`size` more bytes of a body have come: only those take room, whatever was announced.
+
+        Raises RequestRefused 429 when that is too much, and no slow sender's body can be given up for it.
+        """
+        while self.bytes + size > self._most_bytes:
+            if not self._give_up_slow(but=incoming):
+                raise too_much()
+        if incoming in self._incoming:
+            self.bytes += size
+            incoming.size += size
+
+    @contextmanager
     def holding(self, size: int) -> Iterator[None]:
         """`size` more bytes. Raises RequestRefused 429 when that is too much."""
-        if self.bytes + size > self._most_bytes:
-            raise too_much()
+        while self.bytes + size > self._most_bytes:
+            if not self._give_up_slow():
+                raise too_much()
         self.bytes += size
         try:
             yield
         finally:
             self.bytes -= size
+
+    def _give_up_slow(self, but: Incoming | None = None) -> bool:
+        """End the reading of the slow body that holds most; whether there was one."""
+        slow = [body for body in self._incoming if body is not but and body.is_slow()]
+        if not slow:
+            return False
+        largest = max(slow, key=lambda body: body.size)
+        largest.give_up()
+        self._drop(largest)
+        return True
+
+    def _drop(self, incoming: Incoming) -> None:
+        if incoming in self._incoming:
+            del self._incoming[incoming]
+            self.bytes -= incoming.size
 
 
 def too_much() -> RequestRefused:
@@ -73,30 +137,25 @@ async def read_body(request: web.BaseRequest, room: Room) -> bytes:
         request.writer.output_size = 0
     if request.content.is_eof():  # came with the head, as small ones do
         return await request.read()
-    with room.holding(length or 0):
-        try:
-            async with asyncio.timeout(BODY_SECONDS):
-                return await (request.read() if length is not None else _read_chunks(request, room))
-        except TimeoutError:
-            raise RequestRefused(408, "The body took too long.") from None
-        except web.HTTPRequestEntityTooLarge:
-            raise _too_large() from None
-
-
-async def _read_chunks(request: web.BaseRequest, room: Room) -> bytes:
-    """A body whose length is not told: it takes up room as it comes."""
-    body = bytearray()
     try:
+        async with asyncio.timeout(BODY_SECONDS) as limit:
+            return await _read_chunks(request, room, Incoming(limit))
+    except TimeoutError:
+        raise RequestRefused(408, "The body took too long.") from None
+    except (aiohttp.ClientPayloadError, web.RequestPayloadError):
+        raise RequestRefused(400, "The body is not sent as HTTP has it.") from None
+
+
+async def _read_chunks(request: web.BaseRequest, room: Room, incoming: Incoming) -> bytes:
+    """A body takes up room as it comes."""
+    body = bytearray()
+    with room.reading(incoming):
         async for chunk in request.content.iter_any():
             if len(body) + len(chunk) > BODY_LIMIT:
                 raise _too_large()
-            if room.bytes + len(chunk) > ROOM_BYTES:
-                raise too_much()
-            room.bytes += len(chunk)
+            room.grow(incoming, len(chunk))
             body += chunk
-        return bytes(body)
-    finally:
-        room.bytes -= len(body)
+    return bytes(body)
 
 
 def _too_large() -> RequestRefused:

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
-import msgspec
 from aiohttp import web
 from aiohttp.http_parser import RawRequestMessage
 from aiohttp.streams import StreamReader
@@ -17,6 +16,7 @@ from aiohttp.streams import StreamReader
 from clearwell.errors import ClearwellError, ConfigError
 from clearwell.source import Request, RequestRefused, SourceEvent
 from services.collector.body import BODY_LIMIT, Room, read_body
+from services.collector.connections import Connections, answer
 from services.collector.keep import as_bug
 from services.collector.push_run import PushRun
 
@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 
 ACK_SECONDS = 10.0
 """How long a request waits for Kafka; then its sender is told to come again."""
+
+READ_SECONDS = 10.0
+"""How long making events of a body may take."""
 
 AGAIN_SECONDS = 2.0
 """When those are asked to come again for whom there is no better answer."""
@@ -50,8 +53,7 @@ class Listener:
 
     async def open(self, host: str, port: int) -> int:
         """Listen; returns the port, which collectors may share. Raises ConfigError when the address is taken."""
-        server = web.Server(self._answer, request_factory=_request, auto_decompress=False, access_log=None)
-        runner = web.ServerRunner(server, shutdown_timeout=1.0)
+        runner = web.ServerRunner(Connections(self._answer, _request), shutdown_timeout=1.0)
         await runner.setup()
         try:
             site = web.TCPSite(runner, host, port, reuse_port=port != 0, backlog=1024)
@@ -96,7 +98,7 @@ class Listener:
         with self._room.entered():
             body = await read_body(request, self._room)
             with self._room.holding(len(body)):
-                events = _received(run, request, body)
+                events = await _received(run, request, body)
                 if events:
                     await _acknowledged(run, events)
                 return len(events)
@@ -114,13 +116,16 @@ class Listener:
         return run
 
 
-def _received(run: PushRun, request: web.BaseRequest, body: bytes) -> Sequence[SourceEvent]:
+async def _received(run: PushRun, request: web.BaseRequest, body: bytes) -> Sequence[SourceEvent]:
     headers = {name.lower(): value for name, value in request.headers.items()}
     query = dict(request.query) if "?" in request.raw_path else {}
     try:
-        return run.receive(Request(request.method, headers, query, body))
+        async with asyncio.timeout(READ_SECONDS):
+            return await run.receive(Request(request.method, headers, query, body))
     except RequestRefused:
         raise
+    except TimeoutError:
+        raise RequestRefused(503, "The request could not be read in time: come again later.", AGAIN_SECONDS) from None
     except Exception as error:  # whatever a source raises is this request's alone
         as_bug(error)
         raise RequestRefused(500, "The request could not be read.") from None
@@ -151,9 +156,8 @@ def _refusal(refused: RequestRefused, close: bool) -> web.Response:
     return response
 
 
-def _response(status: int, content: Mapping[str, object], close: bool) -> web.Response:
-    headers = {"Content-Type": "application/json", "Server": "clearwell"}
-    response = web.Response(status=status, body=msgspec.json.encode(content), headers=headers)
+def _response(status: int, content: dict[str, Any], close: bool) -> web.Response:
+    response = answer(status, content)
     if close:
         response.force_close()
     return response

@@ -24,6 +24,7 @@ from clearwell.source import PushSource, Request, RequestRefused, SourceEvent
 from services.collector import watch
 from services.collector.gather import Gatherer
 from services.collector.rate import Bucket
+from services.collector.readers import Readers
 from services.collector.records import RecordMaker, refusals
 from services.collector.watch import Watch
 
@@ -54,15 +55,19 @@ class PushRun:
         self._maker: RecordMaker | None = None
         self._producer: EventProducer | None = None
         self._gatherer = Gatherer(self._send)
+        self._readers = Readers(connector.name)
         self._sent, self._counted = NOTHING, NOTHING  # each is written by one thread alone
         self._broken_off = False
 
-    def receive(self, request: Request) -> Sequence[SourceEvent]:
-        """The events of a request. Raises RequestRefused, also for one that comes too soon by the rate limit."""
+    async def receive(self, request: Request) -> Sequence[SourceEvent]:
+        """The events of a request. Raises RequestRefused, also for one that comes too soon by the rate limit.
+
+        All but small bodies are read in threads of this connector's own: those of others, and the event loop, go on.
+        """
         assert self._source is not None
         if pause := self._bucket.wait():
             raise RequestRefused(429, "Too many events: come again later.", pause)
-        events = self._source.receive(request)
+        events = await self._readers.events(self._source, request)
         self._bucket.take(len(events))
         return events
 
@@ -150,5 +155,6 @@ class PushRun:
         if self._producer is not None:
             await asyncio.to_thread(self._producer.close)
         await asyncio.to_thread(self._count)
+        self._readers.close()
         if self._source is not None:
             await self._source.close()

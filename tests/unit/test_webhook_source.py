@@ -112,7 +112,11 @@ def test_signed_as_github_does() -> None:
         }
     )
     (event,) = one.receive(github(b'{"action":"opened"}'))
-    assert event.id == "d-1"
+    (replayed,) = one.receive(changed(github(b'{"action":"opened"}'), x_github_delivery="d-2"))
+    assert replayed == event, "The delivery's id is not signed: a replay may bear another."
+    assert one.receive(github(b'{"action":"closed"}'))[0].id != event.id
+    first, second = one.receive(github(b"[{},{}]"))
+    assert first.id != second.id
     assert status(one, github(b"{}", b"a secret of mine....")) == 401
     assert status(one, changed(github(b"{}"), b"[]")) == 401
     assert status(one, changed(github(b"{}"), x_hub_signature_256=None)) == 401
