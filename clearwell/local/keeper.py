@@ -13,10 +13,12 @@ from pathlib import Path
 
 from clearwell.backoff import delays
 from clearwell.errors import Fatal
+from clearwell.kafka.batch_watch import LOOK_EVERY, TOLD_AFTER, stuck
+from clearwell.kafka.batch_watch import VARIABLE as BATCH_NOTE
 from clearwell.local import child
 from clearwell.local.logs import last_words, roll, size
 from clearwell.local.process import Process
-from clearwell.local.state import LOGS, READY, RESTARTING, STARTING, STOPPED, Identity, ProcessState
+from clearwell.local.state import LOGS, READY, RESTARTING, STARTING, STOPPED, STUCK, Identity, ProcessState
 
 log = logging.getLogger(__name__)
 
@@ -88,13 +90,26 @@ class Keeper:
                 self._note(READY)
                 self._tell_first(None)
                 log.info("%s is ready (pid %d)", self.process.name, running.pid)
-                await asyncio.wait((ended, stop), return_when=asyncio.FIRST_COMPLETED)
+                await self._watch_until(ended, stop)
             if not ended.done():
                 await self._end(running)
             return self._how_it_ended(running, await ended)
         finally:
             for task in (ended, stop, ready):
                 task.cancel()
+
+    async def _watch_until(self, ended: asyncio.Task[int], stop: asyncio.Task[bool]) -> None:
+        """Wait for one of the two; meanwhile tell of a batch that the process can't get done with."""
+        note = self.process.env.get(BATCH_NOTE)
+        every = LOOK_EVERY if note else None
+        while not (await asyncio.wait((ended, stop), timeout=every, return_when=asyncio.FIRST_COMPLETED))[0]:
+            problem = stuck(Path(note), TOLD_AFTER) if note else None
+            if problem is not None and self.state.state == READY:
+                log.error("%s: %s", self.process.name, problem)
+                self._note(STUCK, problem)
+            elif problem is None and self.state.state == STUCK:
+                log.info("%s goes on", self.process.name)
+                self._note(READY)
 
     async def _start(self) -> asyncio.subprocess.Process:
         argv = [*child.prefix(self.process.stop_signal, owner=self.process.owner), *self.process.argv]

@@ -13,11 +13,12 @@ from pathlib import Path
 
 from clearwell import settings
 from clearwell.contract.model import Contract
+from clearwell.kafka.batch_watch import VARIABLE as BATCH_NOTE
 from clearwell.kafka.names import archive_group, cleaner_group, deliverer_group, letters_group
 from clearwell.local.pins import CHECKOUT
 from clearwell.local.ports import LOOPBACK
 from clearwell.local.process import Process
-from clearwell.local.state import Plan
+from clearwell.local.state import LOGS, Plan
 
 COLLECTOR = "collector"
 LISTEN = "CLEARWELL_LISTEN"
@@ -83,7 +84,8 @@ def plan_services(home: Path, plan: Plan) -> tuple[Process, ...]:
 
 def _process(service: str, args: list[str], group: str, env: Mapping[str, str], bootstrap: str) -> Process:
     argv = (sys.executable, "-m", f"services.{service}", *args)
-    return Process(group, argv, ready=Joined(bootstrap, group), env=env)
+    note = str(Path(env["CLEARWELL_HOME"]) / LOGS / f"{group}.batch")
+    return Process(group, argv, ready=Joined(bootstrap, group), env={**env, BATCH_NOTE: note})
 
 
 def _collector(env: Mapping[str, str], postgres: str) -> Process:

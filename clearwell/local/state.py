@@ -18,7 +18,7 @@ LOGS = "logs"
 SERVERS = KAFKA, POSTGRES, MONGO = "kafka", "postgres", "mongo"
 """Names of the embedded servers' processes."""
 
-STARTING, READY, RESTARTING, STOPPED = "starting", "ready", "restarting", "stopped"
+STARTING, READY, RESTARTING, STOPPED, STUCK = "starting", "ready", "restarting", "stopped", "stuck"
 
 
 class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

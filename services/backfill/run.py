@@ -11,6 +11,7 @@ import msgspec
 from clearwell.contract.load import find
 from clearwell.errors import ConfigError
 from clearwell.kafka import admin
+from clearwell.kafka.batch_watch import BatchWatch
 from clearwell.kafka.bounded import Reader, reader
 from clearwell.kafka.raw import raw_batch
 from clearwell.pipeline.batch import Outcomes
@@ -122,6 +123,7 @@ class Replay:
 
     async def _warm_up(self, chunk: Range) -> None:
         """Rebuild what the steps remember before `chunk`, as a cleaner does when it takes a partition over."""
+        self._watch = BatchWatch()
         self._state = self._pipeline.new_state()
         before = Range(chunk.partition, max(0, chunk.first - self._pipeline.lookback), chunk.first)
         if len(before):
@@ -131,7 +133,9 @@ class Replay:
     async def _outcomes(self, wanted: Range) -> AsyncIterator[Outcomes]:
         async for records in self._source.read(wanted, ahead=self._ends[wanted.partition]):
             batch = raw_batch(self._plan.topic_id, wanted.partition, records)
-            yield self._pipeline.process(batch, self._state)
+            with self._watch.during(self._plan.topic, wanted.partition, records[0].offset, records[-1].offset):
+                outcomes = self._pipeline.process(batch, self._state)
+            yield outcomes
 
     def _confirm_topic(self) -> None:
         if admin.topic_id(self._where.kafka, self._plan.topic) != self._plan.topic_id:

@@ -11,10 +11,11 @@ from aiokafka.errors import KafkaError
 
 from clearwell.errors import Retryable
 from clearwell.kafka import clean, dead, dropped
+from clearwell.kafka.batch_watch import BatchWatch
 from clearwell.kafka.gaps import Gaps
 from clearwell.kafka.identity import TopicIdentity
 from clearwell.kafka.lanes import Slice
-from clearwell.kafka.names import clean_topic, dead_topic, dropped_topic
+from clearwell.kafka.names import clean_topic, dead_topic, dropped_topic, raw_topic
 from clearwell.kafka.positions import GroupPositions
 from clearwell.kafka.raw import raw_batch
 from clearwell.kafka.tail import Tail
@@ -55,6 +56,8 @@ class Cleaner:
         self._producer = producer
         self._letters = dead.Letters(contract, keyring)
         self._clean_topic = clean_topic(contract.stream, contract.version)
+        self._raw_topic = raw_topic(contract.stream)
+        self._watch = BatchWatch()
         self._dead_topic = dead_topic(contract.stream)
         self._dropped_topic = dropped_topic(contract.stream)
         self._schema = f"{contract.stream}/v{contract.version}"
@@ -69,7 +72,8 @@ class Cleaner:
         state = self._pipeline.new_state()
         if self._pipeline.lookback:
             async for records in self._tail.raw(partition, first - self._pipeline.lookback, first):
-                self._pipeline.process(raw_batch(self._identity.id, partition, records), state)
+                with self._watch.during(self._raw_topic, partition, records[0].offset, records[-1].offset):
+                    self._pipeline.process(raw_batch(self._identity.id, partition, records), state)
         self._states[partition] = state
         log.info("partition %d starts at offset %d (generation %d)", partition, first, generation)
         known = self._positions.known.get(partition)
@@ -89,7 +93,8 @@ class Cleaner:
         """Clean one slice and hand what comes out to the producer, in order."""
         topic_id = await self._identity.confirm()  # invariant 3
         batch = raw_batch(topic_id, piece.partition, piece.records)
-        outcomes = self._pipeline.process(batch, self._states[piece.partition])
+        with self._watch.during(self._raw_topic, piece.partition, piece.first, piece.last):
+            outcomes = self._pipeline.process(batch, self._states[piece.partition])
         self._rules[piece.partition].count(piece.last, [one.offset for one in outcomes.rejected])
         return self._durable(await self._send(batch, outcomes))
 
