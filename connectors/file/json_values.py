@@ -5,6 +5,7 @@ Nothing is decoded here: a record is the bytes between what separates it from ot
 
 from __future__ import annotations
 
+import json
 import re
 
 import msgspec
@@ -21,6 +22,9 @@ _BATCH_BYTES = 4_194_304
 _SPACES = re.compile(rb"[ \t\r\n]*+")
 _SPACE = re.compile(rb"[ \t\r\n]")
 _STRUCTURE = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|["\[\]{},]', re.DOTALL)
+_scan = json.JSONDecoder(strict=False).scan_once  # type: ignore[attr-defined]
+"""The quick way to the end of a value: (text, index) → (value, end)."""
+
 _REST_OF_STRING = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 
 
@@ -49,6 +53,7 @@ class JsonReader:
         self._content = content
         self._id = None if id_field is None else FieldId(id_field)
         self._buffer = b""
+        self._text = ""  # the buffer, a character a byte
         self._base = self._at = offset
         content.skip_to(offset)
         if offset:
@@ -85,9 +90,9 @@ class JsonReader:
         while byte := self._peek():
             if byte == b"[" and not self._inside:
                 self._inside = True
-            elif byte == b"]" and self._inside:
+            elif byte == b"]":
                 self._inside = False
-            elif byte != b"," or not self._inside:
+            elif byte != b",":
                 return self._value()
             self._at += 1
         if self._inside:
@@ -97,7 +102,9 @@ class JsonReader:
 
     def _value(self) -> SourceEvent:
         start = self._at
-        end, head = self._end_of_value(start)
+        end, head = self._end_of_object(start), None
+        if end is None:
+            end, head = self._end_of_value(start)
         self._at = end
         event_id = f"{self._file}#{start}"
         data = head if head is not None else self._buffer[start - self._base : end - self._base].rstrip()
@@ -106,6 +113,15 @@ class JsonReader:
         if self._id is not None:
             event_id = self._id.of(data) or event_id
         return SourceEvent(event_id, data)
+
+    def _end_of_object(self, start: int) -> int | None:
+        """Where an object or array ends that is whole in the buffer, and well formed."""
+        if self._byte(start) not in (b"{", b"["):
+            return None
+        try:
+            return self._base + int(_scan(self._text, start - self._base)[1])
+        except (StopIteration, ValueError, RecursionError):
+            return None
 
     def _end_of_value(self, start: int) -> tuple[int, bytes | None]:
         """Where the value ends that begins at `start`; and how it begins, if it is too long to be kept."""
@@ -168,5 +184,6 @@ class JsonReader:
         if not block:
             return False
         self._buffer = self._buffer[keep:] + block
+        self._text = self._buffer.decode("latin-1")
         self._base += keep
         return True
