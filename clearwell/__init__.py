@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from clearwell.subscriptions.subscription import Subscription
 
-__all__ = ["subscription"]
+__all__ = ["kafka_options", "subscription"]
 
 
 def subscription(
@@ -26,3 +26,17 @@ def subscription(
     from clearwell.subscriptions.registered import follow
 
     return follow(name, max_rows=max_rows, idle=idle, member=member)
+
+
+def kafka_options() -> dict[str, Any]:
+    """Address and login of this data folder's Kafka, as keywords of kafka-python's and aiokafka's clients.
+
+        producer = KafkaProducer(**clearwell.kafka_options())
+
+    Raises ConfigError when no stack runs, and none is named.
+    """
+    from clearwell import settings
+    from clearwell.kafka.security import security_of
+
+    address = settings.load().kafka
+    return {"bootstrap_servers": address.split(","), **security_of(address).client_options()}

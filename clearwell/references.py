@@ -1,6 +1,12 @@
 """References in configurations and settings: `${env:NAME}` and `${file:path}`, alone or inside a text.
 
 The registry stores the reference; only the process that reads the source sees the value (invariant 10).
+
+Who registers a connector chooses where its values are sent. So a configuration may name no more than these lists say,
+which belong to whoever runs the platform, and never a file in the data folder:
+
+    CLEARWELL_REFERENCE_ENV    names of variables, parted by commas, * for any letters; by default CLEARWELL_SECRET_*
+    CLEARWELL_REFERENCE_FILES  folders, parted by colons; by default /run/secrets
 """
 
 from __future__ import annotations
@@ -8,10 +14,15 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from clearwell.errors import ConfigError
+from clearwell.settings import home_folder
+
+NAMES, FOLDERS = "CLEARWELL_REFERENCE_ENV", "CLEARWELL_REFERENCE_FILES"
+USUAL_NAMES, USUAL_FOLDERS = "CLEARWELL_SECRET_*", "/run/secrets"
 
 _REFERENCE = re.compile(r"\$\{(env|file):([^{}]+)\}")
 
@@ -26,17 +37,30 @@ def without_references(text: str, stand_in: str) -> str:
     return _REFERENCE.sub(stand_in, text.replace(stand_in, "") if stand_in else text)
 
 
+def readable_names(env: Mapping[str, str] = os.environ) -> tuple[str, ...]:
+    """Patterns of the variables that a configuration may name."""
+    return tuple(name.strip() for name in env.get(NAMES, USUAL_NAMES).split(",") if name.strip())
+
+
 def resolve(
-    config: Mapping[str, Any], env: Mapping[str, str] = os.environ, who: str = "The configuration"
+    config: Mapping[str, Any],
+    env: Mapping[str, str] = os.environ,
+    who: str = "The configuration",
+    *,
+    trusted: bool = False,
 ) -> tuple[dict[str, Any], list[str]]:
     """The configuration with its references replaced, and the values that were put in, longest first.
 
-    Raises ConfigError, naming `who` refers and the reference, never a value, when one leads nowhere.
+    `trusted`: what runs the platform wrote it (a setting), so the lists above don't bind it.
+    Raises ConfigError, naming `who` refers and the reference, never a value, when one leads nowhere or may not be read.
     """
     values: set[str] = set()
 
     def look_up(found: re.Match[str]) -> str:
-        value = _from_environment(found[2], env, who) if found[1] == "env" else _from_file(found[2], who)
+        kind, name = found[1], found[2]
+        if not trusted:
+            _require_readable(kind, name, env, who)
+        value = _from_environment(name, env, who) if kind == "env" else _from_file(name, who)
         values.add(value)
         return value
 
@@ -58,6 +82,26 @@ def hide(text: str, values: list[str]) -> str:
         if len(value) >= 4:  # a shorter one hides nothing and would blacken half of the text
             text = text.replace(value, "***")
     return text
+
+
+def _require_readable(kind: str, name: str, env: Mapping[str, str], who: str) -> None:
+    if kind == "env":
+        if not any(fnmatchcase(name, pattern) for pattern in readable_names(env)):
+            raise ConfigError(
+                f"{who} refers to ${{env:{name}}}, which configurations may not read: call it CLEARWELL_SECRET_{name}, "
+                f"or add {name} to {NAMES}, and run `clearwell down` and `clearwell up`."
+            )
+        return
+    path = Path(name).resolve()
+    home = home_folder(env).resolve()
+    if path.is_relative_to(home):
+        raise ConfigError(f"{who} refers to ${{file:{name}}}, which is in the data folder: nothing may be read there.")
+    folders = [Path(folder).resolve() for folder in env.get(FOLDERS, USUAL_FOLDERS).split(":") if folder]
+    if not any(path.is_relative_to(folder) for folder in folders):
+        raise ConfigError(
+            f"{who} refers to ${{file:{name}}}, which configurations may not read: add its folder to {FOLDERS}, and "
+            "run `clearwell down` and `clearwell up`."
+        )
 
 
 def _from_environment(name: str, env: Mapping[str, str], who: str) -> str:

@@ -125,6 +125,24 @@ def kafka_login(bootstrap: str, env: Mapping[str, str] = os.environ) -> tuple[st
     return None
 
 
-def redact(url: str) -> str:
-    """`url` with the password of its user part replaced by ***, for people and logs (invariant 10)."""
-    return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", url)
+def redact(address: str) -> str:
+    """Host, port and database of an address, and nothing else of it, for people and logs (invariant 10).
+
+    Passwords stand in many places: before the last @, in the query, in libpq's words. So it isn't a password that is
+    taken out, but what may be shown that is kept.
+    """
+    scheme, mark, rest = address.partition("://")
+    if not mark:
+        if _HOSTS.fullmatch(address):
+            return address
+        words = dict(_WORDS.findall(address))
+        shown = [f"{name}={words[name]}" for name in ("host", "hostaddr", "port", "dbname") if name in words]
+        return " ".join(shown) or "***"
+    place = _PLACE.match(rest.rpartition("@")[2].partition("?")[0].partition("#")[0])
+    return f"{scheme}://{place[0]}" if place and _SCHEME.fullmatch(scheme) else "***"
+
+
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,40}")
+_HOSTS = re.compile(r"[\w.:,\[\]-]*:[0-9]+")
+_PLACE = re.compile(r"[\w.:,\[\]%-]*(/[^?#;=&]*)?")
+_WORDS = re.compile(r"(\w+)\s*=\s*('(?:[^'\\\\]|\\\\.)*'|[^\s']+)")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from clearwell import settings
+from clearwell import references, settings
 from clearwell.kafka import admin
 from clearwell.local import stack as embedded
 from clearwell.registry import migrate
@@ -21,6 +21,12 @@ from tests.support.platform import Platform
 from tests.support.superuser import let_tests_make_roles
 
 SCHEMAS = Path(__file__).parents[1] / "schemas"
+
+
+def pytest_configure() -> None:
+    """Tests make files and variables of their own, and name them in configurations."""
+    os.environ.setdefault(references.NAMES, "*")
+    os.environ.setdefault(references.FOLDERS, "/")
 
 
 @pytest.fixture(scope="session")

@@ -25,6 +25,7 @@ SECTIONS = {
         ),
         "prepare": Entry("clearwell.cli.prepare:prepare", "Make topics, tables and key file on your own servers."),
         "status": Entry("clearwell.cli.stack:status", "Show how each process is doing."),
+        "credentials": Entry("clearwell.cli.credentials:credentials", "Show how your own programs log in."),
         "down": Entry("clearwell.cli.stack:down", "End everything; --wipe deletes the data too."),
         "demo": Entry("clearwell.cli.demo:demo", "Run 336,776 real flights through all of it."),
     },

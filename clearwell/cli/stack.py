@@ -24,9 +24,9 @@ PORT = click.IntRange(1, 65_535)
 
 @click.command()
 @click.option("--services/--no-services", default=True, help="Our own services too, or the servers alone.")
-@click.option("--kafka-port", type=PORT, help="Default: any free port.")
-@click.option("--postgres-port", type=PORT, help="Default: any free port.")
-@click.option("--mongo-port", type=PORT, help="Default: any free port.")
+@click.option("--kafka-port", type=PORT, help="Default: as before, else any free port.")
+@click.option("--postgres-port", type=PORT, help="Default: as before, else any free port.")
+@click.option("--mongo-port", type=PORT, help="Default: as before, else any free port.")
 @dry_run_option
 @home_option
 @json_option
@@ -55,17 +55,20 @@ def up(
         would = outlook.of_up(home, services, ports)
         emit(as_json, {"dry_run": True, "home": str(home), **asdict(would)}, lambda: _would_start(would))
         return
-    began = time.monotonic()
+    began, before = time.monotonic(), stack.ports_of(home)
     with progress() as report:
         endpoints = stack.up(home, services=services, ports=ports, progress=report)
+    now = stack.ports_of(home)
+    changed = stack.changes(before, now, chosen=ports) if now is not None else {}
     shown = {
         "home": str(home),
         "kafka": endpoints.kafka,
         "postgres": redact(endpoints.postgres),
         "mongo": redact(endpoints.mongo),
         "seconds": round(time.monotonic() - began, 1),
+        "changed_ports": {name: {"old": old, "new": new} for name, (old, new) in changed.items()},
     }
-    emit(as_json, shown, lambda: _ready(home, shown))
+    emit(as_json, shown, lambda: _ready(home, shown, changed))
 
 
 def _would_start(would: outlook.Start) -> str:
@@ -78,10 +81,14 @@ def _would_start(would: outlook.Start) -> str:
     return "\n".join(found)
 
 
-def _ready(home: Path, shown: dict[str, object]) -> str:
+def _ready(home: Path, shown: dict[str, object], changed: Mapping[str, tuple[int, int]]) -> str:
     lines = [f"Ready in {shown['seconds']} s."]
     lines += [f"  {name:<9} {shown[name]}" for name in ("kafka", "postgres", "mongo", "home")]
-    lines += ["`clearwell status` shows the processes, `clearwell down` ends them; passwords are in endpoints.json."]
+    lines += [
+        f"{name} is on port {new} now, as {old} was not free: tell whoever uses it."
+        for name, (old, new) in changed.items()
+    ]
+    lines += ["`clearwell status` shows the processes, `clearwell down` ends them, `clearwell credentials` the logins."]
     return "\n".join(lines)
 
 

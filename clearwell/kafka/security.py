@@ -124,7 +124,7 @@ def _password(env: Mapping[str, str]) -> str:
 
 def _referred(setting: str, reference: str, env: Mapping[str, str]) -> str:
     """The value that a reference leads to."""
-    value = str(resolve({setting: reference}, env, setting)[0][setting])
+    value = str(resolve({setting: reference}, env, setting, trusted=True)[0][setting])
     if not value:
         raise ConfigError(f"{setting} refers to {reference}, but nothing is there.")
     return value

@@ -15,10 +15,10 @@ from clearwell.backoff import delays
 from clearwell.errors import Fatal
 from clearwell.kafka.batch_watch import LOOK_EVERY, TOLD_AFTER, stuck
 from clearwell.kafka.batch_watch import VARIABLE as BATCH_NOTE
-from clearwell.local import child
-from clearwell.local.logs import last_words, roll, size
+from clearwell.local import child, surroundings
+from clearwell.local.logs import append, last_words, roll, size
 from clearwell.local.process import Process
-from clearwell.local.state import LOGS, READY, RESTARTING, STARTING, STOPPED, STUCK, Identity, ProcessState
+from clearwell.local.state import LOGS, READY, RESTARTING, SERVERS, STARTING, STOPPED, STUCK, Identity, ProcessState
 
 log = logging.getLogger(__name__)
 
@@ -113,19 +113,23 @@ class Keeper:
 
     async def _start(self) -> asyncio.subprocess.Process:
         argv = [*child.prefix(self.process.stop_signal, owner=self.process.owner), *self.process.argv]
-        with self._log_file.open("ab") as output:
+        with append(self._log_file) as output:
             running = await asyncio.create_subprocess_exec(
                 *argv,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                env=os.environ | dict(self.process.env),
+                env=self._environment() | dict(self.process.env),
                 start_new_session=True,
             )
         self.state.identity = Identity.of(running.pid)
         self._changed()
         log.info("%s started (pid %d)", self.process.name, running.pid)
         return running
+
+    def _environment(self) -> dict[str, str]:
+        server = self.process.name in SERVERS
+        return surroundings.for_servers() if server else surroundings.for_services()
 
     async def _until_ready(self) -> None:
         while True:

@@ -6,8 +6,10 @@ import os
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 from clearwell.errors import Fatal
+from clearwell.local.surroundings import for_servers
 
 LARGE = 20_000_000
 """Bytes at which a log file is set aside (as `<name>.log.old`, one kept) before its process starts again."""
@@ -22,6 +24,13 @@ def roll(file: Path) -> None:
 def size(file: Path) -> int:
     """Bytes in the log now; 0 when there is none."""
     return file.stat().st_size if file.exists() else 0
+
+
+def append(file: Path) -> BinaryIO:
+    """The log, to write at its end: its owner's alone, and never a link to somewhere else."""
+    handle = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    os.fchmod(handle, 0o600)  # one of an older version
+    return os.fdopen(handle, "ab")
 
 
 def last_words(file: Path, since: int = 0, longest: int = 300) -> str:
@@ -42,9 +51,9 @@ def last_words(file: Path, since: int = 0, longest: int = 300) -> str:
 def run_logged(command: Sequence[str], log: Path, failure: str, env: Mapping[str, str] | None = None) -> None:
     """Run `command` to its end, its output into `log`. Raises Fatal with `failure` and its last words."""
     began = size(log)
-    with log.open("ab") as output:
+    with append(log) as output:
         done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=os.environ | dict(env or {})
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=for_servers() | dict(env or {})
         )
     if done.returncode != 0:
         raise Fatal(f"{failure}: {last_words(log, began)}. Its log: {log}")

@@ -17,9 +17,11 @@ from typing import Any
 
 from clearwell.errors import ConfigError, Fatal
 from clearwell.local import child
+from clearwell.local.logs import append
 from clearwell.local.passwords import USER, password
 from clearwell.local.ports import LOOPBACK, Ports, choose
 from clearwell.local.process import Process
+from clearwell.local.surroundings import for_servers
 
 DATABASE = "clearwell"
 PASSWORD_FILE = "mongo.password"  # noqa: S105 - a file's name
@@ -97,8 +99,8 @@ def _running(home: Path, data: Path, port: int, *options: str) -> Iterator[Any]:
     import pymongo
 
     argv = [*child.prefix(signal.SIGKILL), *_command(home / "mongo", data, port), *options]
-    with (home / "logs" / "mongo.log").open("ab") as log:
-        running = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    with append(home / "logs" / "mongo.log") as log:
+        running = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=for_servers())
 
     def send(address: str, command: dict[str, Any]) -> dict[str, Any]:
         until = time.monotonic() + ANSWERS_WITHIN

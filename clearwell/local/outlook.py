@@ -49,7 +49,7 @@ def of_up(home: Path, services: bool, ports: Ports) -> Start:
         running_plan(home, ports)
         there = {one.name for one in running.processes}
     else:
-        choose(ports)
+        choose(ports, state.ports(home))
         check_external(named)
         there = set()
         wanted = [name for name in state.SERVERS if name not in named] + wanted

@@ -57,11 +57,13 @@ def choose(wanted: Ports, before: Ports | None = None) -> Ports:
     return Ports(**chosen)
 
 
-def changes(before: Ports | None, now: Ports) -> dict[str, tuple[int, int]]:
-    """What listens elsewhere than it did: name → the old port and the new one. `controller` is nobody's business."""
-    old, new = msgspec.structs.asdict(before or Ports()), msgspec.structs.asdict(now)
-    names = ("kafka", "postgres", "mongo", "push")
-    return {name: (old[name], new[name]) for name in names if old[name] is not None and old[name] != new[name]}
+def changes(before: Ports | None, now: Ports, chosen: Ports) -> dict[str, tuple[int, int]]:
+    """What had to go elsewhere: name → the old port and the new one. Not what was `chosen`, and not `controller`, which
+    nobody uses.
+    """
+    old, new, asked = (msgspec.structs.asdict(ports or Ports()) for ports in (before, now, chosen))
+    names = [name for name in ("kafka", "postgres", "mongo", "push") if asked[name] is None and old[name] is not None]
+    return {name: (old[name], new[name]) for name in names if old[name] != new[name]}
 
 
 def is_free(port: int) -> bool:

@@ -21,13 +21,14 @@ from clearwell import settings
 from clearwell.errors import ConfigError, Fatal, Retryable
 from clearwell.local import jars, pins, state
 from clearwell.local.jars import Progress
-from clearwell.local.logs import roll
+from clearwell.local.logs import append, roll
 from clearwell.local.message import Message
 from clearwell.local.ports import Ports, choose
 from clearwell.local.prepare import prepare
 from clearwell.local.servers import require_parts
 from clearwell.local.services import contracts, environment, service_names
 from clearwell.local.stop import end_orphans
+from clearwell.local.surroundings import for_services
 from clearwell.settings import Endpoints, external
 
 JOIN_WITHIN = 120.0
@@ -35,6 +36,9 @@ JOIN_WITHIN = 120.0
 
 GIVE_UP_AFTER = 3
 """Restarts after which `up` waits no longer for a process that is not ready."""
+
+GIVEN_AWAY = ("postgres", "postgres.new")
+"""In a data folder of root's, the folders of a user that PostgreSQL runs as."""
 
 ROOM = 500_000_000
 """Bytes that must be free in the data folder for a start."""
@@ -82,8 +86,10 @@ def _make_folder(home: Path) -> None:
     check_folder(home)
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        (home / state.LOGS).mkdir(exist_ok=True)
-        (home / "up.lock").touch()
+        require_private(home)  # again: what was made or changed meanwhile is judged before anything is put into it
+        (home / state.LOGS).mkdir(mode=0o700, exist_ok=True)
+        (home / state.LOGS).chmod(0o700)
+        (home / "up.lock").touch(mode=0o600)
     except OSError as error:
         raise ConfigError(
             f"The data folder {home} can't be written ({error.strerror}): choose another one with --home."
@@ -97,12 +103,37 @@ def check_folder(home: Path) -> None:
     there = next(folder for folder in (home, *home.parents) if folder.exists())
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
         raise ConfigError(f"The data folder {home} can't be written: choose another one with --home.")
+    if home.exists():
+        require_private(home)
     free = shutil.disk_usage(there).free
     if free < ROOM:
         raise ConfigError(
             f"The disk of {home} is full: {free // 1_000_000} MB free, {ROOM // 1_000_000} MB needed. "
             "Make room, or choose another folder with --home."
         )
+
+
+def require_private(home: Path) -> None:
+    """Raises ConfigError where other users of the machine may look into the data folder, or have put something there.
+
+    It holds events, keys and passwords. A link to it is followed where it is ours; the same goes for what is in it.
+    """
+    me = os.geteuid()
+    folder, link = home.stat(), home.lstat()
+    if folder.st_uid != me or link.st_uid != me:
+        raise ConfigError(f"The data folder {home} belongs to another user: choose one of your own with --home.")
+    if folder.st_mode & 0o077:
+        raise ConfigError(
+            f"Other users may enter the data folder {home}, which will hold events, keys and passwords: run "
+            f"`chmod 700 {home}`, or choose another one with --home."
+        )
+    for path in (*home.iterdir(), *_inside(home / state.LOGS)):
+        if path.lstat().st_uid != me and path.name not in GIVEN_AWAY:
+            raise ConfigError(f"{path} belongs to another user, who may have put it there: look at it, and remove it.")
+
+
+def _inside(folder: Path) -> list[Path]:
+    return list(folder.iterdir()) if folder.is_dir() else []
 
 
 @contextmanager
@@ -119,7 +150,7 @@ def _start(home: Path, plan: state.Plan, progress: Progress) -> None:
         contracts(Path(plan.schemas))
     if "kafka" not in external():
         jars.fetch(pins.load(), progress)
-    plan = msgspec.structs.replace(plan, ports=choose(plan.ports))
+    plan = msgspec.structs.replace(plan, ports=choose(plan.ports, state.ports(home)))
     state.write(home / state.PLAN_FILE, plan)
     group, lines = _spawn(home, plan)
     with lines:
@@ -136,13 +167,13 @@ def _spawn(home: Path, plan: state.Plan) -> tuple[int, IO[bytes]]:
     """Start the supervisor; returns its process group and its standard output. It detaches itself from this process."""
     log_file = home / state.LOGS / "supervisor.log"
     roll(log_file)
-    with log_file.open("ab") as log:
+    with append(log_file) as log:
         launcher = subprocess.Popen(
             [sys.executable, "-m", "clearwell.local.supervisor", str(home)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=log,
-            env=os.environ | dict(environment(home, plan)),
+            env=for_services() | dict(environment(home, plan)),
             cwd=home,
             start_new_session=True,
         )

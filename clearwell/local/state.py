@@ -78,6 +78,14 @@ class StackState(msgspec.Struct):
     processes: list[ProcessState]
 
 
+def ports(home: Path) -> Ports | None:
+    """The ports that the stack of this data folder has, or had; None before its first start."""
+    try:
+        return msgspec.json.decode((home / PLAN_FILE).read_bytes(), type=Plan).ports
+    except (FileNotFoundError, msgspec.DecodeError):  # a damaged one is written anew
+        return None
+
+
 def read(home: Path) -> StackState | None:
     """What the supervisor of this data folder wrote last; None when there was none. May be out of date."""
     try:

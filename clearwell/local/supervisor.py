@@ -18,7 +18,7 @@ import msgspec
 
 from clearwell import settings
 from clearwell.errors import ClearwellError, Fatal
-from clearwell.local import services, state
+from clearwell.local import clients, services, state
 from clearwell.local.keeper import Keeper
 from clearwell.local.message import Message
 from clearwell.local.prepare import prepare
@@ -70,7 +70,9 @@ class Supervisor:
         servers = await asyncio.to_thread(plan_servers, self._home, plan, external)
         await asyncio.to_thread(check_external, external)
         await self._start_processes(servers.processes)
-        state.write(self._home / settings.ENDPOINTS_FILE, servers.endpoints())
+        endpoints = servers.endpoints()
+        state.write(self._home / settings.ENDPOINTS_FILE, endpoints)
+        clients.write(self._home, endpoints)
         self._write_state()
         if plan.services:
             await asyncio.to_thread(prepare, settings.load())
@@ -159,6 +161,7 @@ def main() -> int:
     for driver in ("kafka", "pymongo", "psycopg"):  # a server that does not answer yet is no news here
         logging.getLogger(driver).setLevel(logging.CRITICAL)
     home = Path(sys.argv[1])
+    os.umask(0o077)  # of all that this process and its children make
     if os.fork() != 0:  # whoever called `up` must not become the parent of a process that outlives it
         os._exit(0)
 

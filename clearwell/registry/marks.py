@@ -6,7 +6,7 @@ Marks (`PATH`, `SECRET`, `SECRET_IN_URL`) are found in structs, tagged unions, l
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -16,6 +16,7 @@ import msgspec.inspect as shapes
 
 from clearwell.errors import ConfigError
 from clearwell.references import has_reference, without_references
+from clearwell.registry.secrets import is_secret_name, looks_secret
 from clearwell.source import PATH, SECRET, SECRET_IN_URL
 
 REFERENCE = "\ue000"
@@ -32,22 +33,20 @@ Change = Callable[[str, Any, frozenset[str]], Any]
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _PASSWORD = re.compile(r"[^:]*:(?P<password>.*)@", re.DOTALL)
 _WEB = ("http", "https", "ws", "wss")
-_OBVIOUS = re.compile(
-    "(x_)?((ssl)?password|passwd|pwd|passphrase|authorization|(client_|api_)?secret"
-    "|(api_|access_|auth_|bearer_|refresh_)?token|(api_?|access_|secret_|private_)key)"
-)
-"""Names whose value is a secret whatever the source's author marked: in a URL's query, and as keys of free maps."""
 
 
-def require_references(shape: type[msgspec.Struct], config: dict[str, Any], where: str) -> None:
+def require_references(
+    shape: type[msgspec.Struct], config: dict[str, Any], where: str, plain: Collection[str] = ()
+) -> None:
     """Raise ConfigError, naming the key and no value, when a secret of `config` is written in the clear.
 
     A secret is exactly one reference (invariant 10). A URL, marked or not, has a reference for its password and for
-    what its query calls a password, token or key. So has a free map for what its keys call so.
+    what its query calls a password, token or key. So has a free map for what its keys call so. What looks like a secret
+    is taken for one wherever it stands, unless `plain` says of the option's name that it is none.
     """
 
     def judge(place: str, value: Any, marks: frozenset[str]) -> Any:
-        wrong = _wrong(place, value, marks)
+        wrong = _wrong(place, value, marks, plain)
         if wrong:
             raise ConfigError(f"{where}: {place} {wrong}")
         return value
@@ -67,23 +66,34 @@ def absolute_paths(shape: type[msgspec.Struct], config: dict[str, Any], folder: 
     return made
 
 
-def _wrong(place: str, value: str, marks: frozenset[str]) -> str | None:
+def _wrong(place: str, value: str, marks: frozenset[str], plain: Collection[str]) -> str | None:
     """The end of a sentence about a text that says a secret; None when it says none."""
     name = re.sub(r"\[[0-9]+\]", "", place).rpartition(".")[2]
-    reference = "${env:" + (re.sub(r"[^A-Z0-9]+", "_", name.upper()).strip("_") or "SECRET") + "}"
+    reference = _reference(name)
     if _SECRET in marks and not has_reference(value):
         return f"is a secret: write a reference such as {reference}."
-    if _FREE in marks and _OBVIOUS.fullmatch(name.lower().replace("-", "_")) and without_references(value, "") == value:
-        return f"looks like a secret: write a reference such as {reference}."
+    rest = without_references(value, "")
+    if _FREE in marks and is_secret_name(name) and rest == value and value and name not in plain:
+        return f"looks like a secret: write a reference such as {reference}{_UNLESS.format(name=name)}"
     url = without_references(value, REFERENCE)
-    if _URL.match(url):
-        return next(_secrets_of_url(url), None)
-    if _SECRET_IN_URL in marks and not has_reference(value):
+    if _URL.match(url) and (wrong := next(_secrets_of_url(url, plain), None)):
+        return wrong
+    if _SECRET_IN_URL in marks and not has_reference(value) and not _URL.match(url):
         return "is no URL (scheme://…): write one, or a reference to one."
+    if _PATH not in marks and name not in plain and looks_secret(rest):
+        return f"holds what looks like a secret: write a reference such as {reference}{_UNLESS.format(name=name)}"
     return None
 
 
-def _secrets_of_url(url: str) -> Iterator[str]:
+_UNLESS = " in its place, or `plain: [{name}]` beside it if it is none."
+
+
+def _reference(name: str) -> str:
+    """The reference to propose for an option."""
+    return "${env:CLEARWELL_SECRET_" + (re.sub(r"[^A-Z0-9]+", "_", name.upper()).strip("_") or "IT") + "}"
+
+
+def _secrets_of_url(url: str, plain: Collection[str]) -> Iterator[str]:
     """What in a URL should be a reference and is none."""
     scheme, _, rest = url.partition("://")
     try:
@@ -94,10 +104,10 @@ def _secrets_of_url(url: str) -> Iterator[str]:
     # A browser's URL ends its user part at the first slash; what databases read goes on to the last @.
     user = _PASSWORD.match(parts.netloc if scheme.lower() in _WEB else rest)
     if user and user["password"] not in ("", REFERENCE):
-        yield "holds a password: write a reference such as ${env:PASSWORD} in its place."
+        yield f"holds a password: write a reference such as {_reference('DB')} in its place."
     for name, value in parse_qsl(parts.query):
-        if _OBVIOUS.fullmatch(name.lower().replace("-", "_")) and value != REFERENCE:
-            yield f"holds a secret in `{name}=`: write a reference such as ${{env:{name.upper()}}} in its place."
+        if is_secret_name(name) and value != REFERENCE and name not in plain:
+            yield f"holds a secret in `{name}=`: write a reference such as {_reference(name)} in its place."
 
 
 def _walk(kind: shapes.Type, value: Any, place: str, marks: frozenset[str], change: Change) -> Any:
@@ -114,8 +124,10 @@ def _walk(kind: shapes.Type, value: Any, place: str, marks: frozenset[str], chan
         return [_walk(item, inner, f"{place}[{at}]", marks, change) for at, inner in enumerate(value)]
     if isinstance(value, str):
         return change(place, value, marks)
-    if _SECRET in marks and value is not None:
-        change(place, str(value), marks)
+    name = place.rpartition(".")[2]
+    named = _FREE in marks and not isinstance(value, bool) and is_secret_name(name)
+    if value is not None and (_SECRET in marks or named):
+        change(place, str(value), marks)  # a number that is a password
     return value
 
 

@@ -25,7 +25,7 @@ source: sql
 stream: bookings
 limits: {events_per_second: 5000}   # optional
 config:
-  url: postgresql://reader:${env:BOOKINGS_PASSWORD}@db.example.com/shop
+  url: postgresql://reader:${env:CLEARWELL_SECRET_BOOKINGS}@db.example.com/shop
   table: bookings
   cursor: updated_at
   every: 5
@@ -51,7 +51,7 @@ routes:
 ```
 
 ```
-clearwell destination add postgres.warehouse --set 'url=postgresql://me:${env:PW}@db.example.com/shop'
+clearwell destination add postgres.warehouse --set 'url=postgresql://me:${env:CLEARWELL_SECRET_DB}@db.example.com/shop'
 ```
 
 What is secret takes a reference alone: `${env:NAME}`, or `${file:/path}`.

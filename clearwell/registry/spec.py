@@ -22,6 +22,7 @@ from clearwell.source import Source
 T = typing.TypeVar("T", bound=msgspec.Struct)
 MAX_BYTES = 1_048_576
 _UNKNOWN = re.compile(r"unknown field `(?P<name>[^`]*)`(?: - at `\$(?P<place>[^`]*)`)?")
+_QUOTED = re.compile(r"Invalid (enum )?value .*(?= - at `\$)|Invalid (enum )?value .*", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(\w+)`")
 
 Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_-]{0,62}\Z")]
@@ -29,13 +30,17 @@ Stream = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]{0,62}\Z")]
 
 
 class ConnectorSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What a person registers; `config` may hold references (`clearwell.references`)."""
+    """What a person registers; `config` may hold references (`clearwell.references`).
+
+    plain: names of options that look like secrets and are none.
+    """
 
     name: Name
     source: str
     stream: Stream
     config: dict[str, Any] = {}
     limits: Limits = Limits()
+    plain: list[str] = []
 
 
 def load_spec(path: Path) -> ConnectorSpec:
@@ -54,7 +59,7 @@ def make_spec(written: Any, where: str, folder: Path) -> ConnectorSpec:
     except (TypeError, ValueError, RecursionError):
         raise ConfigError(f"{where}: config holds what JSON can't (binary, a set, .nan): write it as text.") from None
     shape = source_class(spec.source).Config
-    require_references(shape, spec.config, where)
+    require_references(shape, spec.config, where, spec.plain)
     return msgspec.structs.replace(spec, config=absolute_paths(shape, spec.config, folder))
 
 
@@ -81,15 +86,19 @@ def open_source(kind: str, config: Mapping[str, Any]) -> tuple[Source, list[str]
     """
     made = source_class(kind)
     resolved, values = resolve(config)
-    return made(decode(resolved, made.Config, "config")), values
+    return made(decode(resolved, made.Config, "config", referred=bool(values))), values
 
 
-def decode(value: Any, shape: type[T], where: str) -> T:
-    """`value` as a `shape`. Raises ConfigError with place and nearest spelling; it never quotes values."""
+def decode(value: Any, shape: type[T], where: str, *, referred: bool = False) -> T:
+    """`value` as a `shape`. Raises ConfigError with place and nearest spelling; where values are `referred` to,
+    it quotes none, as it might be a secret.
+    """
     try:
         return msgspec.convert(value, shape)
     except msgspec.ValidationError as error:
         message = str(error)
+    if referred:
+        message = _QUOTED.sub("There is a word that it can't be", message)
     unknown = _UNKNOWN.search(message)
     if unknown:
         known = [field.encode_name for field in msgspec.structs.fields(shape)]

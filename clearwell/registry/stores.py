@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import msgspec
+
 from clearwell.contract.model import CleanSchema, Contract, Field, Route, Type
 from clearwell.destinations.protocol import Destination, Reachable, Target
 from clearwell.errors import ClearwellError, ConfigError
@@ -53,6 +55,12 @@ class Addition:
     differences: Sequence[str]
 
 
+class _Plain(msgspec.Struct):
+    """Names of options that look like secrets and are none, beside the options themselves."""
+
+    plain: list[str] = []
+
+
 def split(to: str) -> tuple[str, str]:
     """Kind and name of "kind.name". Raises ConfigError when it is none, or the kind can't be registered."""
     kind, _, name = to.partition(".")
@@ -78,8 +86,10 @@ def make_store(to: str, written: Any, where: str, folder: Path) -> StoreSpec:
         json.dumps(written, allow_nan=False)
     except (TypeError, ValueError, RecursionError):
         raise ConfigError(f"{where} holds what JSON can't (binary, a set, .nan): write it as text.") from None
+    written = dict(written)
+    plain = decode({"plain": written.pop("plain", [])}, _Plain, where).plain
     shape = destination_class(kind).Config
-    require_references(shape, written, where)
+    require_references(shape, written, where, plain)
     return StoreSpec(kind, name, absolute_paths(shape, written, folder))
 
 
@@ -111,7 +121,7 @@ def check(settings: Settings, spec: StoreSpec, contracts: Iterable[Contract]) ->
     """
     resolved, values = resolve(spec.config, who=f"The destination {spec.to}")
     made = destination_class(spec.kind)
-    config = decode(resolved, made.Config, f"the destination {spec.to}")
+    config = decode(resolved, made.Config, f"the destination {spec.to}", referred=bool(values))
     routes = [(one, route) for one in contracts for route in one.routes if route.to == spec.to]
     try:
         for contract, route in routes:

@@ -34,8 +34,8 @@ def _config(settings: Settings, route: Route, made: type[Destination]) -> Destin
             stored = destinations.get(session, route.kind, route.name)
     finally:
         registry.close()
-    resolved, _ = resolve(stored.config, who=f"The destination {route.to}")
-    return decode(resolved, made.Config, f"the destination {route.to}")
+    resolved, values = resolve(stored.config, who=f"The destination {route.to}")
+    return decode(resolved, made.Config, f"the destination {route.to}", referred=bool(values))
 
 
 def _own(route: Route, made: type[Destination]) -> DestinationConfig:

@@ -26,7 +26,8 @@ _ADDED = {"_op": "string", "_ns": "string", "_cluster_time": "timestamp", "_dele
 class MongoChangesConfig(SourceConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Which collection to follow.
 
-    url: `mongodb://reader:${env:PASSWORD}@host:27017/database` of a replica set; the user needs the role read.
+    url: `mongodb://reader:${env:CLEARWELL_SECRET_DB}@host:27017/database` of a replica set; the user needs the role
+    read.
     database: when the URL names none, or another. collection: its name; left out, all of the database.
     pipeline: stages that choose or change the events, as in `watch`, in Extended JSON, such as
     `{$match: {operationType: insert}}`. They see change events, do not touch the snapshot, and must keep

@@ -62,7 +62,9 @@ class Server:
         """
         place = where(self._url)
         if not self._url.startswith(("postgresql://", "postgres://")) or "password=" in self._url.partition("?")[2]:
-            raise ConfigError('`url` must be written as "postgresql://user:${env:PASSWORD}@host:port/database".')
+            raise ConfigError(
+                '`url` must be written as "postgresql://user:${env:CLEARWELL_SECRET_DB}@host:port/database".'
+            )
         return place
 
     def connect(self, *, replication: bool = False) -> Connection:

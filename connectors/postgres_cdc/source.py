@@ -32,7 +32,7 @@ _DEBEZIUM_LIKE |= {"key": "json", "before": "json", "after": "json", "unchanged"
 class PostgresCdcConfig(SourceConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Which tables to follow, and by which slot and publication.
 
-    url: `postgresql://replicator:${env:PASSWORD}@host:5432/database`; the user needs REPLICATION and SELECT.
+    url: `postgresql://replicator:${env:CLEARWELL_SECRET_DB}@host:5432/database`; the user needs REPLICATION and SELECT.
     tables: `schema.table`, or `table` in `public`; each needs a primary key or a replica identity index.
     slot: the replication slot, this connector's alone: letters, digits, underscores. It keeps the server's log until
     our events are durable; a connector that is paused for long therefore fills the server's disk.

@@ -36,7 +36,8 @@ FENCE_SECONDS = 0.1
 class SqlConfig(SourceConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Which table to read, and in which order.
 
-    url: a SQLAlchemy URL, such as `postgresql://reader:${env:READER_PASSWORD}@host/db`, `mysql://…` (extra `mysql`),
+    url: a SQLAlchemy URL, such as `postgresql://reader:${env:CLEARWELL_SECRET_READER}@host/db`, `mysql://…` (extra
+    `mysql`),
     `sqlite:////path`. table: its name, or `schema.table`. columns: those to read; all when left out.
     mode: "incremental" reads the rows in the order of `cursor` and then looks for rows after them; "snapshot" reads the
     table once in the order of its key. cursor: a column that grows whenever a row is written, such as `updated_at` or a

@@ -14,9 +14,11 @@ import pytest
 
 from clearwell.errors import ConfigError, Fatal, Retryable
 from clearwell.local import child, jars, pins, state, stop
-from clearwell.local.logs import last_words
+from clearwell.local.logs import append, last_words
+from clearwell.local.passwords import password, write_private
 from clearwell.local.pins import Jar, Pins
-from clearwell.local.ports import Ports, choose
+from clearwell.local.ports import Ports, changes, choose
+from clearwell.local.start import require_private
 from tests.support.processes import killed_at_end
 
 CONTENT = {"one-1.jar": b"first jar", "two-2.jar": b"second jar", "three-3.jar": b"third jar"}
@@ -213,3 +215,67 @@ def test_the_owner_of_a_folder_has_no_rights_beside_it(tmp_path: Path) -> None:
     assert done.stderr.count("Permission denied") == 2
     file = (data / "file").stat()
     assert (file.st_uid, file.st_mode & 0o777) == (61_999, 0o600)
+
+
+def test_a_folder_keeps_its_ports_while_they_are_free() -> None:
+    before = choose(Ports())
+    assert choose(Ports(), before) == before
+    assert changes(before, choose(Ports(), before), Ports()) == {}
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", before.kafka or 0))
+        other.listen()
+        now = choose(Ports(), before)
+    assert now.kafka != before.kafka
+    assert (now.postgres, now.mongo, now.push) == (before.postgres, before.mongo, before.push)
+    assert changes(before, now, Ports()) == {"kafka": (before.kafka, now.kafka)}
+
+
+def test_a_chosen_port_is_no_change_that_had_to_be() -> None:
+    before = choose(Ports())
+    free = choose(Ports(), None).kafka
+    now = choose(Ports(kafka=free), before)
+    assert now.kafka == free and now.postgres == before.postgres
+    assert changes(before, now, Ports(kafka=free)) == {}
+    assert changes(None, now, Ports()) == {}
+
+
+def test_a_data_folder_is_ours_and_private(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir(mode=0o755)
+    home.chmod(0o755)
+    with pytest.raises(ConfigError, match="chmod 700"):
+        require_private(home)
+    home.chmod(0o700)
+    require_private(home)
+    link = tmp_path / "link"
+    link.symlink_to(home)
+    require_private(link)  # ours, to a folder of ours
+    (home / "postgres").mkdir()
+    if os.geteuid() == 0:
+        os.chown(home / "postgres", 61_999, 61_999)
+        require_private(home)
+        (home / "logs").mkdir()
+        (home / "logs" / "kafka.log").symlink_to("/etc/shadow")
+        os.chown(home / "logs" / "kafka.log", 65_534, 65_534, follow_symlinks=False)
+        with pytest.raises(ConfigError, match=r"kafka\.log belongs to another user"):
+            require_private(home)
+        os.chown(link, 65_534, 65_534, follow_symlinks=False)
+        with pytest.raises(ConfigError, match="belongs to another user: choose one of your own"):
+            require_private(link)
+
+
+def test_a_log_is_no_link_and_its_owners_alone(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError, match="symbolic links"):
+        append(tmp_path / "link")
+    assert not (tmp_path / "elsewhere").exists()
+    append(tmp_path / "log").close()
+    assert (tmp_path / "log").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_password_is_made_once_and_is_its_owners_alone(tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    assert password(file) == password(file) == file.read_text()
+    assert file.stat().st_mode & 0o777 == 0o600
+    write_private(file, "another")
+    assert (file.read_text(), file.stat().st_mode & 0o777) == ("another", 0o600)

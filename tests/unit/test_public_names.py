@@ -9,8 +9,8 @@ import clearwell
 
 
 def test_the_public_names() -> None:
-    assert clearwell.__all__ == ["subscription"]
-    assert callable(clearwell.subscription)
+    assert clearwell.__all__ == ["kafka_options", "subscription"]
+    assert callable(clearwell.subscription) and callable(clearwell.kafka_options)
 
 
 def test_importing_loads_no_driver_and_the_name_survives_its_package() -> None:

@@ -21,7 +21,7 @@ def destination() -> None:
 
     \b
       clearwell destination spec                              the kinds, and what each wants to know
-      clearwell destination add postgres.warehouse --set 'url=postgresql://me:${env:PW}@db/shop'
+      clearwell destination add postgres.warehouse --set 'url=postgresql://me:${env:CLEARWELL_SECRET_DB}@db/shop'
       clearwell destination list                              state, events behind, last error
       clearwell destination pause postgres.warehouse          keeps its place; `resume` goes on
       clearwell destination replay postgres.warehouse --from 2h

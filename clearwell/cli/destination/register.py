@@ -34,7 +34,7 @@ def add(to: str, file: Path | None, settings_: Sequence[str], dry_run: bool, as_
 
     \b
       clearwell destination add postgres.warehouse warehouse.yaml
-      clearwell destination add postgres.warehouse --set 'url=postgresql://me:${env:PW}@db.example.com/shop'
+      clearwell destination add postgres.warehouse --set 'url=postgresql://me:${env:CLEARWELL_SECRET_DB}@db.example.com/shop'
       clearwell destination add mongo.orders orders.yaml --dry-run
     """
     spec = _wanted(to, file, settings_)

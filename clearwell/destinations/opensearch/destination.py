@@ -54,7 +54,7 @@ logging.getLogger("opensearch").setLevel(logging.ERROR)
 class OpenSearchConfig(DestinationConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Which OpenSearch, or Elasticsearch from version 7 on.
 
-    url: `https://user:${env:OPENSEARCH_PASSWORD}@host:9200`; a password must be a reference. ca: a file of certificates
+    url: `https://user:${env:CLEARWELL_SECRET_OS}@host:9200`; a password must be a reference. ca: a file of certificates
     that the server's is checked by; left out, the usual ones.
 
     The user needs the rights to create, read and write the streams' indexes and the index `clearwell_positions`. Inline

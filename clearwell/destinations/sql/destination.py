@@ -40,9 +40,9 @@ from clearwell.source import SECRET_IN_URL
 class SqlConfig(DestinationConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Which database. MySQL and MariaDB need Clearwell's extra `mysql`.
 
-    url: a SQLAlchemy URL, such as `mysql://writer:${env:WRITER_PASSWORD}@host/db` or `sqlite:////path`, its driver's
-    TLS options included; a password must be a reference. schema: the database schema the tables are in; left out, the
-    user's own.
+    url: a SQLAlchemy URL, such as `mysql://writer:${env:CLEARWELL_SECRET_WRITER}@host/db` or `sqlite:////path`, its
+    driver's TLS options included; a password must be a reference. schema: the database schema the tables are in; left
+    out, the user's own.
 
     The user needs the rights to create and alter tables, and to read, insert and update. The table
     `clearwell_positions` is kept beside the streams' tables. Texts in a key have 255 characters at most, except in
