@@ -38,6 +38,7 @@ class Refusal(StrEnum):
     TIME_RANGE = "a time of the row lies outside the years 0001 to 9999"
     NO_LOCAL_TIME = "a local time of the row does not exist in its time zone, whose clocks jump over it"
     KEY_TWICE = "a map of the row has a key twice"
+    NAME_TAKEN = "it has a field of a name that the source gives a field of its own"
     NOT_JSON = "a value of the row can't be written as JSON"
     UNREADABLE = "a value can't be read by the database's driver"
 

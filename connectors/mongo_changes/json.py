@@ -11,12 +11,13 @@ from hashlib import blake2b
 from typing import Any, Literal
 from uuid import UUID
 
+import bson
 import msgspec
-from bson import CodecOptions, Decimal128, ObjectId, Timestamp, json_util
-from bson.binary import UuidRepresentation
+from bson import CodecOptions, Decimal128, Int64, ObjectId, Timestamp, json_util
+from bson.binary import UUID_SUBTYPE, Binary, UuidRepresentation
 from bson.codec_options import DatetimeConversion
 
-from clearwell.source import EVENT_LIMIT, SourceEvent, refuse
+from clearwell.source import EVENT_LIMIT, Refusal, SourceEvent, refuse
 
 Dialect = Literal["plain", "relaxed", "canonical"]
 Envelope = Literal["row", "change"]
@@ -25,17 +26,22 @@ Document = Mapping[str, Any]
 CODEC: CodecOptions[dict[str, Any]] = CodecOptions(
     tz_aware=True,
     tzinfo=UTC,
-    uuid_representation=UuidRepresentation.STANDARD,
+    uuid_representation=UuidRepresentation.UNSPECIFIED,  # UUIDs stay what they are in BSON: a `Binary` with its subtype
     unicode_decode_error_handler="backslashreplace",
     datetime_conversion=DatetimeConversion.DATETIME_AUTO,  # years that Python does not know come as milliseconds
 )
 
+ADDED = frozenset(("_op", "_ns", "_cluster_time", "_deleted", "_document_gone"))
+"""Fields that the envelope `row` adds: a document that has one of its own would lose it."""
+
 _OPS = {"insert": "c", "update": "u", "replace": "u", "delete": "d"}
 _encode = msgspec.json.Encoder().encode
+_WHOLE = {"tz_aware": True, "tzinfo": UTC, "datetime_conversion": DatetimeConversion.DATETIME_AUTO}
 _FORMS = {
-    "relaxed": json_util.RELAXED_JSON_OPTIONS.with_options(tz_aware=True, tzinfo=UTC),
-    "canonical": json_util.CANONICAL_JSON_OPTIONS.with_options(tz_aware=True, tzinfo=UTC),
+    "relaxed": json_util.RELAXED_JSON_OPTIONS.with_options(**_WHOLE),
+    "canonical": json_util.CANONICAL_JSON_OPTIONS.with_options(**_WHOLE),
 }
+_UUID_BYTES = 16
 
 
 def encoder(dialect: Dialect) -> Callable[[Any], bytes]:
@@ -61,14 +67,14 @@ def from_text(text: str) -> Any:
 
 def _plain(value: Any) -> Any:
     """What JSON can say of a BSON value; what it has no word for as canonical Extended JSON."""
-    if value is None or isinstance(value, str | bool):
+    kind = type(value)
+    if value is None or kind is str or kind is bool:
         return value
-    if isinstance(value, float | Decimal) and not math.isfinite(value):
-        return _by_name(value)
-    if isinstance(value, float):
-        return value
-    if isinstance(value, Decimal):
-        return format(value, "f")  # as text, which is what a contract's decimal takes
+    if kind is float:
+        return value if math.isfinite(value) else _by_name(value)
+    if isinstance(value, Decimal128):
+        number = value.to_decimal()
+        return format(number, "f") if number.is_finite() else _by_name(number)  # as a contract's decimal takes it
     if isinstance(value, int):
         return int(value)
     if isinstance(value, Mapping):
@@ -77,19 +83,18 @@ def _plain(value: Any) -> Any:
         return [_plain(one) for one in value]
     if isinstance(value, ObjectId):
         return str(value)
-    if isinstance(value, Decimal128):
-        return _plain(value.to_decimal())
+    if isinstance(value, Binary) and value.subtype == UUID_SUBTYPE and len(value) == _UUID_BYTES:
+        return UUID(bytes=value)
     if isinstance(value, bytes):
         return b64encode(value).decode()
-    if isinstance(value, datetime | UUID):  # a DatetimeMS is no datetime
+    if isinstance(value, datetime):  # a DatetimeMS is none
         return value
-    return json_util.default(value, json_options=_FORMS["canonical"])
+    return _plain(json_util.default(value, json_options=_FORMS["canonical"]))
 
 
 def _by_name(value: float | Decimal) -> str:
-    if isinstance(value, Decimal) and value.is_nan():
-        return "NaN"
-    return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
+    nan = value.is_nan() if isinstance(value, Decimal) else value != value
+    return "NaN" if nan else "Infinity" if value > 0 else "-Infinity"
 
 
 def cluster_time(time: Timestamp) -> str:
@@ -111,14 +116,29 @@ class Events:
 
         Its id is made of these alone: a resume token holds the document's _id, which may be personal (invariant 9).
         """
-        return _event(f"{time[0]}.{time[1]}#{index}", self._encode(_row(change) if self._flat else change))
+        return self._event(f"{time[0]}.{time[1]}#{index}", change)
 
     def of_document(self, collection: str, database: str, document: Document, time: Timestamp) -> SourceEvent:
         """A document of a snapshot: the same content has the same id, whenever it is read."""
-        digest = blake2b(self._encode(document), digest_size=12).hexdigest()
-        row = _change_of_snapshot(collection, database, document, time)
+        digest = blake2b(self._content(document), digest_size=12).hexdigest()
         event_id = f"{collection}/{_id_text(document['_id'])}/{digest}"
-        return _event(event_id, self._encode(_row(row) if self._flat else row))
+        return self._event(event_id, _change_of_snapshot(collection, database, document, time))
+
+    def _content(self, document: Document) -> bytes:
+        try:
+            return self._encode(document)
+        except Exception:  # what can't be written is refused below; it needs an id all the same
+            return bson.encode(document, codec_options=CODEC)
+
+    def _event(self, event_id: str, change: Document) -> SourceEvent:
+        """One event, whatever values are in it: what can't be written is refused, and its neighbours flow."""
+        if self._flat and ADDED & (change.get("fullDocument") or {}).keys():
+            return SourceEvent(event_id, f"refused: {Refusal.NAME_TAKEN}".encode(), Refusal.NAME_TAKEN)
+        try:
+            data = self._encode(_row(change) if self._flat else change)
+        except Exception:  # of PyMongo, msgspec or Python: all mean the same
+            return SourceEvent(event_id, f"refused: {Refusal.NOT_JSON}".encode(), Refusal.NOT_JSON)
+        return refuse(event_id, len(data), data) if len(data) > EVENT_LIMIT else SourceEvent(event_id, data)
 
 
 def _change_of_snapshot(collection: str, database: str, document: Document, time: Timestamp) -> dict[str, Any]:
@@ -150,8 +170,4 @@ def _row(change: Document) -> dict[str, Any]:
 
 
 def _id_text(value: Any) -> str:
-    return str(value) if isinstance(value, str | int | ObjectId) else to_text(value)
-
-
-def _event(event_id: str, data: bytes) -> SourceEvent:
-    return refuse(event_id, len(data), data) if len(data) > EVENT_LIMIT else SourceEvent(event_id, data)
+    return str(value) if type(value) in (str, int, bool, Int64, ObjectId) else to_text(value)

@@ -102,14 +102,12 @@ class Reader:
         size, count, again = 0, 0, 0
         events: list[SourceEvent] = []
         cursor = collection.find().sort("_id", 1).hint([("_id", 1)]).limit(self._plan.size + 1)
-        before = None
         if last is not None:
-            before = _stored(last)
-            cursor = cursor.min([("_id", before)])
+            cursor = cursor.min([("_id", _stored(last))])
         with cursor:
             for document in cursor:
                 count += 1
-                if before is not None and document["_id"] == before and count == 1:
+                if count == 1 and last is not None and to_text(document["_id"]) == last:  # texts: no NaN is another
                     again = 1
                     continue
                 event = self._events.of_document(name, collection.database.name, document, time)

@@ -41,8 +41,9 @@ class MongoChangesConfig(SourceConfig, frozen=True, forbid_unknown_fields=True, 
     deleted, r read by the snapshot; drop, rename, invalidate … by name), `_ns`, `_cluster_time`, for deleted ones
     `_deleted`; or "change", the server's change event whole.
     json: "plain", ObjectIds as their hex digits, dates in ISO 8601, decimals as text with all digits, binary in
-    base64, NaN and the infinities as such strings, what JSON has no word for as Extended JSON; or "relaxed" or
-    "canonical" Extended JSON throughout. batch_events: events taken together, at most.
+    base64, UUIDs as text, NaN and the infinities as such strings, what JSON has no word for as Extended JSON; or
+    "relaxed" or "canonical" Extended JSON throughout. What can't be written becomes a dead letter that says so, with
+    "row" also a document with a field of a name that is added. batch_events: events taken together, at most.
 
     Snapshot and stream leave no gap: the stream begins at a time taken before the snapshot, so changes made during it
     may come twice, and the last one is what the document is. `_cluster_time` orders them (its counter is written as

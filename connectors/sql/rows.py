@@ -121,15 +121,20 @@ def _is_naive(value: Any) -> bool:
 
 def exact(value: Any) -> Any:
     """Decimals as plain digits in a text, as contracts want them; NaN and the infinities, which JSON lacks, by name."""
-    if isinstance(value, float | Decimal) and not math.isfinite(value):
-        return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
-    if isinstance(value, Decimal):
-        return format(value, "f")
+    if isinstance(value, float):
+        return value if math.isfinite(value) else _by_name(value)
+    if isinstance(value, Decimal):  # by its own word: a float has no 10^400
+        return format(value, "f") if value.is_finite() else _by_name(value)
     if isinstance(value, list):
         return [exact(one) for one in value]
     if isinstance(value, dict):
         return {name: exact(one) for name, one in value.items()}
     return value
+
+
+def _by_name(value: float | Decimal) -> str:
+    nan = value.is_nan() if isinstance(value, Decimal) else value != value
+    return "NaN" if nan else "Infinity" if value > 0 else "-Infinity"
 
 
 def _other(value: Any) -> Any:

@@ -151,7 +151,7 @@ def test_zero_dates_are_values_and_places_like_others(rows: MariaDbCase) -> None
         assert [row["id"] for row in found] == [0, 1, 3, 2]
         found = read(rows.config | {"table": "t", "cursor": "day", "page": page})
         assert [row["id"] for row in found] == [0, 1, 3, 2]
-    assert (found[0]["at"], found[0]["day"]) == ("0000-00-00 00:00:00", "0000-00-00")
+    assert (found[0]["at"], found[0]["day"]) == ("0000-00-00 00:00:00.000000", "0000-00-00")
     assert found[3]["at"] == "2024-01-01T00:00:00.500000Z"
 
 

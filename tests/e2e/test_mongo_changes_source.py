@@ -12,7 +12,7 @@ from typing import Any
 import bson
 import msgspec
 import pytest
-from bson import Binary, Decimal128, Int64, MaxKey, ObjectId, Regex, Timestamp
+from bson import Binary, Code, Decimal128, Int64, MaxKey, ObjectId, Regex, Timestamp
 from bson.datetime_ms import DatetimeMS
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
@@ -110,6 +110,8 @@ VALUES: dict[str, tuple[Any, Any]] = {
     "infinity": ([float("-inf")], ["-Infinity"]),
     "binary": (b"\x00\xff\x10", "AP8Q"),
     "uuid": (Binary(bytes(range(16)), 4), "00010203-0405-0607-0809-0a0b0c0d0e0f"),
+    "old uuid": (Binary(bytes(range(16)), 3), "AAECAwQFBgcICQoLDA0ODw=="),
+    "code": (Code("function(){}"), {"$code": "function(){}"}),
     "regex": (Regex("^a", "i"), {"$regularExpression": {"pattern": "^a", "options": "i"}}),
     "the largest key": (MaxKey(), {"$maxKey": 1}),
     "nested": ({"a": [{"b": None, "c": True}]}, {"a": [{"b": None, "c": True}]}),
@@ -169,7 +171,22 @@ def test_extended_json_and_whole_change_events(store: Store, dialect: str, numbe
 
 def test_a_snapshot_reads_ids_of_all_types(store: Store) -> None:
     """In pages of two, each after the last _id of the one before, whatever its type."""
-    ids: list[Any] = [1, 2.5, Decimal128("3"), "a", "b", {"a": 1}, b"x", ObjectId(), True, datetime(2026, 1, 1), None]
+    uuids = [Binary(bytes(14) + bytes([kind, n]), kind) for n in range(5) for kind in (3, 4)]
+    ids: list[Any] = [
+        *uuids,
+        float("nan"),
+        1,
+        2.5,
+        Decimal128("3"),
+        "a",
+        "b",
+        {"a": 1},
+        b"x",
+        ObjectId(),
+        True,
+        datetime(2026, 1, 1),
+        None,
+    ]
     store.collection.insert_many([{"_id": one} for one in ids])
     found = reading.run(reading.take(store.source(batch_events=2), None, lambda some: _settled(some[-1])))
     assert len(reading.events_of(found)) == len(ids)
