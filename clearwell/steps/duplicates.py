@@ -4,26 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from hashlib import blake2b
 from typing import Annotated, ClassVar
 
 from msgspec import Meta
 
-from clearwell.contract.model import Field, Type
+from clearwell.contract.model import Field
 from clearwell.steps.code import Code
-from clearwell.steps.memory import Seen
-from clearwell.steps.scope import Scope, Wrong
+from clearwell.steps.memory import Recent, check_key, emit_key
+from clearwell.steps.scope import Scope
 from clearwell.steps.step import Step
-
-LONG = 64
-"""Characters or bytes; of longer values a digest is remembered, so that a sender can't choose what memory they take."""
-
-
-def digest_of(value: str | bytes) -> bytes | str:
-    """What stands for a long value: never equal to a short one, since it is of the other type."""
-    if isinstance(value, str):
-        return blake2b(value.encode(), digest_size=20).digest()
-    return blake2b(value, digest_size=20).hexdigest()
 
 
 class Deduplicate(Step, frozen=True, kw_only=True):
@@ -44,22 +33,14 @@ class Deduplicate(Step, frozen=True, kw_only=True):
     ]
 
     def effect(self, scope: Scope) -> None:
-        target = scope.need(self.by, "by")
-        if target.type in (Type.JSON, Type.LIST, Type.FLOAT64):
-            raise Wrong(f'"{target.name}" is {target.type}, which does not tell events apart.', "by")
+        check_key(scope.need(self.by, "by"), "by")
 
     def emit(self, code: Code, before: Mapping[str, Field], after: Mapping[str, Field]) -> None:
         target = before[self.by]
-        seen, key, last = code.memory("seen", partial(Seen, self.window)), code.fresh("identity"), code.fresh("last")
+        seen, key, last = code.memory("seen", partial(Recent, self.window)), code.fresh("identity"), code.fresh("last")
         now, earlier = code.fresh("now"), code.fresh("earlier")
         code.opening += [f"{now} = {seen}.now", f"{earlier} = {seen}.before"]
-        variable = code.variable(target.name)
-        if target.type in (Type.STRING, Type.BYTES) and (target.max_length or LONG + 1) > LONG:
-            digest = code.reference("digest", digest_of)
-            short = f"_len({variable}) <= {LONG}"
-            code.add(f"{key} = {variable} if {variable} is None or {short} else {digest}({variable})")
-        else:
-            code.add(f"{key} = {variable}")
+        code.add(f"{key} = {emit_key(code, [target])}")
         look = [
             f"{last} = {now}.get({key})",
             f"if {last} is None:",

@@ -5,26 +5,20 @@ Distances are counted in raw offsets, so that what is remembered is a function o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from hashlib import blake2b
 from typing import Any
 
-LONG_AGO = -(2**62)
+from clearwell.contract.model import Field, Type
+from clearwell.steps.code import Code
+from clearwell.steps.scope import Wrong
+
+LONG = 64
+"""Characters or bytes; of longer values a digest is remembered, so that a sender can't choose what memory they take."""
 
 
-class Last:
-    """The last value that came with an event, and its raw offset."""
-
-    __slots__ = ("offset", "value")
-
-    def __init__(self) -> None:
-        self.value: Any = None
-        self.offset = LONG_AGO
-
-    def turn(self, offset: int) -> None:
-        """Nothing to forget: one value is kept."""
-
-
-class Seen:
-    """The raw offset at which each value was last seen, for at least the last `window` offsets.
+class Recent:
+    """What each key (an identity, an entity) last came with, for at least the last `window` raw offsets.
 
     Two generations: `now` takes new values; when it spans a window it becomes `before`, and the older one is forgotten.
     So memory is bounded by two windows and a batch, and forgetting costs nothing an event.
@@ -34,8 +28,8 @@ class Seen:
 
     def __init__(self, window: int) -> None:
         self.window = window
-        self.now: dict[Any, int] = {}
-        self.before: dict[Any, int] = {}
+        self.now: dict[Any, Any] = {}
+        self.before: dict[Any, Any] = {}
         self.since: int | None = None
 
     def turn(self, offset: int) -> None:
@@ -44,3 +38,31 @@ class Seen:
             self.since = offset
         elif offset - self.since > self.window:
             self.before, self.now, self.since = self.now, {}, offset
+
+
+def emit_key(code: Code, fields: Sequence[Field]) -> str:
+    """An expression for what these fields say: hashable, of bounded size, None where a lone field is null."""
+    parts = [_part(code, field) for field in fields]
+    return parts[0] if len(parts) == 1 else f"({', '.join(parts)})"
+
+
+def check_key(field: Field, *path: str | int) -> None:
+    """Raise Wrong when the values of a field don't tell apart."""
+    if field.type in (Type.JSON, Type.LIST, Type.FLOAT64):
+        raise Wrong(f'"{field.name}" is {field.type}, which does not tell events apart.', *path)
+
+
+def _part(code: Code, field: Field) -> str:
+    variable = code.variable(field.name)
+    if field.type not in (Type.STRING, Type.BYTES) or (field.max_length or LONG + 1) <= LONG:
+        return variable
+    digest = code.reference("digest", digest_of)
+    null = "" if field.required else f"{variable} is None or "
+    return f"({variable} if {null}_len({variable}) <= {LONG} else {digest}({variable}))"
+
+
+def digest_of(value: str | bytes) -> bytes | str:
+    """What stands for a long value: never equal to a short one, since it is of the other type."""
+    if isinstance(value, str):
+        return blake2b(value.encode(), digest_size=20).digest()
+    return blake2b(value, digest_size=20).hexdigest()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Annotated, Any, ClassVar
 
 from msgspec import UNSET, Meta, UnsetType
@@ -11,9 +12,12 @@ from msgspec import field as setting
 from clearwell.contract.model import Field, Type
 from clearwell.steps.code import Code
 from clearwell.steps.conditions import expression, understand
-from clearwell.steps.memory import Last
+from clearwell.steps.memory import Recent, check_key, emit_key
 from clearwell.steps.scope import INTEGERS, Scope, Wrong
 from clearwell.steps.step import Step
+
+MOST_REMEMBERED = 1_024
+"""Characters or bytes of a value that is remembered for each entity."""
 
 Names = Annotated[list[str], Meta(min_length=1)]
 
@@ -72,9 +76,11 @@ class Fill(Step, frozen=True, kw_only=True):
     """Put a value in the place of a null.
 
     Give exactly one of `constant`, `mean`, `median`, `mode` (numbers you took from history; all four are used alike,
-    the name says where the value is from) or `previous`: the last value that came with an event of the same partition
-    at most `previous` raw offsets ago (values that were filled in don't count). A mean or median for an integer field
-    must be a whole number. With `previous` the field may still be null.
+    the name says where the value is from) or `previous`: the last value that came with an event of the same entity,
+    which is what the fields in `by` say, at most `previous` raw offsets ago in the same partition (values that were
+    filled in don't count, and an event with a null in `by` is of no entity). So events of one entity belong into one
+    partition: let the connector's key be the entity. A mean or median for an integer field must be a whole number.
+    With `previous` the field may still be null.
     """
 
     verb: ClassVar[str] = "fill"
@@ -89,6 +95,9 @@ class Fill(Step, frozen=True, kw_only=True):
     previous: Annotated[int, Meta(ge=1, le=1_000_000, description="How many raw offsets back to look.")] | UnsetType = (
         UNSET
     )
+    by: Annotated[Names, Meta(max_length=10, description="With `previous`: the fields that say whose value it is.")] | (
+        UnsetType
+    ) = UNSET
 
     def effect(self, scope: Scope) -> None:
         target = scope.need(self.field, "field")
@@ -98,13 +107,14 @@ class Fill(Step, frozen=True, kw_only=True):
         if len(given) != 1:
             raise Wrong("fill takes exactly one of constant, mean, median, mode, previous.")
         if given == ["previous"]:
-            if target.privacy is not None:  # invariant 7: it would outlive its subject under another's key
-                raise Wrong(f'"{target.name}" is protected: a value of one event must not enter another.', "previous")
+            self._check_previous(target, scope)
             return
+        if self.by is not UNSET:
+            raise Wrong("`by` goes with `previous` alone.", "by")
         if given[0] in ("mean", "median") and target.type not in (*INTEGERS, Type.FLOAT64, Type.DECIMAL):
             raise Wrong(f'"{target.name}" is {target.type}, which has no {given[0]}.', given[0])
         if target.type in (Type.JSON, Type.LIST):
-            raise Wrong(f'"{target.name}" is {target.type}; fill it with previous, or not at all.', given[0])
+            raise Wrong(f'"{target.name}" is {target.type}, which has no constants.', given[0])
         value = scope.value(target, getattr(self, given[0]), given[0])
         allowed = target.allowed if target.allowed is None or value in target.allowed else (*target.allowed, value)
         scope.change(target, required=True, allowed=allowed, **_widened(target, value))
@@ -113,18 +123,45 @@ class Fill(Step, frozen=True, kw_only=True):
         target = before[self.field]
         variable = code.variable(self.field)
         if self.previous is not UNSET:
-            self._emit_previous(code, variable)
+            self._emit_previous(code, variable, [before[name] for name in self._by()])
         elif not target.required:
             value = next(v for v in (self.constant, self.mean, self.median, self.mode) if v is not UNSET)
             with code.block(f"if {variable} is None:"):
                 code.add(f"{variable} = {code.constant(self.field, Scope.over(before).value(target, value))}")
 
-    def _emit_previous(self, code: Code, variable: str) -> None:
-        last = code.memory("last", Last)
-        with code.block(f"if {variable} is not None:"):
-            code.add(f"{last}.value = {variable}", f"{last}.offset = _offset")
-        with code.block(f"elif _offset - {last}.offset <= {self.previous}:"):
-            code.add(f"{variable} = {last}.value")
+    def _check_previous(self, target: Field, scope: Scope) -> None:
+        if isinstance(self.by, UnsetType):
+            raise Wrong("`previous` needs `by`, the fields that say whose last value it is.", "previous")
+        for index, name in enumerate(self.by):
+            check_key(scope.need(name, "by", index), "by", index)
+        if self.field in self.by:
+            raise Wrong(f'"{self.field}" can\'t say whose value it is itself.', "by")
+        if target.privacy is not None:  # invariant 7: it would outlive its subject under another's key
+            raise Wrong(f'"{target.name}" is protected: a value of one event must not enter another.', "previous")
+        short = target.max_length is not None and target.max_length <= MOST_REMEMBERED
+        if target.type in (Type.JSON, Type.LIST) or (target.type in (Type.STRING, Type.BYTES) and not short):
+            raise Wrong(
+                f'"{target.name}" has no bound, and a value of each entity is remembered: `previous` works on numbers, '
+                f"times, and text or bytes with a `max_length` of {MOST_REMEMBERED} at most.",
+                "previous",
+            )
+
+    def _by(self) -> list[str]:
+        return [] if isinstance(self.by, UnsetType) else list(dict.fromkeys(self.by))
+
+    def _emit_previous(self, code: Code, variable: str, by: Sequence[Field]) -> None:
+        recent = code.memory("recent", partial(Recent, self.lookback()))
+        last, key = code.fresh("last"), code.fresh("entity")
+        now, earlier = code.fresh("now"), code.fresh("earlier")
+        code.opening += [f"{now} = {recent}.now", f"{earlier} = {recent}.before"]
+        with code.unless_null(*by):
+            code.add(f"{key} = {emit_key(code, by)}")
+            with code.block(f"if {variable} is not None:"):
+                code.add(f"{now}[{key}] = ({variable}, _offset)")
+            with code.block("else:"):
+                code.add(f"{last} = {now}.get({key}) or {earlier}.get({key})")
+                with code.block(f"if {last} is not None and _offset - {last}[1] <= {self.previous}:"):
+                    code.add(f"{variable} = {last}[0]")
 
     def lookback(self) -> int:
         return 0 if isinstance(self.previous, UnsetType) else self.previous

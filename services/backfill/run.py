@@ -84,6 +84,7 @@ class Replay:
         self._hash = hashlib.sha256(pipeline.source.encode()).hexdigest()
         self._codec = CleanCodec(pipeline.schema)
         self._state: State = pipeline.new_state()
+        self._watch = BatchWatch()
         self._stands = (-1, -1)
 
     async def all(self, progress: Progress) -> Manifest:
@@ -123,7 +124,6 @@ class Replay:
 
     async def _warm_up(self, chunk: Range) -> None:
         """Rebuild what the steps remember before `chunk`, as a cleaner does when it takes a partition over."""
-        self._watch = BatchWatch()
         self._state = self._pipeline.new_state()
         before = Range(chunk.partition, max(0, chunk.first - self._pipeline.lookback), chunk.first)
         if len(before):

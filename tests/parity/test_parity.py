@@ -49,7 +49,7 @@ fields:
   secret: {type: int64, privacy: encrypt}
 steps:
   - trim: {fields: [email]}
-  - fill: {field: small, previous: 500}
+  - fill: {field: small, previous: 500, by: [person]}
   - deduplicate: {by: id, window: 1990}
   - derive: {field: who, concat: [person], privacy: pseudonym}
 """

@@ -31,11 +31,11 @@ fields:
   m: {type: int32}
   who: {type: string, privacy: pseudonym}
 steps:
-  - fill: {field: n, previous: 4}
+  - fill: {field: n, previous: 4, by: [id]}
   - deduplicate: {by: id, window: 5}
   - bounds: {field: n, min: 0, max: 5}
   - drop_when: {when: {field: m, eq: 3}}
-  - fill: {field: m, previous: 3}
+  - fill: {field: m, previous: 3, by: [other, id]}
   - require: {fields: [m]}
   - deduplicate: {by: other, window: 3}
 """

@@ -52,7 +52,7 @@ STEPS = [
     "fill: {{field: {a}, constant: 500}}",
     "fill: {{field: {a}, constant: long text}}",
     "fill: {{field: {a}, mean: '3.25'}}",
-    "fill: {{field: {a}, previous: 2}}",
+    "fill: {{field: {a}, previous: 2, by: [{c}]}}",
     "bounds: {{field: {number}, min: -2, max: 7}}",
     "bounds: {{field: {number}, max: 3, action: clip}}",
     "bounds: {{field: {a}, min: '1.5', action: clip}}",

@@ -62,14 +62,29 @@ def test_fill_with_a_given_value(things, field, how, filled):
     assert t.pipeline.schema.field("n").required
 
 
+def test_the_previous_value_is_the_entitys_own(things):
+    """Readings of two stations in turn: neither ever gets the other's, and an event of no station gets none."""
+    fields = "station: {type: string}\nsensor: {type: int32}\nn: {type: int32}"
+    t = things(fields, ["fill: {field: n, previous: 100, by: [station, sensor]}"])
+    long = "s" * 100_000
+    for station, n, filled in [
+        ("a", 1, 1), ("b", 2, 2), ("a", None, 1), ("b", None, 2), ("c", None, None), (None, 9, 9), (None, None, None),
+        (long, 3, 3), (long + "x", None, None), (long, None, 3), ("a", None, 1),
+    ]:  # fmt: skip
+        assert t.value("n", station=station, sensor=1, n=n) == filled
+    assert t.value("n", station="a", sensor=2) is None
+    memory = t._state.memories[0]
+    assert all(len(key[0]) < 100 for key in memory.now)  # what a sender chooses is not what memory it takes
+
+
 def test_fill_with_the_previous_value_within_its_reach(things):
-    t = things("n: {type: int32}", ["fill: {field: n, previous: 3}"])
-    assert t.value("n") is None
-    assert t.value("n", n=5) == 5
-    assert t.value("n") == 5
-    assert t.value("n") == 5
-    assert t.value("n") == 5
-    assert t.value("n") is None  # filled-in values don't count as values
+    t = things("n: {type: int32}\ne: {type: bool, required: true}", ["fill: {field: n, previous: 3, by: [e]}"])
+    assert t.value("n", e=True) is None
+    assert t.value("n", n=5, e=True) == 5
+    assert t.value("n", e=True) == 5
+    assert t.value("n", e=True) == 5
+    assert t.value("n", e=True) == 5
+    assert t.value("n", e=True) is None  # filled-in values don't count as values
     assert t.pipeline.lookback == 3
 
 
