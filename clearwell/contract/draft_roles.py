@@ -29,6 +29,7 @@ _TIMES = (
 )
 _UNIX = (("unix_seconds", 1), ("unix_milliseconds", 1_000), ("unix_microseconds", 1_000_000))
 _FROM, _TO = 631_152_000, 4_102_444_800  # 1990 to 2100, seconds since 1970
+_ISO = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:")
 _LOCAL = ("%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S.%f", "%Y-%m-%d %H:%M:%S.%f")
 
 
@@ -110,7 +111,7 @@ def _as_time(one: Sampled) -> EventTime | None:
         return EventTime(one)
     if one.guess.type is Type.DATE:
         return EventTime(one, "%Y-%m-%d", "UTC")
-    if one.guess.type in (Type.INT32, Type.INT64):
+    if one.guess.type in (Type.INT32, Type.INT64, Type.FLOAT64):
         for unit, per_second in _UNIX:
             if all(_FROM * per_second <= value < _TO * per_second for value in one.values):
                 return EventTime(one, unit)
@@ -118,7 +119,18 @@ def _as_time(one: Sampled) -> EventTime | None:
         for format_ in _LOCAL:
             if all(_reads(value, format_) for value in one.values):
                 return EventTime(one, format_, "UTC")
+        if all(map(_is_iso, one.values)):
+            return EventTime(one, "iso8601", "UTC")
     return None
+
+
+def _is_iso(value: str) -> bool:
+    """Whether it is a date and time of ISO 8601, offset and fraction or not, as the step parse_time reads it."""
+    try:
+        datetime.fromisoformat(value)
+    except ValueError:
+        return False
+    return _ISO.match(value) is not None
 
 
 def _reads(value: str, format_: str) -> bool:

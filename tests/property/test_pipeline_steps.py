@@ -73,6 +73,7 @@ STEPS = [
     "cast: {{field: {a}, to: timestamp}}",
     "parse_time: {{field: {number}, format: unix_milliseconds}}",
     "parse_time: {{field: {text}, format: '%Y', zone: Asia/Kolkata}}",
+    "parse_time: {{field: {text}, format: iso8601, zone: Asia/Kolkata}}",
     "label: {{field: {text}, codes: {{a: 1, '12': 2147483647}}, unknown: null}}",
     "label: {{field: {text}, codes: {{a: 1}}, unknown: -5, into: {b}}}",
     "one_hot: {{field: {text}, categories: [a, '12'], unknown: zeros}}",

@@ -227,6 +227,23 @@ def test_what_can_not_be_cast_exactly_is_rejected(things, kind, to, given):
         ("int64", "unix_seconds", -1, "1969-12-31T23:59:59Z"),
         ("int64", "unix_milliseconds", 1500, "1970-01-01T00:00:01.500000Z"),
         ("string", '"%Y", zone: UTC', None, None),
+        ("string", '"%Y-%m-%dT%H:%M:%S.%f", zone: UTC', "2024-01-01T10:00:00", "2024-01-01T10:00:00Z"),
+        ("string", '"%Y-%m-%dT%H:%M:%S.%f", zone: UTC', "2024-01-01T10:00:00.5", "2024-01-01T10:00:00.500000Z"),
+        ("string", '"%Y-%m-%dT%H:%M:%S.%f", zone: UTC', "2024-01-01T10:00:00.123456789", "2024-01-01T10:00:00.123456Z"),
+        ("string", '"%d.%m.%Y %H:%M:%S,%f%z"', "01.02.2024 10:00:00+0100", "2024-02-01T09:00:00Z"),
+        ("string", "iso8601, zone: Europe/Berlin", "2024-07-01T10:00:00", "2024-07-01T08:00:00Z"),
+        ("string", "iso8601, zone: Europe/Berlin", "2024-07-01 10:00:00.123456789", "2024-07-01T08:00:00.123456Z"),
+        ("string", "iso8601, zone: Europe/Berlin", "2024-07-01T10:00:00,5Z", "2024-07-01T10:00:00.500000Z"),
+        ("string", "iso8601, zone: Europe/Berlin", "2024-07-01", "2024-06-30T22:00:00Z"),
+        ("string", "iso8601", "2024-07-01t10:00 +02", "2024-07-01T08:00:00Z"),
+        ("string", "iso8601", "20240701T100000-0330", "2024-07-01T13:30:00Z"),
+        ("int64", "unix_nanoseconds", 1_700_000_000_123_456_789, "2023-11-14T22:13:20.123456Z"),
+        ("int64", "unix_nanoseconds", -1, "1969-12-31T23:59:59.999999Z"),
+        ("float64", "unix_seconds", 1700000000.123456, "2023-11-14T22:13:20.123456Z"),
+        ("float64", "unix_seconds", -0.000001, "1969-12-31T23:59:59.999999Z"),
+        ("float64", "unix_milliseconds", 1.5, "1970-01-01T00:00:00.001500Z"),
+        ("float64", "unix_seconds", 1700000000, "2023-11-14T22:13:20Z"),
+        ("decimal, scale: 9", "unix_seconds", "1700000000.123456499", "2023-11-14T22:13:20.123456Z"),
     ],
 )
 def test_parse_time(things, kind, how, given, clean):
@@ -240,6 +257,14 @@ def test_parse_time(things, kind, how, given, clean):
         ("string", '"%d/%m/%Y", zone: UTC', "31/02/2013"),
         ("string", '"%Y-%m-%d %z"', "0001-01-01 +0500"),
         ("int64", "unix_seconds", 2**62),
+        ("float64", "unix_seconds", 1e300),
+        ("string", "iso8601", "2024-07-01T10:00:00"),  # neither an offset nor a zone
+        ("string", "iso8601, zone: UTC", "2024-07-01x10:00"),
+        ("string", "iso8601, zone: UTC", "2024-02-30"),
+        ("string", "iso8601, zone: UTC", "2024-07-01T24:30:00Z"),
+        ("string", "iso8601, zone: UTC", "2024-07-01T10:00:00Z "),
+        ("string", "iso8601, zone: Europe/Berlin", "2024-03-31T02:30:00"),  # clocks jump over it
+        ("string", '"%Y-%m-%dT%H:%M:%S.%f", zone: UTC', "2024-01-01T10:00:00."),
     ],
 )
 def test_times_that_are_none_are_rejected(things, kind, how, given):
