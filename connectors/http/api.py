@@ -12,14 +12,15 @@ from yarl import URL
 
 from clearwell.errors import ConfigError, Retryable
 from connectors.http.failures import Busy, body_of, failures, require_success
-from connectors.http.json import path_of, records
-from connectors.http.page import Page, marked, whole_mark
+from connectors.http.json import path_of, records, tells_of_an_error
+from connectors.http.page import Page, Record, marked, whole_mark
 from connectors.http.split import NotJson
 
 if TYPE_CHECKING:
     from connectors.http.poll import HttpPollConfig
 
 log = logging.getLogger(__name__)
+BOM = b"\xef\xbb\xbf"
 
 WAITS = 3
 """How often in a row a server's Retry-After is waited for before the trouble is told."""
@@ -75,12 +76,31 @@ class Api:
                 f"{self._name} sent a page larger than {config.page_megabytes:g} MB: "
                 "ask for smaller pages in `params`, or raise `page_megabytes`."
             )
+        body = body.removeprefix(BOM)
         try:
-            found = await asyncio.to_thread(lambda: marked(records(body, self._path))) if body.strip() else []
+            items = await asyncio.to_thread(self._records, body)
         except NotJson:
             raise self._not_json(kind, body) from None
         self._trusted = True
-        return Page(body, found, link)
+        return Page(body, items, link)
+
+    def _records(self, body: bytes) -> list[Record]:
+        """The records of an answer. Raises NotJson, and Retryable or ConfigError when there are none for a reason."""
+        if not body.strip():
+            return []
+        items = records(body, self._path)
+        if items:
+            return marked(items)
+        if tells_of_an_error(body):
+            raise Retryable(f"{self._name} answered with an error instead of records, though by status 200.")
+        if items is None and not self._config.missing_is_empty:
+            sentence = f"{self._name} sent JSON without a list at `records: {self._config.records}`"
+            if self._trusted:
+                raise Retryable(f"{sentence}; trying again.")
+            raise ConfigError(
+                f"{sentence}: set `records` right, or `missing_is_empty: true` if the API leaves an empty list out."
+            )
+        return []
 
     def _not_json(self, kind: str, body: bytes) -> Exception:
         html = kind.endswith("html") or body.lstrip()[:1] == b"<"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -10,9 +11,13 @@ import aiohttp
 from yarl import URL
 
 from clearwell.errors import ConfigError, Retryable
-from clearwell.retry_after import retry_after
+from clearwell.retry_after import LONGEST_WAIT, retry_after
 
 _BUSY = (408, 425, 429)
+
+
+class NotThere(ConfigError):
+    """The server has nothing at a URL (404)."""
 
 
 class Busy(Retryable):
@@ -71,9 +76,9 @@ def require_success(status: int, headers: Mapping[str, str], who: str) -> None:
     """Raises Busy when the server says when to come again, Retryable when it may pass, ConfigError for the rest."""
     if status < 300:
         return
-    if status in _BUSY or status >= 500:
+    seconds = _wait_seconds(headers)
+    if status in _BUSY or status >= 500 or (status == 403 and seconds is not None):
         message = f"{who} can't answer now ({status}); trying again."
-        seconds = retry_after(headers.get("Retry-After"))
         raise Retryable(message) if seconds is None else Busy(message, seconds)
     told = {
         401: "does not accept who we are (401): set `auth` right",
@@ -81,7 +86,20 @@ def require_success(status: int, headers: Mapping[str, str], who: str) -> None:
         404: "has nothing at this URL (404): set `url` right",
         410: "has nothing at this URL any more (410): set `url` right",
     }
-    raise ConfigError(f"{who} {told.get(status, f'refused the request ({status}): check the options')}.")
+    kind = NotThere if status == 404 else ConfigError
+    raise kind(f"{who} {told.get(status, f'refused the request ({status}): check the options')}.")
+
+
+def _wait_seconds(headers: Mapping[str, str]) -> float | None:
+    """When to come again: by Retry-After, or when no request is left, by the second at which there are more."""
+    seconds = retry_after(headers.get("Retry-After"))
+    if seconds is None and headers.get("X-RateLimit-Remaining", "").strip() == "0":
+        reset = headers.get("X-RateLimit-Reset", "").strip()
+        if reset.isascii() and reset.isdecimal() and len(reset) < 12:
+            now = time.time()
+            left = int(reset) - now if int(reset) > now / 2 else int(reset)  # a time, or a number of seconds
+            return min(max(left, 0.0), LONGEST_WAIT)
+    return seconds
 
 
 async def body_of(response: aiohttp.ClientResponse, limit: int) -> bytes | None:

@@ -44,12 +44,32 @@ def find(text: bytes, path: Path) -> bytes | None:
     return text
 
 
-def records(text: bytes, path: Path) -> list[bytes]:
-    """The elements of the list at `path`; null and a missing list have none. Raises NotJson."""
+def records(text: bytes, path: Path) -> list[bytes] | None:
+    """The elements of the list at `path`; null has none, and None stands for a list that is missing. Raises NotJson."""
     value = find(text, path)
-    if value is None or value.strip() in (b"", b"null"):
-        return []
-    return list_items(value)
+    if value is None:
+        return None
+    return [] if value.strip() == b"null" else list_items(value)
+
+
+def tells_of_an_error(text: bytes) -> bool:
+    """Whether an answer is an object that says so by `error`, `errors`, or by `ok` or `success` that is false."""
+    try:
+        said = msgspec.json.decode(text, type=_Said)
+    except Exception:  # hostile data raises outside msgspec's own errors too
+        return False
+    nothing = (b"", b"null", b"false", b"[]", b"{}", b'""', b"0")
+    errors = any(bytes(value).strip() not in nothing for value in (said.error, said.errors))
+    return errors or any(bytes(value).strip() == b"false" for value in (said.ok, said.success))
+
+
+class _Said(msgspec.Struct):
+    """What an answer may say of itself."""
+
+    error: msgspec.Raw = msgspec.Raw()
+    errors: msgspec.Raw = msgspec.Raw()
+    ok: msgspec.Raw = msgspec.Raw()
+    success: msgspec.Raw = msgspec.Raw()
 
 
 def scalar(text: bytes | None) -> str | None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
+from email.utils import parsedate_to_datetime
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
@@ -14,6 +16,9 @@ from clearwell.errors import ConfigError
 from connectors.http.json import dotted, find, scalar
 from connectors.http.page import MOST_MARKS, Page, Record, marks_of
 from connectors.http.split import NotJson
+
+_MAIL_DATE = re.compile(r"(?:[A-Za-z]{3,9}, )?[0-9]{1,2} [A-Za-z]{3} [0-9]{2,4} ")
+"""The beginning of a time as RFC 2822 and HTTP have it."""
 
 
 class Place(NamedTuple):
@@ -47,6 +52,14 @@ class Paging(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     def between(self, old: str | None, new: str | None) -> str:
         """What lies between two pages, and whether it would be read again or skipped, in one sentence."""
         return "Reading would go on at another page: whether records are read again or skipped, only the API knows."
+
+    def ends_by_absence(self, at: str | None) -> bool:
+        """Whether 404 for the page at `at` says that there are no more pages, rather than that the URL is wrong."""
+        return False
+
+    def has_moved(self, place: Place, page: Page | None) -> bool:
+        """Whether the page at `place` (None: it is not there) holds others than it did when it was read last."""
+        return False
 
     def step(self, url: URL, place: Place, page: Page, news: Sequence[Record]) -> Step:
         """What follows on `page`, of whose records `news` were not seen yet. Raises ConfigError.
@@ -106,6 +119,19 @@ class PageNumber(Paging, frozen=True, kw_only=True, tag="page"):
         """One further."""
         return str(int(at or self.start) + 1) if page.records else None
 
+    def ends_by_absence(self, at: str | None) -> bool:
+        """Any page but the first may be past the end."""
+        return at is not None and int(at) != self.start
+
+    def has_moved(self, place: Place, page: Page | None) -> bool:
+        """A page that holds nothing of what was seen on it: what it held is on another, and so may be what was not."""
+        if not place.seen or not self.ends_by_absence(place.at):
+            return False
+        if page is None or not page.records:
+            return True
+        marks = {record.mark for record in page.records}
+        return len(page.records) <= MOST_MARKS and marks.isdisjoint(place.seen)
+
     def step(self, url: URL, place: Place, page: Page, news: Sequence[Record]) -> Step:
         """Remembers the page itself, not the next: it may not have been full yet."""
         _, following = Paging.step(self, url, place, page, news)
@@ -128,13 +154,28 @@ class Offset(Paging, frozen=True, kw_only=True, tag="offset"):
         """In records."""
         return _told("Records", int(old or self.start), int(new or self.start))
 
+    def ends_by_absence(self, at: str | None) -> bool:
+        """As long as something is left out."""
+        return at is not None and int(at) != self.start
+
     def next_at(self, url: URL, at: str | None, page: Page) -> str | None:
         """After the page's last record."""
         return str(int(at or self.start) + len(page.records)) if page.records else None
 
 
 class Link(Paging, frozen=True, kw_only=True, tag="link"):
-    """The next page is named by a header `Link: <…>; rel="next"` (RFC 8288), on the same server."""
+    """The next page is named by its URL, on the same server: in a header `Link: <…>; rel="next"` (RFC 8288), or where
+    `path` says.
+
+    path: where in the answer the URL is, such as "next" or "links.next"; after the last page it is missing or empty.
+    """
+
+    path: str = ""
+
+    def require_sound(self) -> None:
+        """`path` must name something, where there is one."""
+        if self.path:
+            dotted(self.path, "paging.path")
 
     def request(self, url: URL, at: str | None) -> URL:
         """The link, with what the configured URL's query says put back."""
@@ -142,7 +183,7 @@ class Link(Paging, frozen=True, kw_only=True, tag="link"):
 
     def next_at(self, url: URL, at: str | None, page: Page) -> str | None:
         """Path and query of the link, without what the configured URL's query says: that may be a secret."""
-        link = page.link
+        link = page.link if not self.path else self._named(url, at, page)
         if link is None:
             return None
         if link.origin() != url.origin():
@@ -150,12 +191,21 @@ class Link(Paging, frozen=True, kw_only=True, tag="link"):
         known = {name for name in link.query if url.query.getall(name, []) == link.query.getall(name)}
         return str(link.without_query_params(*known).relative())
 
+    def _named(self, url: URL, at: str | None, page: Page) -> URL | None:
+        """The URL in the answer; a relative one counts from the page that names it."""
+        text = scalar(find(page.body, dotted(self.path, "paging.path"))) if page.body.strip() else None
+        try:
+            return None if text is None else self.request(url, at).join(URL(text))
+        except ValueError:
+            raise ConfigError("What `paging.path` names is no URL: set it right.") from None
+
 
 class Since(Paging, frozen=True, kw_only=True, tag="since"):
     """Asks for the records from the highest value seen on, that value included: what was taken already is left out.
 
-    param: the query parameter that takes the value. field: where in a record it is, such as "updated_at": a time or a
-    number, by which the API must give the records in ascending order if not all at once. start: the value to begin
+    param: the query parameter that takes the value. field: where in a record it is, such as "updated_at": a time (ISO
+    8601, or as in "Mon, 29 Jan 2024 09:00:00 +0000"), a number, or a text that grows as letters do, by which the API
+    must give the records in ascending order if not all at once. start: the value to begin
     with. limit: the number of records on a full page, so that a page full of one value is noticed.
     """
 
@@ -193,6 +243,7 @@ class Since(Paging, frozen=True, kw_only=True, tag="since"):
     def step(self, url: URL, place: Place, page: Page, news: Sequence[Record]) -> Step:
         """Go on at the highest value as long as there is news."""
         values = [self.value(record.data) for record in page.records]
+        _require_order([value for value in (place.at, *values) if value is not None], self.field)
         highest = max([one for one in (place.at, *values) if one is not None], key=_rank, default=None)
         if not news:
             if self.limit is not None and len(page.records) >= self.limit:
@@ -222,6 +273,17 @@ def _told(what: str, old: int, new: int) -> str:
     return f"{what} from {min(old, new)} to before {max(old, new)} would be {way}."
 
 
+def _require_order(values: Sequence[str], field: str) -> None:
+    """Raises ConfigError for values of which nobody knows which is the highest: texts that do not grow, or mixed."""
+    ranks = [_rank(value) for value in values]
+    kinds = {rank[0] for rank in ranks}
+    if len(kinds) > 1 or (kinds == {2} and ranks != sorted(ranks)):
+        raise ConfigError(
+            f"The values of {field} are neither all numbers, nor all times in a form that is known, nor texts in "
+            "ascending order: records would be lost. Choose another `paging.field`, or another way of paging."
+        )
+
+
 def _rank(value: str) -> tuple[int, Any, str]:
     """The order of values: numbers, times (without a zone in UTC), then other texts."""
     try:
@@ -231,7 +293,7 @@ def _rank(value: str) -> tuple[int, Any, str]:
     except ArithmeticError:
         pass
     try:
-        time = datetime.fromisoformat(value)
+        time = parsedate_to_datetime(value) if _MAIL_DATE.match(value) else datetime.fromisoformat(value)
     except ValueError:
         return 2, value, ""
     return 1, time if time.tzinfo else time.replace(tzinfo=UTC), value

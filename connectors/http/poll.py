@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import Annotated, Any, ClassVar, Literal
@@ -22,11 +23,13 @@ from clearwell.source import (
 )
 from connectors.field_id import FieldId
 from connectors.http.api import Api, LoopWatch
+from connectors.http.failures import NotThere
 from connectors.http.page import Page, Record, news
 from connectors.http.paging import AnyPaging, Place, Since, Single
 from connectors.http.session import HttpConfig, Server, beats, pause
 from connectors.samples import field_types, json_objects
 
+log = logging.getLogger(__name__)
 SAMPLE = 1_000
 
 
@@ -39,7 +42,8 @@ class HttpPollConfig(HttpConfig, frozen=True, forbid_unknown_fields=True, kw_onl
     ca: a PEM file of the authorities to trust. timeout: seconds for one answer.
 
     records: where in the answer the list of records is, such as "data.items" or "/data/items"; left out, the answer is
-    the list. paging: how to get to the next page: `type: cursor`, `page`, `offset`, `link` or `since`; "none" for one
+    the list. missing_is_empty: the API leaves the list out where there are no records; else an answer without it is an
+    error. paging: how to get to the next page: `type: cursor`, `page`, `offset`, `link` or `since`; "none" for one
     page. every: seconds after which to look for new records; left out, reading ends after the last page.
     id_field: the field whose value is an event's id; without it the id is a hash of the record, so that a changed
     record is another event, and two that are alike to the last byte on different pages are one. With `type: since` the
@@ -52,6 +56,7 @@ class HttpPollConfig(HttpConfig, frozen=True, forbid_unknown_fields=True, kw_onl
     method: Literal["GET", "POST"] = "GET"
     body: Any = None
     records: str = ""
+    missing_is_empty: bool = False
     paging: AnyPaging = Single()
     every: Annotated[float, msgspec.Meta(gt=0, le=2_592_000)] | None = None
     id_field: str | None = None
@@ -117,6 +122,7 @@ class HttpPollSource:
                         yield events, position
                 if self._config.every is None:
                     return
+                yield [], position  # nothing new is a sign of life too
                 pausing = asyncio.ensure_future(pause(self._closed, self._config.every))
                 async with aclosing(beats(pausing, HEARTBEAT_SECONDS)) as waiting:
                     async for _ in waiting:
@@ -135,17 +141,30 @@ class HttpPollSource:
     async def _walk(self, api: Api, position: HttpPosition | None) -> AsyncGenerator[Found, None]:
         """Pages from `position` to the last one."""
         place = Place() if position is None else Place(position.at, position.seen)
-        watch = LoopWatch()
+        watch, resumed, paging = LoopWatch(), position is not None, self._config.paging
         while not self._closed.is_set():
-            asking = asyncio.ensure_future(api.page(self._config.paging.request(self._url, place.at)))
+            asking = asyncio.ensure_future(api.page(paging.request(self._url, place.at)))
             async with aclosing(beats(asking, HEARTBEAT_SECONDS)) as waiting:
                 async for _ in waiting:
                     yield [], position
-            page = asking.result()
-            if not isinstance(self._config.paging, Since):
+            try:
+                page = asking.result()
+            except NotThere:
+                if not paging.ends_by_absence(place.at):
+                    raise
+                page = None
+            if resumed and paging.has_moved(place, page):
+                who = self._server.name
+                log.warning("%s: the page read last has moved, as when pages change their size; reading all again", who)
+                place, position, resumed = Place(), None, False
+                continue
+            if page is None:
+                return  # past the last page
+            resumed = False
+            if not isinstance(paging, Since):
                 watch.require_progress(place.at, page)
             fresh = self._fresh(place, page)
-            step = self._config.paging.step(self._url, place, page, fresh)
+            step = paging.step(self._url, place, page, fresh)
             if step.here is not None:
                 position = HttpPosition(at=step.here.at, seen=step.here.seen)
                 yield [self._event(record) for record in fresh], position

@@ -105,7 +105,8 @@ class _Splitter:
         return self._parts
 
     def _end_part(self, end: int) -> None:
-        if (self._values, self._colons) != ((1, 0) if self._is_list else (2, 1)):
+        sound = self._values and not self._colons if self._is_list else (self._values, self._colons) == (2, 1)
+        if not sound:
             raise NotJson
         if len(self._parts) == self._most:
             raise TooMany

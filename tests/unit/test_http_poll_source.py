@@ -17,7 +17,7 @@ from clearwell.errors import ConfigError, Retryable
 from clearwell.source import Refusal
 from tests.support.polling import json_text, read, scripted, source, texts
 from tests.support.sources.http_poll import json_answer
-from tests.support.web_server import WebServer, servers
+from tests.support.web_server import Answer, WebServer, servers
 
 Serve = Callable[..., WebServer]
 
@@ -50,9 +50,172 @@ def test_a_record_larger_than_an_event_becomes_a_note(serve: Serve) -> None:
 
 
 def test_an_empty_answer_has_no_records(serve: Serve) -> None:
-    for nothing in (web.Response(status=204), json_text('{"items":[]}'), json_text('{"items":null}'), json_text("{}")):
+    for nothing in (web.Response(status=204), json_text('{"items":[]}'), json_text('{"items":null}')):
         answer, _ = scripted(nothing)
         assert read(source(serve(answer).url, records="items")) == []
+    answer, _ = scripted(json_text("{}"))
+    assert read(source(serve(answer).url, records="items", missing_is_empty=True)) == []
+
+
+@pytest.mark.parametrize("records", ["item", "data.items", "items.0", "/items/"])
+def test_a_list_that_is_missing_is_told(serve: Serve, records: str) -> None:
+    """Case B6: a misspelt `records` was a source without records."""
+    answer, _ = scripted(json_text('{"items":[{"n":1}]}'))
+    with pytest.raises(ConfigError, match="list"):
+        source(serve(answer).url, records=records).check()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"ok":false,"error":"canary"}',
+        '{"ok":false,"items":[]}',
+        '{"items":null,"errors":[{"message":"canary"}]}',
+        '{"success":false,"items":[]}',
+        '{"error":{"code":7},"items":[]}',
+    ],
+)
+def test_an_error_in_a_good_answer_is_an_error(serve: Serve, body: str) -> None:
+    answer, _ = scripted(json_text(body))
+    with pytest.raises(Retryable, match="answered with an error instead of records") as told:
+        read(source(serve(answer).url, records="items"))
+    assert "canary" not in str(told.value)
+
+
+def test_an_answer_that_says_that_all_is_well_is_none(serve: Serve) -> None:
+    for body in ('{"ok":true,"error":null,"items":[]}', '{"errors":[],"success":true,"items":[]}'):
+        answer, _ = scripted(json_text(body))
+        assert read(source(serve(answer).url, records="items")) == []
+
+
+def test_a_byte_order_mark_is_no_content(serve: Serve) -> None:
+    answer, _ = scripted(web.Response(body=b"\xef\xbb\xbf[1,2]", content_type="application/json"))
+    assert texts(read(source(serve(answer).url))) == [b"1", b"2"]
+
+
+def numbered(pages: list[list[int]], absent: int = 404) -> Answer:
+    """Pages by number from 1; past the end the status `absent`."""
+
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        number = int(request.query["page"])
+        return json_answer(pages[number - 1]) if number <= len(pages) else web.Response(status=absent)
+
+    return answer
+
+
+@pytest.mark.parametrize("absent", [404, 204])
+def test_a_page_past_the_end_may_be_absent(serve: Serve, absent: int) -> None:
+    """Case B6; with what comes later found from the saved position."""
+    pages = [[1, 2], [3, 4], [5]]
+    server = serve(numbered(pages, absent))
+    batches = read(source(server.url, paging={"type": "page"}))
+    assert texts(batches) == [b"1", b"2", b"3", b"4", b"5"]
+    pages[2].append(6)
+    pages.append([7])
+    assert texts(read(source(server.url, paging={"type": "page"}), batches[-1][1])) == [b"6", b"7"]
+
+
+def test_an_absent_first_page_is_a_wrong_url(serve: Serve) -> None:
+    for paging in ({"type": "page"}, {"type": "offset"}, {"type": "none"}):
+        answer, _ = scripted(web.Response(status=404))
+        with pytest.raises(ConfigError, match="404"):
+            read(source(serve(answer).url, paging=paging))
+
+
+def test_an_offset_past_the_end_may_be_absent(serve: Serve) -> None:
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        first = int(request.query["offset"])
+        return json_answer([first, first + 1]) if first < 4 else web.Response(status=404)
+
+    batches = read(source(serve(answer).url, paging={"type": "offset"}))
+    assert texts(batches) == [b"0", b"1", b"2", b"3"]
+
+
+@pytest.mark.parametrize(
+    "now", [[[1, 2, 3, 4, 5, 6, 7]], [[1, 2, 3, 4], [5, 6, 7]], [[1], [2], [3], [4], [5], [6], [7]]]
+)
+def test_pages_that_change_their_size_lose_nothing(serve: Serve, now: list[list[int]]) -> None:
+    """What came after the position is found, though the page that it names holds something else or nothing now."""
+    pages = [[1, 2], [3, 4], [5]]
+    server = serve(numbered(pages))
+    position = read(source(server.url, paging={"type": "page"}))[-1][1]
+    pages[:] = now
+    assert {b"6", b"7"} <= set(texts(read(source(server.url, paging={"type": "page"}), position)))
+
+
+def test_403_may_say_when_to_come_again(serve: Serve) -> None:
+    """By Retry-After, or as GitHub does."""
+    soon = str(int(time.time()) + 1)
+    answer, requests = scripted(
+        web.Response(status=403, headers={"Retry-After": "0"}),
+        web.Response(status=403, headers={"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": soon}),
+        json_text("[1]"),
+    )
+    assert texts(read(source(serve(answer).url))) == [b"1"] and len(requests) == 3
+
+
+def test_the_next_page_may_be_named_in_the_body(serve: Serve) -> None:
+    """As a whole URL, or one that counts from the page; what the configured URL says is kept."""
+
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        number = int(request.query.get("page", "1"))
+        assert request.query["key"] == "k"
+        following = {1: f"http://{request.host}{request.path}?page=2&key=k", 2: "?page=3", 3: None}[number]
+        return json_answer({"results": [number], "links": {"next": following}})
+
+    one = source(serve(answer).url + "?key=k", records="results", paging={"type": "link", "path": "links.next"})
+    batches = read(one)
+    assert texts(batches) == [b"1", b"2", b"3"]
+
+
+def test_a_next_page_on_another_server_is_not_followed(serve: Serve) -> None:
+    answer, _ = scripted(json_answer({"results": [1], "next": "http://127.0.0.1:9/x"}))
+    with pytest.raises(ConfigError, match="another server"):
+        read(source(serve(answer).url, records="results", paging={"type": "link", "path": "next"}))
+
+
+MAILED = [format_datetime(datetime(2024, 1, 29, 9, tzinfo=UTC) + timedelta(days=day)) for day in range(12)]
+FORMS = {
+    "RFC 2822": MAILED,
+    "HTTP": [text.replace("+0000", "GMT") for text in MAILED],
+    "ISO": [f"2024-01-{day:02d}T09:00:00Z" for day in range(20, 32)],
+    "numbers": [str(number) for number in range(95, 107)],
+    "texts": ["a", "b", "ba", "c", "d", "e", "f", "g", "h", "i", "j", "k"],
+}
+
+
+@pytest.mark.parametrize("values", FORMS.values(), ids=FORMS.keys())
+def test_since_knows_what_is_later(serve: Serve, values: list[str]) -> None:
+    """Four a page, ascending, from a value on: twelve of twelve, whatever the form of the value is."""
+
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        first = values.index(request.query["since"]) if "since" in request.query else 0
+        return json_answer([{"id": n, "at": values[n]} for n in range(first, min(first + 4, 12))])
+
+    batches = read(source(serve(answer).url, paging={"type": "since", "param": "since", "field": "at"}))
+    assert [msgspec.json.decode(text)["id"] for text in texts(batches)] == list(range(12))
+
+
+@pytest.mark.parametrize("values", [["29/01/2024", "30/01/2024", "01/02/2024"], ["9a", "10a"], ["7", "x"]])
+def test_since_by_values_without_an_order_is_refused(serve: Serve, values: list[str]) -> None:
+    answer, _ = scripted(json_answer([{"at": value} for value in values]))
+    with pytest.raises(ConfigError, match="records would be lost"):
+        source(serve(answer).url, paging={"type": "since", "param": "since", "field": "at"}).check()
+
+
+def test_nothing_new_is_a_sign_of_life(serve: Serve) -> None:
+    """Case B6: with `every` below the heartbeat's seconds a source without news was held to be stuck."""
+    answer, _ = scripted(json_answer([]))
+    one = source(serve(answer).url, every=0.01)
+
+    async def three() -> list[Any]:
+        batches = one.read(None)
+        try:
+            return [await anext(batches) for _ in range(3)]
+        finally:
+            await batches.aclose()  # type: ignore[attr-defined]
+
+    assert asyncio.run(asyncio.wait_for(three(), 5)) == [([], None)] * 3
 
 
 def test_waits_as_long_as_the_server_asks(serve: Serve) -> None:

@@ -54,7 +54,23 @@ def test_a_sender_that_signs_with_both_secrets() -> None:
     assert source().receive(changed(new, webhook_signature=both))
 
 
-@pytest.mark.parametrize(("body", "expected"), [(b"", 400), (b"nul", 400), (b"[1,", 400), (b"{}{}", 400)])
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (body, 400)
+        for body in (
+            b"",
+            b"nul",
+            b"[1,",
+            b"{}{}",
+            b"[{} {}]",
+            b"[{},oops]",
+            b'[{"n":NaN}]',
+            b"[{},]",
+            b'["' + b'\\"' * 99,
+        )
+    ],
+)
 def test_what_is_no_json(body: bytes, expected: int) -> None:
     assert status(source(), signed(body)) == expected
 
