@@ -17,9 +17,14 @@ SYSTEM = (
 )
 """For the servers, and for everybody."""
 
-SERVICES = (
-    *("CLEARWELL_*", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "XDG_CACHE_HOME"),
+NETWORK = (
+    *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "XDG_CACHE_HOME"),
     *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
+)
+"""For who talks to other machines."""
+
+SERVICES = (
+    *("CLEARWELL_*", *NETWORK),
     *("AWS_*", "AZURE_*", "GOOGLE_APPLICATION_CREDENTIALS", "PGPASSFILE", "PGSSLROOTCERT"),
 )
 """For our own, too: they talk to stores whose drivers look for their logins in these."""
@@ -28,6 +33,11 @@ SERVICES = (
 def for_servers(env: Mapping[str, str] = os.environ) -> dict[str, str]:
     """The environment of Kafka, PostgreSQL and the MongoDB-wire server."""
     return {name: value for name, value in env.items() if _fits(name, SYSTEM)}
+
+
+def for_programs(env: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The environment of programs of others that we run (Singer taps): their settings are in files."""
+    return {name: value for name, value in env.items() if _fits(name, (*SYSTEM, *NETWORK))}
 
 
 def for_services(env: Mapping[str, str] = os.environ) -> dict[str, str]:

@@ -19,6 +19,7 @@ from yarl import URL
 
 from clearwell.egress_stores import require_allowed_store
 from clearwell.errors import ClearwellError, ConfigError, Retryable
+from clearwell.file_roots import require_readable
 from connectors.http.session import JudgingResolver, guard_for
 
 _WEB = ("http", "https")
@@ -68,7 +69,7 @@ def store_of(path: str, options: Mapping[str, Any]) -> Store:
     scheme, found, rest = path.partition("://")
     if not found:
         return LocalStore(Path(path).absolute())
-    if scheme in _LOCAL:
+    if scheme.lower() in _LOCAL:
         return LocalStore(Path(unquote(rest)).absolute())
     return UrlStore(path, scheme.lower(), options)
 
@@ -86,14 +87,13 @@ class LocalStore:
     def find(self) -> list[File]:
         """A folder's files, a pattern's, or the one that is named, also when it is not there."""
         path = self._path
+        require_readable(_without_magic(path))
         if path.is_dir():
             return self._files(path.iterdir(), path)
         if not glob.has_magic(str(path)):
             status = _status(path)
             return [File(_key(path.name), str(path), status.st_size if status else 0, status and status.st_ctime_ns)]
-        root = path
-        while glob.has_magic(str(root)):
-            root = root.parent
+        root = _without_magic(path)
         return self._files(root.glob(str(path.relative_to(root))), root)
 
     def _files(self, paths: Iterable[Path], root: Path) -> list[File]:
@@ -116,6 +116,11 @@ class LocalStore:
         if status is not None and not stat.S_ISREG(status.st_mode):  # a pipe would wait for its writer
             raise ConfigError(f"{file.path} is no file that can be read from its beginning: set `path` right.")
         opened = io.FileIO(file.path)
+        try:
+            require_readable(_opened(opened, file))
+        except ConfigError:
+            opened.close()
+            raise
         return cast(BinaryIO, opened), _inode(os.fstat(opened.fileno()))
 
     def now(self, file: File) -> tuple[object, int]:
@@ -135,6 +140,21 @@ class LocalStore:
             raise ConfigError(f"{file.path} may not be read by this user: grant the right.") from None
         except OSError as error:
             raise Retryable(f"{file.path} could not be read ({os.strerror(error.errno or 0)}); trying again.") from None
+
+
+def _without_magic(path: Path) -> Path:
+    """The folder under which a pattern looks; a path without wildcards as it is."""
+    while glob.has_magic(str(path)):
+        path = path.parent
+    return path
+
+
+def _opened(file: io.FileIO, named: File) -> Path:
+    """Where the open file really is: a link may have been turned since it was looked at."""
+    try:
+        return Path(f"/proc/self/fd/{file.fileno()}").readlink()
+    except OSError:  # not Linux
+        return Path(named.path)
 
 
 def _status(path: Path) -> os.stat_result | None:

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from clearwell.errors import ConfigError, Retryable
+from clearwell.local.surroundings import for_programs
 
 DISCOVER_SECONDS = 120
 BLOCK = 1_048_576
@@ -36,7 +37,9 @@ class Tap:
         with tempfile.TemporaryDirectory(prefix="clearwell-tap-") as folder:
             argv = [str(self._command), "--config", _written(folder, "config", self._config), "--discover"]
             try:
-                done = subprocess.run(argv, capture_output=True, timeout=DISCOVER_SECONDS, stdin=subprocess.DEVNULL)
+                done = subprocess.run(
+                    argv, capture_output=True, timeout=DISCOVER_SECONDS, stdin=subprocess.DEVNULL, env=for_programs()
+                )
             except subprocess.TimeoutExpired:
                 raise Retryable(
                     f"The tap {self._command.name} --discover took longer than {DISCOVER_SECONDS} s."
@@ -71,6 +74,7 @@ class Tap:
             process = await asyncio.create_subprocess_exec(
                 *argv,
                 stdin=asyncio.subprocess.DEVNULL,
+                env=for_programs(),
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.DEVNULL,  # it may quote data and settings (invariants 9 and 10)
                 start_new_session=True,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, tzinfo
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -33,6 +34,7 @@ from sqlalchemy.types import NullType, TypeEngine
 
 from clearwell.egress import require_allowed
 from clearwell.errors import ClearwellError, ConfigError, Retryable, nearest
+from clearwell.file_roots import require_readable
 from connectors.sql import postgres, sqlite
 from connectors.sql.rows import has_order, is_instant, lossless
 
@@ -80,6 +82,8 @@ class Database:
         """A connection. Raises Retryable when the server does not answer, ConfigError when it refuses."""
         if self._url.host:
             require_allowed(self._url.host, self._url.port or _PORTS.get(self.backend, 0))
+        elif self.backend == "sqlite":
+            require_readable(Path(self._url.database or ""))
         try:
             with self._engine.connect() as connection:
                 yield connection

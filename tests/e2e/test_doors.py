@@ -14,6 +14,8 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
+import clearwell
+from clearwell.cli.main import main
 from clearwell.local import kafka, mongo, postgres, state
 from clearwell.settings import Settings
 from tests.support.kafka_login import login
@@ -136,3 +138,25 @@ def test_another_user_of_the_machine_sees_nothing_of_the_folder(stack: Settings)
             ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *command], capture_output=True, text=True
         )
         assert done.returncode != 0 and "Permission denied" in done.stderr
+
+
+def test_credentials_prints_no_password(
+    stack: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """But files that hold it, by which psql, kcat and Python get in."""
+    monkeypatch.setenv("CLEARWELL_HOME", str(stack.home))
+    assert main(["credentials"]) == 0 and main(["credentials", "--json"]) == 0
+    said = capsys.readouterr().out
+    assert not any((stack.home / name).read_text() in said for name in PASSWORD_FILES)
+    files = {path.name: path for path in (stack.home / "clients").iterdir()}
+    assert all(str(path) in said and path.stat().st_mode & 0o077 == 0 for path in files.values())
+    address = urlsplit(stack.postgres)
+    with psycopg.connect(host=address.hostname, port=address.port, user=address.username, passfile=str(files["pgpass"]), dbname="clearwell") as session:  # fmt: skip # noqa: E501
+        assert session.execute("SELECT 1").fetchall() == [(1,)]
+    with pymongo.MongoClient[dict[str, object]](files["mongo.url"].read_text()) as client:
+        client.get_default_database().list_collection_names()
+    properties = dict(line.split("=", 1) for line in files["librdkafka.properties"].read_text().splitlines())
+    from confluent_kafka.admin import AdminClient
+
+    assert AdminClient(properties).list_topics(timeout=10).brokers
+    assert clearwell.kafka_options()["sasl_plain_password"] == properties["sasl.password"]
