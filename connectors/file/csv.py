@@ -60,8 +60,14 @@ class CsvReader:
         """`header`: the names, where reading goes on after them."""
         self._file, self._rows, self._form = file, rows, form
         self.header: list[str] = []
+        self._before = 0
         if header is not None:
             self._begin(header)
+
+    @property
+    def items(self) -> int:
+        """Rows that were read after the header."""
+        return self._rows.read - self._before
 
     def batch(self, count: int) -> tuple[list[SourceEvent], int]:
         """At most `count` events and the offset after them; no events at the end of the file.
@@ -72,6 +78,7 @@ class CsvReader:
             first = read_header(self._rows, self._file)
             if first is None:
                 return [], 0
+            self._before = self._rows.read
             self._begin(first)
         events: list[SourceEvent] = []
         size = 0

@@ -29,6 +29,8 @@ class Rows:
         self._mark = quote.encode()
         self._ahead: deque[Line] = deque()
         self.end = 0
+        self.read = 0
+        """Rows, whether they are whole or not."""
         csv.field_size_limit(max(csv.field_size_limit(), EVENT_LIMIT))
 
     def next(self) -> Row | None:
@@ -40,7 +42,7 @@ class Rows:
             return None
         start, data, end = line
         if is_overlong(line):
-            self.end = end
+            self.end, self.read = end, self.read + 1
             return start, None, data
         text = data[3:] if not start and data.startswith(BOM) else data
         try:
@@ -51,7 +53,7 @@ class Rows:
         except UnicodeDecodeError:
             row = start, Refusal.NOT_UTF8, text.rstrip(b"\r\n")
         if row is not None:
-            self.end = max(self.end, end)
+            self.end, self.read = max(self.end, end), self.read + 1
         return row
 
     def likelier_delimiter(self, header: list[str]) -> str | None:

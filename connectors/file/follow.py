@@ -16,6 +16,7 @@ from connectors.file.config import FileConfig, FilePosition
 from connectors.file.open import OpenFile, Piece, opened_file
 from connectors.file.pace import Pace
 from connectors.file.stores import File, Store
+from connectors.file.tally import Tally
 
 log = logging.getLogger(__name__)
 
@@ -33,8 +34,9 @@ class Follower:
     turn, so that its ids are others, though its offsets are not.
     """
 
-    def __init__(self, config: FileConfig, store: Store, file: File, pace: Pace) -> None:
-        self._config, self._store, self._file, self._pace = config, store, file, pace
+    def __init__(self, config: FileConfig, store: Store, file: File, pace: Pace, tally: Tally) -> None:
+        self._config, self._store, self._file = config, store, file
+        self._pace, self._tally = pace, tally
         self._inode = 0
 
     async def read(self, after: FilePosition | None) -> AsyncGenerator[Batch, None]:
@@ -59,7 +61,9 @@ class Follower:
     async def _read(self, file: File, turn: int, at: Piece) -> AsyncGenerator[Batch, None]:
         """One file, until another is in its place, or it was cut."""
         pace, gone = self._pace, 0.0
-        async with opened_file(self._store, file, self._config, at.end, mark=at.mark, turn=turn, wait=True) as opened:
+        async with opened_file(
+            self._store, file, self._config, at.end, mark=at.mark, turn=turn, wait=True, tally=self._tally
+        ) as opened:
             inode, seen = await asyncio.to_thread(_first_look, opened)
             while not pace.closed:
                 if await asyncio.to_thread(

@@ -55,6 +55,8 @@ class JsonReader:
         self._buffer = b""
         self._text = ""  # the buffer, a character a byte
         self._base = self._at = offset
+        self.items = 0
+        """Records whose end was seen."""
         content.skip_to(offset)
         if offset:
             self._inside = self._peek() in (b",", b"]")
@@ -106,6 +108,7 @@ class JsonReader:
         if end is None:
             end, head = self._end_of_value(start)
         self._at = end
+        self.items += 1
         event_id = f"{self._file}#{start}"
         data = head if head is not None else self._buffer[start - self._base : end - self._base].rstrip()
         if end - start > EVENT_LIMIT and (head is not None or len(data) > EVENT_LIMIT):

@@ -17,6 +17,8 @@ class NdjsonReader:
         self._lines = lines
         self._id = None if id_field is None else FieldId(id_field)
         self._offset = 0
+        self.items = 0
+        """Lines that were read, but for empty ones."""
 
     def batch(self, count: int) -> tuple[list[SourceEvent], int]:
         """At most `count` events and the offset after them; no events at the end of the file."""
@@ -25,6 +27,9 @@ class NdjsonReader:
             lines = self._lines.take(count)
             if not lines:
                 break
+            self.items += sum(not line[1].isspace() for line in lines)
+            if not lines[0][0] and not lines[0][1].removeprefix(BOM).strip() and not lines[0][1].isspace():
+                self.items -= 1  # a byte order mark alone
             for line in lines:
                 event = self._event(line)
                 if event is not None:

@@ -24,13 +24,18 @@ from connectors.file.lines import Lines
 from connectors.file.ndjson import NdjsonReader
 from connectors.file.parquet import ParquetReader
 from connectors.file.stores import File, Store
+from connectors.file.tally import Tally
 
 MARKED = 256
 """Bytes at the beginning of a file, and before an offset, by which its content is known again."""
 
 
 class Reader(Protocol):
-    """Reads events of one format."""
+    """Reads events of one format; `items` counts what it has read, before it makes events of it."""
+
+    @property
+    def items(self) -> int:
+        """Lines, rows or records, so far."""
 
     def batch(self, count: int) -> tuple[list[SourceEvent], int]:
         """At most `count` events and the offset after them; no events at the end of the file."""
@@ -100,6 +105,16 @@ class OpenFile:
         """The next batch, marked."""
         events, end = self.batch(self._config.batch_events)
         return Piece(events, end, self.mark(end))
+
+    @property
+    def items(self) -> int:
+        """Lines, rows or records that were read."""
+        return self._reader.items
+
+    @property
+    def total(self) -> int | None:
+        """Rows of the whole file, where it says so itself."""
+        return self._reader.total if isinstance(self._reader, ParquetReader) else None
 
     def finish(self) -> None:
         """Nothing more will be appended: the last line is whole as it is."""
@@ -235,14 +250,18 @@ async def opened_file(
     mark: str = "",
     turn: int = 0,
     wait: bool = False,
+    tally: Tally,
 ) -> AsyncIterator[OpenFile]:
     """An `OpenFile`, opened and closed in a thread, also when it is cancelled while it is being opened."""
     opening = asyncio.ensure_future(
         asyncio.to_thread(OpenFile, store, file, config, offset, mark=mark, turn=turn, wait=wait)
     )
     try:
-        yield await asyncio.shield(opening)
+        opened = await asyncio.shield(opening)
+        tally.begin(opened)
+        yield opened
     finally:
+        tally.end()
         await asyncio.shield(_close(opening))
 
 

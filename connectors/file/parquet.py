@@ -44,6 +44,8 @@ class ParquetReader:
                 "Register the new content as a connector of its own."
             )
         self._rows: Iterator[dict[str, Any]] | None = None
+        self.items = 0
+        """Rows that were read."""
         self._misfits: list[Refusal] = []
         self._encode = msgspec.json.Encoder(enc_hook=self._written).encode
 
@@ -64,6 +66,7 @@ class ParquetReader:
                 if self._offset != self.total:  # invariant 11: the file says how many there are
                     raise EOFError
                 break
+            self.items += 1
             event = self._event(row)
             self._offset, size = self._offset + 1, size + len(event.data)
             events.append(event)

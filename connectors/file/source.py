@@ -7,14 +7,15 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import ClassVar
 
-from clearwell.errors import ConfigError
-from clearwell.source import HEARTBEAT_SECONDS, Batch, DiscoveredStream, SourceConfig, SourcePosition
-from connectors.file.config import FileConfig, FilePosition, require_consistent
+from clearwell.errors import ClearwellError, ConfigError
+from clearwell.source import HEARTBEAT_SECONDS, Batch, Count, DiscoveredStream, SourceConfig, SourcePosition
+from connectors.file.config import FileConfig, FilePosition, form_of, require_consistent
 from connectors.file.folder import Folder
 from connectors.file.follow import Follower
 from connectors.file.open import OpenFile, opened_file
 from connectors.file.pace import Pace
 from connectors.file.stores import File, store_of
+from connectors.file.tally import Tally
 from connectors.file.watch import Watcher
 from connectors.samples import field_types, json_objects
 
@@ -37,6 +38,7 @@ class FileSource:
             raise ConfigError("`follow` needs a file of this machine: leave it out, or use `watch` for new files.")
         self._folder = Folder(config, self._store)
         self._pace = Pace(config.poll_seconds, HEARTBEAT_SECONDS)
+        self._tally = Tally()
 
     @property
     def id_fields(self) -> tuple[str, ...]:
@@ -71,10 +73,10 @@ class FileSource:
         """
         batches: AsyncGenerator[Batch, None]
         if self._config.watch:
-            batches = Watcher(self._config, self._store, self._folder, self._pace).read(after)
+            batches = Watcher(self._config, self._store, self._folder, self._pace, self._tally).read(after)
         elif self._config.follow:
             (file,) = await asyncio.to_thread(self._followed, after)
-            batches = Follower(self._config, self._store, file, self._pace).read(after)
+            batches = Follower(self._config, self._store, file, self._pace, self._tally).read(after)
         else:
             batches = self._read(after)
         async with aclosing(batches):
@@ -84,6 +86,10 @@ class FileSource:
     async def close(self) -> None:
         """Stop waiting. The open file is closed when its reader ends or is closed."""
         self._pace.close()
+
+    def count(self) -> Count:
+        """Lines, rows or records. Parquet files say how many rows they hold."""
+        return self._tally.count()
 
     def between(self, old: FilePosition | None, new: FilePosition | None) -> str:
         """In files and offsets: rows of Parquet, else bytes."""
@@ -111,11 +117,28 @@ class FileSource:
                 async with aclosing(self._read_file(file, after)) as batches:
                     async for batch in batches:
                         yield batch
+        if not self._pace.closed:
+            self._tally.held = await asyncio.to_thread(self._held, files)
+
+    def _held(self, files: list[File]) -> int | None:
+        """Rows of all files, where each says it itself, which only Parquet does."""
+        if any(form_of(self._config.format, file.key) != "parquet" for file in files):
+            return None
+        held = 0
+        try:
+            for file in files:
+                with OpenFile(self._store, file, self._config) as opened:
+                    held += opened.total or 0
+        except ClearwellError:  # it has gone since it was read
+            return None
+        return held
 
     async def _read_file(self, file: File, after: FilePosition | None) -> AsyncGenerator[Batch, None]:
         """A file to its end."""
         begun = after if after is not None and after.file == file.key else FilePosition(file=file.key, offset=0)
-        async with opened_file(self._store, file, self._config, begun.offset, mark=begun.mark) as opened:
+        async with opened_file(
+            self._store, file, self._config, begun.offset, mark=begun.mark, tally=self._tally
+        ) as opened:
             while not self._pace.closed:
                 piece = await asyncio.to_thread(opened.piece)
                 if not piece.events:

@@ -18,6 +18,7 @@ from connectors.file.folder import Folder
 from connectors.file.open import OpenFile, Piece, opened_file
 from connectors.file.pace import Pace
 from connectors.file.stores import File, Store
+from connectors.file.tally import Tally
 
 log = logging.getLogger(__name__)
 
@@ -44,8 +45,9 @@ class Watcher:
     One that can't be read never stops another: it is told of in the log, and tried again when it changes.
     """
 
-    def __init__(self, config: FileConfig, store: Store, folder: Folder, pace: Pace) -> None:
-        self._config, self._store, self._folder, self._pace = config, store, folder, pace
+    def __init__(self, config: FileConfig, store: Store, folder: Folder, pace: Pace, tally: Tally) -> None:
+        self._config, self._store, self._folder = config, store, folder
+        self._pace, self._tally = pace, tally
         self._looks: dict[str, _Look] = {}
         self._finished = Finished([], "")
 
@@ -112,7 +114,9 @@ class Watcher:
         look.tried = look.state
         self._finished.remove(file.key)
         try:
-            async with opened_file(self._store, file, self._config, at.end, mark=at.mark, wait=not whole) as opened:
+            async with opened_file(
+                self._store, file, self._config, at.end, mark=at.mark, wait=not whole, tally=self._tally
+            ) as opened:
                 while not self._pace.closed:
                     at = await asyncio.to_thread(opened.piece)
                     if at.events:
