@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from struct import Struct
 
 from clearwell.source import SourceEvent
-from connectors.postgres_cdc.events import UNCHANGED, Moment, Table, Values, Write, event
+from connectors.postgres_cdc.events import UNCHANGED, Moment, Table, Values, Write, event_of
 from connectors.postgres_cdc.types import Types
 
 _BEGIN = Struct("!QqI")
@@ -47,6 +47,7 @@ class Decoder:
         self,
         types: Types,
         write: Write,
+        taken: frozenset[str],
         look_up: Callable[[Sequence[int]], None],
         catalog_key: Callable[[str], Sequence[str]],
         start: int,
@@ -60,7 +61,7 @@ class Decoder:
         self.transaction = 0
         self.index = 0
         self.changes = 0
-        self._types, self._write = types, write
+        self._types, self._write, self._taken = types, write, taken
         self._look_up, self._catalog_key = look_up, catalog_key
         self._skip = skip
         self._unread_from = 0
@@ -115,7 +116,8 @@ class Decoder:
         qualified = f"{schema or 'pg_catalog'}.{name}"
         if identity == ord("f"):  # all columns are flagged then, so the catalog says what the key is
             flagged = [columns.index(one) for one in self._catalog_key(qualified) if one in columns]
-        self._tables[oid] = Table(qualified, columns, [self._types.to_json(kind) for kind in kinds], flagged)
+        converts = [self._types.to_json(kind) for kind in kinds]
+        self._tables[oid] = Table(qualified, columns, converts, flagged, self._taken)
 
     def _insert(self, data: bytes, events: list[SourceEvent]) -> None:
         table = self._tables[_INT.unpack_from(data, 1)[0]]
@@ -158,8 +160,8 @@ class Decoder:
         self.index = index + 1
         if index >= self._unread_from:
             self.changes += 1
-            moment = self._moment
-            events.append(event(f"{moment.lsn}#{index}", self._write(op, table, moment, before, after)))
+            event_id = f"{self._moment.lsn}#{index}"
+            events.append(event_of(event_id, self._write, op, table, self._moment, before, after))
 
 
 def _key_alone(table: Table, values: Values) -> list[bytes | None]:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from clearwell.source import EVENT_LIMIT, SourceEvent, refuse
+from clearwell.source import EVENT_LIMIT, Refusal, SourceEvent, refuse
 from connectors.postgres_cdc.types import ToJson
 
 Values = Sequence[bytes | None]
@@ -31,10 +31,18 @@ class Moment(NamedTuple):
 class Table:
     """Columns of a table as they are now (a change of them makes a new one)."""
 
-    __slots__ = ("columns", "converts", "key", "name", "prefixes", "prefixes_quoted")
+    __slots__ = ("columns", "converts", "key", "name", "prefixes", "prefixes_quoted", "refusal")
 
-    def __init__(self, name: str, columns: Sequence[str], converts: Sequence[ToJson], key: Sequence[int]) -> None:
-        """`name` is "schema.table"; `key` holds places of columns."""
+    def __init__(
+        self,
+        name: str,
+        columns: Sequence[str],
+        converts: Sequence[ToJson],
+        key: Sequence[int],
+        taken: frozenset[str] = frozenset(),
+    ) -> None:
+        """`name` is "schema.table"; `key` holds places of columns; no column may have a name that is `taken`."""
+        self.refusal = None if taken.isdisjoint(columns) else Refusal.NAME_TAKEN
         self.name = name
         self.columns = tuple(columns)
         self.key = tuple(key)
@@ -109,6 +117,21 @@ def debezium_like_event(op: str, table: Table, moment: Moment, before: Values | 
 ENVELOPES: dict[str, Write] = {"row": row_event, "debezium-like": debezium_like_event}
 
 
-def event(event_id: str, data: bytes) -> SourceEvent:
-    """An event, or the note of one that is too large."""
+def event_of(
+    event_id: str,
+    write: Write,
+    op: str,
+    table: Table,
+    moment: Moment,
+    before: Values | None,
+    after: Values | None,
+) -> SourceEvent:
+    """One event, whatever the row holds: what can't be written is refused, and its neighbours flow."""
+    refusal = table.refusal
+    try:
+        data = b"" if refusal else write(op, table, moment, before, after)
+    except Exception:  # a text that is none of its type's, as a server of other settings may send it
+        refusal = Refusal.NOT_JSON
+    if refusal:
+        return SourceEvent(event_id, f"refused: {refusal}".encode(), refusal)
     return refuse(event_id, len(data), data) if len(data) > EVENT_LIMIT else SourceEvent(event_id, data)

@@ -57,7 +57,7 @@ class PostgresCdcPosition(SourcePosition, frozen=True, forbid_unknown_fields=Tru
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to read, from the configuration. `size`: events of a batch."""
+    """What to read, from the configuration. `size`: events of a batch. `taken`: names that no column may have."""
 
     tables: tuple[str, ...]
     slot: str
@@ -65,6 +65,7 @@ class Plan:
     create: bool
     snapshot: bool
     write: Write
+    taken: frozenset[str]
     zone: tzinfo
     size: int
 
@@ -106,7 +107,7 @@ class Reader:
                 return self._first(thread, slot.confirmed), None
             if not plan.create:
                 raise ConfigError(f"There is no replication slot {plan.slot}: create it, or set `create: true`.")
-            publish(connection, plan.publication, plan.slot, plan.tables)
+            publish(connection, plan.publication, plan.slot, self._infos)
             early = early_time(connection)
         stream = held.enter_context(closing(Stream(self._server)))
         lsn, name = stream.create_slot(plan.slot, thread)
@@ -136,7 +137,7 @@ class Reader:
             raise ConfigError(f"The snapshot stopped in {place.table}, which is not among `tables` any more: reset it.")
         names = names[names.index(place.table) :]
         key: Sequence[str] | None = place.key
-        with snapshot(self._server, position.lsn, exported, self._plan.write) as seen:
+        with snapshot(self._server, position.lsn, exported, self._plan.write, self._plan.taken) as seen:
             for index, name in enumerate(names):
                 while key is not None:
                     events, key, rows = seen.page(infos[name], self._types, key, self._plan.size)
@@ -150,7 +151,7 @@ class Reader:
     def _follow(self, thread: ReaderThread[CountedBatch], position: PostgresCdcPosition) -> None:
         start = lsn_number(position.lsn)
         skip = (lsn_number(position.transaction), position.events) if position.transaction else (0, 0)
-        decoder = Decoder(self._types, self._plan.write, self._look_up, self._key, start, skip)
+        decoder = Decoder(self._types, self._plan.write, self._plan.taken, self._look_up, self._key, start, skip)
         with closing(Stream(self._server)) as stream:
             stream.start(self._plan.slot, self._plan.publication, start, thread)
             try:
@@ -201,7 +202,10 @@ class Reader:
 
     def _key(self, name: str) -> Sequence[str]:
         with self._server.session("look at a table") as connection:
-            return find_table(connection, name).key
+            try:
+                return find_table(connection, name).key
+            except ConfigError:  # dropped, or another by now: what is told of is older
+                return ()
 
 
 def _place(decoder: Decoder, stream: Stream) -> PostgresCdcPosition:

@@ -28,6 +28,8 @@ DEAD_PEER: dict[str, Any] = {
 
 LOCK_SECONDS = 5
 FIRST_VERSION = 15
+GENERATED_VERSION = 18
+"""From here on stored generated columns can be published."""
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -36,7 +38,8 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 class TableInfo:
     """A published table. `kinds`: the columns' types by OID; `casts`: by name, of the key's columns.
 
-    `filter`: the publication's condition for rows, as SQL.
+    `filter`: the publication's condition for rows, as SQL. `alone`: without the tables that inherit from it; a
+    partitioned table is its partitions. `left_out`: generated columns that the server does not send.
     """
 
     name: str
@@ -45,6 +48,8 @@ class TableInfo:
     key: tuple[str, ...]
     casts: tuple[str, ...]
     filter: str | None
+    alone: bool
+    left_out: tuple[str, ...]
 
 
 class Server:
@@ -76,7 +81,8 @@ class Server:
             if not host.startswith("/"):
                 require_allowed(host, int(ports[index % len(ports)] or 5432) if ports[0].isdigit() else 5432)
         more: dict[str, Any] = {"replication": "database"} if replication else {}
-        options = f"{parts.get('options') or ''} {OPTIONS} -c lock_timeout={LOCK_SECONDS}s".strip()
+        patience = 0 if replication else LOCK_SECONDS  # a new slot waits for all who write now, however long they do
+        options = f"{parts.get('options') or ''} {OPTIONS} -c lock_timeout={patience}s".strip()
         try:
             return psycopg.connect(
                 self._url,
@@ -114,6 +120,12 @@ class Server:
             return ConfigError(f"{self.place} does not let this user {doing}: grant the missing right.")
         if state == "55006":
             return Retryable(f"{self.place} could not {doing}: the slot is in use by another connection.")
+        if state == "55P03":
+            return Retryable(
+                f"{self.place} could not {doing} in {LOCK_SECONDS} s: another session holds a lock; end it, or wait."
+            )
+        if state == "53400":
+            return ConfigError(f"{self.place} has all of its replication slots in use: raise max_replication_slots.")
         if state.startswith("42"):
             return ConfigError(f"{self.place} could not {doing} ({named}): was a table, slot or publication changed?")
         return Retryable(f"{self.place} failed ({named}) where Clearwell was to {doing}.")
@@ -129,8 +141,8 @@ def require_logical(connection: Connection, place: str) -> None:
 
 
 _TABLES = """
-SELECT a.attname, a.atttypid::bigint, format_type(a.atttypid, a.atttypmod), a.attgenerated = '', c.relreplident,
-       array_position(k.places, a.attnum), has_table_privilege(c.oid, 'SELECT'), c.relkind
+SELECT a.attname, a.atttypid::bigint, format_type(a.atttypid, a.atttypmod), a.attgenerated, c.relreplident,
+       array_position(k.places, a.attnum), has_table_privilege(c.oid, 'SELECT'), c.relkind, c.relpersistence
 FROM pg_class c
 JOIN pg_namespace s ON s.oid = c.relnamespace
 JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
@@ -140,6 +152,14 @@ LEFT JOIN LATERAL (
 ) k ON true
 WHERE s.nspname = %s AND c.relname = %s AND c.relkind IN ('r', 'p')
 ORDER BY a.attnum
+"""
+
+
+_CHILDREN = """
+SELECT i.inhrelid::regclass::text
+FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhparent JOIN pg_namespace s ON s.oid = c.relnamespace
+WHERE s.nspname = %s AND c.relname = %s AND c.relkind = 'r'
+ORDER BY 1
 """
 
 
@@ -154,6 +174,10 @@ def find_table(connection: Connection, name: str) -> TableInfo:
     rows = connection.execute(_TABLES, [schema, table]).fetchall()
     if not rows:
         raise ConfigError(f"There is no table {schema}.{table} in this database: set `tables` right.")
+    if rows[0][8] != "p":
+        raise ConfigError(
+            f"{schema}.{table} is not logged, so that its changes can't be followed: ALTER TABLE … SET LOGGED."
+        )
     if not rows[0][6]:
         raise ConfigError(f"This user may not read {schema}.{table}: GRANT SELECT on it.")
     found = sorted((row for row in rows if row[5] is not None), key=lambda row: int(row[5]))
@@ -163,7 +187,13 @@ def find_table(connection: Connection, name: str) -> TableInfo:
             "would refuse them once the table is published: give it a primary key, or a unique index of columns that "
             "are not null by ALTER TABLE … REPLICA IDENTITY USING INDEX."
         )
-    kept = [row for row in rows if row[3]]
+    sent = ("", "s") if connection.info.server_version >= GENERATED_VERSION * 10_000 else ("",)
+    kept = [row for row in rows if row[3] in sent]
+    if unsent := [row[0] for row in found if row[3] not in sent]:
+        raise ConfigError(
+            f"The key of {schema}.{table} holds {unsent[0]}, a generated column, which PostgreSQL sends from version "
+            f"{GENERATED_VERSION} on: give it another key by ALTER TABLE … REPLICA IDENTITY USING INDEX."
+        )
     return TableInfo(
         f"{schema}.{table}",
         tuple(row[0] for row in kept),
@@ -171,7 +201,15 @@ def find_table(connection: Connection, name: str) -> TableInfo:
         tuple(row[0] for row in found),
         tuple(row[2] for row in found),
         None,
+        rows[0][7] == "r",
+        tuple(row[0] for row in rows if row[3] not in sent),
     )
+
+
+def children(connection: Connection, name: str) -> list[str]:
+    """The tables that inherit from a table that is not partitioned."""
+    schema, _, table = qualified(name).partition(".")
+    return [str(row[0]) for row in connection.execute(_CHILDREN, [schema, table])]
 
 
 def look_up_types(connection: Connection, oids: Sequence[int]) -> list[tuple[int, int, int]]:

@@ -9,7 +9,7 @@ from psycopg.sql import SQL, Identifier, Literal
 
 from clearwell.errors import ConfigError
 from connectors.postgres_cdc.decode import lsn_number, lsn_text
-from connectors.postgres_cdc.server import Connection, Server, TableInfo, find_table, qualified
+from connectors.postgres_cdc.server import GENERATED_VERSION, Connection, Server, TableInfo, find_table
 
 OURS = "Made by Clearwell for the replication slot "
 """Begins the comment on a publication that we may drop again."""
@@ -74,10 +74,11 @@ def published(connection: Connection, name: str, tables: Sequence[TableInfo]) ->
         " WHERE pubname = %s",
         [name],
     ).fetchall()
-    if {row[0] for row in rows} != {table.name for table in tables}:
+    apart = sorted({row[0] for row in rows} ^ {table.name for table in tables})
+    if apart:
         raise ConfigError(
-            f"The publication {name} holds other tables than `tables`: make them the same, or name a publication that "
-            "is not there yet."
+            f"The publication {name} holds other tables than `tables`; they differ by {', '.join(apart)}: make them "
+            "the same (FOR TABLE ONLY leaves out who inherits), or name a publication that is not there yet."
         )
     told = {name: (set(columns), filter_) for name, columns, filter_ in rows}
     return [_limited(table, *told[table.name]) for table in tables]
@@ -87,8 +88,13 @@ def _limited(table: TableInfo, columns: set[str], row_filter: str | None) -> Tab
     if not columns.issuperset(table.key):
         raise ConfigError(f"The publication leaves out key columns of {table.name}: it must hold all of the key.")
     kept = [(name, kind) for name, kind in zip(table.columns, table.kinds, strict=True) if name in columns]
+    out = (*table.left_out, *(name for name in table.columns if name not in columns))
     return replace(
-        table, columns=tuple(name for name, _ in kept), kinds=tuple(kind for _, kind in kept), filter=row_filter
+        table,
+        left_out=out,
+        columns=tuple(name for name, _ in kept),
+        kinds=tuple(kind for _, kind in kept),
+        filter=row_filter,
     )
 
 
@@ -104,15 +110,20 @@ def find_tables(connection: Connection, publication: str, names: Sequence[str], 
     return tables if found is None else found
 
 
-def publish(connection: Connection, publication: str, slot: str, names: Sequence[str]) -> None:
+def publish(connection: Connection, publication: str, slot: str, tables: Sequence[TableInfo]) -> None:
     """Make the publication where it is missing, and note that it is ours. It must be there before the slot is."""
     if connection.execute("SELECT 1 FROM pg_publication WHERE pubname = %s", [publication]).fetchall():
         return
-    tables = [Identifier(*qualified(name).partition(".")[::2]) for name in names]
+    named = [
+        SQL("ONLY {}" if table.alone else "{}").format(Identifier(*table.name.partition(".")[::2])) for table in tables
+    ]
+    options = "publish_via_partition_root"
+    if connection.info.server_version >= GENERATED_VERSION * 10_000:
+        options += ", publish_generated_columns = stored"
     with connection.transaction():
         connection.execute(
-            SQL("CREATE PUBLICATION {} FOR TABLE {} WITH (publish_via_partition_root)").format(
-                Identifier(publication), SQL(", ").join(tables)
+            SQL("CREATE PUBLICATION {} FOR TABLE {} WITH ({})").format(
+                Identifier(publication), SQL(", ").join(named), SQL(options)
             )
         )
         connection.execute(SQL("COMMENT ON PUBLICATION {} IS {}").format(Identifier(publication), Literal(OURS + slot)))

@@ -12,7 +12,7 @@ from psycopg import IsolationLevel
 from psycopg.sql import SQL, Composed, Identifier, Literal
 
 from clearwell.source import SourceEvent
-from connectors.postgres_cdc.events import Moment, Table, Write, event
+from connectors.postgres_cdc.events import Moment, Table, Write, event_of
 from connectors.postgres_cdc.server import Connection, Server, TableInfo
 from connectors.postgres_cdc.types import Types
 
@@ -38,18 +38,19 @@ def early_time(connection: Connection) -> str:
 class Snapshot:
     """Reads pages of tables. `lsn` is the slot's consistent point, part of every row's id."""
 
-    def __init__(self, connection: Connection, lsn: str, time: str, write: Write) -> None:
+    def __init__(self, connection: Connection, lsn: str, time: str, write: Write, taken: frozenset[str]) -> None:
         """Use `snapshot`."""
         self._connection = connection
         self._moment = Moment(lsn, time, None)
         self._write = write
+        self._taken = taken
 
     def page(
         self, info: TableInfo, types: Types, after: Sequence[str], size: int
     ) -> tuple[list[SourceEvent], list[str] | None, int]:
         """At most `size` rows after a key (none: the first), the key of the last, None when there are no more; and how
         many rows the server sent."""
-        table = table_of(info, types)
+        table = table_of(info, types, self._taken)
         result = self._connection.execute(_query(info, after, size)).pgresult
         assert result is not None
         width, moment, key = len(info.columns), self._moment, table.key
@@ -59,7 +60,7 @@ class Snapshot:
             values = [result.get_value(row, column) for column in range(width)]
             last = [(values[place] or b"").decode() for place in key]
             row_id = f"{moment.lsn}@{info.name}/{_key_text(last)}"
-            events.append(event(row_id, self._write("r", table, moment, None, values)))
+            events.append(event_of(row_id, self._write, "r", table, moment, None, values))
         return events, last if result.ntuples == size else None, result.ntuples
 
 
@@ -71,7 +72,9 @@ class Exported(NamedTuple):
 
 
 @contextmanager
-def snapshot(server: Server, lsn: str, exported: Exported | None, write: Write) -> Iterator[Snapshot]:
+def snapshot(
+    server: Server, lsn: str, exported: Exported | None, write: Write, taken: frozenset[str]
+) -> Iterator[Snapshot]:
     """A snapshot: the exported one, or, when that is gone, one of now."""
     with server.session("read the tables") as connection:
         time = exported.time if exported is not None else early_time(connection)
@@ -80,13 +83,13 @@ def snapshot(server: Server, lsn: str, exported: Exported | None, write: Write) 
         with connection.transaction():
             if exported is not None:
                 connection.execute(SQL("SET TRANSACTION SNAPSHOT {}").format(Literal(exported.name)))
-            yield Snapshot(connection, lsn, time, write)
+            yield Snapshot(connection, lsn, time, write, taken)
 
 
-def table_of(info: TableInfo, types: Types) -> Table:
+def table_of(info: TableInfo, types: Types, taken: frozenset[str]) -> Table:
     """How the rows of a table are written."""
     key = [info.columns.index(name) for name in info.key]
-    return Table(info.name, info.columns, [types.to_json(kind) for kind in info.kinds], key)
+    return Table(info.name, info.columns, [types.to_json(kind) for kind in info.kinds], key, taken)
 
 
 def _query(info: TableInfo, after: Sequence[str], size: int) -> Composed:
@@ -97,8 +100,9 @@ def _query(info: TableInfo, after: Sequence[str], size: int) -> Composed:
         conditions.append(SQL("({}) > ({})").format(key, SQL(", ").join(values)))
     if info.filter is not None:
         conditions.append(SQL("(" + info.filter.replace("{", "{{").replace("}", "}}") + ")").format())
-    return SQL("SELECT {} FROM {}{} ORDER BY {} LIMIT {}").format(
+    return SQL("SELECT {} FROM {}{}{} ORDER BY {} LIMIT {}").format(
         SQL(", ").join(map(Identifier, info.columns)),
+        SQL("ONLY " if info.alone else ""),
         Identifier(*info.name.partition(".")[::2]),
         SQL(" WHERE ") + SQL(" AND ").join(conditions) if conditions else SQL(""),
         key,

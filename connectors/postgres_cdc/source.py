@@ -14,7 +14,7 @@ from clearwell.source import SECRET_IN_URL, Batch, Count, DiscoveredStream, Sour
 from connectors.postgres_cdc.decode import lsn_number
 from connectors.postgres_cdc.events import ADDED, ENVELOPES
 from connectors.postgres_cdc.read import Plan, PostgresCdcPosition, Reader, learned
-from connectors.postgres_cdc.server import Server, find_table, qualified, require_logical
+from connectors.postgres_cdc.server import Server, children, find_table, qualified, require_logical
 from connectors.postgres_cdc.slot import drop, find_slot, find_tables, require_room
 from connectors.postgres_cdc.snapshot import snapshot
 from connectors.reader_thread import CountedBatch, ReaderThread
@@ -33,7 +33,8 @@ class PostgresCdcConfig(SourceConfig, frozen=True, forbid_unknown_fields=True, k
     """Which tables to follow, and by which slot and publication.
 
     url: `postgresql://replicator:${env:CLEARWELL_SECRET_DB}@host:5432/database`; the user needs REPLICATION and SELECT.
-    tables: `schema.table`, or `table` in `public`; each needs a primary key or a replica identity index.
+    tables: `schema.table`, or `table` in `public`; each needs a primary key or a replica identity index. A partitioned
+    table is all its partitions; tables that inherit from one are tables of their own.
     slot: the replication slot, this connector's alone: letters, digits, underscores. It keeps the server's log until
     our events are durable; a connector that is paused for long therefore fills the server's disk.
     publication: what the slot publishes. create: make slot and publication at the first read where they are missing
@@ -89,6 +90,7 @@ class PostgresCdcSource:
             config.create,
             config.snapshot,
             ENVELOPES[config.envelope],
+            frozenset(ADDED if config.envelope == "row" else ()),
             zone_of(config.time_zone),
             config.batch_events,
         )
@@ -124,14 +126,29 @@ class PostgresCdcSource:
                     raise ConfigError(f"There is no replication slot {config.slot}: create it, or set `create: true`.")
                 require_room(connection, place)
 
+    def warnings(self) -> list[str]:
+        """What of the tables does not come."""
+        config, found = self._config, []
+        with self._server.session("look at the tables") as connection:
+            for info in find_tables(connection, config.publication, self._plan.tables, config.create):
+                others = [one for one in children(connection, info.name) if qualified(one) not in self._plan.tables]
+                if others:
+                    found.append(
+                        f"The rows of {', '.join(others)}, which inherit from {info.name}, are not among its rows: add "
+                        "them to `tables` where they are wanted."
+                    )
+                if info.left_out:
+                    found.append(f"Of {info.name} these columns are not sent: {', '.join(info.left_out)}.")
+        return found
+
     def discover(self) -> list[DiscoveredStream]:
         """A stream for each table, with the first rows of it."""
         plan = self._plan
         found = []
         with self._server.session("look at the tables") as connection:
-            infos = [find_table(connection, name) for name in plan.tables]
+            infos = find_tables(connection, self._config.publication, plan.tables, True)
             types = learned(connection, infos, plan.zone)
-        with snapshot(self._server, "0/0", None, plan.write) as seen:
+        with snapshot(self._server, "0/0", None, plan.write, plan.taken) as seen:
             for info in infos:
                 rows = json_objects(seen.page(info, types, [], SAMPLE)[0])
                 columns = {name: types.contract_type(kind) for name, kind in zip(info.columns, info.kinds, strict=True)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import select
 import time
 from struct import Struct
@@ -16,9 +17,12 @@ from psycopg.pq.abc import PGresult
 from psycopg.sql import SQL, Identifier, Literal
 
 from clearwell.errors import ClearwellError, ConfigError, Retryable
+from clearwell.source import HEARTBEAT_SECONDS
 from connectors.postgres_cdc.decode import lsn_number, lsn_text
 from connectors.postgres_cdc.server import Connection, Server
-from connectors.reader_thread import ReaderThread
+from connectors.reader_thread import Every, ReaderThread
+
+log = logging.getLogger(__name__)
 
 STATUS_SECONDS = 5.0
 """So often the server hears of us, whatever happens: without, it ends the connection after wal_sender_timeout."""
@@ -56,11 +60,17 @@ class Stream:
         until the next command on this connection.
         """
         query = SQL("CREATE_REPLICATION_SLOT {} LOGICAL pgoutput (SNAPSHOT 'export')").format(Identifier(name))
-        with self._server.failures("make a replication slot (are there too many? see max_replication_slots)"):
+        with self._server.failures("make a replication slot"):
             self._pgconn.send_query(query.as_bytes(self._connection))
+            beat, told = Every(HEARTBEAT_SECONDS / 2), False
             while self._busy():
                 try:
                     thread.require_wanted()
+                    if beat.due():
+                        thread.offer((([], None), 0))
+                        if not told:
+                            told = True
+                            log.warning("a new replication slot waits for the transactions that are under way now")
                 except BaseException:
                     self._pgconn.get_cancel().cancel()
                     raise
