@@ -187,9 +187,13 @@ def test_a_user_without_the_right_to_replicate_is_told(database: Database) -> No
         with pytest.raises(ConfigError, match="ALTER ROLE … REPLICATION"):
             database.source(url=url).check()
         database.run("ALTER ROLE TABLE__reader REPLICATION")
+        with pytest.raises(ConfigError, match="grant CONNECT"):
+            database.source(url=url).check()
+        database.run(f"GRANT CONNECT ON DATABASE {database.session.info.dbname} TO TABLE__reader")
         with pytest.raises(ConfigError, match="GRANT SELECT"):
             database.source(url=url).check()
     finally:
+        database.run(f"REVOKE CONNECT ON DATABASE {database.session.info.dbname} FROM TABLE__reader")
         database.run("DROP ROLE TABLE__reader")
 
 
