@@ -255,7 +255,9 @@ def test_a_row_over_several_lines_is_followed_until_its_quotes_close(tmp_path: P
     asyncio.run(scenario())
 
 
-@pytest.mark.parametrize("content", [gzip.compress(line(0)), lines(0, 1).decode().encode("utf-16")])
+@pytest.mark.parametrize(
+    "content", [gzip.compress(line(0)), lines(0, 1).decode().encode("utf-16")], ids=["packed", "UTF-16"]
+)
 def test_what_can_not_be_followed_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.ndjson"
     write(path, content)
