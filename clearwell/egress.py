@@ -1,8 +1,12 @@
 """Which addresses sources and destinations may connect to, so that a configuration can't reach where it should not.
 
 CLEARWELL_EGRESS_ALLOW is a list, parted by commas, of host names (`api.example.com`, `*.example.com`), addresses and
-networks (`10.1.0.0/16`). Set, it is an allow-list: nothing else is reached. Unset, all but link-local addresses is,
-where clouds keep their machines' credentials. Names are judged by what they resolve to, at the moment of connecting.
+networks (`10.1.0.0/16`). Set, it is an allow-list: nothing else is reached. Unset, the internet and this machine are;
+private networks are not. Where clouds keep their machines' credentials is reached by an entry for just that alone,
+never by a name or a wide network: whoever owns a name decides what it resolves to.
+
+A name is resolved once, its addresses are judged, and those are connected to: `connect`, or `reachable` for a client
+that takes addresses. The platform's own servers, which its operator names, are not judged.
 """
 
 from __future__ import annotations
@@ -21,6 +25,21 @@ VARIABLE = "CLEARWELL_EGRESS_ALLOW"
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
+METADATA: tuple[Network, ...] = (
+    ipaddress.ip_network("169.254.0.0/16"),  # link-local: AWS, Google, Azure, Oracle, OpenStack and most others
+    ipaddress.ip_network("fe80::/10"),
+    ipaddress.ip_network("fd00:ec2::/32"),  # AWS over IPv6: metadata, credentials of pods
+    ipaddress.ip_network("fd20:ce::254/128"),  # Google over IPv6
+    ipaddress.ip_network("fd00:42::42/128"),  # Scaleway over IPv6
+    ipaddress.ip_network("100.100.100.200/32"),  # Alibaba
+    ipaddress.ip_network("192.0.0.192/32"),  # Oracle, classic
+    ipaddress.ip_network("168.63.129.16/32"),  # Azure's platform, a public address
+)
+"""Where clouds answer their machines, with credentials among the rest."""
+
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_COMPATIBLE = ipaddress.ip_network("::/96")
+
 
 @dataclass(frozen=True, slots=True)
 class Egress:
@@ -32,12 +51,14 @@ class Egress:
 
     def allows(self, host: str, address: str) -> bool:
         """Whether `address`, which `host` resolved to, may be connected to."""
-        found = plain(address)
-        if any(found.version == network.version and found in network for network in self.networks):
+        number = plain(address)
+        entries = [network for network in self.networks if _holds(network, number)]
+        for metadata in METADATA:
+            if _holds(metadata, number):
+                return any(_within(entry, metadata) for entry in entries)
+        if entries or any(fnmatchcase(host.lower().rstrip("."), name) for name in self.names):
             return True
-        if any(fnmatchcase(host.lower().rstrip("."), name) for name in self.names):
-            return True
-        return not self.closed and not found.is_link_local
+        return not self.closed and (number.is_loopback or (number.is_global and not number.is_multicast))
 
     def require(self, host: str, address: str) -> None:
         """Raises ConfigError when `address`, which `host` resolved to, may not be connected to."""
@@ -46,11 +67,26 @@ class Egress:
 
 
 def plain(address: str) -> Address:
-    """An address without its zone, and an IPv4 address that was written as IPv6 as itself."""
-    found = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is not None:
-        return found.ipv4_mapped
-    return found
+    """An address without its zone, and an IPv4 address that is written as IPv6, in whatever way, as itself."""
+    number = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(number, ipaddress.IPv4Address):
+        return number
+    inside = number.ipv4_mapped or number.sixtofour or (number.teredo[1] if number.teredo else None)
+    if inside is None and (number in _NAT64 or (number in _COMPATIBLE and int(number) > 1)):
+        inside = ipaddress.IPv4Address(int(number) & 0xFFFF_FFFF)
+    return inside or number
+
+
+def _holds(network: Network, number: Address) -> bool:
+    return network.version == number.version and number in network
+
+
+def _within(entry: Network, network: Network) -> bool:
+    if isinstance(entry, ipaddress.IPv4Network) and isinstance(network, ipaddress.IPv4Network):
+        return entry.subnet_of(network)
+    if isinstance(entry, ipaddress.IPv6Network) and isinstance(network, ipaddress.IPv6Network):
+        return entry.subnet_of(network)
+    return False
 
 
 def rules(env: Mapping[str, str] = os.environ) -> Egress:
@@ -67,18 +103,49 @@ def rules(env: Mapping[str, str] = os.environ) -> Egress:
     return Egress(VARIABLE in env, tuple(names), tuple(networks))
 
 
+def reachable(host: str, port: int) -> list[str]:
+    """The addresses of `host` that may be reached, resolved once: connect to these and to no others. Blocks.
+
+    Raises ConfigError when it has addresses and none may be reached, Retryable when the name can't be resolved now.
+    """
+    now = rules()
+    try:
+        answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        raise Retryable(f"The host name {host} can't be resolved: is it right?") from None
+    addresses = list(dict.fromkeys(str(address[0]) for *_, address in answers))
+    allowed = [address for address in addresses if now.allows(host, address)]
+    if not allowed:
+        now.require(host, addresses[0])
+    return allowed
+
+
+def connect(host: str, port: int, seconds: float) -> socket.socket:
+    """A TCP connection to an address of `host` that may be reached, made within `seconds` an address.
+
+    Raises as `reachable`, and OSError when none answers.
+    """
+    failure: OSError | None = None
+    for address in reachable(host, port):
+        try:
+            return socket.create_connection((address, port), seconds)
+        except OSError as error:
+            failure = error
+    raise failure or OSError("no address")
+
+
 def require_allowed(host: str, port: int) -> None:
     """Resolve `host` and judge every address of it. Blocks.
 
     Raises ConfigError when one may not be reached, Retryable when the name can't be resolved now. For clients that
-    resolve by themselves afterwards; what can judge while connecting should (`Egress.require`).
+    resolve by themselves afterwards; what can be connected, or given addresses, should be.
     """
     now = rules()
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except OSError:
+        answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
         raise Retryable(f"The host name {host} can't be resolved: is it right?") from None
-    for *_, address in found:
+    for *_, address in answers:
         now.require(host, str(address[0]))
 
 

@@ -14,6 +14,8 @@ from psycopg.abc import PQGen
 from psycopg.conninfo import conninfo_to_dict
 
 from clearwell.deadline import call_seconds
+from clearwell.egress import reachable
+from clearwell.errors import ConfigError
 
 Result = TypeVar("Result")
 
@@ -61,14 +63,15 @@ class BoundedConnection(psycopg.Connection[tuple[Any, ...]]):
             raise NoAnswer(self.seconds) from None
 
     @classmethod
-    def open(cls, dsn: str, seconds: float | None = None, **options: Any) -> Self:
+    def open(cls, dsn: str, seconds: float | None = None, *, judged: bool = False, **options: Any) -> Self:
         """Connect in autocommit mode; `options` are libpq's, over DEFAULTS and under what `dsn` says.
 
-        `seconds` bounds each call (None: the setting). Raises what psycopg raises.
+        `seconds` bounds each call (None: the setting); `judged`: only to addresses that may be reached. Raises what
+        psycopg raises and, when judged, as `pinned`.
         """
         told = conninfo_to_dict(dsn)
-        missing = {name: value for name, value in (DEFAULTS | options).items() if name not in told}
-        session = cls.connect(dsn, autocommit=True, **missing)
+        given = {name: value for name, value in (DEFAULTS | options).items() if name not in told} | told
+        session = cls.connect(autocommit=True, **(pinned(given) if judged else given))
         session.seconds = call_seconds() if seconds is None else seconds
         try:
             session.notice_pooler()
@@ -94,6 +97,30 @@ class BoundedConnection(psycopg.Connection[tuple[Any, ...]]):
             self.execute(
                 "SELECT set_config(%s, %s, %s) WHERE current_setting(%s) IN ('0', '')", (name, value, self.pooled, name)
             )
+
+
+def pinned(options: Mapping[str, Any]) -> dict[str, Any]:
+    """libpq's options with the addresses that its hosts resolve to now and that may be reached, and no others.
+
+    The names stay beside them, for certificates. Raises ConfigError where none may be reached or a file says where to
+    connect to, Retryable where a name can't be resolved.
+    """
+    if options.get("service"):
+        raise ConfigError("The Postgres URL names a `service`: write host, port and database instead.")
+    hosts = str(options.get("host") or "").split(",")
+    numbers = str(options.get("hostaddr") or "").split(",")
+    ports = str(options.get("port") or "").split(",")
+    places: list[tuple[str, str, str]] = []
+    for index in range(max(len(hosts), len(numbers))):
+        host, number = hosts[index % len(hosts)], numbers[index % len(numbers)]
+        port = ports[index % len(ports)] or "5432"
+        if not number and (not host or host.startswith(("/", "@"))):
+            places.append((host, "", port))  # a socket of this machine
+            continue
+        addresses = reachable(number or host, int(port) if port.isdecimal() else 5432)
+        places += [(host or address, address, port) for address in addresses]
+    names = ("host", "hostaddr", "port")
+    return {**options, **dict(zip(names, (",".join(part) for part in zip(*places, strict=True)), strict=True))}
 
 
 def unanswered(error: BaseException | None) -> NoAnswer | None:

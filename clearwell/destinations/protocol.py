@@ -232,6 +232,14 @@ class Reachable(Protocol):
         """Connect to where events go, and send none. Raises as the methods of `Destination` do."""
 
 
+@runtime_checkable
+class Inspectable(Protocol):
+    """A destination that can tell whether what holds its rows is there, without making it."""
+
+    def is_there(self) -> bool:
+        """Whether its table, collection or index is there. Raises as the methods of `Destination` do."""
+
+
 @dataclass(frozen=True, slots=True)
 class Start:
     """Where a replay of one partition begins: `accounts` and `marks` as they were when the position was there."""

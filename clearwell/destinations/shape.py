@@ -51,3 +51,11 @@ def _field(schema: CleanSchema, name: str, role: str) -> Field:
         return schema.field(name)
     except KeyError:
         raise ConfigError(f'The {role} "{name}" of {schema.stream} is not a field of the clean event.') from None
+
+
+def must_not_be_null(column: str, table: str, schema: CleanSchema) -> ConfigError:
+    """What to raise of a column that somebody has added, and that no row of ours can fill."""
+    return ConfigError(
+        f'The column "{column}" of the table "{table}" must not be null but the contract {schema.stream} '
+        f"v{schema.version} has no such field: give it a default, or drop NOT NULL."
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -10,11 +11,15 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
+from clearwell.deadline import call_seconds
 from clearwell.errors import Retryable
 from clearwell.kafka.asking import READ_COMMITTED, never_create_topics
 from clearwell.kafka.clients import require_reachable
 from clearwell.kafka.records import read_plain_records
 from clearwell.kafka.security import PLAINTEXT, security_of
+
+REQUEST_MS = 20_000
+"""How long an answer may take."""
 
 SLICE = 5_000
 """Records handed on at once: a fetch may hold twenty times as many, and they are objects only then."""
@@ -36,6 +41,7 @@ async def reader(bootstrap: str) -> AsyncIterator[Reader]:
         isolation_level=READ_COMMITTED,
         fetch_max_wait_ms=20,  # a fetch at the end of one partition holds up the first of the next
         max_partition_fetch_bytes=4_194_304,
+        request_timeout_ms=REQUEST_MS,
     )
     try:
         await consumer.start()
@@ -71,8 +77,16 @@ class Reader:
             return
         self._consumer.assign([tp])
         self._consumer.seek(tp, start)
+        until = time.monotonic() + call_seconds()
         while await self._consumer.position(tp) < end:
-            for records in (await self._consumer.getmany(tp, timeout_ms=500, max_records=SLICE)).values():
+            fetched = await self._consumer.getmany(tp, timeout_ms=500, max_records=SLICE)
+            if fetched:
+                until = time.monotonic() + call_seconds()
+            elif time.monotonic() > until:  # aiokafka tries for ever, and says so to its log alone (invariant 12)
+                raise Retryable(
+                    f"Kafka has given no record of {topic} for {call_seconds():g} s, though there are some."
+                )
+            for records in fetched.values():
                 wanted = [record for record in records if record.offset < end]
                 if wanted:
                     yield wanted

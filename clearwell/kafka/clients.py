@@ -19,13 +19,38 @@ from aiokafka import errors as aio_errors
 from aiokafka.conn import AIOKafkaConnection
 from kafka import errors
 from kafka.net.compat import KafkaNetClient
+from kafka.net.inet import KafkaNetSocket
 
-from clearwell.errors import ConfigError, Retryable
+from clearwell import egress
+from clearwell.egress import reachable
+from clearwell.errors import ClearwellError, ConfigError, Retryable
 from clearwell.kafka.failures import as_ours, translated
 from clearwell.kafka.security import security_of
 
 CONNECT_SECONDS = 5.0
 Client = TypeVar("Client")
+
+
+class JudgedSocket(KafkaNetSocket):  # type: ignore[misc] # kafka-python has no types
+    """Resolves a broker's name to the addresses that may be reached, and no others: also of those that brokers tell.
+
+    kafka-python chooses it by the scheme of `proxy_url`, its place for other ways to connect.
+    """
+
+    SCHEMES = ("judged",)
+
+    def dns_lookup(self, host: str, port: int, raise_error: bool = False) -> list[Any]:
+        """As kafka-python's; none where none may be reached, or the name can't be resolved now."""
+        try:
+            addresses = reachable(host, port)
+        except ClearwellError:
+            return []
+        look_up = super().dns_lookup
+        return [found for address in addresses for found in look_up(address, port, raise_error)]
+
+
+JUDGED = {"proxy_url": "judged://"}
+"""For `connect`: of a cluster that is not the platform's own."""
 
 
 def connect(kind: Callable[..., Client], bootstrap: str, **config: Any) -> Client:
@@ -66,9 +91,10 @@ def require_reachable(bootstrap: str, options: Mapping[str, Any]) -> None:
     With TLS or SASL in the client `options`, also when certificate, user, password or mechanism are not accepted.
     """
     context: ssl.SSLContext | None = options.get("ssl_context")
+    opened = egress.connect if options.get("proxy_url") else _connected
     for host, port in _addresses(bootstrap):
         try:
-            with socket.create_connection((host, port), CONNECT_SECONDS) as plain:
+            with opened(host, port, CONNECT_SECONDS) as plain:
                 if context is not None:
                     context.wrap_socket(plain, server_hostname=host).close()
         except ssl.SSLError as error:
@@ -84,6 +110,10 @@ def require_reachable(bootstrap: str, options: Mapping[str, Any]) -> None:
     raise Retryable(
         f"Kafka at {bootstrap} did not answer while connecting: is it running, and is CLEARWELL_KAFKA right?"
     )
+
+
+def _connected(host: str, port: int, seconds: float) -> socket.socket:
+    return socket.create_connection((host, port), seconds)
 
 
 def _addresses(bootstrap: str) -> list[tuple[str, int]]:

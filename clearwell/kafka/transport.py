@@ -39,6 +39,9 @@ FETCH_WAIT_MS = 20
 """How long the broker holds a fetch that finds nothing. aiokafka has one fetch a broker under way and leaves partitions
 out of it whose records are not consumed yet; Faust's 1,500 ms would keep those waiting for the empty ones."""
 
+REQUEST_SECONDS = 20.0
+"""How long one request to Kafka may take (invariant 12); a batch is retried far longer."""
+
 
 Commit = Callable[[Mapping[TP, OffsetAndMetadata]], Awaitable[bool]]
 """Commits; False when a later generation of the group has begun, so that nothing was stored."""
@@ -226,6 +229,16 @@ class BatchProducer(driver.Producer):
 
     def _settings_extra(self) -> Mapping[str, Any]:
         return {"enable_idempotence": True, "acks": "all"}
+
+    def _new_producer(self, transactional_id: str | None = None) -> Any:
+        """aiokafka has one number for how long a request may take and how long a batch is retried: they differ here.
+
+        A connection that swallows what is sent is given up, and the same batch sent on another, by the same number.
+        """
+        producer = super()._new_producer(transactional_id)
+        milliseconds = int(REQUEST_SECONDS * 1000)
+        producer.client._request_timeout_ms = producer._sender._request_timeout_ms = milliseconds
+        return producer
 
     async def send_records(self, topic: str, partition: int, records: Sequence[AnyRecord]) -> list[asyncio.Future[Any]]:
         """Hand records to the accumulator in order, as full batches; returns one future a batch, none awaited.

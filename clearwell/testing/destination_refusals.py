@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from clearwell.destinations.protocol import Accounts, Destination, RowReason, RowsRefused
+from clearwell.destinations.protocol import Accounts, Destination, Inspectable, RowReason, RowsRefused
 from clearwell.testing.destination_base import DestinationBase
 from clearwell.testing.destination_cases import Opener, fresh, isolate, told
-from clearwell.testing.destination_events import START, TOPIC, Event, batch_of, some_events
+from clearwell.testing.destination_events import SIMPLE, START, TOPIC, Event, batch_of, some_events
 
 CANARY = "canary-5e1b"
 
@@ -78,6 +78,19 @@ class RefusalsPart(DestinationBase):
             for destination in made:
                 assert not any(secret in repr(destination) for secret in case.secrets), f"{what}: repr shows a secret."
                 destination.close()
+
+    def test_whether_its_table_is_there(self, case: Any) -> None:
+        """Asked without making it: a deliverer must not go on in a new, empty one where the old one was dropped."""
+        destination = case.destination(SIMPLE, fresh("looking"))
+        looker: Any = destination
+        if not isinstance(looker, Inspectable):
+            pytest.skip("the store can't tell")
+        try:
+            assert not looker.is_there(), "There is a table before `open` made one, or looking made it."
+            destination.open()
+            assert looker.is_there(), "The table is not seen."
+        finally:
+            destination.close()
 
     def _poisons(self, case: Any, destination: Destination) -> Any:
         return self.poisons(case, destination) or pytest.skip("the store takes everything")

@@ -12,7 +12,7 @@ from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition, errors
 
 from clearwell.egress import require_allowed
 from clearwell.errors import ClearwellError, ConfigError, Retryable
-from clearwell.kafka.clients import connect
+from clearwell.kafka.clients import JUDGED, connect
 
 LOOK_SECONDS = 5.0
 """How often the topic's id is asked for while reading: a topic that was made again starts anew at offset 0."""
@@ -86,7 +86,7 @@ class Cluster:
             if not host or not port.isdigit():
                 raise ConfigError("`bootstrap` is no list of host:port addresses.")
             require_allowed(host.strip("[]"), int(port))
-        return connect(kind, self._bootstrap, **self._who(), **options)
+        return connect(kind, self._bootstrap, **self._who(), **JUDGED, **options)
 
     def _who(self) -> dict[str, Any]:
         found: dict[str, Any] = {"security_protocol": self._security.upper()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,9 +13,11 @@ from pymongo.database import Database
 from pymongo.errors import ConfigurationError, InvalidURI, OperationFailure, PyMongoError
 from pymongo.uri_parser import parse_uri
 
+from clearwell.deadline import call_seconds
+from clearwell.destinations.mongo.egress import JudgedPool
 from clearwell.destinations.mongo.errors import translate, where
 from clearwell.egress import require_allowed
-from clearwell.errors import ClearwellError, ConfigError, Retryable
+from clearwell.errors import ClearwellError, ConfigError
 from connectors.mongo_changes.json import CODEC
 
 ANSWER_MS = 5_000
@@ -68,30 +70,13 @@ def opened(plan: Plan, doing: str) -> Iterator[Database[dict[str, Any]]]:
             appname="clearwell",
             serverSelectionTimeoutMS=ANSWER_MS,
             connectTimeoutMS=ANSWER_MS,
-            server_selector=_allowed_only(),
+            socketTimeoutMS=int(call_seconds() * 1000),
+            _pool_class=JudgedPool,
         )
         try:
             yield client.get_database(plan.database or client.get_default_database().name, codec_options=CODEC)
         finally:
             client.close()
-
-
-def _allowed_only() -> Callable[[Sequence[Any]], Sequence[Any]]:
-    """Members of the replica set that the rules of egress let us talk to; their names come from the server."""
-    judged: dict[tuple[str, int], bool] = {}
-
-    def allowed(address: tuple[str, int]) -> bool:
-        if address not in judged:
-            try:
-                require_allowed(*address)
-                judged[address] = True
-            except ConfigError:
-                judged[address] = False
-            except Retryable:
-                return False
-        return judged[address]
-
-    return lambda members: [member for member in members if allowed(member.address)]
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from clearwell.egress import require_allowed
+from clearwell.egress import connect, require_allowed
 from clearwell.errors import ClearwellError, ConfigError, Retryable
 
 ANSWER_SECONDS = 10.0
@@ -59,7 +59,7 @@ class Login:
         host, port, secure = self._place()
         require_allowed(host, port)
         v5 = self.version == "5"
-        client = Client(
+        client = _Client(
             CallbackAPIVersion.VERSION2,
             client_id or f"clearwell-{uuid.uuid4().hex[:12]}",
             clean_session=None if v5 else clean,
@@ -103,6 +103,11 @@ class Login:
             raise ConfigError(f"{self.ca} holds no certificates in PEM form: set `ca` right.") from None
 
 
+class _Client(Client):
+    def _create_socket_connection(self) -> socket.socket:
+        return connect(self._host, self._port, self.connect_timeout)
+
+
 class Session:
     """A connection. `take` and `acknowledge` may be called from different threads."""
 
@@ -127,7 +132,7 @@ class Session:
         """
         try:
             with (
-                socket.create_connection((host, port), ANSWER_SECONDS) as plain,
+                connect(host, port, ANSWER_SECONDS) as plain,
                 trust.wrap_socket(plain, server_hostname=host),
             ):
                 return

@@ -12,8 +12,8 @@ from psycopg import errors
 from psycopg.conninfo import conninfo_to_dict
 
 from clearwell.destinations.postgres.errors import on_connect, where
-from clearwell.egress import require_allowed
 from clearwell.errors import ClearwellError, ConfigError, Retryable
+from clearwell.postgres_link import BoundedConnection, pinned
 
 OPTIONS = "-c datestyle=ISO -c intervalstyle=iso_8601 -c timezone=UTC -c bytea_output=hex -c extra_float_digits=3"
 """How values are written; the same in snapshots and in the stream (`postgres_cdc_types`)."""
@@ -75,25 +75,13 @@ class Server:
     def connect(self, *, replication: bool = False) -> Connection:
         """A connection in autocommit mode. Raises ConfigError or Retryable. Blocks, about 10 s at most."""
         place, parts = self.place, conninfo_to_dict(self._url)
-        hosts = str(parts.get("hostaddr") or parts.get("host") or "localhost").split(",")
-        ports = str(parts.get("port") or "5432").split(",")
-        for index, host in enumerate(hosts):
-            if not host.startswith("/"):
-                require_allowed(host, int(ports[index % len(ports)] or 5432) if ports[0].isdigit() else 5432)
         more: dict[str, Any] = {"replication": "database"} if replication else {}
         patience = 0 if replication else LOCK_SECONDS  # a new slot waits for all who write now, however long they do
         options = f"{parts.get('options') or ''} {OPTIONS} -c lock_timeout={patience}s".strip()
         try:
-            return psycopg.connect(
-                self._url,
-                autocommit=True,
-                options=options,
-                client_encoding="UTF8",
-                connect_timeout=int(parts.get("connect_timeout") or 10),
-                application_name="clearwell",
-                **DEAD_PEER,
-                **more,
-            )
+            ours = {"options": options, "client_encoding": "UTF8", "application_name": "clearwell"}
+            told = {"connect_timeout": int(parts.get("connect_timeout") or 10), **DEAD_PEER, **more}
+            return BoundedConnection.connect(autocommit=True, **pinned({**parts, **ours, **told}))
         except psycopg.Error as error:
             if replication and ("walsender" in str(error) or "WAL sender" in str(error)):
                 raise ConfigError(f"{place} lets this user not replicate: ALTER ROLE … REPLICATION.") from None

@@ -32,15 +32,14 @@ from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, NoSuchModuleErr
 from sqlalchemy.pool import NullPool
 from sqlalchemy.types import NullType, TypeEngine
 
-from clearwell.egress import require_allowed
 from clearwell.errors import ClearwellError, ConfigError, Retryable, nearest
 from clearwell.file_roots import require_readable
+from clearwell.sql_link import guard
 from connectors.sql import postgres, sqlite
 from connectors.sql.rows import has_order, is_instant, lossless
 
 _DRIVERS = {"postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
 _DRIVERS |= {"mysql": "mysql+pymysql", "mariadb": "mariadb+pymysql"}
-_PORTS = {"postgresql": 5432, "mysql": 3306, "mariadb": 3306, "mssql": 1433, "oracle": 1521}
 _MYSQL = ("mysql", "mariadb")
 _LIMITS = {
     "postgresql": "SET statement_timeout = {milliseconds}",
@@ -63,6 +62,7 @@ class Database:
             self._engine = create_engine(
                 self._url, poolclass=NullPool, isolation_level=_isolation(self._url), json_deserializer=_as_written
             )
+            guard(self._engine)
             self.backend = self._url.get_backend_name()
             event.listen(self._engine, "connect", self._set_up)
         except ArgumentError:
@@ -80,9 +80,7 @@ class Database:
     @contextmanager
     def connect(self) -> Iterator[Connection]:
         """A connection. Raises Retryable when the server does not answer, ConfigError when it refuses."""
-        if self._url.host:
-            require_allowed(self._url.host, self._url.port or _PORTS.get(self.backend, 0))
-        elif self.backend == "sqlite":
+        if self.backend == "sqlite":
             require_readable(Path(self._url.database or ""))
         try:
             with self._engine.connect() as connection:

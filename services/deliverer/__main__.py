@@ -11,6 +11,7 @@ from clearwell import settings
 from clearwell.contract.condition import compile_condition
 from clearwell.contract.load import find
 from clearwell.contract.model import Contract, Route
+from clearwell.destinations.protocol import Inspectable
 from clearwell.errors import ClearwellError, ConfigError, nearest
 from clearwell.kafka import admin, worker
 from clearwell.kafka.gaps import Gaps
@@ -57,6 +58,7 @@ async def _job(where: Settings, contract: Contract, route: Route, group: str, he
     identity = TopicIdentity(topic, lambda: admin.topic_id(where.kafka, topic))
     store = Store(open_destination(where, route, schema, group), health)
     arrow_without_pandas()
+    await require_table(store, identity, route.to)
     await store.call(store.destination.open)
     positions = StorePositions(store, identity)
     wanted = compile_condition(route.when, schema) if route.when is not None else None
@@ -69,6 +71,21 @@ async def _job(where: Settings, contract: Contract, route: Route, group: str, he
     work = Deliverer(Writer(store, refused.bury), refused, positions, identity, origins, gaps, codec, wanted)
     pausable = Pausable(work, positions, health)
     return worker.Job(app, identity, pausable, pausable)
+
+
+async def require_table(store: Store, identity: TopicIdentity, to: str) -> None:
+    """Raise ConfigError when what held the delivered events is gone: a new one would lack them, and nobody be told."""
+    destination = store.destination
+    if not isinstance(destination, Inspectable) or await store.call(destination.is_there):
+        return
+    topic_id = await identity.refresh()
+    delivered = sum(one.delivered for one in await store.call(lambda: destination.accounts(topic_id)))
+    if delivered:
+        raise ConfigError(
+            f"The table of {to} is gone, and with it {delivered:,} events that were delivered into it: put it back, or "
+            f"fill a new one by `clearwell destination pause {to}`, `clearwell destination replay {to} --from earliest`"
+            f" and `clearwell destination resume {to}`."
+        )
 
 
 def route_to(contract: Contract, destination: str) -> Route:

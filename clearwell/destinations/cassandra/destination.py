@@ -136,6 +136,11 @@ class CassandraDestination:
             for start in starts:
                 cassandra_positions.set_back(link, self._group, topic_id, start)
 
+    def is_there(self) -> bool:
+        """Whether the table is."""
+        with self._talking(f'look for the table "{self._table}"') as link:
+            return bool(link.columns(self._table))
+
     def held(self) -> int:
         """Counts the table's rows, which reads all of it; 0 when there is no table yet."""
         with self._talking(f'count the rows of "{self._table}"') as link:

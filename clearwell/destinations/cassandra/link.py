@@ -14,6 +14,7 @@ from cassandra.concurrent import execute_concurrent
 from cassandra.policies import DCAwareRoundRobinPolicy, RetryPolicy, TokenAwarePolicy
 from cassandra.query import UNSET_VALUE, BoundStatement, PreparedStatement, SimpleStatement, dict_factory
 
+from clearwell.destinations.cassandra.egress import JudgedConnection
 from clearwell.destinations.protocol import RowReason, RowsRefused
 from clearwell.errors import ConfigError
 
@@ -130,7 +131,7 @@ def cluster_of(
         request_timeout=SECONDS,
         row_factory=dict_factory,
     )
-    return Cluster(
+    cluster = Cluster(
         list(hosts),
         port=port,
         protocol_version=_PROTOCOL,
@@ -140,6 +141,8 @@ def cluster_of(
         connect_timeout=_CONNECTING_SECONDS,
         control_connection_timeout=_CONNECTING_SECONDS,
     )
+    cluster.connection_class = JudgedConnection
+    return cluster
 
 
 def _tls(ca: str) -> ssl.SSLContext:

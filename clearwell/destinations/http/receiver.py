@@ -15,9 +15,10 @@ import time
 from collections.abc import Iterator, Mapping
 from urllib.parse import urlsplit
 
+from clearwell.deadline import broken_off
 from clearwell.destinations.http.requests import Request
 from clearwell.destinations.protocol import RowReason, RowsRefused
-from clearwell.egress import rules
+from clearwell.egress import connect
 from clearwell.errors import ClearwellError, ConfigError, Retryable
 from clearwell.retry_after import retry_after
 
@@ -31,6 +32,9 @@ _MEND = {
 }
 _BROKEN = (ConnectionError, http.client.CannotSendRequest, ssl.SSLEOFError, ssl.SSLZeroReturnError)
 """What a connection raises that the other side has ended, a kept one above all."""
+
+_SLACK = 5.0
+"""Seconds beyond `timeout` that an answer may take from its first byte to its last."""
 
 _ANSWER_BYTES = 65_536
 """An answer is read to its end, so that the connection can be used again, up to this size."""
@@ -111,10 +115,14 @@ class Receiver:
     def _exchange(self, request: Request) -> tuple[int, http.client.HTTPMessage]:
         if self._connection is None:
             self._connection = _Connection(self._host, self._port, self._timeout, self._tls)
-        self._connection.request("POST", self._path, request.body, {**self._headers, **request.headers})
-        answer = self._connection.getresponse()
-        if len(answer.read(_ANSWER_BYTES)) == _ANSWER_BYTES:
-            self.close()
+        connection = self._connection
+        with broken_off(
+            self._timeout + _SLACK, lambda: _break(connection)
+        ):  # each byte would have a timeout of its own
+            connection.request("POST", self._path, request.body, {**self._headers, **request.headers})
+            answer = connection.getresponse()
+            if len(answer.read(_ANSWER_BYTES)) == _ANSWER_BYTES:
+                self.close()
         return answer.status, answer.headers
 
     @contextlib.contextmanager
@@ -144,6 +152,13 @@ class Receiver:
         return Retryable(f"{self._name} can't be reached ({reason}).")
 
 
+def _break(connection: _Connection) -> None:
+    sock = connection.sock
+    if sock is not None:
+        with contextlib.suppress(OSError):
+            sock.shutdown(socket.SHUT_RDWR)
+
+
 class _Connection(http.client.HTTPConnection):
     """Connects to addresses that may be reached, and no others; with TLS where there is a context."""
 
@@ -154,22 +169,12 @@ class _Connection(http.client.HTTPConnection):
 
     def connect(self) -> None:
         """Raises ConfigError when no address may be reached, OSError when none answers."""
-        failure: OSError | None = None
-        judged = rules()
-        for *_, address in socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM):
-            judged.require(self.host, str(address[0]))
-            try:
-                plain = socket.create_connection((str(address[0]), self.port), self._seconds)
-            except OSError as error:
-                failure = error
-                continue
-            with contextlib.ExitStack() as stack:
-                stack.callback(plain.close)
-                plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                self.sock = self._tls.wrap_socket(plain, server_hostname=self.host) if self._tls else plain
-                stack.pop_all()
-            return
-        raise failure or OSError("no address")
+        plain = connect(self.host, self.port, self._seconds)
+        with contextlib.ExitStack() as stack:
+            stack.callback(plain.close)
+            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self.sock = self._tls.wrap_socket(plain, server_hostname=self.host) if self._tls else plain
+            stack.pop_all()
 
 
 def _trust(ca: str | None) -> ssl.SSLContext:

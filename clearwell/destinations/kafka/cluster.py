@@ -13,7 +13,7 @@ from kafka.errors import KafkaTimeoutError
 from clearwell.destinations.protocol import RowReason, RowsRefused
 from clearwell.egress import require_allowed
 from clearwell.errors import ClearwellError, ConfigError, Retryable
-from clearwell.kafka.clients import connect
+from clearwell.kafka.clients import JUDGED, connect
 from clearwell.kafka.failures import RecordTooLarge, as_ours, translated
 from clearwell.kafka.security import KafkaSecurity
 from clearwell.kafka.wire import Header
@@ -98,11 +98,12 @@ class Cluster:
             max_block_ms=10_000,
             metrics_enabled=False,
             **self._security.client_options(),
+            **JUDGED,
         )
 
     def _admin(self) -> KafkaAdminClient:
         self._require_allowed()
-        return connect(KafkaAdminClient, self._bootstrap, **self._security.client_options())
+        return connect(KafkaAdminClient, self._bootstrap, **self._security.client_options(), **JUDGED)
 
     def _require_allowed(self) -> None:
         for host, port in self._addresses:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Self
 
 from clearwell.destinations.protocol import DestinationConfig
+from clearwell.egress_stores import require_allowed_store
 from clearwell.settings import Settings, redact
 from clearwell.source import PATH, SECRET
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+
+_BOUNDS = {"connect_timeout": "10s", "timeout": "30s", "retry_timeout": "30s"}
+"""Of one request to an object store, and of all its retries together: a minute at most (invariant 12)."""
 
 
 class LakeConfig(DestinationConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -34,6 +38,20 @@ class Place:
 
     url: str
     options: Mapping[str, str] = field(default_factory=dict, repr=False)
+    judged: bool = False
+    """Whether only servers that may be reached are: those of the platform's own lake its operator has named."""
+
+    def client_options(self) -> dict[str, str] | None:
+        """What to tell the store's client before it connects.
+
+        Raises ConfigError when a server that it would connect to may not be reached, Retryable without its name.
+        """
+        if self.judged:
+            require_allowed_store(self.url, self.options)
+        if not _URL.match(self.url):
+            return dict(self.options) or None
+        known = {name.lower() for name in self.options}
+        return {name: value for name, value in _BOUNDS.items() if name not in known} | dict(self.options)
 
     @property
     def shown(self) -> str:
@@ -53,12 +71,13 @@ class Root:
 
         The client of the platform's own reads its options from the environment (AWS_REGION, AWS_ENDPOINT_URL, …).
         """
+        judged = config is not None and config.url is not None
         if config is None or config.url is None:
             config = LakeConfig(url=settings.lake or str(settings.home))
         url = config.url or ""
         if not _URL.match(url):
             url = str(Path(url).absolute())
-        return cls(Place(url.rstrip("/"), config.storage_options | config.storage_secrets))
+        return cls(Place(url.rstrip("/"), config.storage_options | config.storage_secrets, judged))
 
     @property
     def folder(self) -> Path | None:
@@ -67,4 +86,4 @@ class Root:
 
     def table(self, *names: str) -> Place:
         """The table at `names` below the root, such as ("lake", "flights_v1")."""
-        return Place("/".join((self.place.url, *names)), self.place.options)
+        return replace(self.place, url="/".join((self.place.url, *names)))

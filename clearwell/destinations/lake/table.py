@@ -126,7 +126,7 @@ class LakeTable:
         self._version = -1
 
     def _options(self) -> dict[str, str] | None:
-        return dict(self.place.options) or None
+        return self.place.client_options()
 
     def _create(self) -> None:
         DeltaTable.create(

@@ -56,7 +56,7 @@ def tables_of(root: Root, folders: tuple[str, ...]) -> list[str]:
     if root.folder is not None and not root.folder.exists():
         return []
     with talking(root.place, "list its tables"):
-        files = PyFileSystem(DeltaStorageHandler(root.place.url, dict(root.place.options) or None))
+        files = PyFileSystem(DeltaStorageHandler(root.place.url, root.place.client_options()))
         found: list[str] = []
         for folder in folders:
             selector = FileSelector(folder, allow_not_found=True)
@@ -67,7 +67,7 @@ def tables_of(root: Root, folders: tuple[str, ...]) -> list[str]:
 def opened(place: Place, at: int | datetime | None = None) -> DeltaTable:
     """The table at a version, or as of a time; by default now. Raises ConfigError, also when it has no such version."""
     with talking(place, "read it"):
-        table = DeltaTable(place.url, storage_options=dict(place.options) or None)
+        table = DeltaTable(place.url, storage_options=place.client_options())
         if at is None:
             return table
         first, last = _oldest(table), table.version()

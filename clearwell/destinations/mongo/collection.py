@@ -41,6 +41,12 @@ def prepare(database: Database[dict[str, Any]], schema: CleanSchema, collection:
     _set_validator(database, schema, collection)
 
 
+def is_there(database: Database[dict[str, Any]], collection: str) -> bool:
+    """Whether the collection is there, and was made by `prepare`: one that a bare insert made has no validator."""
+    found = list(database.list_collections(filter={"name": collection}))
+    return bool(found) and bool(found[0].get("options", {}).get("validator"))
+
+
 def is_embedded(database: Database[dict[str, Any]]) -> bool:
     """Whether this is the embedded server, which interprets the validator anew for each document: 170 µs at 24 fields.
 

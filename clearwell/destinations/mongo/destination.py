@@ -9,6 +9,7 @@ closed writes rows of the same log, which the guard keeps from replacing newer o
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, ClassVar, Self
 
@@ -18,18 +19,27 @@ from pymongo.collection import Collection
 from pymongo.database import Database
 
 from clearwell.contract.model import CleanSchema
+from clearwell.deadline import call_seconds
 from clearwell.destinations.mongo import collection as mongo_collection
 from clearwell.destinations.mongo import errors as mongo_errors
 from clearwell.destinations.mongo import positions as mongo_positions
 from clearwell.destinations.mongo.documents import EVENT_TIME_US, TAKEN, Document, document_maker
+from clearwell.destinations.mongo.egress import JudgedPool
 from clearwell.destinations.newest import newest_rows
 from clearwell.destinations.protocol import Accounts, Claim, CleanBatch, DestinationConfig, RouteOptions, Start, Target
 from clearwell.destinations.shape import NAME_RULE, RAW_OFFSET, RAW_PARTITION, RAW_TOPIC, check_schema, is_name
+from clearwell.egress import require_allowed
 from clearwell.errors import ConfigError
 from clearwell.source import SECRET_IN_URL
 
-_DEFAULTS = {"serverSelectionTimeoutMS": 10_000, "connectTimeoutMS": 10_000, "socketTimeoutMS": 120_000}
+_DEFAULTS = {"serverSelectionTimeoutMS": 10_000, "connectTimeoutMS": 10_000}
 """Client options for a URL that doesn't set them, in ms."""
+
+LOOK_SECONDS = 5.0
+"""So often a write looks first whether the collection is there."""
+
+REPLACED_AT_ONCE = 1_000
+"""Documents that one call compares and replaces: the embedded server takes 2 ms each, and a call has a deadline."""
 
 
 class MongoConfig(DestinationConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -60,25 +70,29 @@ class MongoDestination:
     registered: ClassVar[bool] = True
     sends_again: ClassVar[bool] = False
 
-    def __init__(self, url: str, schema: CleanSchema, collection: str, group: str) -> None:
-        """`url` names the database. Raises ConfigError when it can't be read, or a name or type can't be."""
+    def __init__(self, url: str, schema: CleanSchema, collection: str, group: str, *, judged: bool = False) -> None:
+        """`url` names the database; `judged`: only addresses that may be reached.
+
+        Raises ConfigError when it can't be read, or a name or type can't be.
+        """
         if not is_name(collection) or collection == mongo_positions.COLLECTION:
             raise ConfigError(f'"{collection}" can\'t be the name of a collection: use {NAME_RULE}.')
         check_schema(schema, TAKEN)
         self._server, self._database_name = mongo_errors.where(url)
-        self._url = url
+        self._url, self._judged = url, judged
         self._schema = schema
         self._collection = collection
         self._group = group
         self._document = document_maker(schema)
         self._client: MongoClient[Document] | None = None
+        self._next_look = 0.0
         self._unchecked: bool | None = None  # whether our writes go round the validator; None until asked
 
     @classmethod
     def of(cls, target: Target) -> Self:
         """The platform's own server, or a registered one."""
         url, collection = target.config.url or target.settings.mongo, target.options.collection or target.schema.stream
-        return cls(url, target.schema, collection, target.group)
+        return cls(url, target.schema, collection, target.group, judged=target.config.url is not None)
 
     def open(self) -> None:
         """Create or widen the collection."""
@@ -98,6 +112,7 @@ class MongoDestination:
             if not mongo_positions.is_behind(positions, self._group, batch):
                 return
             if batch.rows:
+                self._require_collection(database)
                 self._store(database, batch)
             mongo_positions.advance(positions, self._group, batch)
 
@@ -111,6 +126,11 @@ class MongoDestination:
         with self._talking("set the positions back") as database:
             for start in starts:
                 mongo_positions.set_back(database[mongo_positions.COLLECTION], self._group, topic_id, start)
+
+    def is_there(self) -> bool:
+        """Whether the collection is, as Clearwell made it: with a validator."""
+        with self._talking(f'look for the collection "{self._collection}"') as database:
+            return mongo_collection.is_there(database, self._collection)
 
     def held(self) -> int:
         """Counts the collection's documents; 0 when there is no collection yet."""
@@ -135,8 +155,21 @@ class MongoDestination:
             if present is None:
                 raise
             # Not upserts: what does not match is newer already, and a unique index of the user's can't look like that.
-            older = [one for document in present for one in _replacements_of_older(document)]
-            collection.bulk_write(older, ordered=False, bypass_document_validation=self._unchecked)
+            for start in range(0, len(present), REPLACED_AT_ONCE):
+                some = present[start : start + REPLACED_AT_ONCE]
+                older = [one for document in some for one in _replacements_of_older(document)]
+                collection.bulk_write(older, ordered=False, bypass_document_validation=self._unchecked)
+
+    def _require_collection(self, database: Database[Document]) -> None:
+        """A write would make a collection that was dropped anew, with nothing of before in it and no validator."""
+        if time.monotonic() < self._next_look:
+            return
+        if not mongo_collection.is_there(database, self._collection):
+            raise ConfigError(
+                f'The collection "{self._collection}" is gone from {self._server}, or was made anew by others: start '
+                "the deliverer again, and it says how to fill it."
+            )
+        self._next_look = time.monotonic() + LOOK_SECONDS
 
     def _documents(self, batch: CleanBatch) -> list[Document]:
         rows, topics, offsets, make = batch.rows, batch.raw_topics, batch.raw_offsets, self._document
@@ -156,9 +189,17 @@ class MongoDestination:
             raise mongo_errors.translate(error, self._server, doing) from None
 
     def _connect(self) -> MongoClient[Document]:
-        given = uri_parser.parse_uri(self._url)["options"]
+        parsed = uri_parser.parse_uri(self._url)
+        given = parsed["options"]
+        if self._judged:
+            for host, port in parsed["nodelist"]:
+                if not host.startswith("/"):
+                    require_allowed(host, port or 27017)
         missing: dict[str, Any] = {name: value for name, value in _DEFAULTS.items() if name not in given}
-        return MongoClient(self._url, appname=f"clearwell {self._group}"[:128], tz_aware=True, **missing)
+        bound = {"timeoutMS": int(call_seconds() * 1000)}  # of a call with its retries, whatever the URL says
+        pool = {"_pool_class": JudgedPool} if self._judged else {}
+        name = f"clearwell {self._group}"[:128]
+        return MongoClient(self._url, appname=name, tz_aware=True, **(missing | bound | pool))
 
 
 def _present(

@@ -29,11 +29,13 @@ _REASONS = {
 
 _NO_LOGIN = (18, 8000)  # AuthenticationFailed, and Atlas's own
 _NO_RIGHT = (13,)  # Unauthorized
-_UNREACHABLE = (6, 7, 89, 9001)  # host unreachable, not found, network timeout, socket
-_NOT_PRIMARY = (91, 189, 10107, 11600, 11602, 13388, 13435, 13436)  # shutting down, stepped down, stale config
-_BUSY = (24, 43, 50, 64, 112, 202, 262)  # lock and time limits, write concern, write conflict
+_UNREACHABLE = (6, 7, 89, 9001, 384)  # host unreachable, not found, network timeout, socket, connection
+_NOT_PRIMARY = (91, 189, 10058, 10107, 11600, 11602, 13435, 13436)  # shutting down, stepped down
+_STALE = (63, 70, 71, 133, 134, 150, 175, 234, 236, 237, 239, 246, 249, 13388)  # config, epoch, snapshot, cursor
+_ENDED = (46, 79, 136, 225, 251, 263, 290, 11601)  # interrupted; transactions and sessions that the server ended
+_BUSY = (24, 43, 50, 64, 100, 112, 146, 202, 262, 365, 462)  # limits of locks, time, memory, rate; write conflict
 _FULL = 14031  # OutOfDiskSpace
-_WORLD = frozenset((*_UNREACHABLE, *_NOT_PRIMARY, *_BUSY))
+_WORLD = frozenset((*_UNREACHABLE, *_NOT_PRIMARY, *_STALE, *_ENDED, *_BUSY))
 """Codes of a bad world (MongoDB's error_codes.yml)."""
 
 
@@ -66,7 +68,8 @@ def translate(error: Exception, server: str, doing: str) -> ClearwellError:
     if isinstance(error, errors.OperationFailure):
         if error.code in _NO_RIGHT and "requires authentication" in str(error):
             return ConfigError(f"{server} wants to know who asks: put a user and a password into its URL.")
-        return _by_code(error.code or 0, server, doing, error.has_error_label("RetryableWriteError"))
+        passing = any(map(error.has_error_label, ("RetryableWriteError", "TransientTransactionError")))
+        return _by_code(error.code or 0, server, doing, passing)
     if isinstance(error, errors.ServerSelectionTimeoutError):
         return Retryable(f"{server} does not answer: start it, or correct its URL.")
     if isinstance(error, errors.ConnectionFailure):

@@ -18,12 +18,14 @@ from opensearchpy import OpenSearch
 from opensearchpy.exceptions import OpenSearchException
 
 from clearwell.contract.model import CleanSchema
+from clearwell.deadline import call_seconds
 from clearwell.destinations.newest import newest_rows
 from clearwell.destinations.opensearch import errors as opensearch_errors
 from clearwell.destinations.opensearch import guard as opensearch_guard
 from clearwell.destinations.opensearch import index as opensearch_index
 from clearwell.destinations.opensearch import positions as opensearch_positions
 from clearwell.destinations.opensearch.documents import TAKEN, document_maker
+from clearwell.destinations.opensearch.egress import JudgedConnection
 from clearwell.destinations.protocol import (
     Accounts,
     Claim,
@@ -39,9 +41,6 @@ from clearwell.destinations.shape import check_schema
 from clearwell.egress import require_allowed
 from clearwell.errors import ClearwellError, ConfigError
 from clearwell.source import PATH, SECRET_IN_URL
-
-SECONDS = 60
-"""How long an answer may take."""
 
 _INDEX = re.compile(r"[a-z][a-z0-9_-]{0,199}")
 _INDEX_RULE = "a small letter, then small letters, digits, _ or -, 200 at most"
@@ -132,6 +131,11 @@ class OpenSearchDestination:
             for start in starts:
                 opensearch_positions.set_back(client, self._group, topic_id, start)
 
+    def is_there(self) -> bool:
+        """Whether the index is."""
+        with self._talking(f'look for the index "{self._index}"') as client:
+            return bool(client.indices.exists(index=self._index))
+
     def held(self) -> int:
         """Counts the documents, those of this moment too; 0 when there is no index yet."""
         with self._talking(f'count the documents of "{self._index}"') as client:
@@ -186,7 +190,13 @@ class OpenSearchDestination:
     def _connect(self) -> OpenSearch:
         require_allowed(self._host, self._port)
         # The deliverer repeats what failed, with backoff: the client must not.
-        return OpenSearch([self._config.url], ca_certs=self._config.ca, timeout=SECONDS, max_retries=0)
+        return OpenSearch(
+            [self._config.url],
+            ca_certs=self._config.ca,
+            timeout=call_seconds(),
+            max_retries=0,
+            connection_class=JudgedConnection,
+        )
 
 
 def _address(url: str) -> tuple[str, int]:

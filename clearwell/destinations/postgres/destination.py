@@ -32,7 +32,7 @@ from clearwell.destinations.protocol import (
     Start,
     Target,
 )
-from clearwell.destinations.shape import NAME_RULE, check_schema, is_name
+from clearwell.destinations.shape import NAME_RULE, check_schema, is_name, must_not_be_null
 from clearwell.errors import ClearwellError, ConfigError
 from clearwell.postgres_link import BoundedConnection as Session
 from clearwell.source import SECRET_IN_URL
@@ -63,13 +63,16 @@ class PostgresDestination:
     registered: ClassVar[bool] = True
     sends_again: ClassVar[bool] = False
 
-    def __init__(self, dsn: str, schema: CleanSchema, table: str, group: str) -> None:
-        """`dsn` is a URL or a libpq string, TLS options included. Raises ConfigError when a name or type can't be."""
+    def __init__(self, dsn: str, schema: CleanSchema, table: str, group: str, *, judged: bool = False) -> None:
+        """`dsn` is a URL or a libpq string, TLS options included; `judged`: only to addresses that may be reached.
+
+        Raises ConfigError when a name or type can't be.
+        """
         if not is_name(table):
             raise ConfigError(f'"{table}" can\'t be the name of a table: use {NAME_RULE}.')
         check_schema(schema, ddl.TAKEN)
         self._server = postgres_errors.where(dsn)
-        self._dsn = dsn
+        self._dsn, self._judged = dsn, judged
         self._schema = schema
         self._table = table
         self._group = group
@@ -82,7 +85,7 @@ class PostgresDestination:
     def of(cls, target: Target) -> Self:
         """The platform's own server, or a registered one."""
         dsn, table = target.config.url or target.settings.postgres, target.options.table or target.schema.stream
-        return cls(dsn, target.schema, table, target.group)
+        return cls(dsn, target.schema, table, target.group, judged=target.config.url is not None)
 
     def open(self) -> None:
         """Create or widen the table, and the bookkeeping table where it is missing."""
@@ -114,6 +117,11 @@ class PostgresDestination:
         with self._talking("set the positions back") as session, self._transaction(session):
             for start in starts:
                 postgres_positions.set_back(session, self._group, topic_id, start)
+
+    def is_there(self) -> bool:
+        """Whether the table is."""
+        with self._talking(f'look for the table "{self._table}"') as session, self._transaction(session):
+            return postgres_table.is_there(session, self._table)
 
     def held(self) -> int:
         """Counts the table's rows; 0 when there is no table yet."""
@@ -151,12 +159,17 @@ class PostgresDestination:
         try:
             yield session
         except (psycopg.Error, ClearwellError) as error:
-            ours = (
-                postgres_errors.on_statement(error, self._server, doing) if isinstance(error, psycopg.Error) else error
-            )
+            ours = self._meaning(error, doing) if isinstance(error, psycopg.Error) else error
             if not isinstance(ours, RowsRefused):
                 self.close()
             raise ours from None
+
+    def _meaning(self, error: psycopg.Error, doing: str) -> ClearwellError:
+        """A column that others have added refuses every row alike: that is about the table, not about a row."""
+        column = error.diag.column_name
+        if isinstance(error, errors.NotNullViolation) and column and postgres_table.is_foreign(self._schema, column):
+            return must_not_be_null(column, self._table, self._schema)
+        return postgres_errors.on_statement(error, self._server, doing)
 
     def _connected(self) -> Session:
         if self._session is None or self._session.closed:
@@ -171,7 +184,7 @@ class PostgresDestination:
         return self._session
 
     def _connect(self) -> Session:
-        return Session.open(self._dsn, fallback_application_name=f"clearwell {self._group}"[:63])
+        return Session.open(self._dsn, judged=self._judged, fallback_application_name=f"clearwell {self._group}"[:63])
 
     @contextlib.contextmanager
     def _transaction(self, session: Session) -> Iterator[None]:

@@ -119,7 +119,7 @@ def on_statement(error: psycopg.Error, server: str, doing: str) -> ClearwellErro
         return _silent(silence, server, doing)
     state = error.sqlstate or ""
     named = f"{type(error).__name__}{f', SQLSTATE {state}' if state else ''}"
-    if _is_raised(error):
+    if _is_raised(error) and not state.startswith(_WORLD):
         return _row_refused(RowReason.CONSTRAINT, server, f"by a trigger ({named})", doing)
     if isinstance(error, errors.InsufficientPrivilege):
         return ConfigError(f"{server} does not let this user {doing}: grant the missing right on {_object(error)}.")
@@ -147,7 +147,7 @@ def _silent(silence: NoAnswer, server: str, doing: str) -> Retryable:
 
 
 def _is_raised(error: psycopg.Error) -> bool:
-    """Whether a RAISE of the user's own PL/pgSQL made it, with whatever SQLSTATE: that is about the row."""
+    """Whether a RAISE of the user's own PL/pgSQL made it: that is about the row, unless its SQLSTATE says otherwise."""
     return error.diag.source_function == "exec_stmt_raise"
 
 

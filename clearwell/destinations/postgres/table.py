@@ -9,7 +9,7 @@ from psycopg import Connection
 
 from clearwell.contract.model import CleanSchema
 from clearwell.destinations.postgres import ddl
-from clearwell.destinations.shape import IDENTITY
+from clearwell.destinations.shape import IDENTITY, must_not_be_null
 from clearwell.errors import ConfigError
 
 LOCK = 0x636C656172  # "clear": one deliverer at a time makes tables
@@ -51,6 +51,17 @@ def prepare(connection: Connection[Any], schema: CleanSchema, table: str) -> Non
         connection.execute(ddl.add_columns(table, missing))
 
 
+def is_there(connection: Connection[Any], table: str) -> bool:
+    """Whether there is such a table."""
+    row = connection.execute("SELECT to_regclass(quote_ident(%s)) IS NOT NULL", (table,)).fetchone()
+    return bool(row and row[0])
+
+
+def is_foreign(schema: CleanSchema, column: str) -> bool:
+    """Whether a column is neither a field of the contract nor one of our own."""
+    return column not in ddl.TAKEN and all(column != field.name for field in schema.fields)
+
+
 def _check_key(connection: Connection[Any], schema: CleanSchema, table: str) -> None:
     found = connection.execute(_KEY, {"table": table}).fetchone()
     key = tuple(found[0]) if found and found[0] else ()
@@ -76,13 +87,9 @@ def _check_types(columns: dict[str, tuple[str, bool]], schema: CleanSchema, tabl
                 f'The column "{field.name}" of the table "{table}" is {found} but the contract {schema.stream} '
                 f"v{schema.version} makes it {wanted}: a changed type needs a new table in the route."
             )
-    ours = {field.name for field in schema.fields} | ddl.TAKEN
     for name, (_, needed) in columns.items():
-        if needed and name not in ours:
-            raise ConfigError(
-                f'The column "{name}" of the table "{table}" must not be null but the contract {schema.stream} '
-                f"v{schema.version} has no such field: give it a default, or drop NOT NULL."
-            )
+        if needed and is_foreign(schema, name):
+            raise must_not_be_null(name, table, schema)
     return wider
 
 

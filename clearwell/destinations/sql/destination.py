@@ -27,8 +27,16 @@ from clearwell.destinations.protocol import (
     Start,
     Target,
 )
-from clearwell.destinations.shape import NAME_RULE, RAW_OFFSET, RAW_PARTITION, RAW_TOPIC, check_schema, is_name
-from clearwell.destinations.sql.errors import translate
+from clearwell.destinations.shape import (
+    NAME_RULE,
+    RAW_OFFSET,
+    RAW_PARTITION,
+    RAW_TOPIC,
+    check_schema,
+    is_name,
+    must_not_be_null,
+)
+from clearwell.destinations.sql.errors import null_column, translate
 from clearwell.destinations.sql.positions import TABLE, Positions
 from clearwell.destinations.sql.server import Server
 from clearwell.destinations.sql.table import DELIVERED_AT, TAKEN, prepare, table_of
@@ -132,6 +140,11 @@ class SqlDestination:
             for start in starts:
                 self._positions.set_back(session, topic_id, start)
 
+    def is_there(self) -> bool:
+        """Whether the table is."""
+        with self._talking(f'look for the table "{self._name}"') as session:
+            return inspect(session).has_table(self._name, schema=self._config.schema)
+
     def held(self) -> int:
         """Counts the table's rows; 0 when there is no table yet."""
         with self._talking(f'count the rows of "{self._name}"') as session:
@@ -174,7 +187,14 @@ class SqlDestination:
                 yield self._session
         except SQLAlchemyError as error:
             self.close()
-            raise translate(error, self._server.place, doing) from None
+            raise self._meaning(error, doing) from None
         except ClearwellError:
             self.close()
             raise
+
+    def _meaning(self, error: SQLAlchemyError, doing: str) -> ClearwellError:
+        """A column that others have added refuses every row alike: that is about the table, not about a row."""
+        column = null_column(error)
+        if column is not None and column not in (*self._columns, *TAKEN):
+            return must_not_be_null(column, self._name, self._schema)
+        return translate(error, self._server.place, doing)

@@ -24,6 +24,16 @@ _REASONS: dict[str, RowReason] = {
     **dict.fromkeys(("1265", "1292", "1366", "3140", "4025J", "SQLITE_MISMATCH"), RowReason.WRONG_TYPE),
     **dict.fromkeys(("1216", "1452", "3819", "4025"), RowReason.CONSTRAINT),
 }
+_WORLD = ("08", "25", "40", "53", "55", "57", "58")  # PostgreSQL's: a trigger that raises these asks to be tried again
+_SIGNALS = (1642, 1643, 1644)  # MySQL: SIGNAL without a number of its own
+_USERS_NUMBERS = 20_000
+"""MySQL's and MariaDB's own end far below; what a SIGNAL sets is up to 65,535."""
+
+_NULL_COLUMN = {
+    "SQLITE_CONSTRAINT_NOTNULL": re.compile(r"NOT NULL constraint failed: .*\.([^.]+)$"),
+    "1364": re.compile(r"Field '([^']+)' doesn't have a default value"),
+}
+
 _CONNECT_TEXT = re.compile(
     r"authentication failed|password supplied|pg_hba\.conf|does not exist|permission denied", re.IGNORECASE
 )
@@ -35,6 +45,8 @@ def translate(error: SQLAlchemyError, server: str, doing: str) -> ClearwellError
     code = _code(original)
     if code in _NO_LOGIN or (not code and original and _CONNECT_TEXT.search(str(original))):
         return ConfigError(f"{server} refuses the user, the password or the database: correct its URL, or grant them.")
+    if _is_raised(original):
+        return RowsRefused(RowReason.CONSTRAINT, f"{server} refuses a row by a trigger ({code}) on {doing}.")
     if code in _NO_RIGHT:
         return ConfigError(f"{server} does not let this user {doing}: grant the rights to create, read and write.")
     if code in _NO_DATABASE:
@@ -54,6 +66,29 @@ def translate(error: SQLAlchemyError, server: str, doing: str) -> ClearwellError
     if isinstance(error, DBAPIError) and type(error).__name__ == "ProgrammingError":
         return ConfigError(f"{server} can't {doing} ({name}): is it a database that Clearwell can write to?")
     return Retryable(f"{server} failed or did not answer ({name}) where Clearwell was to {doing}.")
+
+
+def null_column(error: SQLAlchemyError) -> str | None:
+    """The column that a row left null and that must not be; None of any other error. A name, never a value."""
+    original = error.orig if isinstance(error, StatementError) else None
+    code = _code(original)
+    if code == "23502":
+        return getattr(getattr(original, "diag", None), "column_name", None)
+    named = _NULL_COLUMN.get(code)
+    found = named.search(str(original)) if named is not None else None
+    return found[1] if found else None
+
+
+def _is_raised(original: Any) -> bool:
+    """Whether a trigger of the user's raised it, under whatever state or number."""
+    diag = getattr(original, "diag", None)
+    if diag is not None:
+        state = str(getattr(original, "sqlstate", None) or "")
+        made_up = bool(state) and state[0] not in "0123456789FHPX"
+        raised = diag.source_function == "exec_stmt_raise" and not state.startswith(_WORLD)
+        return made_up or raised or state.startswith(("P0", "38", "39"))
+    number = next(iter(getattr(original, "args", ())), None)
+    return isinstance(number, int) and (number in _SIGNALS or number >= _USERS_NUMBERS)
 
 
 def _reason(code: str, error: SQLAlchemyError, original: Any) -> RowReason | None:

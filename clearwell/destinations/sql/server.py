@@ -13,8 +13,8 @@ from sqlalchemy.pool import NullPool
 
 from clearwell.destinations.protocol import RowReason, RowsRefused
 from clearwell.destinations.sql.types import MYSQL, from_json, to_json
-from clearwell.egress import require_allowed
 from clearwell.errors import ClearwellError, ConfigError, Retryable
+from clearwell.sql_link import guard
 
 _DRIVERS = {
     "postgresql": "postgresql+psycopg",
@@ -23,12 +23,8 @@ _DRIVERS = {
     "mariadb": "mariadb+pymysql",
 }
 _PORTS = {"postgresql": 5432, "mysql": 3306, "mariadb": 3306, "mssql": 1433, "oracle": 1521}
-_TIMES: Mapping[str, Mapping[str, Any]] = {
-    "pymysql": {"connect_timeout": 10, "read_timeout": 120, "write_timeout": 120},
-    "psycopg": {"connect_timeout": 10},
-    "pysqlite": {"timeout": 30},
-}
-"""Arguments of drivers for a URL that doesn't set them, in seconds."""
+_TIMES: Mapping[str, Mapping[str, Any]] = {"pysqlite": {"timeout": 30}}
+"""Arguments of drivers for a URL that doesn't set them, in seconds; those of others are `sql_link`'s."""
 
 _STRICT = "SET SESSION sql_mode = 'STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION'"
 """MySQL cuts values to fit, and says nothing, unless it is told to be strict."""
@@ -65,8 +61,6 @@ class Server:
 
     def connect(self) -> Connection:
         """A new connection. Raises ConfigError where its address may not be reached, and SQLAlchemyError."""
-        if self._url.host:
-            require_allowed(self._url.host, self._port)
         connection = self._engine.connect()
         if self.dialect in MYSQL:
             self._largest = int(connection.execute(text("SELECT @@max_allowed_packet")).scalar_one())
@@ -111,6 +105,7 @@ class Server:
             json_deserializer=from_json,
             **_isolation(self._url),
         )
+        guard(engine)
         if self._url.get_backend_name() in MYSQL:
             event.listen(engine, "connect", _be_strict)
         if self._url.get_backend_name() == "sqlite":

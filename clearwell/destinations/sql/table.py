@@ -13,7 +13,7 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeEngine
 
 from clearwell.contract.model import CleanSchema
-from clearwell.destinations.shape import IDENTITY, RAW_OFFSET, RAW_PARTITION, RAW_TOPIC
+from clearwell.destinations.shape import IDENTITY, RAW_OFFSET, RAW_PARTITION, RAW_TOPIC, must_not_be_null
 from clearwell.destinations.sql.types import KEY_LENGTH, MYSQL, Utc, collation, column_type, text_type
 from clearwell.errors import ConfigError
 
@@ -106,10 +106,7 @@ def _check_columns(found: dict[str, Any], table: Table, schema: CleanSchema, dia
                     "changed type needs a new table in the route."
                 )
         elif not column["nullable"] and column["default"] is None and column.get("autoincrement") is not True:
-            raise ConfigError(
-                f'The column "{name}" of the table "{table.name}" must not be null but {version} has no such field: '
-                "give it a default, or drop NOT NULL."
-            )
+            raise must_not_be_null(name, table.name, schema)
 
 
 def _spelled(type_: TypeEngine[Any], dialect: Dialect) -> str:
