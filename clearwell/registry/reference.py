@@ -33,6 +33,8 @@ config:
 
 What is secret takes a reference alone: `${env:NAME}`, or `${file:/path}`. Which addresses may be reached at all is said
 by `CLEARWELL_EGRESS_ALLOW`, a list of host names, addresses and networks.
+Without it the internet and the collector's own machine are: private networks are not (`10.0.0.0/8`, say, opens one),
+and where clouds keep their machines' credentials is opened by nothing but an entry of its own (`169.254.169.254`).
 """
 
 
