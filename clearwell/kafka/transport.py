@@ -143,6 +143,12 @@ class BatchConsumer(driver.Consumer):
         self._passed: dict[TP, int] = {}  # where a partition stands of which nothing is under way
         self._sure = True  # no fetch was broken off, whose records are in neither
 
+    def is_member(self) -> bool:
+        """Whether the group has us, as of its last answer; Kafka being away changes nothing of that."""
+        consumer = getattr(self._thread, "_consumer", None)
+        coordinator: Any = getattr(consumer, "_coordinator", None)
+        return coordinator is None or coordinator.generation > 0
+
     def _new_consumer_thread(self) -> BatchConsumerThread:
         return BatchConsumerThread(self, loop=self.loop, beacon=self.beacon)
 

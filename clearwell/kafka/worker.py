@@ -7,6 +7,7 @@ import gc
 import logging
 import os
 import signal
+import time
 import traceback
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import Any, NoReturn, Protocol
 
 import faust
 
+from clearwell.ending import FAILED_WITHIN, end_within, leave, run_and_leave
 from clearwell.errors import ClearwellError, Fatal
 from clearwell.kafka.identity import TopicIdentity
 from clearwell.kafka.lanes import Lanes, SliceWork
@@ -34,6 +36,9 @@ STOP_WITHIN = 15.0
 
 GUARD_EVERY = 5.0
 """Seconds between two looks at the topic's identity while nothing comes."""
+
+ALONE_AT_MOST = 60.0
+"""Seconds in no consumer group after which a process is not left to itself."""
 
 PRODUCER_MAX_BATCH = 8_388_608
 """Bytes. A clean or dead record may be larger than its raw event (sealing adds a third), never larger than this."""
@@ -129,14 +134,14 @@ class Job:
     companion: Companion | None = None
 
 
-def run(make: Callable[[], Awaitable[Job]]) -> int:
-    """Run a job until SIGTERM or SIGINT (returns 0) or a failure (its exit code). Blocks.
+def run(make: Callable[[], Awaitable[Job]]) -> NoReturn:
+    """Run a job until SIGTERM or SIGINT (exit code 0) or a failure (its exit code), and end the process.
 
     `make` is awaited inside the event loop. A failure ends the process without acknowledging anything more: the slices
     are read again (invariant 2).
     """
     gc.set_threshold(50_000, 20, 100)  # 11–25 % on decode
-    return asyncio.run(_run(make))
+    run_and_leave(lambda: _run(make), report)
 
 
 async def _run(make: Callable[[], Awaitable[Job]]) -> int:
@@ -144,6 +149,7 @@ async def _run(make: Callable[[], Awaitable[Job]]) -> int:
     ended: asyncio.Future[BaseException | None] = loop.create_future()
 
     def end(error: BaseException | None) -> None:
+        end_within(STOP_WITHIN + FAILED_WITHIN if error is None else FAILED_WITHIN)
         if not ended.done():
             ended.set_result(error)
 
@@ -152,7 +158,7 @@ async def _run(make: Callable[[], Awaitable[Job]]) -> int:
     making = asyncio.ensure_future(make())
     await asyncio.wait((making, ended), return_when=asyncio.FIRST_COMPLETED)
     if not making.done():
-        _leave(0)
+        leave(0)
     try:
         job = await making
     except ClearwellError as error:
@@ -161,7 +167,7 @@ async def _run(make: Callable[[], Awaitable[Job]]) -> int:
     lanes = Lanes(job.work, fail=end)
     app.agent(app.topic(name, schema=BatchSchema()), isolated_partitions=True, name=name)(lanes.run)
     await app.start()
-    watches = [asyncio.create_task(_watch(app, end)), asyncio.create_task(_guard(job.topic, end))]
+    watches = [asyncio.create_task(watch) for watch in (_watch(app, end), _guard(job.topic, end), _belong(app, end))]
     if job.companion is not None:
         watches.append(asyncio.create_task(_accompany(job.companion, end)))
     failure = await ended
@@ -170,22 +176,15 @@ async def _run(make: Callable[[], Awaitable[Job]]) -> int:
     if failure is not None:
         if job.companion is not None:
             job.companion.last_words(failure)
-        code = report(failure)
-        _leave(code)
+        leave(report(failure))
     stopping = asyncio.ensure_future(app.stop())
     await asyncio.wait((stopping,), timeout=STOP_WITHIN)
     if not stopping.done():
         log.warning("stopped; what a store has not taken yet, the next process reads again")
-        _leave(0)
+        leave(0)
     await stopping
     log.info("stopped")
     return 0
-
-
-def _leave(code: int) -> NoReturn:
-    """No goodbye: it would commit and flush what must be read again, and wait for threads that wait for a store."""
-    logging.shutdown()
-    os._exit(code)
 
 
 async def _watch(app: faust.App, end: Callable[[BaseException | None], None]) -> None:
@@ -210,6 +209,26 @@ async def _guard(topic: TopicIdentity, end: Callable[[BaseException | None], Non
                 await topic.confirm()
         except Exception as error:
             end(error)
+
+
+async def _belong(app: faust.App, end: Callable[[BaseException | None], None]) -> None:
+    """A member that the group has dropped, or that another under its name has pushed out, may never come back."""
+    consumer: Any = app.consumer
+    alone_since: float | None = None
+    while True:
+        await asyncio.sleep(GUARD_EVERY)
+        if consumer.is_member():
+            alone_since = None
+            continue
+        alone_since = alone_since or time.monotonic()
+        if time.monotonic() - alone_since > ALONE_AT_MOST:
+            group = app.conf.id
+            end(
+                Fatal(
+                    f"This process was not in its group {group} for {ALONE_AT_MOST:.0f} s and ends: is another one "
+                    "at work under its name? Each host needs a CLEARWELL_WORKER of its own."
+                )
+            )
 
 
 def report(error: BaseException) -> int:

@@ -10,6 +10,7 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from clearwell.backoff import delays
 from clearwell.errors import Fatal
@@ -28,6 +29,9 @@ READY_WITHIN = 120.0
 ENDS_WITHIN = 15.0
 """Seconds a process may take to end in an orderly way; then it is killed."""
 
+PRESENCE_EVERY, ABSENT_AT_MOST = 15.0, 60.0
+"""Seconds between two looks whether a process takes part, and after how many of absence it is started again."""
+
 HEALTHY_AFTER = 30.0
 """Seconds of running after which the next failure counts as the first one again."""
 
@@ -39,6 +43,7 @@ class Keeper:
         self.process = process
         self.state = ProcessState(process.name, endpoint=process.endpoint, log=str(home / LOGS / f"{process.name}.log"))
         self.first_life: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.look_every, self.absent_at_most = PRESENCE_EVERY, ABSENT_AT_MOST
         self._changed = changed
         self._log_file = Path(self.state.log)
         self._log_began = 0
@@ -90,7 +95,12 @@ class Keeper:
                 self._note(READY)
                 self._tell_first(None)
                 log.info("%s is ready (pid %d)", self.process.name, running.pid)
-                await self._watch_until(ended, stop)
+                absent = asyncio.create_task(self._until_absent())
+                await self._watch_until(ended, stop, absent)
+                absent.cancel()
+                if not (ended.done() or stop.done()):
+                    await self._end(running)
+                    return f"(pid {running.pid}) ran, but took no part in its consumer group for {ABSENT_AT_MOST:.0f} s"
             if not ended.done():
                 await self._end(running)
             return self._how_it_ended(running, await ended)
@@ -98,11 +108,11 @@ class Keeper:
             for task in (ended, stop, ready):
                 task.cancel()
 
-    async def _watch_until(self, ended: asyncio.Task[int], stop: asyncio.Task[bool]) -> None:
-        """Wait for one of the two; meanwhile tell of a batch that the process can't get done with."""
+    async def _watch_until(self, *ends: asyncio.Task[Any]) -> None:
+        """Wait for the first of `ends`; meanwhile tell of a batch that the process can't get done with."""
         note = self.process.env.get(BATCH_NOTE)
         every = LOOK_EVERY if note else None
-        while not (await asyncio.wait((ended, stop), timeout=every, return_when=asyncio.FIRST_COMPLETED))[0]:
+        while not (await asyncio.wait(ends, timeout=every, return_when=asyncio.FIRST_COMPLETED))[0]:
             problem = stuck(Path(note), TOLD_AFTER) if note else None
             if problem is not None and self.state.state == READY:
                 log.error("%s: %s", self.process.name, problem)
@@ -138,6 +148,22 @@ class Keeper:
             except Exception as error:  # any failure to answer means: not yet
                 self._unready = error
                 await asyncio.sleep(0.15)
+
+    async def _until_absent(self) -> None:
+        """Return when the process has taken no part for too long: it runs, and does nothing that anybody sees."""
+        absent_since: float | None = None
+        while True:
+            await asyncio.sleep(self.look_every)
+            try:
+                takes_part = await asyncio.to_thread(self.process.alive)
+            except Exception:  # nobody can tell: Kafka is away, say
+                takes_part = None
+            if takes_part is not False:
+                absent_since = None
+            elif absent_since is None:
+                absent_since = time.monotonic()
+            elif time.monotonic() - absent_since >= self.absent_at_most:
+                return
 
     async def _end(self, running: asyncio.subprocess.Process) -> None:
         """Ask the process to end, then end it and what it has started itself."""

@@ -8,6 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 
+def unknown() -> None:
+    """Nobody can tell of a process whether it takes part."""
+
+
 def nothing() -> None:
     """For a process that needs no set-up."""
 
@@ -18,6 +22,7 @@ class Process:
 
     setup: runs once before the first start; blocks; raises ClearwellError.
     ready: asks the process itself; blocks for a few seconds at most; raises any exception while it is not ready.
+    alive: asks, once it is ready, whether it takes part; None: nobody can tell. Blocks and raises as `ready`.
     endpoint: what `status` shows, without secrets. stop_signal: asks it to end in an orderly way.
     owner: a folder; the process runs in it, as its owner where root has started us (see `clearwell.local.child`).
     """
@@ -27,6 +32,7 @@ class Process:
     ready: Callable[[], None]
     env: Mapping[str, str] = field(default_factory=dict)
     setup: Callable[[], None] = nothing
+    alive: Callable[[], bool | None] = unknown
     endpoint: str = ""
     stop_signal: int = signal.SIGTERM
     owner: Path | None = None

@@ -85,7 +85,8 @@ def plan_services(home: Path, plan: Plan) -> tuple[Process, ...]:
 def _process(service: str, args: list[str], group: str, env: Mapping[str, str], bootstrap: str) -> Process:
     argv = (sys.executable, "-m", f"services.{service}", *args)
     note = str(Path(env["CLEARWELL_HOME"]) / LOGS / f"{group}.batch")
-    return Process(group, argv, ready=Joined(bootstrap, group), env={**env, BATCH_NOTE: note})
+    alive = Member(bootstrap, group, f"{group}.{env['CLEARWELL_WORKER']}")
+    return Process(group, argv, ready=Joined(bootstrap, group), alive=alive, env={**env, BATCH_NOTE: note})
 
 
 def _collector(env: Mapping[str, str], postgres: str) -> Process:
@@ -124,6 +125,22 @@ class Joined:
         if found["group_state"] != "Stable" or not members - self._before:
             raise ConnectionError(f"group is {found['group_state']}")
         self._before = members
+
+
+class Member:
+    """Whether a worker is in its consumer group, by its name there (static membership)."""
+
+    def __init__(self, bootstrap: str, group: str, instance: str) -> None:
+        self._bootstrap = bootstrap
+        self._group = group
+        self._instance = instance
+
+    def __call__(self) -> bool:
+        """Raises when Kafka can't be asked."""
+        from clearwell.kafka import admin
+
+        asked = admin.ask(self._bootstrap, "looking at a group", lambda client: client.describe_groups([self._group]))
+        return any(member["group_instance_id"] == self._instance for member in asked[self._group]["members"])
 
 
 class Connected:

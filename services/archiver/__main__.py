@@ -50,7 +50,7 @@ def main() -> int:
     parser.add_argument("--to", default=ARCHIVE, help="the `to` of the contract's route: archive, or archive.<lake>")
     args = parser.parse_args()
     worker.set_up_logging()
-    return worker.run(lambda: make(args.stream, args.to))
+    worker.run(lambda: make(args.stream, args.to))
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ def main() -> int:
     parser.add_argument("--version", type=int, default=None, help="contract version; the highest by default")
     args = parser.parse_args()
     worker.set_up_logging()
-    return worker.run(lambda: make(args.stream, args.version))
+    worker.run(lambda: make(args.stream, args.version))
 
 
 if __name__ == "__main__":

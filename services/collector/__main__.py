@@ -6,34 +6,40 @@ import argparse
 import asyncio
 import gc
 import logging
-import os
 import signal
 import sys
 
 from clearwell import settings
-from clearwell.errors import ClearwellError
+from clearwell.ending import end_within, run_and_leave
+from clearwell.errors import ClearwellError, Fatal
 from clearwell.registry import Registry
 from services.collector import options
 from services.collector.collector import Collector
+from services.collector.keep import as_bug
 
 log = logging.getLogger(__name__)
+
+ENDS_WITHIN = 20.0
+"""Seconds that a stop takes at most: the requests and events in flight have 8, a source that hangs no more."""
 
 
 async def collect(once: bool, only: list[str] | None) -> int:
     """Run until SIGTERM or SIGINT, or with `once` until no connector is running; returns the exit code."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
+
+    def end() -> None:
+        end_within(ENDS_WITHIN)
+        stop.set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, end)
     where = settings.load()
     registry = Registry(where.postgres)
     log.info("collector started")
     code = await Collector(registry, where, only, options.load()).run(stop, once=once)
     registry.close()
     log.info("collector stopped")
-    logging.shutdown()
-    if code == 70:
-        os._exit(code)  # a source hangs in a thread that nothing can end
     return code
 
 
@@ -47,11 +53,16 @@ def main() -> int:
     args = parser.parse_args()
     _set_up_logging()
     gc.set_threshold(50_000, 20, 100)
-    try:
-        return asyncio.run(collect(args.once, args.connector))
-    except ClearwellError as error:
+    run_and_leave(lambda: collect(args.once, args.connector), report)
+
+
+def report(error: BaseException) -> int:
+    """Log why the collector ends and return its exit code; of an error nobody foresaw type and places alone."""
+    if isinstance(error, ClearwellError):
         log.error("%s", error)
         return error.exit_code
+    as_bug(error)
+    return Fatal.exit_code
 
 
 def _set_up_logging() -> None:

@@ -106,7 +106,7 @@ def main() -> int:
     args = parser.parse_args()
     arrow_with_system_memory()
     worker.set_up_logging()
-    return worker.run(lambda: make(args.stream, args.version, args.destination))
+    worker.run(lambda: make(args.stream, args.version, args.destination))
 
 
 if __name__ == "__main__":

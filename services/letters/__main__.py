@@ -34,7 +34,7 @@ def main() -> int:
     parser.add_argument("--stream", required=True)
     args = parser.parse_args()
     worker.set_up_logging()
-    return worker.run(lambda: make(args.stream))
+    worker.run(lambda: make(args.stream))
 
 
 if __name__ == "__main__":

@@ -162,3 +162,34 @@ def test_a_start_that_the_system_refuses_is_tried_again(home: Path, monkeypatch:
             assert keeper.state.last_error == "could not be started: Resource temporarily unavailable"
 
     asyncio.run(scene())
+
+
+def test_one_that_runs_and_takes_no_part_is_started_again_and_says_why(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(under_test, "PRESENCE_EVERY", 0.02)
+    monkeypatch.setattr(under_test, "ABSENT_AT_MOST", 0.2)
+    looks: list[int] = []
+
+    def alive() -> bool | None:
+        looks.append(1)
+        if len(looks) % 3 == 0:
+            raise OSError("Kafka is away: nobody can tell")
+        return None if len(looks) < 20 else len(looks) > 60  # for a while nobody could tell, then it was absent
+
+    def always_absent() -> bool:
+        return False
+
+    async def scene() -> None:
+        async with kept(process(WAITING), home) as keeper:
+            await keeper.first_life
+            await asyncio.sleep(0.5)
+            assert (keeper.state.state, keeper.state.restarts) == (READY, 0), "nobody said that it is absent"
+        async with kept(process(WAITING, alive=always_absent), home) as keeper:
+            await until(lambda: keeper.state.restarts > 0)
+            assert "took no part in its consumer group" in keeper.state.last_error
+        async with kept(process(WAITING, alive=alive), home) as keeper:
+            await until(lambda: len(looks) > 30)
+            assert keeper.state.restarts == 0, "between two answers that it is absent, nobody could tell"
+
+    asyncio.run(scene())
