@@ -15,6 +15,9 @@ from clearwell.cli.output import emit, home_option, json_option, table
 from clearwell.registry import Connector, SavedPosition, audit, connectors, leases, positions
 from clearwell.registry.leases import Holder
 
+LONGEST_PLACE = 300
+"""Signs of a position that are shown among other facts."""
+
 ACCOUNT = ("read", "accepted", "refused", "at_source")
 
 
@@ -119,7 +122,8 @@ def sheet(row: Mapping[str, Any]) -> str:
     facts: list[tuple[str, str]] = []
     for key, value in row.items():
         if key == "position":
-            facts.append((key, written(value)))
+            place = written(value)  # whole by `positions get`
+            facts.append((key, place if len(place) <= LONGEST_PLACE else place[:LONGEST_PLACE] + "…"))
         elif isinstance(value, dict):
             facts += [(f"{key}.{name}", _text(inner)) for name, inner in value.items()]
         elif value is not None:
