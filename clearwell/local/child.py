@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import resource
 import signal
 import sys
 from pathlib import Path
@@ -86,6 +87,7 @@ def _prctl(option: int, *args: int) -> None:
 def main(args: list[str]) -> None:
     """See the module's text. Never returns."""
     os.umask(0o077)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a dump of memory holds keys and passwords
     if args[0] == "--owner":
         become_owner(args[1])
         args = args[2:]

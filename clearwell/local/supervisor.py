@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import resource
 import signal
 import sys
 from pathlib import Path
@@ -84,11 +85,19 @@ class Supervisor:
     async def _start_processes(self, processes: tuple[Process, ...]) -> None:
         """Start side by side and wait until each is ready; the first that ends instead is the failure of all."""
         say(Message(what="starting", done=0, total=len(processes)))
-        await asyncio.gather(*(asyncio.to_thread(process.setup) for process in processes))
-        lives = [self._keep(process).first_life for process in processes]
-        for count, life in enumerate(asyncio.as_completed(lives), start=1):
-            await life
-            say(Message(what="starting", done=count, total=len(processes)))
+
+        async def begin(process: Process) -> None:
+            await asyncio.to_thread(process.setup)
+            await self._keep(process).first_life
+
+        starts = [asyncio.create_task(begin(process)) for process in processes]
+        try:
+            for count, begun in enumerate(asyncio.as_completed(starts), start=1):
+                await begun
+                say(Message(what="starting", done=count, total=len(processes)))
+        finally:  # one that failed, or the end of `up`: what is still set up must not start after that
+            for start in starts:
+                start.cancel()
 
     async def _start_services(self, plan: state.Plan) -> None:
         """Start the services that are not there yet; whoever wants them to be ready looks at the state."""
@@ -139,7 +148,9 @@ class Supervisor:
         if self._me is None:
             raise Fatal("The supervisor can't see itself in the process table.")
         try:
-            stack = state.StackState(self._me, [keeper.state for keeper in self._keepers])
+            servers = [keeper for name in state.SERVERS for keeper in self._keepers if keeper.process.name == name]
+            others = [keeper for keeper in self._keepers if keeper not in servers]
+            stack = state.StackState(self._me, [keeper.state for keeper in servers + others])
             state.write(self._home / state.STATE_FILE, stack)
         except OSError as error:  # a full disk must not end the processes that may still make room
             log.error("%s can't be written: %s", state.STATE_FILE, error.strerror)
@@ -162,6 +173,7 @@ def main() -> int:
         logging.getLogger(driver).setLevel(logging.CRITICAL)
     home = Path(sys.argv[1])
     os.umask(0o077)  # of all that this process and its children make
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if os.fork() != 0:  # whoever called `up` must not become the parent of a process that outlives it
         os._exit(0)
 

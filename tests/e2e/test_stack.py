@@ -172,6 +172,9 @@ def test_a_stack_of_named_servers_embeds_nothing(home: Path, tmp_path: Path, mon
     named = up(home)
     for name in ("kafka", "postgres", "mongo"):
         monkeypatch.setenv(f"CLEARWELL_{name.upper()}", getattr(named, name))
+    monkeypatch.setenv("CLEARWELL_KAFKA_SECURITY", "sasl_plaintext")
+    monkeypatch.setenv("CLEARWELL_KAFKA_USER", "clearwell")
+    monkeypatch.setenv("CLEARWELL_KAFKA_PASSWORD", f"${{file:{home / 'kafka.password'}}}")
     other = tmp_path / "other"
     try:
         assert up(other) == named
@@ -266,7 +269,7 @@ def test_an_interrupted_up_leaves_nothing_running(tmp_path: Path) -> None:
     # A shell starts what it puts in the background with SIGINT ignored, and we may be in the background.
     heed = functools.partial(signal.signal, signal.SIGINT, signal.default_int_handler)
     with killed_at_end(command, stderr=subprocess.PIPE, preexec_fn=heed) as starting:
-        await_that(lambda: (home / state.STATE_FILE).exists())
+        await_that(lambda: (home / state.STATE_FILE).exists(), seconds=100)
         seen = pids(home)
         starting.send_signal(signal.SIGINT)
         _, said = starting.communicate(timeout=60)
@@ -285,5 +288,9 @@ def test_down_leaves_nothing_running_and_wipe_nothing_at_all(tmp_path: Path) -> 
     assert all(has_ended(pid) for pid in seen)
     assert not (home / "endpoints.json").exists()
     assert stack.status(home) == []
+    before = state.ports(home)
+    up(home)
+    assert state.ports(home) == before, "a data folder keeps its ports"
+    assert stack.down(home) is True
     assert stack.down(home, wipe=True) is False
     assert not home.exists()

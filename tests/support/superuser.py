@@ -19,3 +19,4 @@ def let_tests_make_roles(settings: Settings) -> None:
     """Tests make databases and roles beside the stack's own; the platform itself may not and need not."""
     with psycopg.connect(superuser(settings), autocommit=True) as session:
         session.execute("ALTER ROLE clearwell CREATEDB CREATEROLE")
+        session.execute("GRANT CONNECT, TEMPORARY ON DATABASE clearwell TO PUBLIC")  # for the roles that they make
