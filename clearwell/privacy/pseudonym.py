@@ -93,10 +93,14 @@ def generaliser(field: Field) -> Callable[[Any], Any]:
     if field.type is Type.FLOAT64:
         return _bucket_of_float(width)
     if field.type is Type.DECIMAL:
-        return _bucket_of_decimal(Decimal(repr(width)), field)
+        # As many digits after the point as the field has: 10.0 times a 37-digit number would have one too many.
+        return _bucket_of_decimal(Decimal(repr(width)).quantize(Decimal(1).scaleb(-field.scale), context=_WIDE), field)
     if field.type is Type.DATE:
         return _bucket_of_date(int(width))
     return _bucket_of_timestamp(datetime.timedelta(seconds=width))
+
+
+_WIDE = Context(prec=700)
 
 
 def _bucket_of_integer(width: int, lowest: int) -> Callable[[int], int]:

@@ -110,6 +110,8 @@ class ParseTime(Step, frozen=True, kw_only=True):
         if self.format != ISO and aware is not isinstance(self.zone, UnsetType):
             wanted = "holds the offset, so leave `zone` out" if aware else "holds no offset, so give `zone`"
             raise Wrong(f"This format {wanted}.", "format")
+        if not numeric and self.format != ISO:
+            _check_directives(self.format)
         _parser(self.format, self.zone, target.type)
         scope.change(target, type=Type.TIMESTAMP, minimum=None, maximum=None, max_length=None)
 
@@ -121,6 +123,15 @@ class ParseTime(Step, frozen=True, kw_only=True):
                 code.add(f"{variable} = {parse}({variable})")
             with code.block(f"except {code.reference('NOT_EXACT', NOT_EXACT)}:"):
                 code.reject(f"{self.field} is not a time in the declared format", self.field)
+
+
+def _check_directives(format_: str) -> None:
+    """Raise Wrong for a format that `strptime` itself can't read, which would reject every event."""
+    try:
+        datetime.strptime("", format_)
+    except (ValueError, re.error) as error:
+        if isinstance(error, re.error) or "does not match format" not in str(error):
+            raise Wrong("Each directive may stand once, and a % for itself is written %%.", "format") from None
 
 
 def _parser(format_: str, zone: str | UnsetType, type_: Type) -> Callable[[Any], datetime]:

@@ -155,3 +155,12 @@ def test_a_repeat_is_one_at_most_so_many_offsets_ago(window: int, apart: int, dr
 def test_the_digits_of_a_decimal(scale: int, text: str, fits: bool) -> None:
     things = Things(contract_of(f"x: {{type: decimal, precision: 2, scale: {scale}}}"))
     assert isinstance(things.one(x=text), Rejected) is not fits
+
+
+@pytest.mark.parametrize(("width", "value", "bucket"), [(10.0, "99", "90"), (10, "-1", "-10"), (0.5, "0.75", "0.5")])
+def test_a_bucket_of_decimals_has_the_digits_of_its_field(width: float, value: str, bucket: str) -> None:
+    scale = 0 if width >= 1 else 2
+    field = Field("x", Type.DECIMAL, precision=38, scale=scale, privacy=Privacy(PrivacyKind.GENERALISE, width))
+    made = generaliser(field)(Decimal(value))
+    assert made == Decimal(bucket)
+    assert made.as_tuple().exponent == -scale

@@ -60,6 +60,8 @@ def problem(things, *steps: str, more: str = "") -> str:
         ("fill: {field: s, mean: x}", '"s" is string, which has no mean'),
         ("fill: {field: j, constant: 1}", '"j" is json'),
         ("fill: {field: s, previous: 0, by: [n]}", "for previous"),
+        ("parse_time: {field: s, format: '%d %d', zone: UTC}", "Each directive may stand once"),
+        ("parse_time: {field: s, format: '%Y%', zone: UTC}", "is written %%"),
         ("fill: {field: n, previous: 5}", "`previous` needs `by`"),
         ("fill: {field: n, previous: 5, by: [n]}", "can't say whose value it is itself"),
         ("fill: {field: n, previous: 5, by: [x]}", "which does not tell events apart"),
