@@ -16,6 +16,7 @@ from psycopg.pq import DiagnosticField, ExecStatus
 from psycopg.pq.abc import PGresult
 from psycopg.sql import SQL, Identifier, Literal
 
+from clearwell.deadline import call_seconds
 from clearwell.errors import ClearwellError, ConfigError, Retryable
 from clearwell.source import HEARTBEAT_SECONDS
 from connectors.postgres_cdc.decode import lsn_number, lsn_text
@@ -48,6 +49,7 @@ class Stream:
         self._poll.register(self._pgconn.socket, select.POLLIN)
         self._received = self._reported = 0
         self._next_status = 0.0
+        self._heard = time.monotonic()
         self._unpublished = False
         self._connection.add_notice_handler(self._hear)
         self.flushed = 0
@@ -103,7 +105,7 @@ class Stream:
                 if _sqlstate(result) != "55006" or time.monotonic() > deadline:
                     raise _error(result)
                 thread.sleep(0.1)
-        self._received = lsn
+        self._received, self._heard = lsn, time.monotonic()
 
     def message(self) -> bytes | None:
         """The next message of pgoutput that has come; None when none has, see `wait`."""
@@ -133,7 +135,9 @@ class Stream:
     def wait(self, seconds: float) -> bool:
         """Wait until something comes; whether it did."""
         if not self._poll.poll(seconds * 1000):
+            self._require_heard()
             return False
+        self._heard = time.monotonic()
         with self._server.failures(_READING):
             self._pgconn.consume_input()
         return True
@@ -141,7 +145,16 @@ class Stream:
     def look_after(self) -> None:
         """Call it often: tells the server what is new, and now and then that we are there."""
         if self.flushed != self._reported or time.monotonic() >= self._next_status:
-            self.tell()
+            self.tell(ask=time.monotonic() - self._heard > STATUS_SECONDS)
+
+    def _require_heard(self) -> None:
+        """A server that is there answers each status that asks it to, also where nothing changes (invariant 12)."""
+        silent = time.monotonic() - self._heard
+        if silent > call_seconds():
+            raise Retryable(
+                f"{self._server.place} has sent nothing for {silent:.0f} s, not even the answer to a question: does a "
+                "firewall or proxy in between drop what is sent?"
+            )
 
     def tell(self, ask: bool = False) -> None:
         """A status: what has come, and what it may forget. With `ask` it answers how far it is."""
