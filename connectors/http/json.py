@@ -8,7 +8,7 @@ from contextlib import suppress
 import msgspec
 
 from clearwell.errors import ConfigError
-from connectors.http.split import NotJson, elements, members
+from connectors.http.split import NotJson, TooMany, elements, members
 
 MOST_ITEMS = 1_000_000
 """Elements of one list, at most."""
@@ -123,6 +123,19 @@ def list_items(text: bytes, most: int = MOST_ITEMS) -> list[bytes]:
             if len(items) <= most:
                 return items
     return elements(text, most)
+
+
+def events_of(message: bytes) -> list[bytes] | None:
+    """The elements of a message that is a list of objects, as a webhook takes one apart; None for what is one event,
+    whatever it is: a list of other things, and a broken one, since nobody can be told to send another.
+    """
+    if message.lstrip(b" \t\r\n")[:1] != b"[":
+        return None
+    try:
+        items = list_items(message)
+    except (NotJson, TooMany):
+        return None
+    return items if all(item[:1] == b"{" for item in items) else None
 
 
 def require_json(text: bytes) -> None:

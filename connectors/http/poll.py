@@ -15,6 +15,7 @@ from clearwell.source import (
     EVENT_LIMIT,
     HEARTBEAT_SECONDS,
     Batch,
+    Count,
     DiscoveredStream,
     SourceConfig,
     SourceEvent,
@@ -91,6 +92,7 @@ class HttpPollSource:
         self._url = self._server.url.update_query(config.params) if config.params else self._server.url
         self._id = None if config.id_field is None else FieldId(config.id_field)
         self._closed = asyncio.Event()
+        self._items = 0
 
     @property
     def id_fields(self) -> tuple[str, ...]:
@@ -134,6 +136,10 @@ class HttpPollSource:
             return "All records would be read again, from the first page on."
         return self._config.paging.between(None if old is None else old.at, new.at)
 
+    def count(self) -> Count:
+        """Records of the pages that were not read before; how many there are only the API knows."""
+        return Count(self._items)
+
     async def close(self) -> None:
         """Stop asking; the session is closed when its reader ends or is closed."""
         self._closed.set()
@@ -166,6 +172,7 @@ class HttpPollSource:
             fresh = self._fresh(place, page)
             step = paging.step(self._url, place, page, fresh)
             if step.here is not None:
+                self._items += len(fresh)
                 position = HttpPosition(at=step.here.at, seen=step.here.seen)
                 yield [self._event(record) for record in fresh], position
             if step.following is None:

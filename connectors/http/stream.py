@@ -64,6 +64,15 @@ class Inbox(Generic[T]):
             await self._queue.put(error)
 
 
+LARGE = 65_536
+"""Bytes of which events are made in a thread, so that the event loop goes on."""
+
+
+async def make(work: Callable[[], T], size: int) -> T:
+    """What `work` makes of `size` bytes: in a thread when they are many."""
+    return await asyncio.to_thread(work) if size > LARGE else work()
+
+
 def passing_id(data: bytes) -> str:
     """An id for what can't be read again: what it says, and when it came."""
     return f"{hashlib.blake2b(data, digest_size=12).hexdigest()}/{time.time_ns()}"

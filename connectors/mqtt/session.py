@@ -31,13 +31,14 @@ _REFUSED = ("Bad user name or password", "Not authorized", "Client identifier no
 
 
 class Message(NamedTuple):
-    """`mid` is the packet's number; `received_ns` the time it came."""
+    """`mid` is the packet's number; `received_ns` the time it came; `retained`: it was there before we subscribed."""
 
     topic: str
     payload: bytes
     mid: int
     qos: int
     received_ns: int
+    retained: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +121,7 @@ class Session:
         self._answer: Any = None
         self._ended = threading.Event()
         self._unacknowledged: set[int] = set()
+        self.goes_on = False
         client.on_connect = self._on_answer
         client.on_subscribe = self._on_subscribed
         client.on_message = self._on_message
@@ -224,6 +226,7 @@ class Session:
 
     def _on_answer(self, client: Client, data: Any, flags: Any, reason: Any, properties: Any) -> None:
         self._answer = reason
+        self.goes_on = bool(flags.session_present)
         self._answered.set()
 
     def _on_subscribed(self, client: Client, data: Any, mid: int, reasons: Any, properties: Any) -> None:
@@ -235,7 +238,7 @@ class Session:
             if message.mid in self._unacknowledged:  # some brokers send again what is not acknowledged for seconds
                 return
             self._unacknowledged.add(message.mid)
-        one = Message(message.topic, bytes(message.payload), message.mid, message.qos, time.time_ns())
+        one = Message(message.topic, bytes(message.payload), message.mid, message.qos, time.time_ns(), message.retain)
         while not self._ended.is_set():
             try:
                 self._queue.put(one, timeout=0.5)

@@ -17,6 +17,7 @@ from clearwell.source import (
     PATH,
     SECRET,
     Batch,
+    Count,
     DiscoveredStream,
     SourceConfig,
     SourceEvent,
@@ -39,7 +40,8 @@ class MqttConfig(SourceConfig, frozen=True, forbid_unknown_fields=True, kw_only=
     client_id: names the session that the broker keeps for this connector while it is away; nobody else may use it.
     qos: 1, or 0 for brokers without sessions: what comes while the connector is away is then lost.
     id_field: the field whose value is an event's id. MQTT itself has none: without it a message that the broker sends
-    again after a crash is a second event. topic_field: the name under which the message's topic is put into the event.
+    again after a crash is a second event; what the broker retains has one id for as long as it stays the same.
+    topic_field: the name under which the message's topic is put into the event.
     username, password: who we are. ca: a PEM file of the authorities to trust. version: of the protocol.
     session_expiry: seconds for which the broker keeps the session (version 5).
     batch_events: messages taken together.
@@ -63,9 +65,14 @@ class MqttConfig(SourceConfig, frozen=True, forbid_unknown_fields=True, kw_only=
 
 
 class MqttPosition(SourcePosition, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How many messages were taken so far: a count for people; where to go on is known to the broker's session."""
+    """How many messages were taken so far: a count for people; where to go on is known to the broker's session.
+
+    `subscription` is the mark of what the session has subscribed to: as long as broker and we agree on it, we do not
+    subscribe again, for then the broker would send what it retains once more.
+    """
 
     taken: Annotated[int, msgspec.Meta(ge=0)]
+    subscription: str = ""
 
 
 class MqttSource:
@@ -85,6 +92,9 @@ class MqttSource:
         self._session: Session | None = None
         self._pending: deque[tuple[int, Message]] = deque()
         self._closed = False
+        self._items = 0
+        asked = msgspec.json.encode([config.topics, config.qos])
+        self._subscription = hashlib.blake2b(asked, digest_size=8).hexdigest()
 
     @property
     def id_fields(self) -> tuple[str, ...]:
@@ -113,12 +123,14 @@ class MqttSource:
     async def read(self, after: MqttPosition | None) -> AsyncIterator[Batch]:
         """Messages as they come, for ever. Raises Retryable when the connection ends: the broker then sends again."""
         taken = 0 if after is None else after.taken
-        thread: ReaderThread[list[Message]] = ReaderThread(self._follow, "mqtt source")
+        known = "" if after is None else after.subscription
+        thread: ReaderThread[list[Message]] = ReaderThread(lambda thread: self._follow(thread, known), "mqtt source")
         try:
             while not self._closed and (messages := await thread.take()) is not None:
                 self._pending.extend(enumerate(messages, taken + 1))
                 taken += len(messages)
-                yield self._events(messages), MqttPosition(taken=taken)
+                self._items += len(messages)
+                yield self._events(messages), MqttPosition(taken=taken, subscription=self._subscription)
         finally:
             self._pending.clear()
             await asyncio.shield(asyncio.ensure_future(thread.stop()))
@@ -139,15 +151,20 @@ class MqttSource:
         """Have the broker forget the session and what waits in it."""
         self._login.open(self._config.client_id, clean=True).close()
 
+    def count(self) -> Count:
+        """Messages that came; how many there were only the broker knows."""
+        return Count(self._items)
+
     async def close(self) -> None:
         """Stop following; the broker keeps the session."""
         self._closed = True
 
-    def _follow(self, thread: ReaderThread[list[Message]]) -> None:
-        """In a thread: offer the messages of the session."""
+    def _follow(self, thread: ReaderThread[list[Message]], known: str) -> None:
+        """In a thread: offer the messages of the session, which was subscribed to `known`."""
         session = self._login.open(self._config.client_id, clean=False)
         try:
-            session.subscribe(self._config.topics, self._config.qos)
+            if not session.goes_on or known != self._subscription:
+                session.subscribe(self._config.topics, self._config.qos)
             self._session, beat = session, Every(HEARTBEAT_SECONDS / 2)
             while True:
                 thread.require_wanted()
@@ -176,7 +193,7 @@ class MqttSource:
         event_id = None if self._id is None else self._id.of(data)
         if event_id is None:
             place = hashlib.blake2b(message.topic.encode() + b"\0" + data, digest_size=12).hexdigest()
-            event_id = f"{place}/{message.received_ns}"
+            event_id = f"{place}/{'retained' if message.retained else message.received_ns}"
         if self._config.topic_field is not None:
             data = _with_topic(data, self._config.topic_field, message.topic)
         return refuse(event_id, len(data), data) if len(data) > EVENT_LIMIT else SourceEvent(event_id, data)

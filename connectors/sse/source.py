@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import aclosing
+from functools import partial
 from typing import Annotated, ClassVar
 
 import msgspec
@@ -18,6 +19,7 @@ from clearwell.source import (
     EVENT_LIMIT,
     HEARTBEAT_SECONDS,
     Batch,
+    Count,
     DiscoveredStream,
     SourceConfig,
     SourceEvent,
@@ -26,8 +28,9 @@ from clearwell.source import (
 )
 from connectors.field_id import FieldId
 from connectors.http.failures import failures, require_success
+from connectors.http.json import events_of
 from connectors.http.session import HttpConfig, Seconds, Server, beats, pause
-from connectors.http.stream import Inbox, passing_id, sample_for
+from connectors.http.stream import Inbox, make, passing_id, sample_for
 from connectors.samples import field_types, json_objects
 from connectors.sse.stream import Message, Parser
 
@@ -45,7 +48,7 @@ class SseConfig(HttpConfig, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     events: the event types to take, such as `message`; all when left out. id_field: the field whose value is an event's
     id; without it the id is the stream's own, with "+<number>" for events that follow on one with an id.
     silence: seconds after which a connection on which nothing comes, not even a comment, is taken for dead.
-    batch_events: taken together at most.
+    batch_events: taken together at most. A list of objects is an event an object.
 
     Only a stream whose events have an `id:` can be gone on with: when one has none, what the server sends while we are
     not connected is lost, and its ids are made of what an event says and when it came.
@@ -80,6 +83,7 @@ class SseSource:
         self._over = False
         self._warned = False
         self._closed = asyncio.Event()
+        self._items = 0
 
     @property
     def id_fields(self) -> tuple[str, ...]:
@@ -121,6 +125,10 @@ class SseSource:
             return "Reading would begin with what the server sends to a new reader."
         return f"The server would be asked for what follows its event {new.last_id}{_distance(old, new)}."
 
+    def count(self) -> Count:
+        """Events of the types to take, and elements of those that are lists; how many there were is the server's."""
+        return Count(self._items)
+
     async def close(self) -> None:
         """Stop following; the connection is closed when its reader ends or is closed."""
         self._closed.set()
@@ -147,7 +155,7 @@ class SseSource:
                 for part in _parts(messages, self._config.batch_events):
                     received += len(part)
                     position = SsePosition(last_id=part[-1].last_id, received=received)
-                    yield self._events(part), position
+                    yield await make(partial(self._events, part), sum(len(message.data) for message in part)), position
                 if not chunks:
                     yield [], position
                 if b"" in chunks:
@@ -179,22 +187,32 @@ class SseSource:
         return Inbox(response.content.readany, lambda chunk: not chunk)
 
     def _events(self, messages: Sequence[Message]) -> list[SourceEvent]:
-        wanted = self._config.events
-        return [self._event(message) for message in messages if not wanted or message.type in wanted]
+        """A list is an event an element."""
+        wanted, events = self._config.events, list[SourceEvent]()
+        for message in messages:
+            if wanted and message.type not in wanted:
+                continue
+            items = events_of(message.data) if message.size <= EVENT_LIMIT else None
+            for number, data in enumerate([message.data] if items is None else items):
+                self._items += 1
+                events.append(self._event(message, data, None if items is None else number))
+        return events
 
-    def _event(self, message: Message) -> SourceEvent:
-        event_id = None if self._id is None else self._id.of(message.data)
+    def _event(self, message: Message, data: bytes, number: int | None) -> SourceEvent:
+        """Of a message, or of its element `number`."""
+        event_id = None if self._id is None else self._id.of(data)
+        suffix = "" if number is None else f"/{number}"
         if not event_id and message.last_id:
-            event_id = message.last_id if not message.nth else f"{message.last_id}+{message.nth}"
+            event_id = (message.last_id if not message.nth else f"{message.last_id}+{message.nth}") + suffix
         if not message.last_id and not self._warned:
             self._warned = True
             log.warning(
                 "%s sends events without an id: what it sends while we are not connected is lost", self._server.name
             )
-        event_id = event_id or passing_id(message.data)
+        event_id = event_id or passing_id(data) + suffix
         if message.size > EVENT_LIMIT:
             return refuse(event_id, message.size, message.data)
-        return SourceEvent(event_id, message.data)
+        return SourceEvent(event_id, data)
 
     async def _sample(self, most: int, seconds: float) -> list[SourceEvent]:
         left, found, parser = sample_for(seconds), list[SourceEvent](), Parser()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
+from functools import partial
 from typing import Annotated, Any, ClassVar, Protocol
 
 import msgspec
@@ -17,6 +18,7 @@ from clearwell.source import (
     EVENT_LIMIT,
     HEARTBEAT_SECONDS,
     Batch,
+    Count,
     DiscoveredStream,
     Refusal,
     SourceConfig,
@@ -26,8 +28,9 @@ from clearwell.source import (
 )
 from connectors.field_id import FieldId
 from connectors.http.failures import failures, require_success
+from connectors.http.json import events_of
 from connectors.http.session import HttpConfig, Server, beats, pause
-from connectors.http.stream import Inbox, passing_id, sample_for
+from connectors.http.stream import Inbox, make, passing_id, sample_for
 from connectors.samples import field_types, json_objects
 
 log = logging.getLogger(__name__)
@@ -67,8 +70,8 @@ class WebSocketConfig(HttpConfig, frozen=True, forbid_unknown_fields=True, kw_on
     together at most.
 
     Without `position_field` and one of `resume`, `resume_param`, what the server sends while we are not connected is
-    lost; without ids, they are made of what a message says and when it came. Binary messages become dead letters, and
-    so do those larger than an event may be.
+    lost; without ids, they are made of what a message says and when it came. A list of objects is an event an object.
+    Binary messages become dead letters, and so do those larger than an event may be.
     """
 
     protocols: list[str] = []
@@ -105,6 +108,7 @@ class WebSocketSource:
         self._id = None if config.id_field is None else FieldId(config.id_field)
         self._place = None if config.position_field is None else PlaceField(config.position_field)
         self._closed = asyncio.Event()
+        self._items = 0
 
     @property
     def id_fields(self) -> tuple[str, ...]:
@@ -152,6 +156,10 @@ class WebSocketSource:
             return f"Messages after {field} {low} up to {high} would be {way}."
         return f"The server would be asked for what follows {field} {new.after}."
 
+    def count(self) -> Count:
+        """Messages, and elements of those that are lists; how many there were only the server knows."""
+        return Count(self._items)
+
     async def close(self) -> None:
         """Stop following; the connection is closed when its reader ends or is closed."""
         self._closed.set()
@@ -169,15 +177,13 @@ class WebSocketSource:
             while not self._closed.is_set():
                 with failures(self._server.name):
                     frames = await inbox.take(0.9 * HEARTBEAT_SECONDS, self._config.batch_events)
-                events = []
-                for frame in frames:
-                    if frame.type not in _ENDS:
-                        after = self._after(frame, after)
-                        events.append(self._event(frame))
-                if events:
+                messages = [frame for frame in frames if frame.type not in _ENDS]
+                size = sum(len(frame.data) for frame in messages)
+                events, after = await make(partial(self._events, messages, after), size)
+                if messages:
                     received += len(events)
                     position = WebSocketPosition(after=after, received=received)
-                if events or not frames:
+                if messages or not frames:
                     yield events, position
                 if frames and frames[-1].type in _ENDS:
                     self._require_normal_end(socket, frames[-1])
@@ -209,21 +215,29 @@ class WebSocketSource:
                 await socket.send_frame(msgspec.json.encode(message), WSMsgType.TEXT)
         return socket
 
-    def _after(self, frame: Frame, after: str | int | None) -> str | int | None:
-        """Where the stream is after a message."""
-        found = None if self._place is None or frame.type is not WSMsgType.TEXT else self._place.of(frame.data)
-        return after if found is None else found
+    def _events(self, frames: Sequence[Frame], after: str | int | None) -> tuple[list[SourceEvent], str | int | None]:
+        """The events of messages, a list's elements each, and where the stream is after them."""
+        events: list[SourceEvent] = []
+        for frame in frames:
+            text = frame.type is WSMsgType.TEXT
+            items = events_of(frame.data) if text else None
+            for number, data in enumerate([frame.data] if items is None else items):
+                self._items += 1
+                place = self._place.of(data) if text and self._place is not None else None
+                after = after if place is None else place
+                events.append(self._event(data, text, None if items is None else number))
+        return events, after
 
-    def _event(self, frame: Frame) -> SourceEvent:
-        data: bytes = frame.data
+    def _event(self, data: bytes, text: bool, number: int | None) -> SourceEvent:
+        """Of a message, or of its element `number`."""
         event_id = None if self._id is None else self._id.of(data)
         if not event_id and self._place is not None:
             place = self._place.of(data)
             event_id = None if place is None else str(place)
-        event_id = event_id or passing_id(data)
+        event_id = event_id or passing_id(data) + ("" if number is None else f"/{number}")
         if len(data) > EVENT_LIMIT:
             return refuse(event_id, len(data), data)
-        return SourceEvent(event_id, data, Refusal.BINARY if frame.type is WSMsgType.BINARY else None)
+        return SourceEvent(event_id, data, None if text else Refusal.BINARY)
 
     def _require_normal_end(self, socket: ClientWebSocketResponse[bool], frame: Frame) -> None:
         """Raises Retryable or ConfigError unless the server ended the connection in peace."""
@@ -245,7 +259,7 @@ class WebSocketSource:
             while len(found) < most and left() > 0:
                 with failures(self._server.name):
                     frames = await inbox.take(left())
-                found += [self._event(frame) for frame in frames if frame.type not in _ENDS]
+                found += self._events([frame for frame in frames if frame.type not in _ENDS], None)[0]
                 if frames and frames[-1].type in _ENDS:
                     break
         return found[:most]

@@ -22,6 +22,7 @@ from services.collector.options import Options
 from services.collector.push_run import PushRun
 from services.collector.rate import Bucket
 from services.collector.run import Run
+from services.collector.scarce import LoopTrouble, out_of_files
 from services.collector.threads import Threads
 
 log = logging.getLogger(__name__)
@@ -77,6 +78,7 @@ class Collector:
         That is 0, or with `once` 2 when a connector is failing, and 70 when one did not stop in time.
         """
         asyncio.get_running_loop().set_default_executor(self._threads)
+        asyncio.get_running_loop().set_exception_handler(LoopTrouble())
         self._listener = Listener(self.doors)
         listening = asyncio.create_task(self._listen(once))
         try:
@@ -92,8 +94,11 @@ class Collector:
         while not await happened(stop, pause):
             try:
                 found, answer = await self._note.ask(partial(self._look, once))
-            except Retryable as error:
-                log.warning("%s", error)
+            except (Retryable, OSError) as error:
+                lack = out_of_files(error)
+                if lack is None and isinstance(error, OSError):
+                    raise
+                log.warning("%s", lack or error)
                 pause = next(waits)
                 continue
             self._leases.learn(answer)

@@ -17,6 +17,7 @@ from clearwell.backoff import delays
 from clearwell.errors import ClearwellError, Fenced, Retryable
 from clearwell.registry import Connector, Registry, State, connectors, positions
 from services.collector.leases import Tenure
+from services.collector.scarce import out_of_files
 from services.collector.threads import in_threads_of
 from services.collector.watch import Watch
 
@@ -110,8 +111,10 @@ class Keeper:
                 if not self._lease_is_over():
                     await self._wait_after(str(error), next(waits))
             except Exception as error:  # whatever a source raises ends this connector alone
-                await self._give_up(error)
-                return
+                if (lack := out_of_files(error)) is None:
+                    await self._give_up(error)
+                    return
+                await self._wait_after(lack, next(waits))
         if self._lease_is_over():
             log.warning("connector %s: the lease could not be kept; whoever takes it reads on", name)
 

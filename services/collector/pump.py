@@ -89,14 +89,23 @@ class Pump:
             while (batch := await self._next(batches)) is not None:
                 events, position = batch
                 counts = self._count(events)
-                await self._room.acquire()
-                sending = await asyncio.to_thread(self._send, events)
-                self._sent.put_nowait(Flight(sending, position, counts))
-                if pause := self._bucket.take(len(events)):
-                    await asyncio.sleep(pause)
+                *before, last = self._bucket.parts(events)
+                for part in before:
+                    await self._pass_on(part)
+                await self._pass_on(last, position, counts)
             await self._room.acquire()
             end = await asyncio.to_thread(self._send, [])
             self._sent.put_nowait(Flight(end, position, self._count([]), last=True))
+
+    async def _pass_on(
+        self, events: Sequence[SourceEvent], position: SourcePosition | None = None, counts: Counts = NOTHING
+    ) -> None:
+        """Send events as fast as the rate limit lets them; a part before a batch's last one has no position."""
+        await self._room.acquire()
+        sending = await asyncio.to_thread(self._send, events)
+        self._sent.put_nowait(Flight(sending, position, counts))
+        if pause := self._bucket.take(len(events)):
+            await asyncio.sleep(pause)
 
     def _count(self, events: Sequence[SourceEvent]) -> Counts:
         """What this batch adds to the account: of the source's own count what is new since the batch before."""

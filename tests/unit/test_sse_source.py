@@ -146,3 +146,12 @@ def test_an_event_that_is_too_large_becomes_a_note(serve: Serve) -> None:
 def test_an_id_that_no_header_can_hold(serve: Serve) -> None:
     with pytest.raises(ConfigError, match="reset the connector"):
         read(source(serve(Streams().answer).url), SsePosition(last_id="a\x1bb"))
+
+
+def test_a_list_is_an_event_an_element(serve: Serve) -> None:
+    """As in a webhook (case B10), with ids that are the same each time; a broken one becomes one dead letter."""
+    text = b'id: 7\ndata: [{"n":1}, {"n":2.50}]\n\ndata: [{"n":3},\n\nid: 8\ndata: {"n":[4]}\n\n'
+    one = source(serve(Streams(text).answer).url)
+    found = [(event.id, event.data) for events, _ in read(one) for event in events]
+    assert found == [("7/0", b'{"n":1}'), ("7/1", b'{"n":2.50}'), ("7+1", b'[{"n":3},'), ("8", b'{"n":[4]}')]
+    assert one.count().read == 4

@@ -186,3 +186,37 @@ def test_forbidden_addresses(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> N
         with pytest.raises(ConfigError, match="an address that may not be reached"):
             source(one).check()
     assert not connected
+
+
+LISTS = [
+    (b'[{"n":1}, {"n":2.50}]', [b'{"n":1}', b'{"n":2.50}']),
+    (b'[{"t":"\\ud800"},{"n":2}]', [b'{"t":"\\ud800"}', b'{"n":2}']),
+    (b"[]", []),
+    (b'["trade",{"n":1}]', [b'["trade",{"n":1}]']),
+    (b'[{"n":1},', [b'[{"n":1},']),
+    (b'{"n":[1,2]}', [b'{"n":[1,2]}']),
+]
+
+
+@pytest.mark.parametrize(("message", "expected"), LISTS)
+def test_a_list_is_an_event_an_element(serve: Serve, message: bytes, expected: list[bytes]) -> None:
+    """As in a webhook (case B10); a broken one stays whole, and becomes one dead letter."""
+
+    async def talk(socket: web.WebSocketResponse, _: web.BaseRequest) -> None:
+        await socket.send_str(message.decode())
+        await socket.send_str('{"n":"last"}')
+        await asyncio.sleep(0.2)
+
+    one = source(serve(talking(talk)))
+    events = events_of(read(one, len(expected) + 1))
+    assert [event.data for event in events] == [*expected, b'{"n":"last"}']
+    assert len({event.id for event in events}) == len(events) == one.count().read
+
+
+def test_the_position_is_the_last_elements(serve: Serve) -> None:
+    async def talk(socket: web.WebSocketResponse, _: web.BaseRequest) -> None:
+        await socket.send_str('[{"seq":7},{"seq":8}]')
+        await asyncio.sleep(0.2)
+
+    batches = read(source(serve(talking(talk)), position_field="seq", resume_param="after"), 2)
+    assert [event.id for event in events_of(batches)] == ["7", "8"] and batches[-1][1].after == 8
