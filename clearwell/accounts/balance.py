@@ -20,6 +20,7 @@ from clearwell.kafka.bounded import Reader, reader
 from clearwell.kafka.groups import committed
 from clearwell.kafka.names import clean_topic, cleaner_group, dead_topic, dropped_topic, raw_topic
 from clearwell.kafka.origins import Origins
+from clearwell.kafka.positions import Note
 from clearwell.kafka.repeats import Repeats
 from clearwell.registry import Registry
 from clearwell.settings import Settings
@@ -80,8 +81,11 @@ async def _balance(settings: Settings, contract: Contract) -> Balance:
     async with reader(settings.kafka) as log:
         for partition in range(admin.partition_count(settings.kafka, raw_topic(stream))):
             audit = _Partition(log, contract, ids[raw_topic(stream)], partition)
-            offset, topic_id = cleaned.get(partition, (0, ""))
-            partitions.append(await audit.run(offset if topic_id == audit.topic_id else None, books, reasons))
+            offset, text = cleaned.get(partition, (0, ""))
+            note = Note.read(text)
+            ours = note.topic_id == audit.topic_id
+            audit.note = note if ours else audit.note
+            partitions.append(await audit.run(offset if ours else None, books, reasons))
     closed = tuple(book.close() for book in books)
     return Balance(stream, version, tuple(partitions), closed, reasons, sources, tuple(unread))
 
@@ -99,6 +103,7 @@ class _Partition:
         self._version = contract.version
         self._raw = raw_topic(contract.stream)
         self.topic_id = topic_id
+        self.note = Note(topic_id)
         self.partition = partition
         self._forged = 0
 
@@ -131,7 +136,7 @@ class _Partition:
                 self._forged += explained.count(False)
                 records = list(compress(records, explained))
                 topics, offsets = list(compress(topics, explained)), list(compress(offsets, explained))
-            ours = [offset for of, offset in zip(topics, offsets, strict=True) if of == self.topic_id]
+            ours = [offset for of, offset in zip(topics, offsets, strict=True) if of == self.note.origin_at(offset)]
             oldest = ours[0] if oldest is None and ours else oldest
             ledger.note(CLEAN, ours)
             news = repeats.fresh_many(topics, offsets)
@@ -150,7 +155,7 @@ class _Partition:
             for letter in dead.known(records):
                 if letter.destination is not None:  # a clean event: in its destination's accounts
                     refused[letter.destination, letter.clean_topic_id].add(letter.clean_offset)
-                elif letter.topic_id == self.topic_id and letter.offset not in seen:
+                elif letter.topic_id == self.note.origin_at(letter.offset) and letter.offset not in seen:
                     oldest = letter.offset if oldest is None else oldest
                     seen.add(letter.offset)
                     reasons[letter.reason] = reasons.get(letter.reason, 0) + 1
@@ -162,11 +167,11 @@ class _Partition:
         oldest, begin = None, await self._log.begin(dropped_topic(self._stream), self.partition)
         async for records in self._all(dropped_topic(self._stream)):
             for drops in (dropped.decode(record.value) for record in records):
-                if drops.topic == self.topic_id:
-                    ledger.note_lost(drops.lost)
-                    for offsets in drops.rules.values():
-                        oldest = min(offsets) if oldest is None else oldest
-                        ledger.note(DROPPED, offsets)
+                ledger.note_lost(one for one in drops.lost if self.note.origin_at(one[0]) == drops.topic)
+                for of_rule in drops.rules.values():
+                    offsets = [offset for offset in of_rule if self.note.origin_at(offset) == drops.topic]
+                    oldest = min(offsets) if oldest is None and offsets else oldest
+                    ledger.note(DROPPED, offsets)
         self._expire(ledger, begin, oldest)
 
     def _expire(self, ledger: Ledger, begin: int, oldest: int | None) -> None:

@@ -51,6 +51,7 @@ SECTIONS = {
     },
     "Operations": {
         "balance": Entry("clearwell.cli.balance:balance", "Prove that every event is accounted for."),
+        "stream": Entry("clearwell.cli.stream.commands:stream", "Go on where Kafka has lost what was read."),
         "dead": Entry("clearwell.cli.dead.commands:dead", "Look at rejected events, mend them, and send them again."),
         "lake": Entry(
             "clearwell.cli.lake.commands:lake_commands", "Look at the tables of the lake, and keep them in order."

@@ -1,8 +1,9 @@
 """Which of two versions of a row is newer: the one rule of invariant 4, in Python.
 
 Newer is the later event time; of equal event times, the later raw record. Raw offsets tell the order inside one
-incarnation of the raw topic, its partitions then being compared by number so that the order is total and a replay in
-any order ends in the same rows. Records of two incarnations can't be compared: the one that arrives later wins.
+partition of one incarnation of the raw topic, so that a replay in any order ends in the same rows. Records of two
+incarnations can't be compared, nor those of two partitions: partitions were added, and the key has moved to one where
+offsets are lower. Then the one that arrives later wins.
 A row without an event time is older than any with one. An equal record counts as newer: writing it again is harmless,
 and a replay under a widened contract fills the columns that were added.
 """
@@ -31,9 +32,9 @@ def replaces(new: Version, stored: Version) -> bool:
     """Whether `new` takes the place of `stored`."""
     if new.event_time != stored.event_time:
         return stored.event_time is None or (new.event_time is not None and new.event_time > stored.event_time)
-    if new.raw_topic != stored.raw_topic:
+    if (new.raw_topic, new.raw_partition) != (stored.raw_topic, stored.raw_partition):
         return True
-    return (new.raw_offset, new.raw_partition) >= (stored.raw_offset, stored.raw_partition)
+    return new.raw_offset >= stored.raw_offset
 
 
 def key_of(schema: CleanSchema) -> Callable[[tuple[Any, ...]], Any]:

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from kafka import KafkaAdminClient, TopicPartition, errors
 from kafka.admin import ConfigResource, ConfigResourceType, OffsetSpec
-from kafka.protocol.consumer import IsolationLevel
+from kafka.protocol.consumer import IsolationLevel, OffsetForLeaderEpochRequest
 
 from clearwell.errors import ConfigError, Retryable
 from clearwell.kafka.clients import connect
@@ -92,6 +92,42 @@ def missing_topics(bootstrap: str, stream: str, version: int) -> list[str]:
 def topic_id(bootstrap: str, topic: str) -> str:
     """Kafka's id of a topic (KIP-516) in its own spelling: 22 characters of base64url (invariant 3)."""
     return _printed(_one(bootstrap, topic)["topic_id"])
+
+
+class TopicNow(str):
+    """A topic's id; `epochs` are the leader epochs of its partitions at that moment."""
+
+    __slots__ = ("epochs",)
+    epochs: Mapping[int, int]
+
+
+def topic_now(bootstrap: str, topic: str) -> TopicNow:
+    """The id of a topic, and the leader epochs of its partitions, in one answer."""
+    found = _one(bootstrap, topic)
+    now = TopicNow(_printed(found["topic_id"]))
+    now.epochs = {one["partition_index"]: one["leader_epoch"] for one in found["partitions"]}
+    return now
+
+
+def end_of_epoch(bootstrap: str, topic: str, partition: int, epoch: int) -> int:
+    """The offset at which a leader epoch ends in a partition's log, its end where that is the present one; -1: unknown.
+
+    Of an epoch that wrote nothing, the end of the newest before it (KIP-320).
+    """
+
+    async def question(client: KafkaAdminClient) -> int:
+        place = TopicPartition(topic, partition)
+        (leader,) = await client._async_get_leader_for_partitions([place])  # kafka-python has no public way
+        asked = OffsetForLeaderEpochRequest.OffsetForLeaderTopic.OffsetForLeaderPartition(
+            partition=partition, current_leader_epoch=-1, leader_epoch=epoch
+        )
+        request = OffsetForLeaderEpochRequest(replica_id=-1, topics=[(topic, [asked])])
+        answer = (await client._manager.send(request, node_id=leader)).topics[0].partitions[0]
+        if answer.error_code:
+            raise errors.for_code(answer.error_code)
+        return int(answer.end_offset)
+
+    return int(ask(bootstrap, f"reading epochs of {topic}", lambda client: client._manager.run(question, client)))
 
 
 def partition_count(bootstrap: str, topic: str) -> int:

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from clearwell.backoff import delays
 from clearwell.errors import Fatal, Retryable
+from clearwell.kafka.admin import TopicNow
+from clearwell.kafka.lineage import Lineage, Point
 
 log = logging.getLogger(__name__)
 
@@ -20,9 +22,12 @@ log = logging.getLogger(__name__)
 class TopicIdentity:
     """The id of one topic; many slices that wait at once share one question to the broker."""
 
-    def __init__(self, topic: str, ask: Callable[[], str]) -> None:
-        """`ask` fetches the topic's id now; it blocks, is called in a thread, and raises ClearwellError."""
+    def __init__(self, topic: str, ask: Callable[[], str], lineage: Lineage | None = None) -> None:
+        """`ask` fetches the topic's id now (with a `lineage`: `admin.topic_now`); it blocks, is called in a thread, and
+        raises ClearwellError.
+        """
         self.topic = topic
+        self.lineage = lineage
         self.id = ""
         self._ask = ask
         self._next: asyncio.Future[str] | None = None
@@ -30,11 +35,19 @@ class TopicIdentity:
 
     async def refresh(self) -> str:
         """Learn the id as it is now; to be called when partitions are assigned."""
-        self.id = await self._asked()
+        if self.lineage is not None:
+            self.lineage.begin({})
+        self.id = str(await self._asked())  # without the epochs: a plain text for whatever encodes it
         return self.id
 
+    async def resume(self, points: Mapping[int, Point]) -> None:
+        """The partitions begin at these points of the topic that `refresh` found. Raises Parted (see `lineage.py`)."""
+        if self.lineage is not None:
+            self.lineage.begin(points)
+            await self._asked()
+
     async def confirm(self) -> str:
-        """The known id, proven to be still the topic's. Raises Fatal when the topic was recreated."""
+        """The known id, proven to be still the topic's. Raises Fatal when the topic was recreated or its log parted."""
         if await self._asked() != self.id:
             raise Fatal(f"Topic {self.topic} was deleted and made again; starting over under its new identity.")
         return self.id
@@ -61,8 +74,19 @@ class TopicIdentity:
     async def _insist(self) -> str:
         for wait in delays():
             try:
-                return await asyncio.to_thread(self._ask)
+                now = await asyncio.to_thread(self._ask)
+                if self.lineage is not None and isinstance(now, TopicNow) and now == self.id:
+                    await self._trace(self.lineage, now)
+                return now
             except Retryable as error:  # a broker that is away is waited for in place
                 log.warning("%s Asking again in %.1f s.", error, wait)
                 await asyncio.sleep(wait)
         raise AssertionError("delays() is endless")
+
+    @staticmethod
+    async def _trace(lineage: Lineage, now: TopicNow) -> None:
+        """Positions are checked where a leader epoch has changed since (KIP-320)."""
+        points = lineage.changed(now.epochs)
+        if points:
+            await asyncio.to_thread(lineage.check, points, now.epochs)
+            lineage.adopt(points, now.epochs)

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from clearwell.backoff import delays
 from clearwell.errors import Fatal, Retryable
+from clearwell.kafka.lineage import Lineage
 from clearwell.kafka.room import Room
 
 log = logging.getLogger(__name__)
@@ -73,9 +74,10 @@ class Lane:
 class Lanes:
     """Drives a SliceWork over a Faust stream with one agent instance a partition."""
 
-    def __init__(self, work: SliceWork, fail: Callable[[BaseException], None]) -> None:
-        """`fail` ends the process; after it nothing is acknowledged any more."""
+    def __init__(self, work: SliceWork, fail: Callable[[BaseException], None], lineage: Lineage | None = None) -> None:
+        """`fail` ends the process; after it nothing is acknowledged any more. `lineage` hears how far each one is."""
         self._work = work
+        self._lineage = lineage
         self._fail = fail
         self._lanes: dict[int, Lane] = {}
         self._room = Room(MOST_RECORDS)
@@ -99,7 +101,7 @@ class Lanes:
             lane.generation = piece.generation
         elif piece.first > lane.next:
             await self._insist(lambda: self._work.skip(piece.partition, lane.next, piece.first))
-        count = len(piece.records)
+        count, time = len(piece.records), piece.records[-1].timestamp
         await self._room.take(count)
         try:
             durable = await self._work.handle(piece)
@@ -107,6 +109,8 @@ class Lanes:
             self._room.free(count)
             raise
         lane.next = piece.last + 1
+        if self._lineage is not None:
+            self._lineage.move(piece.partition, lane.next, time)
         piece.records.clear()  # Faust holds on to the list until the slice is acknowledged, and longer
         lane.pending.append(asyncio.create_task(self._finish(event, durable, count)))
         while len(lane.pending) >= IN_FLIGHT:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from clearwell.backoff import delays
 from clearwell.errors import Retryable
 from clearwell.kafka import admin
+from clearwell.kafka.lineage import is_branch
 
 log = logging.getLogger(__name__)
 
@@ -59,9 +60,10 @@ class Origins:
         Records of a raw topic that is no more come before those of the one that took its place, never after them.
         """
         end, begun = self._ends.get(partition, 0), self._topic_id in known
+        begun = begun or any(len(of) == len(self._topic_id) and is_branch(self._topic_id, of) for of in known)
         result = []
         for topic_id, offset in zip(topics, offsets, strict=True):
-            if topic_id == self._topic_id:
+            if topic_id == self._topic_id or is_branch(self._topic_id, topic_id):
                 begun = True
                 result.append(0 <= offset < end)
             else:

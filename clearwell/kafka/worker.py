@@ -164,7 +164,7 @@ async def _run(make: Callable[[], Awaitable[Job]]) -> int:
     except ClearwellError as error:
         return report(error)
     app, name = job.app, job.topic.topic
-    lanes = Lanes(job.work, fail=end)
+    lanes = Lanes(job.work, fail=end, lineage=job.topic.lineage)
     app.agent(app.topic(name, schema=BatchSchema()), isolated_partitions=True, name=name)(lanes.run)
     await app.start()
     watches = [asyncio.create_task(watch) for watch in (_watch(app, end), _guard(job.topic, end), _belong(app, end))]
@@ -250,3 +250,5 @@ def set_up_logging() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     for name in ("clearwell", "services", "connectors", "__main__"):
         logging.getLogger(name).setLevel(logging.INFO)
+    # What is raised where partitions start (fenced, parted) comes by there with a traceback; `report` says it once.
+    logging.getLogger("faust.tables.recovery").setLevel(logging.CRITICAL)

@@ -154,6 +154,19 @@ class SubscriptionRow(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
+class SubscriptionPositionRow(Base):
+    """Where a model stood in a clean partition when it last committed; `note` is what is kept beside the offset."""
+
+    __tablename__ = "subscription_position"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    topic_id: Mapped[str] = mapped_column(primary_key=True)
+    partition: Mapped[int] = mapped_column(primary_key=True)
+    next_offset: Mapped[int] = mapped_column(BigInteger)
+    note: Mapped[str]
+    updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
 class DeadLetterRow(Base):
     """One event that found no way: rejected by the contract, or (with a `destination`) refused by a store.
 

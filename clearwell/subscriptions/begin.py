@@ -16,8 +16,10 @@ from clearwell.subscriptions.position import Position
 Start = Literal["earliest", "latest"]
 
 
-def begin(bootstrap: str, name: str, topic: str, start: Start) -> dict[int, int]:
-    """Commit where `model.<name>` begins on a clean topic, and forget what it has seen; returns partition → offset.
+def begin(bootstrap: str, name: str, topic: str, start: Start) -> tuple[str, dict[int, int]]:
+    """Commit where `model.<name>` begins on a clean topic, and forget what it has seen.
+
+    Returns the topic's id, and partition → offset.
 
     "latest" is the end of each partition as it is now, so that a model started later has no gap.
     Raises ConfigError when a model is following under that name, Retryable when Kafka does not answer.
@@ -40,4 +42,4 @@ def begin(bootstrap: str, name: str, topic: str, start: Start) -> dict[int, int]
             ) from None
         finally:
             consumer.close(timeout_ms=admin.TIMEOUT_MS)
-    return dict(sorted(offsets.items()))
+    return topic_id, dict(sorted(offsets.items()))

@@ -16,22 +16,26 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition, errors
 from kafka.coordinator.assignors.range import RangePartitionAssignor
+from kafka.structs import OffsetAndMetadata
 
 from clearwell.errors import ClearwellError, ConfigError, Retryable
 from clearwell.kafka.asking import READ_COMMITTED
+from clearwell.kafka.bounded import log_of
 from clearwell.kafka.clients import connect
 from clearwell.kafka.failures import translated
+from clearwell.kafka.lineage import EPOCH, TIME, UNKNOWN, Parted, Point, way_out
 from clearwell.kafka.names import model_group
 from clearwell.kafka.repeats import Repeats
 from clearwell.subscriptions.assignor import SharesAssignor
 from clearwell.subscriptions.coverage import Coverage
 from clearwell.subscriptions.late import LOST, commit_late
+from clearwell.subscriptions.memory import Memory
 from clearwell.subscriptions.position import Position, resume
 
 log = logging.getLogger(__name__)
@@ -58,13 +62,29 @@ class Lane:
     next: int
     committed: int
     repeats: Repeats
+    epoch: int = UNKNOWN
+    time: int = UNKNOWN
+    """Leader epoch, and time of the record before `next`: whether the log is still the same (see `lineage.py`)."""
+
+    def position(self, topic_id: str) -> Position:
+        """Where it is now."""
+        seen = {name: mark for name, mark in self.repeats.marks.items() if name not in (EPOCH, TIME)}
+        return Position(topic_id, self.next, seen | Point(self.next, self.epoch, self.time).marks)
 
 
 class Member:
     """One consumer in the group `model.<name>`. Several threads may call it, one at a time is served."""
 
     def __init__(
-        self, name: str, bootstrap: str, topic: str, topic_id: str, *, max_rows: int, instance: str | None
+        self,
+        name: str,
+        bootstrap: str,
+        topic: str,
+        topic_id: str,
+        *,
+        max_rows: int,
+        instance: str | None,
+        memory: Memory | None = None,
     ) -> None:
         """Connects; joins the group at the first `poll`. Raises Retryable when Kafka does not answer."""
         self.name = name
@@ -72,6 +92,9 @@ class Member:
         self.topic_id = topic_id
         self.bootstrap = bootstrap
         self.instance = instance
+        self._memory = memory
+        self._unsaved: dict[int, Position] = {}
+        self._log = log_of(bootstrap, topic)
         self.lanes: dict[int, Lane] = {}
         self.generation = -1
         self.coverage = Coverage(bootstrap, model_group(name), topic)
@@ -140,6 +163,16 @@ class Member:
             if not done:
                 raise self._lost(partition)
             lane.committed = position.offset
+            self._unsaved[partition] = position
+
+    def trace(self, epochs: Mapping[int, int]) -> None:
+        """Raise Parted where the log is no longer the one that was read, given the leader epochs now; or Retryable."""
+        for partition, lane in self.lanes.items():
+            epoch = epochs.get(partition, lane.epoch)
+            end = self._log.parted_at(partition, Point(lane.next, lane.epoch, lane.time), epoch)
+            if end is not None:
+                raise Parted(self.topic, partition, end, lane.next, way_out(self.topic.split(".")[1]))
+            lane.epoch = epoch
 
     def close(self, wait_s: float = LEAVE_S) -> None:
         """Leave the group, so that others take the partitions over at once; waits for that, `wait_s` at most."""
@@ -183,10 +216,33 @@ class Member:
                 with self._lock:
                     self._answer()
                 self._tell()
+            self._remember()
         with self._lock, contextlib.suppress(Exception):  # a consumer that can't say good-bye is thrown out by Kafka
             self._consumer.close(timeout_ms=int(LEAVE_S * 1000))
+        self._remember()
         _open_members.discard(self)
         self._left.set()
+
+    def _remember(self) -> None:
+        """Let the registry know what was committed since the last time."""
+        with self._lock:
+            positions, self._unsaved = self._unsaved, {}
+        if positions and self._memory is not None and not self._memory.try_to_store(self.topic_id, positions):
+            with self._lock:
+                self._unsaved = positions | self._unsaved
+
+    def _committed(self, place: TopicPartition) -> OffsetAndMetadata | None:
+        """What the group has committed or, where Kafka has forgotten it, what the registry remembers of it."""
+        known = self._consumer.committed(place, metadata=True, timeout_ms=COMMIT_MS)
+        if (known is not None and known.offset >= 0) or self._memory is None:
+            return known
+        recalled = self._memory.recall(self.topic_id).get(place.partition)
+        if recalled is not None:
+            log.warning(
+                "Kafka has forgotten where %s stood in partition %d of %s; it goes on at %d, as the registry says",
+                model_group(self.name), place.partition, self.topic, recalled.offset,
+            )  # fmt: skip
+        return recalled
 
     def _answer(self) -> None:
         """Say that we live, and join anew if the group is about to change hands."""
@@ -235,11 +291,12 @@ class Member:
         begins = self._consumer.beginning_offsets(places) if places else {}
         lanes = {}
         for place in places:
-            known = self._consumer.committed(place, metadata=True, timeout_ms=COMMIT_MS)
-            position = resume(known, self.topic_id)
+            position = resume(self._committed(place), self.topic_id)
             lane = self.lanes.get(place.partition)
             if lane is None or lane.committed != position.offset:
                 lane = Lane(max(position.offset, begins[place]), position.offset, Repeats(position.marks))
+                point = Point.of(position.offset, position.marks)
+                lane.epoch, lane.time = point.epoch, point.time
                 self.warn_of_gap(place.partition, position.offset, lane.next)
             self._consumer.seek(place, lane.next)
             lanes[place.partition] = lane

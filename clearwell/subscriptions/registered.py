@@ -21,6 +21,8 @@ from clearwell.registry.database import Registry
 from clearwell.settings import Settings
 from clearwell.steps.plan import bind
 from clearwell.subscriptions.begin import Start, begin
+from clearwell.subscriptions.memory import Memory
+from clearwell.subscriptions.position import Position
 from clearwell.subscriptions.subscription import Subscription, chosen_fields
 
 NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,98}[a-z0-9])?\Z")
@@ -50,7 +52,17 @@ def follow(name: str, *, max_rows: int, idle: float | None, member: str | None) 
     with _session(where) as session:
         known = stored.get_subscription(session, name)
     codec = CleanCodec(clean_schema(where, known.stream, known.version))
-    return Subscription(name, where.kafka, codec, fields=known.fields, max_rows=max_rows, idle=idle, member=member)
+    memory = Memory(Registry(where.postgres), name)
+    return Subscription(
+        name,
+        where.kafka,
+        codec,
+        fields=known.fields,
+        max_rows=max_rows,
+        idle=idle,
+        member=member,
+        memory=memory,
+    )
 
 
 def clean_schema(where: Settings, stream: str, version: int | None = None) -> CleanSchema:
@@ -83,13 +95,15 @@ def register(
     if protected and not purpose:
         raise ConfigError(f"{', '.join(protected)} is protected: give a --purpose, or choose other --fields.")
     wanted = stored.Subscription(name, stream, schema.version, tuple(field.name for field in chosen), purpose)
-    topic, begins = clean_topic(stream, schema.version), {}
+    topic, begins = clean_topic(stream, schema.version), dict[int, int]()
     with _session(where) as session:
         outcome = _outcome(session, wanted, replace)
         if outcome != "unchanged" and not dry_run:
             _save(session, wanted, outcome)
             if start is not None:  # last: when it fails, nothing is stored
-                begins = begin(where.kafka, name, topic, start)
+                topic_id, begins = begin(where.kafka, name, topic, start)
+                memory = Memory(Registry(where.postgres), name)
+                memory.store(topic_id, {at: Position(topic_id, offset) for at, offset in begins.items()})
     return Registered(name, stream, schema.version, topic, wanted.fields, protected, purpose, outcome, begins)
 
 

@@ -23,7 +23,7 @@ from clearwell.kafka.origins import Origins, ask_raw, warn_of_forged
 from clearwell.pipeline.clean import CleanCodec
 from clearwell.subscriptions.batch import Batch
 from clearwell.subscriptions.member import Lane, Member, PartitionLost
-from clearwell.subscriptions.position import Position
+from clearwell.subscriptions.memory import Memory
 
 __all__ = ["PartitionLost", "Subscription", "chosen_fields"]
 
@@ -54,11 +54,13 @@ class Subscription(Iterator[Batch], AsyncIterator[Batch]):
         max_rows: int = 5_000,
         idle: float | None = None,
         member: str | None = None,
+        memory: Memory | None = None,
     ) -> None:
         """Joins the group `model.<name>`; no `fields` means all. Iteration ends after `idle` seconds without events.
 
         `member` names this process within the group (Kafka's static membership): after a crash it takes its partitions
-        back at once, not when its session has timed out; but they also wait for it when it is closed.
+        back at once, not when its session has timed out; but they also wait for it when it is closed. `memory` knows
+        where it stood if Kafka has forgotten that.
         Raises Retryable when Kafka does not answer or the clean topic is not there, ConfigError for an unknown field.
         """
         schema = codec.schema
@@ -67,6 +69,7 @@ class Subscription(Iterator[Batch], AsyncIterator[Batch]):
         self._bootstrap = bootstrap
         self._codec = codec
         self._instance = member
+        self._memory = memory
         self._chosen = chosen_fields(schema, fields)
         self._order = [schema.fields.index(field) for field in self._chosen]
         self._max_rows = max_rows
@@ -127,7 +130,13 @@ class Subscription(Iterator[Batch], AsyncIterator[Batch]):
 
     def _join(self, topic_id: str) -> Member:
         return Member(
-            self.name, self._bootstrap, self.topic, topic_id, max_rows=self._max_rows, instance=self._instance
+            self.name,
+            self._bootstrap,
+            self.topic,
+            topic_id,
+            max_rows=self._max_rows,
+            instance=self._instance,
+            memory=self._memory,
         )
 
     def _take_thread(self) -> None:
@@ -177,7 +186,7 @@ class Subscription(Iterator[Batch], AsyncIterator[Batch]):
             return
         first = records[0].offset
         self._member.warn_of_gap(partition, lane.next, first)
-        lane.next = records[-1].offset + 1
+        lane.next, lane.time = records[-1].offset + 1, records[-1].timestamp
         topics, offsets = clean.raw_identities(records)
         if not self._origins.explain(partition, topics, offsets):
             self._origins.refresh()
@@ -193,7 +202,7 @@ class Subscription(Iterator[Batch], AsyncIterator[Batch]):
             return
         rows = self._chosen_columns(self._codec.decode(values))
         origins = [(topic, offset) for topic, offset, new in zip(topics, offsets, fresh, strict=True) if new]
-        position = Position(self._member.topic_id, lane.next, lane.repeats.marks)
+        position = lane.position(self._member.topic_id)
         commit = functools.partial(self._member.commit, lane=lane)
         self._ready.append((lane, Batch(self._chosen, rows, origins, partition, first, position, commit)))
 
@@ -204,7 +213,8 @@ class Subscription(Iterator[Batch], AsyncIterator[Batch]):
     def _same_topic(self, insist: bool) -> bool:
         """Whether what was fetched is of the incarnation we know (KIP-516: ids never come back); joins anew if not.
 
-        Also asked when nothing comes: a consumer does not always notice that its topic was made again.
+        Also asked when nothing comes: a consumer does not always notice that its topic was made again. Raises Parted
+        where the topic's log is no longer the one that was read.
         """
         topic_id = self._ask_topic_id(insist)
         if topic_id in (self._member.topic_id, None):
@@ -219,7 +229,10 @@ class Subscription(Iterator[Batch], AsyncIterator[Batch]):
         """The topic's id; asked until it is answered where fetched events wait for it, else None without an answer."""
         for wait in delays():
             try:
-                return admin.topic_id(self._bootstrap, self.topic)
+                now = admin.topic_now(self._bootstrap, self.topic)
+                if now == self._member.topic_id:
+                    self._member.trace(now.epochs)
+                return str(now)
             except Retryable as error:
                 if not insist or self._closed:
                     return None

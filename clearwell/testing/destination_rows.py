@@ -108,6 +108,15 @@ class RowsPart(DestinationBase):
         assert (2, "raw-b", 0) in found, "An event of the new topic did not replace one of the old."
         assert destination.claim(TOPIC, 0, 1).marks == {"raw-a": 900, "raw-b": 0}, "Marks were lost."
 
+    def test_a_key_that_moved_to_another_partition(self, case: Any, opened: Opener) -> None:
+        """Partitions were added: its next event has a lower offset there, and is news all the same."""
+        destination = opened()
+        old, new = Event("a", START, 1, raw_offset=900), Event("a", START, 2, raw_offset=3)
+        destination.write(batch_of([old], destination.claim(TOPIC, 0, 1), 1))
+        destination.write(batch_of([new], destination.claim(TOPIC, 1, 1), 1, partition=1))
+        found = [(row["number"], row["_raw_partition"], row["_raw_offset"]) for row in case.rows()]
+        assert (2, 1, 3) in found, "The event did not replace one of the key's former partition."
+
     def test_a_batch_without_rows(self, case: Any, opened: Opener) -> None:
         """It moves the position and counts."""
         destination = opened()

@@ -12,8 +12,10 @@ from clearwell.destinations.lake.archive import Archive, archive_place
 from clearwell.destinations.lake.upkeep import Pace
 from clearwell.errors import ConfigError
 from clearwell.kafka import admin, worker
+from clearwell.kafka.bounded import log_of
 from clearwell.kafka.gaps import Gaps
 from clearwell.kafka.identity import TopicIdentity
+from clearwell.kafka.lineage import Lineage, way_out
 from clearwell.kafka.names import archive_group, raw_topic
 from clearwell.privacy.local import LocalKeyring
 from clearwell.registry.lakes import lake_root
@@ -31,7 +33,8 @@ async def make(stream: str, to: str) -> worker.Job:
     archive = Archive(archive_place(root, stream), stream, LocalKeyring(where.keys), group, pace)
     writer = ArchiveWriter(archive, pace.seconds)
     await writer.open()
-    identity = TopicIdentity(topic, lambda: admin.topic_id(where.kafka, topic))
+    lineage = Lineage(log_of(where.kafka, topic), way_out(stream))
+    identity = TopicIdentity(topic, lambda: admin.topic_now(where.kafka, topic), lineage)
     positions = ArchivePositions(writer, identity)
     app = worker.build_app(group, where.kafka, positions)
     return worker.Job(app, identity, Archiver(writer, positions, identity, Gaps(where.kafka, topic, group)))

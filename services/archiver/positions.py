@@ -8,27 +8,32 @@ from aiokafka.structs import OffsetAndMetadata
 from faust.types import TP
 
 from clearwell.kafka.identity import TopicIdentity
+from clearwell.kafka.lineage import Point
+from clearwell.kafka.positions import GroupPositions
 from clearwell.kafka.transport import Commit
 from services.archiver.writer import ArchiveWriter
 
 
-class ArchivePositions:
-    """Partitions start where the archive says, whatever the group committed (invariant 4)."""
+class ArchivePositions(GroupPositions):
+    """Partitions start where the archive says, whatever the group committed (invariant 4).
+
+    The group's commits tell under which leader epoch it came so far, and which origin events have since a log parted.
+    """
 
     def __init__(self, writer: ArchiveWriter, identity: TopicIdentity) -> None:
+        super().__init__(identity)
         self._writer = writer
-        self._identity = identity
         self.starts: dict[int, int] = {}
 
     async def start(
         self, committed: Mapping[TP, OffsetAndMetadata | None], generation: int, commit: Commit
     ) -> Mapping[TP, int]:
         """See `clearwell.kafka.transport.Positions`."""
-        topic_id = await self._identity.refresh()
+        await super().start(committed, generation, commit)
         for tp in committed:
-            self.starts[tp.partition] = await self._writer.next_offset(topic_id, tp.partition)
+            archived = await self._writer.next_offset(self.origin(tp.partition), tp.partition)
+            self.starts[tp.partition] = max(archived, self.branched_at(tp.partition))
+        ahead = {at: Point(start) for at, start in self.starts.items() if start > (self.known[at] or 0)}
+        if ahead:  # what it has archived last, it had not committed yet
+            await self._identity.resume(self.points | ahead)
         return {tp: self.starts[tp.partition] for tp in committed}
-
-    def metadata(self, tp: TP) -> str:
-        """The topic's id."""
-        return self._identity.id

@@ -38,7 +38,8 @@ class Archiver:
 
     async def handle(self, piece: Slice) -> Awaitable[None]:
         """Queue one slice; it begins where the last one ended, since a log may have holes."""
-        topic_id = await self._identity.confirm()  # invariant 3
+        await self._identity.confirm()  # invariant 3
+        topic_id = self._positions.origin(piece.partition)
         first, end = self._next[piece.partition], piece.last + 1
         self._next[piece.partition] = max(first, end)
         return self._writer.write(RawPiece(topic_id, piece.partition, first, end, list(piece.records)))

@@ -8,8 +8,10 @@ import sys
 from clearwell import settings
 from clearwell.contract.load import find
 from clearwell.kafka import admin, worker
+from clearwell.kafka.bounded import log_of
 from clearwell.kafka.gaps import Gaps
 from clearwell.kafka.identity import TopicIdentity
+from clearwell.kafka.lineage import Lineage, way_out
 from clearwell.kafka.names import cleaner_group, raw_topic
 from clearwell.kafka.positions import GroupPositions
 from clearwell.kafka.tail import Tail
@@ -26,7 +28,8 @@ async def make(stream: str, version: int | None) -> worker.Job:
     pipeline = compile(contract, keyring)
     topic = raw_topic(stream)
     admin.require_topics(where.kafka, stream, contract.version)
-    identity = TopicIdentity(topic, lambda: admin.topic_id(where.kafka, topic))
+    lineage = Lineage(log_of(where.kafka, topic), way_out(stream))
+    identity = TopicIdentity(topic, lambda: admin.topic_now(where.kafka, topic), lineage)
     group, positions = cleaner_group(stream, contract.version), GroupPositions(identity)
     app = worker.build_app(group, where.kafka, positions)
     gaps, tail = Gaps(where.kafka, topic, group), Tail(where.kafka, stream)

@@ -67,18 +67,19 @@ class Cleaner:
     async def begin(self, partition: int, first: int, generation: int) -> None:
         """Rebuild what the steps remember, and the stop rule's window, from the tails of the log."""
         limits = self._pipeline.contract.limits
-        letters = await self._tail.dead_offsets(partition, self._identity.id, first - limits.of_last, first)
+        origin = self._positions.origin(partition)
+        letters = await self._tail.dead_offsets(partition, origin, first - limits.of_last, first)
         self._rules[partition] = StopRule(limits, TOO_MANY, first, letters)
         state = self._pipeline.new_state()
         if self._pipeline.lookback:
             async for records in self._tail.raw(partition, first - self._pipeline.lookback, first):
                 with self._watch.during(self._raw_topic, partition, records[0].offset, records[-1].offset):
-                    self._pipeline.process(raw_batch(self._identity.id, partition, records), state)
+                    self._pipeline.process(raw_batch(origin, partition, records), state)
         self._states[partition] = state
         log.info("partition %d starts at offset %d (generation %d)", partition, first, generation)
         known = self._positions.known.get(partition)
         if known is None and first > 0:  # a new group, or one that Kafka has forgotten: what it has cleaned tells
-            known = await self._tail.cleaned_before(partition, self._identity.id, self._clean_topic, first)
+            known = await self._tail.cleaned_before(partition, origin, self._clean_topic, first)
         if known is not None:
             await self.skip(partition, known, first)
 
@@ -86,13 +87,13 @@ class Cleaner:
         """What was gone before it was read is put on account, for no other record of it is left (invariant 5)."""
         end = await self._gaps.look(partition, expected, first)
         if end > expected:
-            record = dropped.encode_lost(self._identity.id, expected, end)
+            record = dropped.encode_lost(self._positions.origin(partition), expected, end)
             await self._durable(await self._producer().send_records(self._dropped_topic, partition, [record]))
 
     async def handle(self, piece: Slice) -> Awaitable[None]:
         """Clean one slice and hand what comes out to the producer, in order."""
-        topic_id = await self._identity.confirm()  # invariant 3
-        batch = raw_batch(topic_id, piece.partition, piece.records)
+        await self._identity.confirm()  # invariant 3
+        batch = raw_batch(self._positions.origin(piece.partition), piece.partition, piece.records)
         with self._watch.during(self._raw_topic, piece.partition, piece.first, piece.last):
             outcomes = self._pipeline.process(batch, self._states[piece.partition])
         self._rules[piece.partition].count(piece.last, [one.offset for one in outcomes.rejected])

@@ -14,8 +14,10 @@ from clearwell.contract.model import Contract, Route
 from clearwell.destinations.protocol import Inspectable
 from clearwell.errors import ClearwellError, ConfigError, nearest
 from clearwell.kafka import admin, worker
+from clearwell.kafka.bounded import log_of
 from clearwell.kafka.gaps import Gaps
 from clearwell.kafka.identity import TopicIdentity
+from clearwell.kafka.lineage import Lineage
 from clearwell.kafka.names import clean_topic, deliverer_group, raw_topic
 from clearwell.kafka.origins import Origins, ask_raw
 from clearwell.kafka.tail import Tail
@@ -55,7 +57,8 @@ async def _job(where: Settings, contract: Contract, route: Route, group: str, he
     schema = bind(contract).schema
     topic = clean_topic(contract.stream, contract.version)
     admin.require_topics(where.kafka, contract.stream, contract.version)
-    identity = TopicIdentity(topic, lambda: admin.topic_id(where.kafka, topic))
+    lineage = Lineage(log_of(where.kafka, topic), lambda partition, end: _way_out(contract, route, partition, end))
+    identity = TopicIdentity(topic, lambda: admin.topic_now(where.kafka, topic), lineage)
     store = Store(open_destination(where, route, schema, group), health)
     arrow_without_pandas()
     await require_table(store, identity, route.to)
@@ -86,6 +89,14 @@ async def require_table(store: Store, identity: TopicIdentity, to: str) -> None:
             f"fill a new one by `clearwell destination pause {to}`, `clearwell destination replay {to} --from earliest`"
             f" and `clearwell destination resume {to}`."
         )
+
+
+def _way_out(contract: Contract, route: Route, partition: int, end: int) -> str:
+    """Where the clean log has parted from what a destination was given."""
+    return (
+        f"{route.to} keeps what it has. While it is paused, `clearwell destination replay {route.to} --stream "
+        f"{contract.stream} --from {partition}:{end}` lets it go on from where the two part."
+    )
 
 
 def route_to(contract: Contract, destination: str) -> Route:

@@ -12,6 +12,7 @@ from clearwell.destinations.fencing import claim_number
 from clearwell.destinations.protocol import Claim
 from clearwell.errors import Fatal
 from clearwell.kafka.identity import TopicIdentity
+from clearwell.kafka.lineage import Point
 from clearwell.kafka.transport import Commit
 from services.deliverer.store import Store
 
@@ -41,7 +42,9 @@ class StorePositions:
             if self._claimed.get(tp.partition) != (topic_id, claimed):
                 self.claims[tp.partition] = await self._claim(topic_id, tp.partition, claimed)
                 self._claimed[tp.partition] = (topic_id, claimed)
-        return {tp: self.claims[tp.partition].next_offset for tp in committed}
+        claims = {tp.partition: self.claims[tp.partition] for tp in committed}
+        await self._identity.resume({at: Point.of(one.next_offset, one.marks) for at, one in claims.items()})
+        return {tp: claims[tp.partition].next_offset for tp in committed}
 
     def metadata(self, tp: TP) -> str:
         """The topic's id, and the group's incarnation."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import compress
 from typing import Any, TypeVar
 
@@ -104,7 +104,7 @@ class Deliverer:
         offsets: Sequence[int],
         forged: list[int],
     ) -> CleanBatch:
-        known = self._partitions[piece.partition]
+        known, time = self._partitions[piece.partition], piece.records[-1].timestamp
         repeats = forged  # in the store's accounts: passed over, as those are
         unrouted: list[int] = []
         fresh = known.repeats.fresh_many(topics, offsets)  # invariant 3
@@ -128,10 +128,17 @@ class Deliverer:
             offsets=[record.offset for record in records],
             raw_topics=topics,
             raw_offsets=offsets,
-            marks=dict(known.repeats.marks),
+            marks=self._marks(piece.partition, known, time),
             unrouted=unrouted,
             repeats=repeats,
         )
+
+    def _marks(self, partition: int, known: _Partition, time: int) -> dict[str, int]:
+        """What the store keeps beside the position: what was seen, and under which leader epoch (see `lineage.py`)."""
+        marks, lineage = dict(known.repeats.marks), self._identity.lineage
+        if lineage is not None:
+            marks |= replace(lineage.point(partition), time=time).marks
+        return marks
 
     async def _durable(self, written: asyncio.Future[None], batch: CleanBatch) -> None:
         await written

@@ -7,8 +7,10 @@ import sys
 
 from clearwell import settings
 from clearwell.kafka import admin, worker
+from clearwell.kafka.bounded import log_of
 from clearwell.kafka.gaps import Gaps
 from clearwell.kafka.identity import TopicIdentity
+from clearwell.kafka.lineage import Lineage, way_out
 from clearwell.kafka.names import dead_topic, letters_group
 from clearwell.kafka.positions import GroupPositions
 from clearwell.letters.arrive import Judge
@@ -22,7 +24,8 @@ async def make(stream: str) -> worker.Job:
     where = settings.load()
     topic = dead_topic(stream)
     keyring = LocalKeyring(where.keys)  # a letter that does not open is none of ours
-    identity = TopicIdentity(topic, lambda: admin.topic_id(where.kafka, topic))
+    lineage = Lineage(log_of(where.kafka, topic), way_out(stream))
+    identity = TopicIdentity(topic, lambda: admin.topic_now(where.kafka, topic), lineage)
     app = worker.build_app(letters_group(stream), where.kafka, GroupPositions(identity))
     gaps = Gaps(where.kafka, topic, letters_group(stream))
     return worker.Job(app, identity, LetterCopier(Judge(stream, keyring), Registry(where.postgres), identity, gaps))

@@ -43,7 +43,7 @@ class Stream:
         self._events = []
         for number in range(slices):
             first, size = number * MOST_RECORDS, MOST_RECORDS // slices
-            records = [SimpleNamespace(offset=first + offset) for offset in range(size)]
+            records = [SimpleNamespace(offset=first + offset, timestamp=0) for offset in range(size)]
             message = SimpleNamespace(partition=partition, generation_id=1, value=records)
             self._events.append(SimpleNamespace(message=message, ack=lambda: acked.append(partition)))
 

@@ -228,7 +228,7 @@ def _replacements_of_older(document: Document) -> list[ReplaceOne[Document]]:
     older: list[Document] = [
         {EVENT_TIME_US: {"$lt": time}},
         {EVENT_TIME_US: time, RAW_TOPIC: {"$ne": topic}},
-        {EVENT_TIME_US: time, RAW_OFFSET: {"$lt": offset}},
-        {EVENT_TIME_US: time, RAW_OFFSET: offset, RAW_PARTITION: {"$lte": partition}},
+        {EVENT_TIME_US: time, RAW_PARTITION: {"$ne": partition}},
+        {EVENT_TIME_US: time, RAW_OFFSET: {"$lte": offset}},
     ]
     return [ReplaceOne({"_id": document["_id"], **condition}, document) for condition in older]

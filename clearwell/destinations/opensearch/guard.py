@@ -23,8 +23,8 @@ SCRIPT = f"""
 def row = params.row; def old = ctx._source;
 if (ctx.op != 'create') {{
   if (row.{EVENT_TIME_US} != old.{EVENT_TIME_US} ? row.{EVENT_TIME_US} < old.{EVENT_TIME_US}
-      : row.{RAW_TOPIC} == old.{RAW_TOPIC} && (row.{RAW_OFFSET} != old.{RAW_OFFSET}
-        ? row.{RAW_OFFSET} < old.{RAW_OFFSET} : row.{RAW_PARTITION} < old.{RAW_PARTITION})) {{
+      : row.{RAW_TOPIC} == old.{RAW_TOPIC} && row.{RAW_PARTITION} == old.{RAW_PARTITION}
+        && row.{RAW_OFFSET} < old.{RAW_OFFSET}) {{
     ctx.op = 'none'; return;
   }}
 }}

@@ -153,7 +153,7 @@ def _newer(event_time: str) -> Composed:
     return SQL(
         "(excluded.{time} > stored.{time} OR (stored.{time} IS NULL AND excluded.{time} IS NOT NULL) OR "
         "(excluded.{time} IS NOT DISTINCT FROM stored.{time} AND (excluded.{topic} <> stored.{topic} OR "
-        "(excluded.{offset}, excluded.{partition}) >= (stored.{offset}, stored.{partition}))))"
+        "excluded.{partition} <> stored.{partition} OR excluded.{offset} >= stored.{offset})))"
     ).format(
         time=Identifier(event_time),
         topic=Identifier(RAW_TOPIC),

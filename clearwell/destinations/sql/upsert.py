@@ -57,11 +57,11 @@ def _on_duplicate_key(table: Table, schema: CleanSchema) -> Any:
     """Each column is set to its new value where the new row is newer, else to what it is.
 
     MySQL sets columns one after the other, and conditions see what is set already. In this order it does not matter:
-    first what the condition does not look at, then partition, offset, topic and time; where the condition held it
+    first what the condition does not look at, then offset, partition, topic and time; where the condition held it
     holds all along. A row that meets another key by a unique index of the user's would overwrite that other row: the
     key becomes null then, which the table refuses.
     """
-    guarded = (RAW_PARTITION, RAW_OFFSET, RAW_TOPIC, schema.event_time)
+    guarded = (RAW_OFFSET, RAW_PARTITION, RAW_TOPIC, schema.event_time)
 
     def new(name: str) -> ColumnElement[Any]:
         return func.values(table.c[name], type_=table.c[name].type)
@@ -82,8 +82,8 @@ def _newer(table: Table, schema: CleanSchema, new: Callable[[str], ColumnElement
     offset, partition = RAW_OFFSET, RAW_PARTITION
     later_record = or_(
         new(topic) != stored[topic],
-        new(offset) > stored[offset],
-        and_(new(offset) == stored[offset], new(partition) >= stored[partition]),
+        new(partition) != stored[partition],
+        new(offset) >= stored[offset],
     )
     return or_(
         new(time) > stored[time],

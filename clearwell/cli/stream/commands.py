@@ -1,0 +1,20 @@
+"""`clearwell stream`: what concerns a stream as a whole."""
+
+from __future__ import annotations
+
+import click
+
+from clearwell.cli.group import Group
+from clearwell.cli.stream.realign import realign_command
+
+
+@click.group(cls=Group)
+def stream() -> None:
+    """Keep a stream's logs in order.
+
+    \b
+      clearwell stream realign flights --dry-run      what Kafka has lost of what was read
+    """
+
+
+stream.add_command(realign_command)

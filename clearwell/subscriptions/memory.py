@@ -1,0 +1,51 @@
+"""What the registry remembers of a model's positions: nothing is learnt twice where Kafka has forgotten its group."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+from kafka.structs import OffsetAndMetadata
+
+from clearwell.errors import ClearwellError
+from clearwell.registry import Registry, subscription_positions
+from clearwell.subscriptions.position import Position
+
+log = logging.getLogger(__name__)
+
+
+class Memory:
+    """The positions of one subscription."""
+
+    def __init__(self, registry: Registry, name: str) -> None:
+        """Does no I/O."""
+        self._registry = registry
+        self._name = name
+        self._away = False
+
+    def recall(self, topic_id: str) -> dict[int, OffsetAndMetadata]:
+        """By partition what was committed last in this incarnation of the clean topic. Raises as the registry does."""
+        with self._registry.session() as session:
+            known = subscription_positions.load(session, self._name, topic_id)
+        return {partition: OffsetAndMetadata(offset, note, -1) for partition, (offset, note) in known.items()}
+
+    def store(self, topic_id: str, positions: Mapping[int, Position]) -> None:
+        """Remember what is committed. Raises as the registry does."""
+        committed = {partition: position.committed() for partition, position in positions.items()}
+        stored = {partition: (one.offset, str(one.metadata)) for partition, one in committed.items()}
+        with self._registry.session() as session:
+            subscription_positions.save(session, self._name, topic_id, stored)
+
+    def try_to_store(self, topic_id: str, positions: Mapping[int, Position]) -> bool:
+        """As `store`; a registry that is away is told of once, and stops no model. Whether it was done."""
+        try:
+            self.store(topic_id, positions)
+        except ClearwellError as error:
+            if not self._away:
+                log.warning(
+                    "Where %s stands is remembered by Kafka alone until the registry is back. %s", self._name, error
+                )
+            self._away = True
+            return False
+        self._away = False
+        return True
