@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
     Column,
     ColumnElement,
     DateTime,
+    Numeric,
     Select,
     Table,
     Text,
@@ -39,6 +41,9 @@ ASIDE_MOST = 1_000
 
 AFTER_ALL = datetime(9000, 1, 1)
 """Times from here on ("infinity", 9999-12-31) mean that there is none: reading can't go on after them."""
+
+BEYOND_ALL = Decimal("1e1000")
+"""NaN and Infinity of PostgreSQL's numeric are larger."""
 
 COUNT_SECONDS = 20.0
 
@@ -74,7 +79,7 @@ class TableReader:
         self._stored = database.stores_anything
         self._rows = Rows(columns, plan.zone, self._stored)
         self._places = [columns.index(column) for column in order]
-        self._aside = _aside(order, self._stored) if plan.incremental else None
+        self._aside = _aside(order, plan.incremental, database.backend)
         self._bound: ColumnElement[bool] | None = None
 
     def begin(self, position: SqlPosition | None) -> None:
@@ -95,7 +100,7 @@ class TableReader:
         if self._plan.incremental:
             yield from self._fenced()
             yield from self._again()
-            yield from self._set_aside()
+        yield from self._set_aside()
         while True:
             after = self._after
             rows = self._select(self._plan.page, *([] if after is None else [self._follows(after)]), bounded=True)
@@ -190,9 +195,9 @@ class TableReader:
         """The events of rows that are not among `seen`; a changed one gets an id of its own."""
         made = []
         for row in rows:
-            entry = row.entry()
+            entry, keyless = row.entry(), None in (row.place[1:] or row.place)
             if not seen.holds(entry):
-                made.append(self._event(row, version_of(entry) if seen.holds_place(entry) else None))
+                made.append(self._event(row, version_of(entry) if keyless or seen.holds_place(entry) else None))
         return made
 
     def _event(self, row: Row, version: str | None = None) -> SourceEvent:
@@ -287,10 +292,11 @@ class TableReader:
         )
 
 
-def _aside(order: Sequence[Column[Any]], stored: bool) -> ColumnElement[bool] | None:
-    """What has no place in the order: nulls, and times that stand for none."""
+def _aside(order: Sequence[Column[Any]], by_cursor: bool, backend: str) -> ColumnElement[bool] | None:
+    """What has no place in the order: nulls, and values of the cursor that stand for none, such as infinity."""
     parts: list[ColumnElement[bool]] = [column.is_(None) for column in order if may_be_null(column)]
-    if isinstance(order[0].type, DateTime | Date):
-        after_all = bindparam(None, "9000-01-01", Stored()) if stored else AFTER_ALL
-        parts.append(order[0] >= after_all)
+    if by_cursor and isinstance(order[0].type, DateTime | Date):
+        parts.append(order[0] >= (bindparam(None, "9000-01-01", Stored()) if backend == "sqlite" else AFTER_ALL))
+    if by_cursor and isinstance(order[0].type, Numeric) and backend == "postgresql":
+        parts.append(order[0] >= BEYOND_ALL)
     return or_(*parts) if parts else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from datetime import datetime, tzinfo
 from decimal import Decimal
@@ -14,6 +15,12 @@ from sqlalchemy.types import TypeEngine, UserDefinedType
 
 class NotText(bytes):
     """A text that is no UTF-8."""
+
+
+def limit(connection: Any, seconds: float) -> None:
+    """Have what this connection of sqlite3 does end after `seconds`."""
+    end = time.monotonic() + seconds
+    connection.set_progress_handler(lambda: time.monotonic() > end, 100_000)
 
 
 class Stored(UserDefinedType[Any]):

@@ -144,11 +144,15 @@ class Database:
         return now.astimezone(UTC if is_instant(column.type) else zone).replace(tzinfo=None)
 
     def count(self, query: Select[int], seconds: float) -> int | None:
-        """The number that `query` selects; None when the database does not find it out within about `seconds`."""
+        """The number that `query` selects; None when it takes over `seconds`, or no such limit is known."""
+        limit = _LIMITS.get(self.backend)
         try:
             with self.connect() as connection:
-                limit = _LIMITS.get(self.backend)
-                if limit is not None:
+                if self.backend == "sqlite":
+                    sqlite.limit(connection.connection.driver_connection, seconds)
+                elif limit is None:
+                    return None
+                else:
                     connection.exec_driver_sql(limit.format(milliseconds=int(seconds * 1000), seconds=seconds))
                 return connection.execute(query).scalar_one()
         except ClearwellError:

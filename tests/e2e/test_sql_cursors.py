@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,12 +14,14 @@ from typing import Any
 import msgspec
 import psycopg
 import pytest
+from sqlalchemy import func, select, text
 
 from clearwell.errors import ConfigError, Retryable
 from clearwell.settings import Settings
 from clearwell.source import Refusal, SourceEvent, stored_position
 from connectors.sql import fence
 from connectors.sql.source import SqlConfig, SqlPosition, SqlSource
+from connectors.sql.table import Database
 
 Session = psycopg.Connection[tuple[Any, ...]]
 
@@ -400,6 +403,43 @@ def test_nulls_in_a_sqlite_cursor_come_first_and_later(tmp_path: Path) -> None:
     assert sorted(row["id"] for row in rows_of(later)) == ["0", "c"]
     sqlite_config(path, "update t set at = '3' where id = 'a'")
     assert [row["id"] for row in rows_of(whole(config, position)[0])] == ["a"]
+
+
+def test_rows_whose_key_is_null_are_read_each(tmp_path: Path) -> None:
+    """SQLite takes nulls in a primary key, and a view has them anywhere; a page must not end the table."""
+    path = tmp_path / "d.db"
+    values = "(null, 'a'), (null, 'b'), ('k', 'c'), ('l', 'd')"
+    config = sqlite_config(path, "create table t(key text primary key, id text)", f"insert into t values {values}")
+    for options in ({"mode": "snapshot"}, {"cursor": "id"}):
+        for page in (1, 2, 9):
+            events, position = whole(config | options | {"page": page})
+            assert sorted(row["id"] for row in rows_of(events)) == ["a", "b", "c", "d"]
+            assert len({event.id for event in events}) == 4
+            assert whole(config | options, position)[0] == []
+
+
+def test_a_count_that_takes_too_long_is_no_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = sqlite_config(tmp_path / "d.db", "create table t(id integer primary key)", cursor="id")
+    many = (
+        "with recursive n(i) as (select 1 union all select i + 1 from n where i < 500000) insert into t select i from n"
+    )
+    sqlite_config(tmp_path / "d.db", many)
+    database = Database(config["url"])
+    query = select(func.count()).select_from(text("t a, t b"))
+    begun = time.monotonic()
+    assert database.count(query, 0.2) is None
+    assert time.monotonic() - begun < 5
+    assert database.count(select(func.count()).select_from(text("t")), 20) == 500_000
+
+
+def test_numbers_that_are_none_do_not_end_a_table(table: Table) -> None:
+    table.make("n numeric, id text primary key")
+    table.run(f"insert into {table.name} values ('NaN', 'nan'), ('Infinity', 'inf'), (1, 'a'), (1e400, 'b')")
+    events, position = whole(table.once(cursor="n", page=2))
+    assert sorted(row["id"] for row in rows_of(events)) == ["a", "b", "inf", "nan"]
+    assert {row["id"]: row["n"] for row in rows_of(events)}["b"] == "1" + "0" * 400
+    table.run(f"insert into {table.name} values (1e401, 'c')")
+    assert [row["id"] for row in rows_of(whole(table.once(cursor="n"), position)[0])] == ["c"]
 
 
 def test_more_rows_than_the_window_holds_are_each_read_once(tmp_path: Path) -> None:
