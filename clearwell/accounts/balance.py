@@ -39,6 +39,8 @@ class Balance:
     sources: tuple[SourceBalance, ...] = ()
     unread: tuple[tuple[str, str], ...] = ()
     """Destinations that don't take this version, each with why: their accounts can't be read."""
+    cleaned: bool = True
+    """Whether a cleaner has ever read this version's events."""
 
     @property
     def balanced(self) -> bool:
@@ -87,7 +89,7 @@ async def _balance(settings: Settings, contract: Contract) -> Balance:
             audit.note = note if ours else audit.note
             partitions.append(await audit.run(offset if ours else None, books, reasons))
     closed = tuple(book.close() for book in books)
-    return Balance(stream, version, tuple(partitions), closed, reasons, sources, tuple(unread))
+    return Balance(stream, version, tuple(partitions), closed, reasons, sources, tuple(unread), bool(cleaned))
 
 
 Refused = defaultdict[tuple[str, str | None], set[int | None]]

@@ -117,6 +117,11 @@ def _verdict(found: Balance) -> Text:
     if not found.balanced:
         return Text(f"{found.stream} does not add up.", style="bold red")
     rest = "" if found.settled else " Some events are still on their way."
+    if not found.cleaned and found.total("waiting"):
+        rest = (
+            f" No cleaner has read {found.stream} v{found.version} yet: `clearwell up` starts one a contract, and "
+            "`clearwell status` shows it."
+        )
     known = " + expired" if found.total("expired") else ""
     return Text(f"{found.stream} is balanced: raw = clean + dropped + dead{known}.{rest}", style="bold green")
 

@@ -226,11 +226,14 @@ def _one(bootstrap: str, topic: str) -> Any:
 
 def _check_sizes(names: list[str], found: Mapping[str, Any]) -> None:
     sizes = {name: len(found[name]["partitions"]) for name in names}
-    wrong = [f"{name} has {size}" for name, size in sizes.items() if size != sizes[names[0]]]
-    if wrong:
+    most = max(sizes.values(), default=0)
+    fewer = [name for name, size in sizes.items() if size < most]
+    if fewer:
+        told = ", ".join(f"{name} has {size}" for name, size in sizes.items())
         raise ConfigError(
-            f"{names[0]} has {sizes[names[0]]} partitions but {', '.join(wrong)}: "
-            "a stream's topics need the same number; recreate the differing ones."
+            f"A stream's topics need the same number of partitions, but {told}. Add partitions to {', '.join(fewer)} "
+            f"(`kafka-topics.sh --alter --topic {fewer[0]} --partitions {most}`): nothing is lost. Made anew, a topic "
+            "would lose what it holds."
         )
 
 

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from clearwell.accounts.balance import Balance
+from clearwell.accounts.ledger import Ledger
+from clearwell.cli.balance import _verdict
+from clearwell.errors import ConfigError
+from clearwell.kafka import admin
 from clearwell.kafka.topics import differences, plans
 
 (RAW, *_) = plans("s", 1)
@@ -25,3 +30,18 @@ def test_a_topic_as_we_make_it_is_fine() -> None:
 def test_what_would_lose_events_is_told(change: dict[str, str], advice: str) -> None:
     (sentence,) = differences(RAW, FINE | change)
     assert sentence.endswith(advice)
+
+
+def test_partitions_that_were_added_to_raw_are_added_to_the_others_too() -> None:
+    found = {"raw.s": {"partitions": [0] * 6}, "clean.s.v1": {"partitions": [0] * 4}, "dead.s": {"partitions": [0] * 6}}
+    with pytest.raises(
+        ConfigError, match=r"Add partitions to clean\.s\.v1 \(`.*--topic clean\.s\.v1 --partitions 6`"
+    ) as told:
+        admin._check_sizes(list(found), found)
+    assert "recreate" not in str(told.value)
+
+
+def test_a_stream_that_nothing_cleans_is_told() -> None:
+    waiting = Ledger(0, 0).close(0, 0, 0, 0, waiting=5)
+    assert "No cleaner has read s v1 yet" in str(_verdict(Balance("s", 1, (waiting,), (), {}, cleaned=False)))
+    assert "still on their way" in str(_verdict(Balance("s", 1, (waiting,), (), {})))
