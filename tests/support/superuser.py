@@ -19,4 +19,5 @@ def let_tests_make_roles(settings: Settings) -> None:
     """Tests make databases and roles beside the stack's own; the platform itself may not and need not."""
     with psycopg.connect(superuser(settings), autocommit=True) as session:
         session.execute("ALTER ROLE clearwell CREATEDB CREATEROLE")
+        session.execute("ALTER ROLE clearwell SET createrole_self_grant TO 'set, inherit'")  # and drop them again
         session.execute("GRANT CONNECT, TEMPORARY ON DATABASE clearwell TO PUBLIC")  # for the roles that they make
