@@ -12,7 +12,7 @@ from typing import Any
 from clearwell.accounts.keys import entity_of
 from clearwell.contract.condition import compile_condition
 from clearwell.contract.model import Contract, Route
-from clearwell.destinations.protocol import Accounts
+from clearwell.destinations.protocol import Accounts, LeavesOut
 from clearwell.kafka.names import deliverer_group
 from clearwell.pipeline.clean import CleanCodec
 from clearwell.registry import Registry, dead_letters
@@ -33,7 +33,8 @@ class DestinationBalance:
     many different keys it was delivered (of a feature view: entities; where every event is kept: events); it may hold
     `most`, where it was set back and took events that it had refused. `waiting` are clean records still to come.
     `older` were delivered or refused, and have been removed from the clean topic since: they count as expected.
-    `lost` were removed from it before this destination had read them.
+    `lost` were removed from it before this destination had read them. `late` are those of the delivered that came too
+    late for some of what it makes of them, such as the windows of a feature view.
     """
 
     name: str
@@ -48,6 +49,7 @@ class DestinationBalance:
     waiting: int
     older: int
     lost: int
+    late: int
 
     @property
     def balanced(self) -> bool:
@@ -108,6 +110,7 @@ class Books:
     def close(self) -> DestinationBalance:
         """The sum, and what the store holds now."""
         held = self._store.held()
+        late = self._store.late() if isinstance(self._store, LeavesOut) else 0
         self._store.close()
         known = self._accounts.values()
         said = sum(one.refused for one in known)  # by the store; set back, it may have taken what it refused before
@@ -126,6 +129,7 @@ class Books:
             waiting=self._waiting,
             older=sum(map(self._older, known)),
             lost=sum(map(self._lost, self._begins)),
+            late=late,
         )
 
     def _older(self, one: Accounts) -> int:

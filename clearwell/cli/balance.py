@@ -15,7 +15,19 @@ from clearwell.cli.output import counted, emit, home_option, json_option, table
 from clearwell.contract.load import find
 
 COLUMNS = ("raw", "clean", "dropped", "dead", "expired", "missing", "doubled", "forged", "repeats", "waiting", "lost")
-STORE_COLUMNS = ("name", "expected", "older", "delivered", "refused", "unrouted", "keys", "held", "waiting", "lost")
+STORE_COLUMNS = (
+    "name",
+    "expected",
+    "older",
+    "delivered",
+    "refused",
+    "unrouted",
+    "keys",
+    "held",
+    "waiting",
+    "lost",
+    "late",
+)
 
 
 @click.command()
@@ -34,6 +46,8 @@ def balance(ctx: click.Context, stream: str, version: int | None, as_json: bool)
 
     Each topic is kept for a time of its own. Expired: a raw event is there, the record that tells what became of it is
     not any more. Older: it was delivered, and its clean record is gone. Lost: retention removed it before it was read.
+
+    Late: it was delivered to a feature view, and came too late for its windows.
 
     Events that are still on their way are shown as waiting; they are in nobody's accounts yet.
     """
@@ -63,7 +77,7 @@ def as_object(found: Balance) -> dict[str, Any]:
             {"name": one.name, "balanced": one.balanced, "expected": one.expected, "delivered": one.delivered,
              "refused": one.refused, "refused_without_letter": one.unknown,
              "unrouted": one.unrouted, "keys": one.keys, "held": one.held,
-             "waiting": one.waiting, "older": one.older, "lost": one.lost}
+             "waiting": one.waiting, "older": one.older, "lost": one.lost, "late": one.late}
             for one in found.destinations
         ],
         "unread": [{"name": name, "error": error} for name, error in found.unread],
@@ -139,6 +153,12 @@ def _losses(found: Balance) -> list[str]:
         "topic longer, or find out why the deliverer was late."
         for one in found.destinations
         if one.lost
+    ]
+    lines += [
+        f"{counted(one.late, 'event')} came too late for the windows of {one.name}: "
+        f"`clearwell features show {one.name.partition('.')[2]}` says more."
+        for one in found.destinations
+        if one.late
     ]
     return lines
 

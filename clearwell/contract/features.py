@@ -90,8 +90,8 @@ class FeatureView:
     """The features of one entity from one stream: the route `to: features.<name>` of a contract.
 
     `ttl`: so long after its newest event an entity has no values any more (None: for ever). `lateness`: an event whose
-    time is further behind the newest one before it in its raw partition is late, and in no window. `ahead`: an event
-    whose time is further ahead of the clock is refused.
+    time is further behind the newest one of its entity before it is late, and in no window, unless it is of before the
+    view began. `ahead`: an event whose time is further ahead of the clock is refused.
     """
 
     name: str

@@ -240,6 +240,14 @@ class Inspectable(Protocol):
         """Whether its table, collection or index is there. Raises as the methods of `Destination` do."""
 
 
+@runtime_checkable
+class LeavesOut(Protocol):
+    """A destination that may take an event and leave it out of some of what it makes of it (invariant 11)."""
+
+    def late(self) -> int:
+        """How many it left out because they came too late. Raises as the methods of `Destination` do."""
+
+
 @dataclass(frozen=True, slots=True)
 class Start:
     """Where a replay of one partition begins: `accounts` and `marks` as they were when the position was there."""

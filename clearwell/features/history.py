@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 from clearwell.contract.features import FeatureView
+from clearwell.destinations.features import incarnations
 from clearwell.destinations.features.folder import Folder
 from clearwell.destinations.features.read import talking
 from clearwell.destinations.features.tiles import Entity
@@ -25,8 +26,8 @@ def read_timelines(
 
     def work() -> dict[Entity, Timeline]:
         with talking(settings.postgres, view) as session:
-            files = events.listed(session, view, until)
-        return timelines(view, events.read(Folder.root(settings), view, files, until, keys))
+            files, ranks = events.listed(session, view, until), incarnations.ranks(session, view.name)
+        return timelines(view, events.read(Folder.root(settings), view, files, until, keys), ranks)
 
     return events.again_where_joined(settings, view, work)
 

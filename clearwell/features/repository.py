@@ -16,8 +16,8 @@ SCHEMA = "clearwell_feast"
 
 PROVIDER = "clearwell.features.provider.ClearwellProvider"
 ONLINE_STORE = "clearwell.features.online_store.ClearwellOnlineStore"
-OFFLINE_STORE = "dask"
-"""Feast's store of Parquet files: no server, no network, nothing to install beside Feast."""
+OFFLINE_STORE = "clearwell.features.offline_store.ClearwellOfflineStore"
+"""Over Parquet files: no server, no network, nothing to install beside Feast."""
 
 FILE = "feature_store.yaml"
 

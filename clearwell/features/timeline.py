@@ -31,15 +31,19 @@ class Moment:
 class Timeline:
     """One entity. `at` is what a store with all of the events, and none that is newer than the instant, would serve."""
 
-    def __init__(self, view: FeatureView, events: Iterable[Event], tiles: Mapping[int, Tile]) -> None:
-        """`tiles` are those of the events that are not late."""
+    def __init__(
+        self, view: FeatureView, events: Iterable[Event], tiles: Mapping[int, Tile], ranks: Mapping[str, int]
+    ) -> None:
+        """`tiles` are those of the events that are not late; `ranks` are of the incarnations of raw."""
         names = [field.name for field in columns_of(view)]
         time = names.index(view.event_time)
         self._view = view
         self._parts = parts_of(view)
         self._plain = [(one.name, names.index(one.source.name)) for one in view.plain]
-        # Of two with one time the higher raw offset is newer, as in the store (clearwell.destinations.newest).
-        self._events = sorted(events, key=lambda one: (one.row[time], one.offset, one.partition, one.topic))
+        # Of two with one time the later incarnation of raw, then the higher raw offset is newer, as in the store.
+        self._events = sorted(
+            events, key=lambda one: (one.row[time], ranks.get(one.topic, 0), one.offset, one.partition, one.topic)
+        )
         self._times: list[datetime] = [one.row[time] for one in self._events]
         self._starts = sorted(tiles)
         self._tiles = tiles
@@ -96,8 +100,8 @@ class Timeline:
         return found
 
 
-def timelines(view: FeatureView, events: Iterable[Event]) -> dict[Entity, Timeline]:
-    """Those of all entities that `events` are of."""
+def timelines(view: FeatureView, events: Iterable[Event], ranks: Mapping[str, int]) -> dict[Entity, Timeline]:
+    """Those of all entities that `events` are of; `ranks` are those of `destinations.features.incarnations`."""
     names = [field.name for field in columns_of(view)]
     keys = [names.index(key.name) for key in view.entity.keys]
     builder = TileBuilder(view, names) if view.tile is not None else None
@@ -107,4 +111,4 @@ def timelines(view: FeatureView, events: Iterable[Event]) -> dict[Entity, Timeli
         if builder is not None and not event.late:
             builder.add(event.row, event.topic, event.partition, event.offset)
     tiles = builder.tiles if builder is not None else {}
-    return {entity: Timeline(view, some, tiles.get(entity, {})) for entity, some in found.items()}
+    return {entity: Timeline(view, some, tiles.get(entity, {}), ranks) for entity, some in found.items()}

@@ -20,6 +20,7 @@ import pyarrow as pa
 from clearwell.contract.features import FeatureView, leaves_as
 from clearwell.contract.model import Field, Type
 from clearwell.destinations.features import floor as features_floor
+from clearwell.destinations.features import incarnations
 from clearwell.destinations.features.folder import Folder
 from clearwell.destinations.features.offline import columns_of, encoded, list_id
 from clearwell.destinations.features.read import talking
@@ -77,6 +78,7 @@ class _State:
     """A history as it is now, and what the last refresh left of it (None: nothing to go on from)."""
 
     spans: list[events.Span]
+    ranks: Mapping[str, int]
     list_id: str | None
     former: Former | None
 
@@ -110,7 +112,7 @@ def _refresh(settings: Settings, view: FeatureView, *, full: bool) -> Refreshed:
     if state.former is not None:
         named = {_feast_key(entity): time for entity, time in since.items()}
         kept, known = split(state.former.rows, keys, EVENT_TIMESTAMP, named)
-    found = timelines(view, _needed(root, view, state.spans, since)) if since else {}
+    found = timelines(view, _needed(root, view, state.spans, since), state.ranks) if since else {}
     rows = [
         (*_feast_key(entity), moment.time, *(_as_feast(one) for one in moment.values.values()))
         for entity, timeline in found.items()
@@ -130,9 +132,10 @@ def _refresh(settings: Settings, view: FeatureView, *, full: bool) -> Refreshed:
 def _state(settings: Settings, view: FeatureView, *, full: bool) -> _State:
     with talking(settings.postgres, view) as session:
         spans, found = events.spans(session, view), list_id(session)
+        ranks = incarnations.ranks(session, view.name)
     folder = Folder.root(settings) / view.name
     left = None if full or found is None else former(folder, FILE, view, _schema(view), found)
-    return _State(spans, found, left)
+    return _State(spans, ranks, found, left)
 
 
 def _needed(

@@ -10,10 +10,12 @@ from typing import Any
 
 from clearwell.contract.features import Feature, FeatureView
 from clearwell.destinations.features import floor as features_floor
+from clearwell.destinations.features import incarnations
 from clearwell.destinations.features.folder import Folder
 from clearwell.destinations.features.read import OnlineRow, read_rows, talking
 from clearwell.destinations.features.tiles import Entity
-from clearwell.features import events
+from clearwell.features import events, left_out
+from clearwell.features.left_out import LeftOut
 from clearwell.features.timeline import Moment, Timeline, timelines
 from clearwell.settings import Settings
 
@@ -46,6 +48,7 @@ class Verdict:
     digest: str
     entities: int
     events: int
+    left_out: LeftOut
     compared: list[Compared] = field(default_factory=list)
 
     @property
@@ -71,11 +74,11 @@ def _verify(settings: Settings, view: FeatureView, sample: int, seed: int) -> Ve
         files = events.listed(session, view, now)
         known = events.entities(root, view, files)
         chosen = sorted(rng.sample(known, min(sample, len(known))))
-        found = timelines(view, events.read(root, view, files, now, chosen))
+        found = timelines(view, events.read(root, view, files, now, chosen), incarnations.ranks(session, view.name))
         floor = features_floor.read(session, view.name)
         since = None if floor is None else features_floor.whole_since(view, floor)
         seen = sum(len(one.times) for one in found.values())
-        verdict = Verdict(view.name, view.digest(), len(found), seen)
+        verdict = Verdict(view.name, view.digest(), len(found), seen, left_out.read(session, view))
         for entity, timeline in found.items():
             for time in _instants(timeline, now, since, rng):
                 (served,) = read_rows(session, view, [entity], time)

@@ -49,6 +49,19 @@ class Sending:
                 raise as_ours(error, self._bootstrap, f"writing to {self._topic}")
 
 
+class Placing(Sending):
+    """Records on their way into one partition."""
+
+    def offsets(self) -> list[int]:
+        """`wait`, and then the offset of each record, in their order."""
+        self.wait()
+        found: list[int] = []
+        for batch in self._batches:
+            first = batch.produce_future.value[0]
+            found += range(first, first + batch.record_count)
+        return found
+
+
 def _outcome(batch: ProducerBatch, deadline: float) -> Exception | None:
     future = batch.produce_future
     future.wait(max(deadline - time.monotonic(), 0))
@@ -103,6 +116,14 @@ class EventProducer:
             ]
             self._kafka._sender.wakeup()
         return Sending(self._bootstrap, topic, batches)
+
+    def begin_at(self, topic: str, partition: int, records: Sequence[Record]) -> Placing:
+        """As `begin`, all of them into one partition, whatever their places say."""
+        with translated(self._bootstrap, f"writing to {topic}"):
+            self._kafka.partitions_for(topic)  # so that the leader is known
+            batches = [self._append(TopicPartition(topic, partition), chunk) for chunk in _chunks(list(records))]
+            self._kafka._sender.wakeup()
+        return Placing(self._bootstrap, topic, batches)
 
     def send_batch(self, topic: str, records: Sequence[Record]) -> None:
         """Return when Kafka has acknowledged every record; raises as `begin` and `Sending.wait` do."""

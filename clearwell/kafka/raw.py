@@ -24,8 +24,8 @@ def raw_batch(topic_id: str, partition: int, records: Sequence[Any]) -> RawBatch
     return RawBatch(topic_id, partition, [one.offset for one in records], [one.value for one in records], refused)
 
 
-def _reason(header: bytes) -> str:
+def _reason(header: bytes | None) -> str:
     try:
-        return Refusal(header.decode())
+        return Refusal((header or b"").decode())  # a foreign client may write the name, and null
     except ValueError:
         return UNKNOWN_REFUSAL

@@ -13,6 +13,9 @@ from typing import NamedTuple
 
 Header = tuple[str, bytes]
 
+AnyHeader = tuple[str, bytes | None]
+"""As foreign clients write them."""
+
 
 class Record(NamedTuple):
     """One record to produce; `headers` come from `encode_headers` (or a template made of it).
@@ -46,12 +49,12 @@ SMALL = tuple(varint(number) for number in range(8192))
 """The encodings that nearly every length and offset needs."""
 
 
-def encode_headers(headers: Sequence[Header]) -> bytes:
+def encode_headers(headers: Sequence[AnyHeader]) -> bytes:
     """Headers as they stand at the end of a record, their number first."""
     parts = [varint(len(headers))]
     for name, value in headers:
         encoded = name.encode()
-        parts += (varint(len(encoded)), encoded, varint(len(value)), value)
+        parts += (varint(len(encoded)), encoded, varint(-1 if value is None else len(value)), value or b"")
     return b"".join(parts)
 
 

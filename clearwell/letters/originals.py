@@ -12,7 +12,7 @@ from clearwell.kafka import names
 from clearwell.kafka.bounded import reader
 from clearwell.kafka.cloudevents import Template
 from clearwell.kafka.names import raw_topic
-from clearwell.kafka.wire import Header
+from clearwell.kafka.wire import AnyHeader
 from clearwell.registry.dead_letters import Letter
 
 GAP = 500
@@ -26,7 +26,7 @@ class Around:
     """A record without its value."""
 
     key: bytes | None
-    headers: Sequence[Header]
+    headers: Sequence[AnyHeader]
 
 
 def originals(bootstrap: str, topic_id: str, letters: Sequence[Letter]) -> dict[int, Around]:

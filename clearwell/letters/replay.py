@@ -8,9 +8,11 @@ from contextlib import closing
 from dataclasses import dataclass
 from itertools import groupby
 
+from clearwell.errors import ConfigError
 from clearwell.letters.event import Envelopes
 from clearwell.letters.redeliver import Redeliverer
 from clearwell.letters.resend import Resender
+from clearwell.privacy.envelope import SealError
 from clearwell.privacy.keyring import Keyring
 from clearwell.registry import Registry, dead_replays
 from clearwell.registry.dead_letters import Letter
@@ -32,17 +34,25 @@ class Result:
     """What became of replayed letters.
 
     sent: rejected events that are in raw again. taken, refused: events that their destination took, or refused again.
-    passed: letters that somebody else has dealt with meanwhile.
+    passed: letters that somebody else has dealt with meanwhile. failed: letters that can't be replayed, `why` one of
+    them can't; all others are.
     """
 
     sent: int = 0
     taken: int = 0
     refused: int = 0
     passed: int = 0
+    failed: int = 0
+    why: str = ""
 
     def __add__(self, other: Result) -> Result:
         return Result(
-            self.sent + other.sent, self.taken + other.taken, self.refused + other.refused, self.passed + other.passed
+            self.sent + other.sent,
+            self.taken + other.taken,
+            self.refused + other.refused,
+            self.passed + other.passed,
+            self.failed + other.failed,
+            self.why or other.why,
         )
 
 
@@ -66,18 +76,29 @@ class Replayer:
     def replay(self, letters: Sequence[Letter]) -> Result:
         """Send each letter's event the way it failed on, and return when all of it is durable.
 
-        Raises Retryable, ConfigError or SealError when one can't be; what was sent by then stays sent, and is known.
+        One that can't be (its envelope does not open, its record is too large) holds up no other. Raises Retryable when
+        a server is not well; what was sent by then stays sent, and is known.
         """
         result = Result()
         for way, some in groupby(sorted(letters, key=_way), key=_way):
             chosen = list(some)
             done = 0
             for part in portions(chosen):
-                result += self._send(way, part)
+                result += self._send_each(way, part)
                 done += len(part)
                 if done < len(chosen):
                     self._say(f"{done:,} of {len(chosen):,} dead letters of {_named(way)} are replayed.")
         return result
+
+    def _send_each(self, way: _Way, letters: Sequence[Letter]) -> Result:
+        """All at once where that can be; else the bad ones are found by halving."""
+        try:
+            return self._send(way, letters)
+        except (ConfigError, SealError) as error:
+            if len(letters) == 1:
+                return Result(failed=1, why=str(error))
+            half = len(letters) // 2
+            return self._send_each(way, letters[:half]) + self._send_each(way, letters[half:])
 
     def _send(self, way: _Way, letters: Sequence[Letter]) -> Result:
         stream, destination, _ = way

@@ -10,18 +10,14 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from kafka import KafkaProducer
-
-from clearwell.errors import ConfigError, Retryable
+from clearwell.errors import ClearwellError, ConfigError, Retryable
 from clearwell.kafka import admin, names
 from clearwell.kafka.bounded import reader
-from clearwell.kafka.clients import connect
-from clearwell.kafka.failures import translated
+from clearwell.kafka.failures import RecordTooLarge
 from clearwell.kafka.names import raw_topic
-from clearwell.kafka.producer import BATCH_BYTES, DELIVERY_SECONDS
-from clearwell.kafka.wire import Header
+from clearwell.kafka.producer import EventProducer
+from clearwell.kafka.wire import Record, encode_headers
 from clearwell.letters.event import Envelopes
 from clearwell.letters.originals import Around, originals
 from clearwell.registry import Registry, dead_replays
@@ -40,25 +36,14 @@ class Resender:
         self._stream = stream
         self._topic = raw_topic(stream)
         self._topic_id = admin.topic_id(bootstrap, self._topic)
-        self._producer = connect(
-            KafkaProducer,
-            bootstrap,
-            client_id=f"clearwell-replay-{stream}",
-            acks="all",
-            enable_idempotence=True,
-            compression_type="zstd",
-            max_request_size=8 * BATCH_BYTES,
-            delivery_timeout_ms=int(DELIVERY_SECONDS * 1000),
-            request_timeout_ms=10_000,
-            max_block_ms=10_000,
-            metrics_enabled=False,
-        )
+        self._producer = EventProducer(bootstrap, f"clearwell-replay-{stream}")
 
     def replay(self, letters: Sequence[Letter]) -> int:
         """Send the events of `letters`; returns how many, when Kafka has acknowledged all of them.
 
         Letters that are not open any more are passed over. Raises Retryable when some were not acknowledged: the next
-        replay finds out which are in raw. Raises SealError, having sent nothing, when one does not open.
+        replay finds out which are in raw. Raises SealError, having sent nothing, when one does not open;
+        RecordTooLarge, having sent all other ones, for those that Kafka does not take.
         """
         around = originals(self._bootstrap, self._topic_id, letters)
         ends = admin.end_offsets(self._bootstrap, self._topic)
@@ -68,16 +53,22 @@ class Resender:
             intents = dead_replays.begin(session, letters, self._topic_id, ends)
         deadline = time.monotonic() + SEND_WITHIN
         try:
-            events = [self._envelopes.open(by_id[one.letter], one.envelope) for one in intents]
+            records = [
+                _record(around[one.letter], one, self._envelopes.open(by_id[one.letter], one.envelope))
+                for one in intents
+            ]
             if time.monotonic() > deadline:  # by now somebody else may take it for broken off
                 raise Retryable("This machine is too slow to replay safely; nothing was sent: try again.")
         except Exception:
             with self._registry.session() as session:
                 dead_replays.forget(session, [one.id for one in intents])
             raise
-        sent = self._send(intents, [around[one.letter] for one in intents], events)
+        sent, too_large, error = self._send(intents, records)
         with self._registry.session() as session:
             dead_replays.complete(session, self._stream, sent)
+            dead_replays.forget(session, too_large)
+        if error is not None:
+            raise error
         return len(sent)
 
     def finish(self, broken: Sequence[Intent]) -> int:
@@ -94,18 +85,37 @@ class Resender:
 
     def close(self) -> None:
         """Let go of Kafka."""
-        self._producer.close(timeout=1)
+        self._producer.close()
 
-    def _send(self, intents: Sequence[Intent], around: Sequence[Around], events: Sequence[bytes]) -> dict[int, int]:
-        """Intent → offset, when all are acknowledged. Raises Retryable or ConfigError when one was not."""
-        with translated(self._bootstrap, f"writing to {self._topic}: the next replay finds out what is there"):
-            futures: list[Any] = []
-            for intent, one, event in zip(intents, around, events, strict=True):
-                headers: list[Header] = [*one.headers, (names.REPLAY, intent.token.encode())]
-                place = {"key": one.key, "headers": headers, "partition": intent.partition}
-                futures.append(self._producer.send(self._topic, value=event, **place))
-            self._producer.flush(DELIVERY_SECONDS + 10)
-            return {one.id: future.get(1).offset for one, future in zip(intents, futures, strict=True)}
+    def _send(
+        self, intents: Sequence[Intent], records: Sequence[Record]
+    ) -> tuple[dict[int, int], list[int], ClearwellError | None]:
+        """Intent → offset of those that are acknowledged, those that Kafka refused, and why others are not known."""
+        by_partition: defaultdict[int, list[tuple[int, Record]]] = defaultdict(list)
+        for intent, record in zip(intents, records, strict=True):
+            by_partition[intent.partition].append((intent.id, record))
+        sent: dict[int, int] = {}
+        too_large: list[int] = []
+        error: ClearwellError | None = None
+        placing = {
+            partition: self._producer.begin_at(self._topic, partition, [record for _, record in some])
+            for partition, some in by_partition.items()
+        }
+        for partition, some in by_partition.items():
+            ids = [intent for intent, _ in some]
+            try:
+                sent.update(zip(ids, placing[partition].offsets(), strict=True))
+            except RecordTooLarge as refused:
+                too_large += ids
+                error = error or refused
+            except ClearwellError as unknown:
+                error = Retryable(f"{unknown} The next replay finds out what is in {self._topic}.")
+        return sent, too_large, error
+
+
+def _record(around: Around, intent: Intent, event: bytes) -> Record:
+    """As a foreign client wrote it, null headers and doubled ones too, and with the token."""
+    return Record(around.key, event, encode_headers([*around.headers, (names.REPLAY, intent.token.encode())]), b"")
 
 
 async def _find(bootstrap: str, topic: str, intents: Sequence[Intent]) -> dict[int, int]:

@@ -25,7 +25,7 @@ from clearwell.destinations.protocol import CleanBatch, RowReason
 from clearwell.errors import ConfigError, Retryable
 from clearwell.settings import Settings
 from clearwell.testing.destination_cases import isolate
-from tests.support.visits import NAMES, OPTIONS, SCHEMA, START, Row, batch, deliver, keys_of, rows_of
+from tests.support.visits import NAMES, OPTIONS, SCHEMA, START, Row, batch, deliver, keys_of, rows_of, serving_since
 
 Opened = Callable[..., FeaturesDestination]
 
@@ -43,6 +43,7 @@ def opened(stack: Settings, view: FeatureView, unique: Callable[[str], str]) -> 
     def make(view: FeatureView = view, **more: Any) -> FeaturesDestination:
         made.append(FeaturesDestination(stack.postgres, SCHEMA, view, unique("group"), Folder.root(stack), **more))
         made[-1].open()
+        serving_since(stack.postgres, made[-1], START - timedelta(days=9))
         return made[-1]
 
     yield make
@@ -52,12 +53,13 @@ def opened(stack: Settings, view: FeatureView, unique: Callable[[str], str]) -> 
 
 def expected(view: FeatureView, rows: Sequence[Row], time: datetime, partition: int = 0) -> dict[Any, dict[str, Any]]:
     """The windowed features, from all rows that are not late by the rule as it is written."""
-    builder, newest = TileBuilder(view, NAMES), START - timedelta(days=9)
+    builder, newest = TileBuilder(view, NAMES), dict[Any, datetime]()
     for offset, row in enumerate(rows):
         if row[2] is not None:
-            if newest - row[1] <= view.lateness:
+            known = newest.get(row[2:4], row[1])
+            if known - row[1] <= view.lateness:
                 builder.add(row, "raw-a", partition, offset)
-            newest = max(newest, row[1])
+            newest[row[2:4]] = max(known, row[1])
     return {key: value_at(view, builder.tiles[key], time) for key in builder.tiles}
 
 
@@ -123,8 +125,8 @@ def test_two_groups_and_two_partitions_at_once(stack: Settings, view: FeatureVie
 class Dying(FeaturesDestination):
     """Loses its connection after the rows, the tiles and the history of a batch, before the commit."""
 
-    def _write_events(self, session: Any, batch: CleanBatch) -> None:
-        super()._write_events(session, batch)
+    def _write_events(self, session: Any, batch: CleanBatch, newest: Any) -> None:
+        super()._write_events(session, batch, newest)
         session.execute("SELECT pg_terminate_backend(pg_backend_pid())")
 
 

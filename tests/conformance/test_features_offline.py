@@ -23,7 +23,7 @@ from clearwell.features import events
 from clearwell.features.events import Event
 from clearwell.settings import Settings
 from tests.support.s3_server import SECRET, S3Server
-from tests.support.visits import NAMES, OPTIONS, SCHEMA, START, Row, batch, deliver, rows_of
+from tests.support.visits import NAMES, OPTIONS, SCHEMA, START, Row, batch, deliver, rows_of, serving_since
 
 LATER = datetime(2014, 1, 1, tzinfo=UTC)
 Opened = Callable[..., FeaturesDestination]
@@ -48,6 +48,7 @@ def opened(where: Settings, view: FeatureView, unique: Callable[[str], str]) -> 
     def make(kind: type[FeaturesDestination] = FeaturesDestination, group: str = "") -> FeaturesDestination:
         made.append(kind(where.postgres, SCHEMA, view, group or unique("group"), Folder.root(where)))
         made[-1].open()
+        serving_since(where.postgres, made[-1], START - timedelta(days=9))
         return made[-1]
 
     yield make
@@ -66,12 +67,13 @@ def read(where: Settings, view: FeatureView, until: datetime = LATER, **more: An
 def expected(view: FeatureView, rows: Sequence[Row]) -> list[Event]:
     """What a history of `rows`, delivered in raw order, is: by the rules as they are written."""
     names = [field.name for field in columns_of(view)]
-    found, newest = [], START - timedelta(days=9)
+    found, newest = [], dict[Any, datetime]()
     for offset, row in enumerate(rows):
         if row[2] is not None:
             kept = tuple(row[NAMES.index(name)] for name in names)
-            found.append(Event(kept, "raw-a", 0, offset, newest - row[1] > view.lateness))
-            newest = max(newest, row[1])
+            known = newest.get(row[2:4], row[1])
+            found.append(Event(kept, "raw-a", 0, offset, known - row[1] > view.lateness))
+            newest[row[2:4]] = max(known, row[1])
     return found
 
 
@@ -112,8 +114,8 @@ def test_a_reader_asks_for_some_entities_and_an_end(where: Settings, view: Featu
 class Dying(FeaturesDestination):
     """Loses its connection after a batch and its history are written, before the commit."""
 
-    def _write_events(self, session: Any, batch: Any) -> None:
-        super()._write_events(session, batch)
+    def _write_events(self, session: Any, batch: Any, newest: Any) -> None:
+        super()._write_events(session, batch, newest)
         session.execute("SELECT pg_terminate_backend(pg_backend_pid())")
 
 

@@ -27,7 +27,7 @@ from clearwell.destinations.features.tiles import TileBuilder, microseconds
 from clearwell.destinations.features.upkeep import Compacted, compact
 from clearwell.features.verify import verify
 from clearwell.settings import Settings
-from tests.support.visits import NAMES, OPTIONS, SCHEMA, START, Row, batch, deliver, keys_of, rows_of
+from tests.support.visits import NAMES, OPTIONS, SCHEMA, START, Row, batch, deliver, keys_of, rows_of, serving_since
 
 LATER = START + timedelta(days=400)
 REACH = timedelta(hours=8)  # of the longest window, 4 hours, and its slide, which is as long
@@ -56,6 +56,7 @@ def opened(where: Settings, view: FeatureView, unique: Callable[[str], str]) -> 
     def make(view: FeatureView = view, **more: Any) -> FeaturesDestination:
         made.append(FeaturesDestination(where.postgres, SCHEMA, view, unique("group"), Folder.root(where), **more))
         made[-1].open()
+        serving_since(where.postgres, made[-1], START - timedelta(days=9))
         return made[-1]
 
     yield make
@@ -76,12 +77,13 @@ def starts(where: Settings, view: FeatureView) -> list[datetime]:
 
 def events_of(view: FeatureView, rows: Sequence[Row]) -> TileBuilder:
     """The tiles of all rows that are not late by the rule as it is written; none is pruned."""
-    builder, newest = TileBuilder(view, NAMES), START - timedelta(days=9)
+    builder, newest = TileBuilder(view, NAMES), dict[Any, datetime]()
     for offset, row in enumerate(rows):
         if row[2] is not None:
-            if newest - row[1] <= view.lateness:
+            known = newest.get(row[2:4], row[1])
+            if known - row[1] <= view.lateness:
                 builder.add(row, "raw-a", 0, offset)
-            newest = max(newest, row[1])
+            newest[row[2:4]] = max(known, row[1])
     return builder
 
 

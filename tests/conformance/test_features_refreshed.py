@@ -23,7 +23,7 @@ from clearwell.destinations.features.read import talking
 from clearwell.destinations.features.upkeep import compact
 from clearwell.features.training import FILE, Refreshed, pending, refresh
 from clearwell.settings import Settings
-from tests.support.visits import OPTIONS, SCHEMA, START, Row, batch, rows_of
+from tests.support.visits import OPTIONS, SCHEMA, START, Row, batch, rows_of, serving_since
 
 TTLS = (None, timedelta(hours=1), timedelta(hours=9))
 
@@ -61,6 +61,7 @@ class Delivering:
     def __init__(self, where: Settings, view: FeatureView, group: str) -> None:
         self.store = FeaturesDestination(where.postgres, SCHEMA, view, group, Folder.root(where))
         self.store.open()
+        serving_since(where.postgres, self.store, START - timedelta(days=9))
         self._claim = self.store.claim("clean-a", 0, 1)
         self._end = 0
 

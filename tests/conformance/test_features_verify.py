@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psycopg
 import pytest
 from psycopg.sql import SQL, Composed, Identifier
 
+from clearwell import settings as settings_module
 from clearwell.cli.main import main
 from clearwell.contract.feature_views import view_of, views_of
 from clearwell.contract.features import FeatureView
@@ -19,11 +21,14 @@ from clearwell.contract.load import find
 from clearwell.destinations.features.ddl import ROWS, TILES
 from clearwell.destinations.features.destination import FeaturesDestination
 from clearwell.destinations.features.folder import Folder
+from clearwell.destinations.features.read import read_online
+from clearwell.features.history import read_timelines
 from clearwell.features.verify import Verdict, verify
 from clearwell.settings import Settings
 from clearwell.steps import bind
-from tests.support.visits import OPTIONS, SCHEMA, START, Row, deliver, rows_of
+from tests.support.visits import OPTIONS, SCHEMA, START, Row, deliver, rows_of, serving_since
 
+LATER = datetime(2014, 1, 1, tzinfo=UTC)
 HARMS = {
     "a tile": ('UPDATE {} SET "sum(n)" = "sum(n)" + 1 WHERE shop = \'a\'', TILES, {"n_sum"}),
     "a lost tile": ("DELETE FROM {} WHERE shop = 'a'", TILES, {"visits", "n_sum", "x_mean", "cost_max", "first_at"}),
@@ -45,6 +50,7 @@ def view(where: Settings, unique: Callable[[str], str]) -> Iterator[FeatureView]
     for size in (64, 33):  # the second time by another group
         store = FeaturesDestination(where.postgres, SCHEMA, made, unique("group"), Folder.root(where))
         store.open()
+        serving_since(where.postgres, store, START - timedelta(days=9))
         deliver(store, rows, range(800), size=size)
         store.close()
     yield made
@@ -61,6 +67,61 @@ def test_what_is_served_is_what_history_says(where: Settings, view: FeatureView)
     windows = [one for one in found.compared if one.feature.name == "visits"]
     assert len(windows) == 4 * 5  # now, right after the newest event, and at three instants of the past
     assert any(one.served for one in windows)
+
+
+def test_events_of_equal_times_are_of_one_order_after_raw_was_made_again(
+    where: Settings, unique: Callable[[str], str]
+) -> None:
+    view = view_of(SCHEMA, unique("view"), OPTIONS)
+    rows: list[Row] = [(f"v{n}", START + timedelta(hours=n), "a", 1, n, 1.0, None) for n in range(3)]
+    again: list[Row] = [(f"w{n}", START + timedelta(hours=n), "a", 1, 100 + n, 1.0, None) for n in range(3)]
+    store = FeaturesDestination(where.postgres, SCHEMA, view, unique("group"), Folder.root(where))
+    with closing(store):
+        store.open()
+        deliver(store, rows[:2], [500, 501])
+        store_again = FeaturesDestination(where.postgres, SCHEMA, view, unique("group"), Folder.root(where))
+        with closing(store_again):
+            store_again.open()
+            deliver(store_again, again, range(3), topic="raw-b")  # of lower offsets, and later
+            mended = FeaturesDestination(where.postgres, SCHEMA, view, unique("group"), Folder.root(where))
+            with closing(mended):
+                mended.open()
+                deliver(mended, rows[2:], [502])  # a dead letter of the former: it arrives last, and is older
+    (served,) = read_online(where, view, [("a", 1)], LATER)
+    assert served.values["last_n"] == 102
+    found = verified(where, view)
+    assert (found.mismatches, found.events) == ([], 6)
+    (timeline,) = read_timelines(where, view, LATER).values()
+    assert [timeline.at(START + timedelta(hours=n)).values["last_n"] for n in range(3)] == [100, 101, 102]
+
+
+def test_what_windows_leave_out_is_told(
+    where: Settings, people: str, unique: Callable[[str], str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of the entity's own events, and of none before the view began."""
+    schema = bind(find(settings_module.schemas_folder(), people)).schema
+    (view,) = views_of(find(settings_module.schemas_folder(), people), schema)
+    assert main(["features", "show", people]) == 0
+    assert "Its windows leave nothing out." in capsys.readouterr().out
+    store = FeaturesDestination(where.postgres, schema, view, unique("group"), Folder.root(where))
+    with closing(store):
+        serving_since(where.postgres, store, START)
+        at = [
+            START + timedelta(days=9),
+            START + timedelta(days=1),
+            START + timedelta(days=3),
+            START - timedelta(days=1),
+        ]
+        who = ["canary", "other", "canary", "canary"]
+        rows: list[Row] = [(f"l{n}", at[n], who[n], 7) for n in range(4)]
+        deliver(store, rows, range(90, 94))
+        assert store.late() == 1  # the third
+    assert main(["features", "show", people, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["late"] == 1
+    assert main(["features", "verify", people]) == 0
+    told = capsys.readouterr().out
+    assert "1 event came more than 1d after a newer one of the same entity: in no window" in told
+    assert "online = offline" in told
 
 
 @pytest.mark.parametrize("harm", HARMS)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import msgspec
 import pytest
+from sqlalchemy import text
 
 from clearwell.accounts import Balance
 from clearwell.kafka.bounded import reader
 from clearwell.kafka.names import dead_topic, raw_topic
+from clearwell.kafka.producer import EventProducer
+from clearwell.kafka.wire import Record, encode_headers
 from clearwell.registry import Registry, audit, migrate
 from clearwell.settings import Settings
 from tests.support.dead import BROKEN, Commands, arrived, dead_records, letters, states
@@ -178,6 +182,46 @@ def test_a_replay_keeps_the_events_key_and_headers_and_no_mark_of_ours(platform:
     assert list(again.headers)[:2] == headers[:2]
     assert [name for name, _ in again.headers] == ["ce_id", "trace", "clearwell_replay"]
     assert again.key == first.key and again.value == first.value
+
+
+def test_a_replay_takes_whatever_a_foreign_client_has_written(platform: Platform, dead: Commands) -> None:
+    """Null headers, doubled ones, keys and values that are no text; and our own mark with a null."""
+    (bad,) = spoiled(1)
+    odd: list[tuple[bytes | None, bytes, list[tuple[str, bytes | None]]]] = [
+        (None, bad, [("trace", None)]),
+        (b"", bad, [("a", b"1"), ("a", b"2"), ("ce_id", b"x"), ("ce_id", b"y")]),
+        (b"\xff\xfe\x00", bad, [("bin", b"\xff\x00"), ("", b""), ("naïve", None)]),
+        (None, b"", [("big", b"x" * 70_000)]),
+        (None, bad, [("clearwell_refused", None)]),
+        (None, bad, []),
+    ]
+    producer = EventProducer(platform.settings.kafka, "foreign")
+    records = [Record(key, value, encode_headers(headers), b"") for key, value, headers in odd]
+    producer.begin_at(raw_topic(platform.stream), 2, records).offsets()
+    producer.close()
+    letters = arrived(platform, len(odd))
+    assert dead("replay", *(letter.id for letter in letters))["sent"] == len(odd)
+    found = _records(platform, raw_topic(platform.stream), 2)[len(odd) :]
+    replayed = [(one.key, one.value or b"", [h for h in one.headers if h[0] != "clearwell_replay"]) for one in found]
+    want = [(key, value, [h for h in headers if h[0] != "clearwell_refused"]) for key, value, headers in odd]
+    assert sorted(replayed, key=repr) == sorted(want, key=repr)
+
+
+def test_one_letter_that_cannot_be_replayed_holds_up_no_other(platform: Platform, dead: Commands) -> None:
+    platform.put(spoiled(3), partition=1)
+    letters = arrived(platform, 3)
+    registry = Registry(platform.settings.postgres)
+    with registry.session() as session:  # as after a restore of a part of the keys
+        session.execute(
+            text("UPDATE clearwell.dead_letter SET envelope = 'cw1.x.AAAA' WHERE id = :id"), {"id": letters[1].id}
+        )
+    registry.close()
+    began = time.monotonic()
+    answer = dead("replay", *(letter.id for letter in letters), code=1)
+    assert (answer["sent"], answer["failed"]) == (2, 1)
+    assert answer["why"]
+    assert dead("replay", letters[1].id, code=1)["failed"] == 1
+    assert time.monotonic() - began < 30  # nothing is taken for broken off, which would be waited for
 
 
 def test_dead_records_of_others_can_be_looked_at_and_dropped_but_not_replayed(

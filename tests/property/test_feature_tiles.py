@@ -18,6 +18,7 @@ from clearwell.contract.model import Field, Type
 from clearwell.destinations.features.counted import Chunk, choose
 from clearwell.destinations.features.counted import Event as Seen
 from clearwell.destinations.features.fold import distinct, value_at
+from clearwell.destinations.features.lateness import Arrived, Newest, late_places
 from clearwell.destinations.features.tiles import SKETCH, Tile, TileBuilder, hash_of, merged, smallest
 
 START = datetime(2013, 1, 1, tzinfo=UTC)
@@ -139,9 +140,9 @@ def test_any_order_and_any_batches_make_the_same_tiles(events: list[Event], rng:
     assert found == built(events)
 
 
-def chosen(chunks: dict[int, Chunk], events: Sequence[Event], lateness: timedelta) -> list[int]:
-    seen = sorted(Seen("raw-a", event.offset, event.at, event.offset) for event in events)
-    return [one.place for one in choose(chunks, lateness, seen) if not one.late]
+def chosen(chunks: dict[int, Chunk], events: Sequence[Event]) -> list[int]:
+    seen = sorted(Seen("raw-a", event.offset, event.offset, False) for event in events)
+    return [one.place for one in choose(chunks, seen)]
 
 
 spread = st.lists(st.tuples(st.integers(0, 20_000), minutes), max_size=40, unique_by=lambda one: one[0]).map(
@@ -150,14 +151,19 @@ spread = st.lists(st.tuples(st.integers(0, 20_000), minutes), max_size=40, uniqu
 
 
 @settings(deadline=None)
-@given(spread, st.integers(1, 9), st.integers(0, 120))
-def test_in_raw_order_late_is_late_however_events_are_batched(events: list[Event], size: int, late: int) -> None:
-    lateness, chunks = timedelta(minutes=late), dict[int, Chunk]()
-    found = [n for at in range(0, len(events), size) for n in chosen(chunks, events[at : at + size], lateness)]
-    before = [max((e.at for e in events[:at]), default=event.at) for at, event in enumerate(events)]
-    expected = [e.offset for e, newest in zip(events, before, strict=True) if newest - e.at <= lateness]
-    assert found == expected
-    assert sum(chunk.late for chunk in chunks.values()) == len(events) - len(expected)
+@given(some_events, st.integers(1, 9), st.integers(0, 120), minutes)
+def test_late_is_late_by_its_own_entity_however_events_are_batched(
+    events: list[Event], size: int, lateness: int, began: datetime
+) -> None:
+    view, newest = replace(VIEW, lateness=timedelta(minutes=lateness)), dict[Any, Newest]()
+    arrived = [Arrived((e.key,), Newest(e.at, "raw-a", 0, e.offset), e.offset) for e in events if e.at is not None]
+    found: set[int] = set()
+    for at in range(0, len(arrived), size):
+        found |= late_places(view, began, newest, arrived[at : at + size])
+    for one in arrived:
+        before = [other.newest.time for other in arrived if other.entity == one.entity and other.place < one.place]
+        late = max(before, default=one.newest.time) - one.newest.time > view.lateness
+        assert (one.place in found) == (late and one.newest.time >= began)
 
 
 @settings(deadline=None)
@@ -165,9 +171,7 @@ def test_in_raw_order_late_is_late_however_events_are_batched(events: list[Event
 def test_no_event_is_chosen_twice_in_any_replay(events: list[Event], rng: Any, size: int) -> None:
     chunks = dict[int, Chunk]()
     order = rng.sample(events, len(events)) + rng.sample(events, len(events) // 2) + events
-    found = [
-        n for at in range(0, len(order), size) for n in chosen(chunks, unique(order[at : at + size]), timedelta.max)
-    ]
+    found = [n for at in range(0, len(order), size) for n in chosen(chunks, unique(order[at : at + size]))]
     assert sorted(found) == [event.offset for event in events]
 
 

@@ -58,7 +58,7 @@ def naive(view: FeatureView, events: Sequence[Event], time: datetime) -> dict[st
 @settings(deadline=None)
 @given(some_events, st.lists(st.integers(-5, 260), min_size=1), views)
 def test_an_instant_is_what_its_events_say(events: list[Event], at: list[int], view: FeatureView) -> None:
-    for (key,), timeline in timelines(view, events).items():
+    for (key,), timeline in timelines(view, events, {}).items():
         mine = [one for one in events if one.row[0] == key]
         for time in (START + minute * MINUTE for minute in at):  # in any order
             assert timeline.at(time).values == naive(view, mine, time)
@@ -69,7 +69,7 @@ def test_an_instant_is_what_its_events_say(events: list[Event], at: list[int], v
 def test_a_history_is_the_same_as_asking_at_every_instant(
     events: list[Event], view: FeatureView, first: int, last: int
 ) -> None:
-    for (key,), timeline in timelines(view, events).items():
+    for (key,), timeline in timelines(view, events, {}).items():
         mine = [one for one in events if one.row[0] == key]
         start, end = START + first * MINUTE, START + last * MINUTE
         told = list(history(timeline, start, end))
@@ -83,7 +83,7 @@ def test_a_history_is_the_same_as_asking_at_every_instant(
 
 
 def test_the_instant_after_ttl_is_told() -> None:
-    (timeline,) = timelines(VIEW, [Event(("a", START, 1), "raw-a", 0, 0, False)]).values()
+    (timeline,) = timelines(VIEW, [Event(("a", START, 1), "raw-a", 0, 0, False)], {}).values()
     *_, last = history(timeline, None, START + timedelta(days=1))
     assert (last.time, last.expired) == (START + 50 * MINUTE + timedelta(microseconds=1), True)
     assert set(last.values.values()) == {None}

@@ -8,6 +8,8 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+import psycopg
+
 from clearwell.contract.model import CleanSchema, Field, Type
 from clearwell.destinations.features.destination import FeaturesDestination
 from clearwell.destinations.protocol import CleanBatch
@@ -60,18 +62,34 @@ def rows_of(seed: int, count: int) -> list[Row]:
     return rows
 
 
+def serving_since(dsn: str, destination: FeaturesDestination, began: datetime) -> None:
+    """As if the view had been there since then: what is of before that is never late."""
+    with psycopg.connect(dsn) as session:
+        session.execute(
+            "UPDATE clearwell_delivery.views SET began = %s WHERE view_name = %s", (began, destination.view.name)
+        )
+    destination.open()
+
+
 def deliver(
-    destination: FeaturesDestination, rows: Sequence[Row], offsets: Sequence[int], size: int = 50, partition: int = 0
+    destination: FeaturesDestination,
+    rows: Sequence[Row],
+    offsets: Sequence[int],
+    size: int = 50,
+    partition: int = 0,
+    topic: str = "raw-a",
 ) -> None:
-    """Rows whose raw offsets are `offsets`, in that order."""
+    """Rows whose raw offsets are `offsets`, in that order, of the incarnation `topic` of raw."""
     claim = destination.claim("clean-a", partition, 1)
     for at in range(0, len(rows), size):
         some, places = rows[at : at + size], offsets[at : at + size]
-        destination.write(batch(some, places, claim.epoch, at + len(some), partition))
+        destination.write(batch(some, places, claim.epoch, at + len(some), partition, topic))
 
 
-def batch(rows: Sequence[Row], offsets: Sequence[int], epoch: int, end: int, partition: int = 0) -> CleanBatch:
-    begin, topics = end - len(rows), ["raw-a"] * len(rows)
+def batch(
+    rows: Sequence[Row], offsets: Sequence[int], epoch: int, end: int, partition: int = 0, topic: str = "raw-a"
+) -> CleanBatch:
+    begin, topics = end - len(rows), [topic] * len(rows)
     return CleanBatch(
         "clean-a", partition, end, epoch, rows, [b"{}"] * len(rows), range(begin, end), topics, offsets, {}
     )

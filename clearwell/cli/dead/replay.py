@@ -21,12 +21,14 @@ from clearwell.registry.dead_letters import OPEN
 @dry_run_option
 @home_option
 @json_option
-def replay(ids: tuple[int, ...], yes: bool, dry_run: bool, as_json: bool, **given: Any) -> None:
+@click.pass_context
+def replay(ctx: click.Context, /, ids: tuple[int, ...], yes: bool, dry_run: bool, as_json: bool, **given: Any) -> None:
     """Send the events of dead letters again.
 
     An event that the contract rejected goes into raw, and through the pipeline, once more. One that a destination
     refused goes to that destination alone. What comes back counts as a try; after the last one the letter is parked.
-    A replay that was broken off is settled first: no event is ever sent twice.
+    A replay that was broken off is settled first: no event is ever sent twice. One that can't be replayed holds up no
+    other; exit code 1 where there was one.
 
     \b
       clearwell dead replay 17
@@ -51,9 +53,12 @@ def replay(ids: tuple[int, ...], yes: bool, dry_run: bool, as_json: bool, **give
         "delivered": result.taken,
         "refused": result.refused,
         "passed_over": result.passed,
+        "failed": result.failed,
+        "why": result.why,
         "settled": settled,
     }
     emit(as_json, shown, lambda: told(found, "replayed", 0, True) if dry_run or not found else _told(result, settled))
+    ctx.exit(1 if result.failed else 0)
 
 
 def _told(result: Result, settled: int) -> str:
@@ -68,4 +73,6 @@ def _told(result: Result, settled: int) -> str:
         lines.append(f"Refused again: {counted(result.refused, 'event')}, which wait here, or are parked.")
     if result.passed:
         lines.append(f"Dealt with meanwhile: {counted(result.passed, 'dead letter')}.")
+    if result.failed:
+        lines.append(f"Not replayed, and still here: {counted(result.failed, 'dead letter')}, such as: {result.why}")
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""`clearwell features list | show`: what contracts declare. Needs no stack, and no Feast."""
+"""`clearwell features list | show`: what contracts declare, and what windows leave out. Needs no stack and no Feast."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from clearwell import settings
 from clearwell.cli.output import emit, home_option, json_option, table
 from clearwell.contract.feature_language import spelled
 from clearwell.contract.features import Feature, leaves_as
+from clearwell.errors import ConfigError, Retryable
 from clearwell.features.declared import Declared, declared_views, find_view
+from clearwell.features.left_out import LeftOut, left_out
 
 
 @click.command("list")
@@ -33,6 +35,9 @@ def list_command(as_json: bool) -> None:
 def show(view: str, as_json: bool) -> None:
     """Show one feature view: its entity and features, their types and windows.
 
+    Where the stack runs, also how many events its windows leave out: late ones, and those (beneath) of before the
+    windows that are still served.
+
     \b
       clearwell features show carrier_delays
     """
@@ -40,7 +45,13 @@ def show(view: str, as_json: bool) -> None:
     summary = _summary(one)
     keys = [{"name": key.name, "type": str(leaves_as(key))} for key in one.view.entity.keys]
     features = [_feature(feature) for feature in one.view.features]
-    told = summary | {"owner": one.contract.owner, "keys": keys, "features": features, "digest": one.view.digest()}
+    without = _left_out(one)
+    counts = {"late": without.late if without else None, "beneath": without.beneath if without else None}
+    told = (
+        summary
+        | counts
+        | {"owner": one.contract.owner, "keys": keys, "features": features, "digest": one.view.digest()}
+    )
     spelled_keys = ", ".join(f"{key['name']} {key['type']}" for key in keys)
     heads = ("feature", "type", "of", "aggregate", "window", "slide")
     emit(
@@ -50,8 +61,23 @@ def show(view: str, as_json: bool) -> None:
             f"{view}: of {one.view.entity.name} ({spelled_keys}), from {summary['stream']}, owned by {told['owner']}",
             f"ttl {summary['ttl']}, lateness {summary['lateness']}, definition {told['digest']}\n",
             table(heads, [[feature[head] or "" for head in heads] for feature in features]),
+            *_said_of(one, without),
         ),
     )
+
+
+def _left_out(one: Declared) -> LeftOut | None:
+    """None where nothing runs, or the view was never delivered to."""
+    try:
+        return left_out(settings.load(), one.view)
+    except (ConfigError, Retryable):
+        return None
+
+
+def _said_of(one: Declared, without: LeftOut | None) -> list[str]:
+    if without is None:
+        return ["", "What its windows leave out is not known: its stack does not run, or nothing was delivered to it."]
+    return ["", *(without.lines(one.view) or ["Its windows leave nothing out."])]
 
 
 def _summary(one: Declared) -> dict[str, Any]:

@@ -79,6 +79,8 @@ def _object(view: FeatureView, found: Verdict, seed: int) -> dict[str, Any]:
         "seed": seed,
         "entities": found.entities,
         "events": found.events,
+        "late": found.left_out.late,
+        "beneath": found.left_out.beneath,
         "compared": len(found.compared),
         "mismatches": len(found.mismatches),
         "features": [
@@ -115,7 +117,7 @@ def _sheet(view: FeatureView, found: Verdict, seed: int) -> RenderableType:
         f"{len(found.compared):,} values of {found.entities:,} entities, from {found.events:,} events (seed {seed}): "
         f"{verdict}."
     )
-    return Lines(table(["feature", "compared", "mismatches"], rows), "", *examples, end)
+    return Lines(table(["feature", "compared", "mismatches"], rows), "", *examples, *found.left_out.lines(view), end)
 
 
 def _said(value: Any) -> str:

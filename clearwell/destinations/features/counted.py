@@ -5,15 +5,13 @@ its own replays out, but not those of another group, of a dead letter that was m
 under a new name. So the view itself keeps, for each partition of raw, a bitmap of the raw offsets that it has seen, in
 chunks of 8,192 (1 KiB each), changed in the transaction that changes the tiles and lists the history.
 
-Lateness is judged here too, when an event is first seen: by the newest event time before it in its raw partition. In
-the order of the partition that is the same however the events are batched, and whenever an empty view is filled again.
+How many of them were late (`lateness`) is counted beside the bits.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -34,7 +32,6 @@ CREATE TABLE {SCHEMA}.counted (
     partition integer NOT NULL,
     chunk bigint NOT NULL,
     seen bytea NOT NULL,
-    newest timestamp with time zone NOT NULL,
     late bigint NOT NULL,
     PRIMARY KEY (view_name, topic_id, partition, chunk)
 )
@@ -43,33 +40,32 @@ CREATE TABLE {SCHEMA}.counted (
 _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))"
 
 _READ = SQL("""
-(SELECT chunk, seen, newest, late FROM {0}
- WHERE view_name = %(view)s AND topic_id = %(topic)s AND partition = %(partition)s AND chunk < %(first)s
- ORDER BY chunk DESC LIMIT 1)
-UNION ALL
-SELECT chunk, seen, newest, late FROM {0}
+SELECT chunk, seen, late FROM {0}
 WHERE view_name = %(view)s AND topic_id = %(topic)s AND partition = %(partition)s AND chunk = ANY(%(chunks)s)
 """).format(_TABLE)
 
 _WRITE = SQL("""
-INSERT INTO {0} (view_name, topic_id, partition, chunk, seen, newest, late)
-VALUES (%(view)s, %(topic)s, %(partition)s, %(chunk)s, %(seen)s, %(newest)s, %(late)s)
+INSERT INTO {0} (view_name, topic_id, partition, chunk, seen, late)
+VALUES (%(view)s, %(topic)s, %(partition)s, %(chunk)s, %(seen)s, %(late)s)
 ON CONFLICT (view_name, topic_id, partition, chunk) DO UPDATE
-SET seen = excluded.seen, newest = excluded.newest, late = excluded.late
+SET seen = excluded.seen, late = excluded.late
 """).format(_TABLE)
 
 _LATE = SQL("SELECT coalesce(sum(late), 0)::bigint FROM {} WHERE view_name = %s").format(_TABLE)
+
+MEND = SQL("ALTER TABLE {} DROP COLUMN IF EXISTS newest").format(_TABLE)
+"""Of a table that an earlier version has made, which measured lateness by raw partition."""
 
 _ANY = SQL("SELECT 1 FROM {} WHERE view_name = %s LIMIT 1").format(_TABLE)
 
 
 class Event(NamedTuple):
-    """What the rules look at; `place` is its index in the caller's batch."""
+    """A raw record; `place` is its index in the caller's batch, `late` whether it is too late for the windows."""
 
     topic: str
     offset: int
-    time: datetime
     place: int
+    late: bool
 
 
 class Seen(NamedTuple):
@@ -81,10 +77,9 @@ class Seen(NamedTuple):
 
 @dataclass(slots=True)
 class Chunk:
-    """The events seen of CHUNK raw offsets. `newest` is the newest time in this chunk and all before it."""
+    """The events seen of CHUNK raw offsets, and how many of them were late."""
 
     seen: bytearray
-    newest: datetime | None = None
     late: int = 0
 
     def add(self, bit: int) -> bool:
@@ -95,65 +90,38 @@ class Chunk:
         self.seen[byte] |= mask
         return True
 
-    def before(self, bit: int) -> bool:
-        """Whether all that was seen lies before `bit`."""
-        byte = bit >> 3
-        return not self.seen[byte] >> (bit & 7) and not any(self.seen[byte + 1 :])
 
-
-def count(
-    connection: Connection[Any], view: str, partition: int, lateness: timedelta, events: Sequence[Event]
-) -> list[Seen]:
+def count(connection: Connection[Any], view: str, partition: int, events: Sequence[Event]) -> list[Seen]:
     """Those of the events that were never seen, in the order of their places; from now on they are seen.
 
     Call it in the transaction that adds them; it holds others of the same view and raw partition off until that ends.
     """
     chosen: list[Seen] = []
     for topic, some in groupby(sorted(events), key=lambda event: event.topic):
-        chosen += _count(connection, {"view": view, "topic": topic, "partition": partition}, lateness, list(some))
+        chosen += _count(connection, {"view": view, "topic": topic, "partition": partition}, list(some))
     return sorted(chosen)
 
 
-def _count(
-    connection: Connection[Any], place: dict[str, Any], lateness: timedelta, events: Sequence[Event]
-) -> list[Seen]:
+def _count(connection: Connection[Any], place: dict[str, Any], events: Sequence[Event]) -> list[Seen]:
     connection.execute(_LOCK, (f"clearwell counted {place['view']} {place['topic']} {place['partition']}",))
     numbers = sorted({event.offset // CHUNK for event in events})
-    found = connection.execute(_READ, {**place, "first": numbers[0], "chunks": numbers}).fetchall()
-    chunks = {number: Chunk(bytearray(seen), newest, late) for number, seen, newest, late in found}
-    chosen = list(choose(chunks, lateness, events))
+    found = connection.execute(_READ, {**place, "chunks": numbers}).fetchall()
+    chunks = {number: Chunk(bytearray(seen), late) for number, seen, late in found}
+    chosen = list(choose(chunks, events))
     with connection.cursor() as cursor:
-        changed = [
-            {**place, "chunk": n, "seen": bytes(chunks[n].seen), "newest": chunks[n].newest, "late": chunks[n].late}
-            for n in numbers
-        ]
+        changed = [{**place, "chunk": n, "seen": bytes(chunks[n].seen), "late": chunks[n].late} for n in numbers]
         cursor.executemany(_WRITE, changed)
     return chosen
 
 
-def choose(chunks: dict[int, Chunk], lateness: timedelta, events: Sequence[Event]) -> Iterator[Seen]:
-    """The events that were never seen; `events` are of one raw partition, sorted; marks them in `chunks`.
-
-    Pure. An event that is delivered before events of lower offsets is judged by those that are there.
-    """
-    newest: datetime | None = None
+def choose(chunks: dict[int, Chunk], events: Sequence[Event]) -> Iterator[Seen]:
+    """The events that were never seen; `events` are of one raw partition, sorted; marks them in `chunks`. Pure."""
     for number, some in groupby(events, key=lambda event: event.offset // CHUNK):
-        chunk = chunks.get(number)
-        if chunk is None:
-            chunk = chunks[number] = Chunk(bytearray(CHUNK // 8))
-        inside = list(some)
-        lower = max((other for other in chunks if other < number), default=None)
-        known = [chunks[lower].newest if lower is not None else None, newest]
-        if chunk.before(inside[0].offset % CHUNK):
-            known.append(chunk.newest)
-        newest = max((one for one in known if one is not None), default=None)
-        for event in inside:
+        chunk = chunks.setdefault(number, Chunk(bytearray(CHUNK // 8)))
+        for event in some:
             if chunk.add(event.offset % CHUNK):
-                late = newest is not None and newest - event.time > lateness
-                chunk.late += late
-                yield Seen(event.place, late)
-            newest = event.time if newest is None else max(newest, event.time)
-        chunk.newest = newest if chunk.newest is None else max(chunk.newest, newest or chunk.newest)
+                chunk.late += event.late
+                yield Seen(event.place, event.late)
 
 
 def late(connection: Connection[Any], view: str) -> int:

@@ -24,12 +24,17 @@ from clearwell.contract.model import CleanSchema
 from clearwell.destinations.features import add as features_add
 from clearwell.destinations.features import counted as features_counted
 from clearwell.destinations.features import ddl as features_ddl
+from clearwell.destinations.features import incarnations as features_incarnations
+from clearwell.destinations.features import lateness as features_lateness
 from clearwell.destinations.features import table as features_table
 from clearwell.destinations.features.folder import Folder
+from clearwell.destinations.features.lateness import Arrived, Newest
 from clearwell.destinations.features.offline import OfflineWriter
+from clearwell.destinations.features.tiles import Entity
 from clearwell.destinations.features.upkeep import Upkeep, pace
 from clearwell.destinations.newest import newest_rows
 from clearwell.destinations.postgres import positions as postgres_positions
+from clearwell.destinations.postgres.ddl import guarded_upsert
 from clearwell.destinations.postgres.destination import PostgresDestination
 from clearwell.destinations.protocol import (
     Claim,
@@ -116,6 +121,9 @@ class FeaturesDestination(PostgresDestination):
         self._history = OfflineWriter(offline, view, schema, group)
         self._clock = clock
         self._upkeep = Upkeep(view, offline, compact_every)
+        self._began: datetime | None = None
+        self._upsert = guarded_upsert(rows, view.name, features_incarnations.is_later(view.name))
+        self._before = features_lateness.newest_of_staged(view)
 
     @classmethod
     def of(cls, target: Target) -> Self:
@@ -134,6 +142,7 @@ class FeaturesDestination(PostgresDestination):
             self._transaction(session),
         ):
             features_table.prepare(session, self.view)
+            self._began = features_lateness.begin(session, self.view.name, self._clock())
 
     def write(self, batch: CleanBatch) -> None:
         """After Retryable the same batch may be written again: the position tells whether it was committed."""
@@ -142,8 +151,9 @@ class FeaturesDestination(PostgresDestination):
         with self._talking(doing) as session, self._refusing(batch), self._transaction(session):
             # First, so that its lock keeps a zombie out for the whole transaction (invariant 4).
             if postgres_positions.advance(session, self._group, batch) and batch.rows:
-                self._write_newest(session, batch)
-                self._write_events(session, batch)
+                features_incarnations.meet(session, self.view.name, dict.fromkeys(batch.raw_topics))
+                newest = self._write_newest(session, batch)
+                self._write_events(session, batch, newest)
         if batch.rows and self._upkeep.is_due():
             self._tidy()
 
@@ -194,7 +204,8 @@ class FeaturesDestination(PostgresDestination):
                     f'"{self.view.name}" allows: is a clock wrong?',
                 )
 
-    def _write_newest(self, session: Session, batch: CleanBatch) -> None:
+    def _write_newest(self, session: Session, batch: CleanBatch) -> dict[Entity, Newest]:
+        """Returns each entity's newest event before this batch, as far as lateness has to know it."""
         pick = itemgetter(*self._pick)
         keys = len(self.view.entity.keys)
         rows = [pick(row) for row in batch.rows]
@@ -209,17 +220,35 @@ class FeaturesDestination(PostgresDestination):
             copy.set_types(self._types)
             for index in newest:
                 copy.write_row((*rows[index], topics[index], offsets[index]))
+        began, time = self._began_at(session), self._time
+        live = any(row[time] is not None and row[time] >= began for row in batch.rows)
+        found = features_lateness.as_newest(session.execute(self._before).fetchall(), keys) if live else {}
         session.execute(self._upsert, {"partition": batch.partition})
+        return found
 
-    def _write_events(self, session: Session, batch: CleanBatch) -> None:
+    def _began_at(self, session: Session) -> datetime:
+        if self._began is None:
+            self._began = features_lateness.begin(session, self.view.name, self._clock())
+        return self._began
+
+    def _write_events(self, session: Session, batch: CleanBatch, newest: dict[Entity, Newest]) -> None:
         """What is written once for each event, however often it comes: tiles and history."""
         keys = [self._names.index(key.name) for key in self.view.entity.keys]
-        events = [
-            features_counted.Event(batch.raw_topics[index], batch.raw_offsets[index], row[self._time], index)
+        topics, offsets = batch.raw_topics, batch.raw_offsets
+        arrived = [
+            Arrived(
+                tuple([row[at] for at in keys]),
+                Newest(row[self._time], topics[index], batch.partition, offsets[index]),
+                index,
+            )
             for index, row in enumerate(batch.rows)
             if row[self._time] is not None and all(row[at] is not None for at in keys)
         ]
-        seen = features_counted.count(session, self.view.name, batch.partition, self.view.lateness, events)
+        late = features_lateness.late_places(self.view, self._began_at(session), newest, arrived)
+        events = [
+            features_counted.Event(event.topic, event.offset, place, place in late) for _, event, place in arrived
+        ]
+        seen = features_counted.count(session, self.view.name, batch.partition, events)
         if self.view.tile is not None:
             features_add.add(session, self.view, self._names, batch, [one.place for one in seen if not one.late])
         self._history.write(session, batch, seen)

@@ -11,6 +11,8 @@ from clearwell.contract.features import MICROSECOND, FeatureView
 from clearwell.destinations.features import counted as features_counted
 from clearwell.destinations.features import ddl as features_ddl
 from clearwell.destinations.features import floor as features_floor
+from clearwell.destinations.features import incarnations as features_incarnations
+from clearwell.destinations.features import lateness as features_lateness
 from clearwell.destinations.features import offline as features_offline
 from clearwell.destinations.features.ddl import ROWS, TILES
 from clearwell.destinations.postgres import positions as postgres_positions
@@ -39,10 +41,17 @@ def prepare(connection: Connection[Any], view: FeatureView) -> None:
     postgres_positions.create_positions(connection)
     postgres_table.prepare(connection, features_ddl.rows_schema(view), view.name)
     features_offline.create_list(connection)
-    for table, create in (("counted", features_counted.CREATE), ("floors", features_floor.CREATE)):
+    tables = {
+        "counted": features_counted.CREATE,
+        "floors": features_floor.CREATE,
+        "views": features_lateness.CREATE,
+        "incarnations": features_incarnations.CREATE,
+    }
+    for table, create in tables.items():
         there = connection.execute("SELECT to_regclass(%s)", (f"{postgres_positions.SCHEMA}.{table}",)).fetchone()
         if there == (None,):
             connection.execute(create)
+    connection.execute(features_counted.MEND)
     if view.tile is not None:
         _prepare_tiles(connection, view)
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from psycopg.sql import SQL, Composed, Identifier
+from psycopg.sql import SQL, Composable, Composed, Identifier
 
 from clearwell.contract.model import CleanSchema, Field, Type
 from clearwell.destinations.shape import IDENTITY, RAW_OFFSET, RAW_PARTITION, RAW_TOPIC, stored_type
@@ -20,6 +20,9 @@ DELIVERED_AT = "_delivered_at"
 _SYSTEM_COLUMNS = ("tableoid", "xmin", "cmin", "xmax", "cmax", "ctid")
 TAKEN = frozenset((*IDENTITY, DELIVERED_AT, *_SYSTEM_COLUMNS))
 """Names that a field can't have."""
+
+_ARRIVES = SQL("TRUE")
+"""Of two incarnations or partitions of raw, the row that arrives later is newer."""
 
 STAGING = Identifier("pg_temp", "clearwell_staging")
 
@@ -125,10 +128,11 @@ def copy_to_staging() -> Composed:
     return SQL("COPY {} FROM STDIN (FORMAT BINARY)").format(STAGING)
 
 
-def guarded_upsert(schema: CleanSchema, table: str) -> Composed:
+def guarded_upsert(schema: CleanSchema, table: str, later: Composable = _ARRIVES) -> Composed:
     """Staging into the table; a stored row is replaced only by a newer one (invariant 4, see `newest.py`).
 
-    Takes one parameter, the raw partition. Keys must be distinct within the staging table.
+    Takes one parameter, the raw partition. Keys must be distinct within the staging table. `later` says whether, of
+    one event time, a row of another incarnation or partition of raw is newer.
     """
     names = _staged(schema)
     columns = [*names, RAW_PARTITION]
@@ -145,16 +149,18 @@ def guarded_upsert(schema: CleanSchema, table: str) -> Composed:
         staging=STAGING,
         key=_names(schema.key),
         updates=SQL(", ").join(updates),
-        newer=_newer(schema.event_time),
+        newer=_newer(schema.event_time, later),
     )
 
 
-def _newer(event_time: str) -> Composed:
+def _newer(event_time: str, later: Composable) -> Composed:
     return SQL(
         "(excluded.{time} > stored.{time} OR (stored.{time} IS NULL AND excluded.{time} IS NOT NULL) OR "
-        "(excluded.{time} IS NOT DISTINCT FROM stored.{time} AND (excluded.{topic} <> stored.{topic} OR "
-        "excluded.{partition} <> stored.{partition} OR excluded.{offset} >= stored.{offset})))"
+        "(excluded.{time} IS NOT DISTINCT FROM stored.{time} AND "
+        "CASE WHEN excluded.{topic} <> stored.{topic} OR excluded.{partition} <> stored.{partition} THEN {later} "
+        "ELSE excluded.{offset} >= stored.{offset} END))"
     ).format(
+        later=later,
         time=Identifier(event_time),
         topic=Identifier(RAW_TOPIC),
         offset=Identifier(RAW_OFFSET),
