@@ -27,19 +27,21 @@ from pyarrow.fs import FSSpecHandler, PyFileSystem
 from clearwell.errors import ConfigError
 from clearwell.features.asof import NOTHING, Numbers, as_of
 
+STORE: Literal["clearwell.features.offline_store.ClearwellOfflineStore"] = (
+    "clearwell.features.offline_store.ClearwellOfflineStore"
+)
+
 _EXACT = 2**53
 """Whole numbers beyond are not exact as floats, which pandas makes of those with nulls between them."""
 
 
-class ClearwellOfflineStoreConfig(DaskOfflineStoreConfig):  # type: ignore[misc]
+class ClearwellOfflineStoreConfig(DaskOfflineStoreConfig):
     """What stands under `offline_store` in `feature_store.yaml`."""
 
-    type: Literal["clearwell.features.offline_store.ClearwellOfflineStore"] = (
-        "clearwell.features.offline_store.ClearwellOfflineStore"
-    )
+    type: Literal["clearwell.features.offline_store.ClearwellOfflineStore"] = STORE  # type: ignore[assignment]
 
 
-class ClearwellOfflineStore(DaskOfflineStore):  # type: ignore[misc]
+class ClearwellOfflineStore(DaskOfflineStore):
     """Joins training sets; raises ConfigError when a person must act."""
 
     supports_filter_by_created_timestamp = False
@@ -53,6 +55,7 @@ class ClearwellOfflineStore(DaskOfflineStore):  # type: ignore[misc]
         registry: BaseRegistry,
         project: str,
         full_feature_names: bool = False,
+        filter_by_created_timestamp: bool = False,
         **more: Any,
     ) -> RetrievalJob:
         """As Feast's: for each row of `entity_df` the features as of its time. Without a frame it is Feast's own."""
@@ -72,7 +75,8 @@ class ClearwellOfflineStore(DaskOfflineStore):  # type: ignore[misc]
             asked[time] = pd.to_datetime(asked[time], utc=True)
             features: dict[str, pa.ChunkedArray] = {}
             for view, names in wanted.items():
-                prefix = f"{view.projection.name_to_use()}__" if full_feature_names else ""
+                projection: Any = view.projection
+                prefix = f"{projection.name_to_use()}__" if full_feature_names else ""
                 for name, column in _joined(asked, time, view, names, str(config.repo_path)).items():
                     if prefix + name in asked.columns or prefix + name in features:
                         raise ConfigError(
@@ -95,7 +99,7 @@ class ClearwellOfflineStore(DaskOfflineStore):  # type: ignore[misc]
         )
 
 
-class _Job(DaskRetrievalJob):  # type: ignore[misc]
+class _Job(DaskRetrievalJob):
     """Joins when it is asked for its rows."""
 
     evaluation_function: Callable[[], tuple[pd.DataFrame, dict[str, pa.ChunkedArray]]]
@@ -129,7 +133,8 @@ def _joined(
     asked: pd.DataFrame, time: str, view: FeatureView, names: Sequence[str], repository: str
 ) -> dict[str, pa.ChunkedArray]:
     """The features of one view, a value for each row of `asked`."""
-    source, renamed = view.batch_source, view.projection.join_key_map
+    source: Any = view.batch_source
+    renamed = view.projection.join_key_map
     table = _read(source, repository)
     keys = [key.name for key in view.entity_columns if key.name != DUMMY_ENTITY_ID]
     asked_keys = [renamed.get(key, key) for key in keys]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
@@ -130,6 +131,16 @@ def test_a_range_of_time_holds_its_beginning_and_not_its_end(platform: Platform,
     assert plan["ranges"] == [{"partition": 0, "first": first, "end": end}]
     after = backfill(platform, "plan", "--from", "2999-01-01", "--into", str(tmp_path))
     assert (after["ranges"], after["events"]) == ([], 0)
+    assert iso(int(datetime.fromisoformat(after["arrived_from"]).timestamp() * 1000)) <= at[0]
+    for command in ("plan", "run"):  # by the time in the events, which is not what a range goes by
+        years = ("--from", "2013-01-01", "--to", "2013-04-01", "--into", str(tmp_path / "nothing"))
+        with start(platform, command, platform.stream, *years) as process:
+            out, err = process.communicate(timeout=60)
+        said = " ".join(out.decode().split())
+        assert (process.returncode, err) == (1, b"")
+        assert "goes by when Kafka took events in" in said
+        assert f"arrived from {datetime.now(UTC):%Y-}" in said
+    assert not (tmp_path / "nothing").exists()
 
 
 def append_times(platform: Platform, topic: str, partition: int, offset: int) -> list[int]:
