@@ -50,7 +50,7 @@ class FileConfig(SourceConfig, frozen=True, forbid_unknown_fields=True, kw_only=
     the name that sorts first comes first. A late file may sort before finished ones as long as these are not more than
     500; then names must grow.
     settle_seconds: how long a watched file must not have changed before it is read to its end; a last line that is not
-    ended is waited for ten times as long.
+    ended is waited for five times as long, unless it is a whole JSON object.
     poll_seconds: how often to look for what is new.
     batch_events: events taken together, at most.
     storage_options: what the URL's fsspec file system is told, such as `endpoint_url` and `key` for `s3://`.

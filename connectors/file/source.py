@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import ClassVar
@@ -18,6 +19,8 @@ from connectors.file.stores import File, store_of
 from connectors.file.tally import Tally
 from connectors.file.watch import Watcher
 from connectors.samples import field_types, json_objects
+
+log = logging.getLogger(__name__)
 
 SAMPLE = 200
 
@@ -49,21 +52,40 @@ class FileSource:
         """Prove that every file is there, readable, of a known format, and that no option is in vain."""
         files = self._folder.files()
         self._folder.require_options(files)
+        wrong: list[ConfigError] = []
         for file in files:
-            with OpenFile(self._store, file, self._config) as opened:
-                events, _ = opened.batch(20)
-                if not events and opened.is_without_header and len(files) == 1 and not self._grows:
-                    raise ConfigError(f"{file.key} is empty: a CSV file needs a header row.")
+            try:
+                self._check_file(file, alone=len(files) == 1)
+            except ConfigError as error:
+                wrong.append(error)
+                if not self._config.watch or len(wrong) == len(files):
+                    raise
+        for what in wrong:
+            log.warning("%s It will be passed over until it changes.", what)
+
+    def _check_file(self, file: File, *, alone: bool) -> None:
+        with OpenFile(self._store, file, self._config) as opened:
+            events, _ = opened.batch(20)
+            if not events and opened.is_without_header and alone and not self._grows:
+                raise ConfigError(f"{file.key} is empty: a CSV file needs a header row.")
 
     def discover(self) -> list[DiscoveredStream]:
-        """One stream, named after the first file; types are guessed from its first events, where it tells none."""
+        """One stream, named after the first file that has events; types are guessed from them, where it tells none."""
         files = self._folder.files()
         if not files:
             raise ConfigError(f"{self._store.place} is empty as yet: put a file into it.")
-        with OpenFile(self._store, files[0], self._config) as opened:
-            rows = json_objects(opened.batch(SAMPLE)[0])
-            types = opened.types() or field_types(rows)
-        return [DiscoveredStream(files[0].key.rpartition("/")[2].split(".")[0], types, rows)]
+        for file in files:
+            try:
+                with OpenFile(self._store, file, self._config) as opened:
+                    rows = json_objects(opened.batch(SAMPLE)[0])
+                    types = opened.types() or field_types(rows)
+            except ConfigError:
+                if not self._config.watch or file == files[-1]:
+                    raise
+                continue
+            if types:
+                break
+        return [DiscoveredStream(file.key.rpartition("/")[2].split(".")[0], types, rows)]
 
     async def read(self, after: FilePosition | None) -> AsyncIterator[Batch]:
         """Batches of events; ends after the last file, unless `follow` or `watch` is set.

@@ -322,6 +322,10 @@ def test_no_bad_file_stops_later_ones_and_each_is_told_and_read_when_it_is_mende
     (tmp_path / "f.csv").symlink_to(tmp_path / "nowhere")
     write(tmp_path / "z.ndjson", line(9))
 
+    source = FileSource(FileConfig(path=str(tmp_path), watch=True))
+    source.check()
+    assert source.discover()[0].fields == {"n": "int64"}
+
     async def scenario() -> None:
         async with reading(tmp_path, watch=True, settle_seconds=0.02) as taken:
             await taken.until(lambda: "z.ndjson#0" in taken.ids)
