@@ -66,6 +66,7 @@ class Reading:
     async def close(self) -> None:
         """End it."""
         await self._source.close()
+        await asyncio.wait({self._task}, timeout=10)  # what is cancelled is the conformance suite's matter
         self._task.cancel()
         await asyncio.wait({self._task})
 
