@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from sqlalchemy import text
+from sqlalchemy import update
 
 from clearwell.accounts import Balance
 from clearwell.kafka.bounded import reader
@@ -16,6 +16,7 @@ from clearwell.kafka.names import dead_topic, raw_topic
 from clearwell.kafka.producer import EventProducer
 from clearwell.kafka.wire import Record, encode_headers
 from clearwell.registry import Registry, audit, migrate
+from clearwell.registry.models import DeadLetterRow
 from clearwell.settings import Settings
 from tests.support.dead import BROKEN, Commands, arrived, dead_records, letters, states
 from tests.support.platform import Platform, numbered, until
@@ -212,9 +213,7 @@ def test_one_letter_that_cannot_be_replayed_holds_up_no_other(platform: Platform
     letters = arrived(platform, 3)
     registry = Registry(platform.settings.postgres)
     with registry.session() as session:  # as after a restore of a part of the keys
-        session.execute(
-            text("UPDATE clearwell.dead_letter SET envelope = 'cw1.x.AAAA' WHERE id = :id"), {"id": letters[1].id}
-        )
+        session.execute(update(DeadLetterRow).where(DeadLetterRow.id == letters[1].id).values(sealed="cw1.x.AAAA"))
     registry.close()
     began = time.monotonic()
     answer = dead("replay", *(letter.id for letter in letters), code=1)
