@@ -105,7 +105,8 @@ class _Splitter:
         return self._parts
 
     def _end_part(self, end: int) -> None:
-        sound = self._values and not self._colons if self._is_list else (self._values, self._colons) == (2, 1)
+        # What a value holds is not judged here: an odd one is a part as any other, so that its neighbours flow.
+        sound = self._values and not self._colons if self._is_list else self._values >= 2 and self._colons == 1
         if not sound:
             raise NotJson
         if len(self._parts) == self._most:

@@ -69,6 +69,9 @@ def reference(value: bytes, mode: str) -> dict[str, Any]:
     extra = {name: plain_json(inner) for name, inner in event.items() if name not in CHECKS}
     if any("\0" in name for name in extra) or (extra and mode == "reject"):
         raise Refused
+    folded = [name.casefold() for name in (*extra, *NAMES)]
+    if mode == "keep" and len({*folded}) != len(folded):
+        raise Refused
     return clean | ({"extra": extra or None} if mode == "keep" else {})
 
 
@@ -362,6 +365,7 @@ def outcome(value: bytes, mode: str) -> dict[str, Any] | str:
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(value=written())
 @example(value=b'{"id":"a","at":"2013-01-01T10:00:00Z","must":1,"n":null,"n":1}')
+@example(value=b'{"id":"a","at":"2013-01-01T10:00:00Z","must":1,"N":null}')
 @example(value=b'{"id":"a","at":"2013-01-01T10:00:00Z","must":"a","must":""}')
 @example(value=b'{"id":"a","at":"2013-01-01T10:00:00Z","must":1,"word":null,"n":1,"n":2}')
 @example(value=b'{"id":"a","at":"2013-01-01T10:00:00Z","must":{"a":"","a":{}},"j":{}}')
