@@ -41,6 +41,10 @@ class Refusal(StrEnum):
     NAME_TAKEN = "it has a field of a name that the source gives a field of its own"
     NOT_JSON = "a value of the row can't be written as JSON"
     UNREADABLE = "a value can't be read by the database's driver"
+    CLOUDEVENTS_BATCH = "it is a batch of CloudEvents, which Kafka's binding does not have: write a record an event"
+    CLOUDEVENTS_FORMAT = "it is a CloudEvent in structured mode of another format than JSON"
+    NO_CLOUDEVENT = "its content type says a CloudEvent in structured mode, which it is not"
+    CLOUDEVENT_DATA = "it is a CloudEvent in structured mode without data, or with data that can't be read"
 
 
 class SourceEvent(msgspec.Struct, frozen=True, gc=False):

@@ -1,4 +1,7 @@
-"""Clean records on the wire: which raw event each came from, and under which contract it was cleaned (invariant 3)."""
+"""Clean records on the wire: which raw event each came from, and under which contract it was cleaned (invariant 3).
+
+Each is a whole CloudEvent in binary mode, so that anything that speaks CloudEvents can read a clean topic.
+"""
 
 from __future__ import annotations
 
@@ -7,41 +10,54 @@ from typing import Any
 
 from clearwell.errors import Fatal
 from clearwell.kafka import names
-from clearwell.kafka.wire import SMALL, Header, encode_headers, varint
+from clearwell.kafka.cloudevents import attributes
+from clearwell.kafka.wire import SMALL, Header, encode_headers, varint, varint_of
 
 
 class Headers:
-    """Makes the headers of the clean records of one raw topic; the fixed ones are encoded once.
+    """Makes the headers of the clean records of one raw partition; the fixed ones are encoded once.
 
-    Kafka stores headers with each record, so there are three and no more: the raw offset, the raw topic's id, and
-    `ce_dataschema`. The value is always JSON, and the event's own id is a field of it.
+    Kafka stores headers with each record, and every reader pays for each of them: so there are the four attributes that
+    CloudEvents requires, `ce_dataschema`, the raw offset and the raw topic's id, and no more. The value is always JSON,
+    which is what CloudEvents takes a value for without a content type; the event's own id and time are fields of it.
     """
 
-    def __init__(self, raw_topic_id: str, dataschema: str) -> None:
+    def __init__(self, raw_topic_id: str, partition: int, dataschema: str) -> None:
         """`raw_topic_id` as Kafka gives it (22 characters), `dataschema` as "<stream>/v<N>"."""
-        self._topic: Header = (names.RAW_TOPIC_ID, raw_topic_id.encode("ascii"))
-        self._schema: Header = (names.CE_DATASCHEMA, dataschema.encode("utf-8"))
-        name = names.RAW_OFFSET.encode()
-        self._before = varint(3) + varint(len(name)) + name
-        self._after = encode_headers([self._topic, self._schema])[1:]  # without their number
+        stream, _, version = dataschema.rpartition("/")
+        self._fixed: tuple[Header, ...] = (
+            (names.RAW_TOPIC_ID, raw_topic_id.encode("ascii")),
+            (names.CE_DATASCHEMA, dataschema.encode("utf-8")),
+            *attributes(f"/cleaners/{stream}", f"clearwell.{stream}.{version}"),
+        )
+        self._place = f"{raw_topic_id}/{partition}/".encode("ascii")
+        name, id_name = names.RAW_OFFSET.encode(), names.CE_ID.encode()
+        self._before = varint(len(self._fixed) + 2) + varint(len(name)) + name
+        self._between = encode_headers(self._fixed)[1:] + varint(len(id_name)) + id_name  # without their number
 
     def at(self, offset: int) -> list[Header]:
         """The headers of the record cleaned from raw offset `offset`."""
-        return [(names.RAW_OFFSET, b"%d" % offset), self._topic, self._schema]
+        digits = b"%d" % offset
+        return [(names.RAW_OFFSET, digits), *self._fixed, (names.CE_ID, self._place + digits)]
 
     def encode(self, offset: int) -> bytes:
         """The same in wire form."""
         digits = b"%d" % offset
-        return self._before + SMALL[len(digits)] + digits + self._after
+        before, between = self._around(len(digits))
+        return before + digits + between + digits
 
     def encode_all(self, offsets: Sequence[int]) -> list[bytes]:
-        """`encode` of rising offsets: those with as many digits share the rest (0.08 against 0.22 µs each)."""
+        """`encode` of rising offsets: those with as many digits share the rest."""
         digits = len(b"%d" % offsets[-1]) if offsets else 0
         if not offsets or len(b"%d" % offsets[0]) != digits:
             return [self.encode(offset) for offset in offsets]
-        before, after = self._before + SMALL[digits], self._after
-        shape = before.replace(b"%", b"%%") + b"%d" + after.replace(b"%", b"%%")
-        return [shape % offset for offset in offsets]
+        before, between = (part.replace(b"%", b"%%") for part in self._around(digits))
+        shape = before + b"%d" + between + b"%d"
+        return [shape % (offset, offset) for offset in offsets]
+
+    def _around(self, digits: int) -> tuple[bytes, bytes]:
+        """What stands before the raw offset, and between it and the offset that ends the id."""
+        return self._before + SMALL[digits], self._between + varint_of(len(self._place) + digits) + self._place
 
 
 def raw_identity(headers: Sequence[Header]) -> tuple[str, int]:

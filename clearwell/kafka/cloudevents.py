@@ -1,4 +1,4 @@
-"""CloudEvents 1.0 in Kafka's binary mode: the headers of raw records.
+"""CloudEvents 1.0 in Kafka's binary mode: the headers of raw, clean and dead records.
 
 https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/kafka-protocol-binding.md
 Headers hold nothing personal (invariant 9): an id that is or may be a protected value must come in as a pseudonym.
@@ -15,17 +15,21 @@ from clearwell.kafka.wire import Header, encode_headers, varint, varint_of
 JSON = b"application/json"
 
 
+def attributes(source: str, kind: str) -> tuple[Header, ...]:
+    """What CloudEvents requires of each event, but for its id; see `Template`."""
+    return (
+        (names.CE_SPECVERSION, b"1.0"),
+        (names.CE_SOURCE, source.encode()),
+        (names.CE_TYPE, kind.encode()),
+    )
+
+
 class Template:
     """The headers of one source's events; all but id and time are encoded once."""
 
     def __init__(self, source: str, kind: str) -> None:
         """`source` is a URI reference ("/connectors/flights"), `kind` the event type ("clearwell.flights")."""
-        self._constant: Sequence[Header] = (
-            (names.CE_SPECVERSION, b"1.0"),
-            (names.CE_SOURCE, source.encode()),
-            (names.CE_TYPE, kind.encode()),
-            (names.CONTENT_TYPE, JSON),
-        )
+        self._constant: Sequence[Header] = (*attributes(source, kind), (names.CONTENT_TYPE, JSON))
 
     def plain(self, event_id: str, time: datetime, refused: str | None = None) -> list[Header]:
         """The headers of one event as pairs, as any Kafka client takes them."""

@@ -2,6 +2,7 @@
 
 A raw event that a step rejected is sealed as it came. A clean event that one destination can't take is sealed as it is
 in the clean topic, and its letter names that destination: the event itself counts as clean, not as dead (invariant 5).
+Each letter is a whole CloudEvent in binary mode, whose data is the sealed text.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 
 from clearwell.contract.model import Contract
 from clearwell.kafka import names
+from clearwell.kafka.cloudevents import attributes
 from clearwell.kafka.wire import Header, Record, encode_headers
 from clearwell.pipeline.batch import RawBatch, Rejected
 from clearwell.privacy.envelope import Sealer, draw_nonces, unseal
@@ -64,7 +66,11 @@ class Letters:
     def __init__(self, contract: Contract, keyring: Keyring) -> None:
         """Raises Fatal when the keyring has no key to seal with (invariant 6)."""
         self._sealer = Sealer(keyring.seal_key(None), contract.stream)
-        self._schema = f"{contract.stream}/v{contract.version}".encode()
+        self._attributes: tuple[Header, ...] = (
+            (names.CE_DATASCHEMA, f"{contract.stream}/v{contract.version}".encode()),
+            *attributes(f"/cleaners/{contract.stream}", f"clearwell.{contract.stream}.dead"),
+            (names.CONTENT_TYPE, b"text/plain"),
+        )
 
     def write(self, batch: RawBatch, rejected: Sequence[Rejected]) -> Iterator[Record]:
         """One record for each rejected event of `batch`, in order. A tombstone is sealed as no bytes."""
@@ -72,7 +78,7 @@ class Letters:
         for one, nonce in zip(rejected, draw_nonces(len(rejected)), strict=True):
             place = event_id(batch.topic_id, batch.partition, one.offset)
             sealed = self._sealer.seal(WHOLE, place, values[one.offset] or b"", nonce)
-            why = self._why(one.reason, one.step, one.field)
+            why = self._why(place, one.reason, one.step, one.field)
             where = _where(batch.topic_id, batch.partition, one.offset)
             yield Record(None, sealed.encode("ascii"), encode_headers([*why, *where]), b"")
 
@@ -81,7 +87,7 @@ class Letters:
         place = event_id(one.raw_topic_id, one.partition, one.raw_offset)
         sealed = self._sealer.seal(WHOLE + one.destination, place, one.value, next(draw_nonces(1)))
         headers = [
-            *self._why(one.reason, DELIVER, ""),
+            *self._why(f"{place}/{one.destination}", one.reason, DELIVER, ""),
             *_where(one.raw_topic_id, one.partition, one.raw_offset),
             (names.DEAD_DESTINATION, one.destination.encode()),
             (names.CLEAN_TOPIC_ID, one.clean_topic_id.encode()),
@@ -89,12 +95,13 @@ class Letters:
         ]
         return Record(None, sealed.encode("ascii"), encode_headers(headers), b"")
 
-    def _why(self, reason: str, step: str, field: str) -> list[Header]:
+    def _why(self, letter_id: str, reason: str, step: str, field: str) -> list[Header]:
         return [
             (names.DEAD_REASON, reason.encode()),
             (names.DEAD_STEP, step.encode()),
             (names.DEAD_FIELD, field.encode()),
-            (names.CE_DATASCHEMA, self._schema),
+            *self._attributes,
+            (names.CE_ID, letter_id.encode()),
         ]
 
 

@@ -14,9 +14,11 @@ from collections.abc import Mapping, Sequence
 from clearwell.errors import ClearwellError, ConfigError, Retryable
 from clearwell.kafka import admin, names
 from clearwell.kafka.bounded import reader
+from clearwell.kafka.cloudevents import JSON
 from clearwell.kafka.failures import RecordTooLarge
 from clearwell.kafka.names import raw_topic
 from clearwell.kafka.producer import EventProducer
+from clearwell.kafka.structured import STRUCTURED, content_type, is_envelope
 from clearwell.kafka.wire import Record, encode_headers
 from clearwell.letters.event import Envelopes
 from clearwell.letters.originals import Around, originals
@@ -114,8 +116,15 @@ class Resender:
 
 
 def _record(around: Around, intent: Intent, event: bytes) -> Record:
-    """As a foreign client wrote it, null headers and doubled ones too, and with the token."""
-    return Record(around.key, event, encode_headers([*around.headers, (names.REPLAY, intent.token.encode())]), b"")
+    """As a foreign client wrote it, null headers and doubled ones too, and with the token.
+
+    What a letter of a CloudEvent in structured mode holds is its data, so that is what its content type must say.
+    """
+    headers = around.headers
+    if content_type(headers).startswith(STRUCTURED) and not is_envelope(event):
+        headers = [pair for pair in headers if pair[0].lower() != names.CONTENT_TYPE]
+        headers = [*headers, (names.CONTENT_TYPE, JSON)]
+    return Record(around.key, event, encode_headers([*headers, (names.REPLAY, intent.token.encode())]), b"")
 
 
 async def _find(bootstrap: str, topic: str, intents: Sequence[Intent]) -> dict[int, int]:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import msgspec
 
 from clearwell.errors import ConfigError
+from clearwell.kafka.structured import STRUCTURED, content_type, unwrapped
 from clearwell.source import (
     EVENT_LIMIT,
     HEARTBEAT_SECONDS,
@@ -181,8 +182,16 @@ class KafkaSource:
             elif len(value) > EVENT_LIMIT:
                 events.append(refuse(event_id, len(value), value))
             else:
-                events.append(SourceEvent(event_id, value))
+                events.append(kafka_event(event_id, value, content_type(record.headers)))
         return events
+
+
+def kafka_event(event_id: str, value: bytes, kind: str) -> SourceEvent:
+    """A record's event; of a CloudEvent in structured mode that is its data."""
+    if not kind.startswith(STRUCTURED):
+        return SourceEvent(event_id, value)
+    data = unwrapped(value, kind)
+    return SourceEvent(event_id, value, data) if isinstance(data, Refusal) else SourceEvent(event_id, data)
 
 
 def _header(headers: Iterable[tuple[str, bytes | None]], name: str) -> str | None:

@@ -10,9 +10,11 @@ from typing import Annotated, ClassVar, Literal
 
 import msgspec
 
+from clearwell.kafka.structured import BATCH, JSON_EVENT, STRUCTURED, unwrapped
 from clearwell.source import (
     EVENT_LIMIT,
     DiscoveredStream,
+    Refusal,
     Request,
     RequestRefused,
     SourceConfig,
@@ -32,7 +34,7 @@ class WebhookConfig(SourceConfig, frozen=True, forbid_unknown_fields=True, kw_on
 
     signature: how requests are signed: `type: standard` (Standard Webhooks) or `type: hmac`; only the word "none" lets
     anyone send. format: "json" is one event, or a list of events; "ndjson" an event a line; "auto" goes by the
-    request's content type. most_events: in one request.
+    request's content type. CloudEvents in structured mode or in a batch give their data. most_events: in one request.
     id_field: the field whose value is an event's id. Without it, or where an event lacks it, the id is the delivery's
     (`webhook-id`, or with the `id_header` of "hmac" a hash of the signed body), with "/<number>" in a list; where there
     is none either, it is a hash of the event: what is sent again is then the same event, and so is what is alike to the
@@ -115,6 +117,8 @@ class WebhookSource:
             raise RequestRefused(400, "The body is no JSON: send an object, a list of objects, or NDJSON.") from None
         except TooMany:
             raise self._too_many() from None
+        if kind.startswith(STRUCTURED):
+            items = [_data(item, kind) for item in items]
         return items, body.startswith(b"[")
 
     def _too_many(self) -> RequestRefused:
@@ -124,3 +128,11 @@ class WebhookSource:
         event_id = None if self._id is None else self._id.of(data)
         event_id = event_id or delivery or hashlib.blake2b(data, digest_size=16).hexdigest()
         return refuse(event_id, len(data), data) if len(data) > EVENT_LIMIT else SourceEvent(event_id, data)
+
+
+def _data(item: bytes, kind: str) -> bytes:
+    """The data of a CloudEvent. Over HTTP there is a batch mode too: a list of such events."""
+    data = unwrapped(item, JSON_EVENT if kind == f"{BATCH}+json" else kind)
+    if isinstance(data, Refusal):
+        raise RequestRefused(400, f"An event of this request is not taken: {data}.")
+    return data

@@ -101,7 +101,7 @@ class Cleaner:
 
     async def _send(self, batch: RawBatch, out: Outcomes) -> list[asyncio.Future[Any]]:
         producer, partition = self._producer(), batch.partition
-        header = clean.Headers(batch.topic_id, self._schema)
+        header = clean.Headers(batch.topic_id, partition, self._schema)
         records = list(zip(out.keys, out.values, header.encode_all(out.offsets), out.keys, strict=True))
         futures = await producer.send_records(self._clean_topic, partition, records)
         if out.rejected:

@@ -42,7 +42,7 @@ def put_clean(platform: Platform, count: int) -> None:
     pipeline = compile(platform.contract, platform.keyring)
     raw = RawBatch("R" * 22, 0, range(count), list(numbered(count)))
     outcomes = pipeline.process(raw, pipeline.new_state())
-    headers = clean.Headers("R" * 22, f"{platform.stream}/v1")
+    headers = clean.Headers("R" * 22, 0, f"{platform.stream}/v1")
     kept = zip(outcomes.offsets, outcomes.values, strict=True)
     platform.append(clean_topic(platform.stream, 1), ((value, headers.at(offset), 0) for offset, value in kept))
 

@@ -44,7 +44,7 @@ class Stream:
 
     def write(self, partition: int, offsets: range, raw_id: str = RAW_ID) -> None:
         """Clean records of raw `offsets`, durable on return."""
-        headers = clean.Headers(raw_id, f"{self.name}/v1")
+        headers = clean.Headers(raw_id, partition, f"{self.name}/v1")
         sent = [
             self.producer.send(
                 self.topic,

@@ -1,161 +1,153 @@
-"""Raw records carry the headers of CloudEvents' Kafka binding, and nothing personal."""
+"""CloudEvents in and out: the official SDK reads what we write, and what it writes is read."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta, timezone
-from pathlib import Path
+import json
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from cloudevents.core.bindings.kafka import (
+    KafkaMessage,
+    from_kafka_event,
+    to_binary_event,
+    to_structured_event,
+)
+from cloudevents.core.v1.event import CloudEvent
 
-from clearwell.contract.load import find
-from clearwell.contract.model import Contract, Privacy, PrivacyKind, StepCall
-from clearwell.errors import Fatal
-from clearwell.kafka.cloudevents import Template, rfc3339
-from clearwell.kafka.wire import Record, encode_headers
-from clearwell.privacy.keyring import DataKey, Keyring
-from clearwell.source import EVENT_LIMIT, SourceEvent
-from services.collector.records import LONGEST, RecordMaker
+from clearwell.kafka import clean, dead
+from clearwell.kafka.raw import raw_batch
+from clearwell.pipeline.batch import RawBatch, Rejected
+from clearwell.source import Refusal, Request, RequestRefused, SourceEvent
+from connectors.kafka.source import kafka_event
+from connectors.webhook.source import WebhookConfig, WebhookSource
+from tests.unit.test_dead_letters import KEYS, contract
 
-AT = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=timezone(timedelta(hours=2)))
-
-
-class FixedKeys:
-    """A keyring with one pseudonym key."""
-
-    def seal_key(self, subject: str | None) -> DataKey:
-        raise Fatal("not needed here")
-
-    def open_key(self, key_id: str) -> DataKey:
-        raise KeyError(key_id)
-
-    def pseudonym_key(self, stream: str) -> DataKey:
-        return DataKey("p1", b"k" * 32)
+DATA = {"id": "a", "at": "2026-01-02T03:04:05Z", "n": 1.50}
+ATTRIBUTES = {"id": "7", "source": "/elsewhere", "type": "com.example.thing", "specversion": "1.0"}
 
 
-def keys() -> Keyring:
-    """A keyring that can only make pseudonyms."""
-    return FixedKeys()
+def record(value: bytes | None, headers: list[tuple[str, bytes | None]], offset: int = 0) -> Any:
+    return SimpleNamespace(offset=offset, value=value, headers=headers)
 
 
-def no_keys() -> Keyring:
-    """What a machine without a key file has."""
-    raise Fatal("no key file")
+def taken(value: bytes | None, *headers: tuple[str, bytes | None]) -> bytes | str | None:
+    """What a pipeline is given of one raw record, or why it is refused."""
+    batch = raw_batch("t" * 22, 0, [record(value, list(headers))])
+    return batch.refused.get(0) or batch.values[0]
 
 
-@pytest.fixture
-def flights() -> Contract:
-    """The flights contract."""
-    return find(Path(__file__).parents[2] / "schemas", "flights")
+def read(value: bytes, headers: list[tuple[str, bytes]]) -> Any:
+    return from_kafka_event(KafkaMessage(dict(headers), None, value))
 
 
-def protect(contract: Contract, name: str) -> Contract:
-    """The contract with one field turned into a pseudonym."""
-    privacy = Privacy(PrivacyKind.PSEUDONYM)
-    return replace(
-        contract, fields=tuple(replace(f, privacy=privacy) if f.name == name else f for f in contract.fields)
-    )
+def test_the_sdk_reads_a_clean_record() -> None:
+    headers = clean.Headers("AbC-_" * 4 + "xy", 3, "flights/v2").at(17)
+    event = read(b'{"a":1}', headers)
+    assert (event.get_id(), event.get_source()) == ("AbC-_" * 4 + "xy/3/17", "/cleaners/flights")
+    assert (event.get_type(), event.get_specversion()) == ("clearwell.flights.v2", "1.0")
+    assert (event.get_dataschema(), event.get_data()) == ("flights/v2", {"a": 1})
 
 
-def make(contract: Contract, events: Iterable[SourceEvent], id_field: str | None = None) -> list[Record]:
-    """Records of a connector called "test"."""
-    return RecordMaker("test", contract, [] if id_field is None else [id_field], keys).make(list(events))
+def test_the_sdk_reads_a_dead_letter() -> None:
+    letters = dead.Letters(contract(), KEYS)
+    batch = RawBatch("t" * 22, 3, [5], [b"{"])
+    (letter,) = letters.write(batch, [Rejected(5, "no JSON", "decode")])
+    pairs = decoded(letter.headers)
+    event = read(letter.value, pairs)
+    assert (event.get_id(), event.get_datacontenttype()) == ("t" * 22 + "/3/5", "text/plain")
+    assert event.get_type().endswith(".dead")
+    assert dead.read(pairs).offset == 5
 
 
-def test_headers_are_those_of_the_binding() -> None:
-    headers = dict(Template("/connectors/c", "clearwell.s").plain("f#1", AT))
-    assert headers == {
-        "ce_specversion": b"1.0",
-        "ce_id": b"f#1",
-        "ce_source": b"/connectors/c",
-        "ce_type": b"clearwell.s",
-        "ce_time": b"2026-03-01T10:00:00.123Z",
-        "content-type": b"application/json",
-    }
+@pytest.mark.parametrize("write", [to_binary_event, to_structured_event])
+def test_what_the_sdk_writes_is_read(write: Any) -> None:
+    event = CloudEvent(attributes=dict(ATTRIBUTES), data=dict(DATA))
+    message = write(event)
+    value = taken(message.value, *message.headers.items())
+    assert isinstance(value, bytes)
+    assert json.loads(value) == DATA
 
 
-@pytest.mark.parametrize("refused", [None, "too large"])
-@pytest.mark.parametrize("event_id", ["f#1", "é" * 5000])
-def test_the_encoded_form_says_the_same(event_id: str, refused: str | None) -> None:
-    template = Template("/connectors/c", "clearwell.s")
-    encoded = template.at(AT).encode(event_id.encode(), refused)
-    plain = encode_headers(template.plain(event_id, AT, refused))
-    assert encoded == plain
-
-
-def test_time_is_utc_to_the_millisecond() -> None:
-    assert rfc3339(datetime(2026, 1, 1, tzinfo=UTC)) == b"2026-01-01T00:00:00.000Z"
-
-
-def test_the_key_is_the_contracts_key_and_decides_the_place(flights: Contract) -> None:
-    good, bad = make(flights, [SourceEvent("f#1", b'{"id":"a1","year":2013}'), SourceEvent("f#2", b'{"id":')])
-    assert (good.key, good.place) == (b"a1", b"a1")
-    assert (bad.key, bad.place) == (None, b"f#2")
-    assert good.value == b'{"id":"a1","year":2013}'
+ENVELOPE = json.dumps(ATTRIBUTES)[:-1].encode()
+STRUCTURED = ("content-type", b"application/cloudevents+json; charset=UTF-8")
 
 
 @pytest.mark.parametrize(
-    "hostile", [b"", b"\xff", b"[" * 100_000, b'{"id":null}', b'{"id":[1]}', b"null", b'{"id":1e999}']
+    ("value", "kind", "expected"),
+    [
+        (ENVELOPE + b',"data":{"n": 1.50}}', STRUCTURED[1], b'{"n": 1.50}'),
+        (ENVELOPE + b',"data_base64":"eyJuIjoxfQ=="}', STRUCTURED[1], b'{"n":1}'),
+        (ENVELOPE + b',"data":{"n":1}}', b"Application/CloudEvents+JSON", b'{"n":1}'),
+        (ENVELOPE + b',"data":{"n":1}}', b"application/json", ENVELOPE + b',"data":{"n":1}}'),
+        (ENVELOPE + b"}", STRUCTURED[1], Refusal.CLOUDEVENT_DATA),
+        (ENVELOPE + b',"data":1,"data_base64":"MQ=="}', STRUCTURED[1], Refusal.CLOUDEVENT_DATA),
+        (ENVELOPE + b',"data_base64":"M"}', STRUCTURED[1], Refusal.CLOUDEVENT_DATA),
+        (b'{"n":1}', STRUCTURED[1], Refusal.NO_CLOUDEVENT),
+        (b"[" * 9_000, STRUCTURED[1], Refusal.NO_CLOUDEVENT),
+        (b"\xff", STRUCTURED[1], Refusal.NO_CLOUDEVENT),
+        (b"[]", b"application/cloudevents-batch+json", Refusal.CLOUDEVENTS_BATCH),
+        (b"Obj", b"application/cloudevents+avro", Refusal.CLOUDEVENTS_FORMAT),
+        (None, STRUCTURED[1], None),
+    ],
 )
-def test_hostile_events_have_no_key_but_a_stable_place(flights: Contract, hostile: bytes) -> None:
-    (record,) = make(flights, [SourceEvent("f#9", hostile)])
-    assert (record.key, record.place, record.value) == (None, b"f#9", hostile)
+def test_structured_mode(value: bytes | None, kind: bytes, expected: bytes | Refusal | None) -> None:
+    assert taken(value, ("content-type", kind)) == expected
+    # the attributes may be headers too, before or after it
+    assert taken(value, ("ce_specversion", b"1.0"), ("ce_id", b"7"), ("Content-Type", kind), ("x", None)) == expected
 
 
-def test_a_renamed_key_is_found_under_its_raw_name_and_a_computed_one_is_not(flights: Contract) -> None:
-    renamed = replace(flights, key=("scheduled_at", "carrier"))
-    (record,) = make(renamed, [SourceEvent("f#1", b'{"time_hour":"t","carrier":"UA","flight":7}')])
-    assert record.key == b'["t","UA"]'
-    (computed,) = make(replace(flights, key=("gain",)), [SourceEvent("f#1", b'{"gain":5}')])
-    assert computed.key is None
+def test_neighbours_of_a_broken_envelope_flow() -> None:
+    values = [ENVELOPE + b',"data":{"n":1}}', b"{", ENVELOPE + b',"data":{"n":2}}', b'{"n":3}']
+    records = [record(value, [STRUCTURED] if at < 3 else [], at) for at, value in enumerate(values)]
+    batch = raw_batch("t" * 22, 0, records)
+    assert batch.values == [b'{"n":1}', b"{", b'{"n":2}', b'{"n":3}']
+    assert batch.refused == {1: Refusal.NO_CLOUDEVENT}
 
 
-def test_renames_are_followed_backwards(flights: Contract) -> None:
-    step = StepCall("rename", {"id": "key"}, flights.where)
-    again = StepCall("rename", {"key": "number"}, flights.where)
-    contract = replace(flights, key=("number",), steps=(step, *flights.steps, again))
-    (record,) = make(contract, [SourceEvent("f#1", b'{"id":"a1"}')])
-    assert record.key == b"a1"
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (ENVELOPE + b',"data":{"n":1}}', SourceEvent("x", b'{"n":1}')),
+        (b'{"n":1}', SourceEvent("x", b'{"n":1}', Refusal.NO_CLOUDEVENT)),
+    ],
+)
+def test_the_kafka_source_gives_the_data(value: bytes, expected: SourceEvent) -> None:
+    assert kafka_event("x", value, "application/cloudevents+json") == expected
+    assert kafka_event("x", value, "application/json") == SourceEvent("x", value)
 
 
-def test_a_protected_key_and_id_leave_only_as_pseudonyms(flights: Contract) -> None:
-    contract = protect(flights, "id")
-    event = SourceEvent("secret-7", b'{"id":"secret-7"}')
-    first, again = make(contract, [event, event], id_field="id")
-    assert first == again
-    assert first.key is not None and first.key.startswith(b"cwp1.")
-    assert b"secret-7" not in first.key + first.headers + first.place
-    assert b"cwp1." in first.headers
+@pytest.mark.parametrize(
+    ("body", "kind", "expected"),
+    [
+        (ENVELOPE + b',"data":{"n": 1.50}}', "application/cloudevents+json", [b'{"n": 1.50}']),
+        (b"[" + ENVELOPE + b',"data":{"n":1}}]', "application/cloudevents-batch+json", [b'{"n":1}']),
+        (b"[]", "application/cloudevents-batch+json", []),
+        (b'{"n":1}', "application/cloudevents+json", None),
+        (b'[{"n":1}]', "application/cloudevents-batch+json", None),
+    ],
+)
+def test_a_webhook_takes_both_modes(body: bytes, kind: str, expected: list[bytes] | None) -> None:
+    webhook = WebhookSource(WebhookConfig(signature="none"))
+    request = Request("POST", {"content-type": kind}, {}, body)
+    if expected is None:
+        with pytest.raises(RequestRefused) as refused:
+            webhook.receive(request)
+        assert refused.value.status == 400
+    else:
+        assert [event.data for event in webhook.receive(request)] == expected
 
 
-def test_an_id_from_an_undeclared_field_is_taken_for_personal(flights: Contract) -> None:
-    (record,) = make(flights, [SourceEvent("jane@example.com", b'{"id":"a"}')], id_field="mail")
-    assert b"jane" not in record.headers
+def decoded(headers: bytes) -> list[tuple[str, bytes]]:
+    """Headers in wire form, as pairs; all lengths here are below 64, a byte each."""
+    count, pairs, position = headers[0] >> 1, [], 1
+    for _ in range(count):
+        name, position = piece(headers, position)
+        value, position = piece(headers, position)
+        pairs.append((name.decode(), value))
+    return pairs
 
 
-def test_an_id_made_of_the_whole_event_is_hidden_where_the_event_has_something_to_hide(flights: Contract) -> None:
-    event = SourceEvent("hash-of-all", b'{"id":"a"}')
-    (hidden,) = make(flights, [event], id_field="*")
-    assert b"hash-of-all" not in hidden.headers
-    open_ones = tuple(replace(field, privacy=None) for field in flights.fields)
-    (shown,) = make(replace(flights, fields=open_ones), [event], id_field="*")
-    assert b"hash-of-all" in shown.headers
-
-
-def test_a_public_id_needs_no_keys_and_a_protected_one_does(flights: Contract) -> None:
-    RecordMaker("test", flights, ["id"], no_keys)
-    with pytest.raises(Fatal, match="no key file"):
-        RecordMaker("test", protect(flights, "id"), [], no_keys)
-    with pytest.raises(Fatal, match="no key file"):
-        RecordMaker("test", flights, ["tailnum"], no_keys)
-
-
-def test_what_would_not_fit_is_shortened_or_refused(flights: Contract) -> None:
-    long_id = "x" * (LONGEST + 1)
-    (record,) = make(flights, [SourceEvent(long_id, b'{"id":"%s"}' % long_id.encode())])
-    assert record.key is not None and len(record.key) < 100
-    assert len(record.headers) < 400
-    (refused,) = make(flights, [SourceEvent("f#1", b'{"id":"a","x":"' + b"y" * EVENT_LIMIT + b'"}')])
-    assert b"clearwell_refused" in refused.headers
-    assert len(refused.value) < 2_000 and refused.key is None
+def piece(headers: bytes, position: int) -> tuple[bytes, int]:
+    end = position + 1 + (headers[position] >> 1)
+    return headers[position + 1 : end], end

@@ -47,7 +47,7 @@ def test_marks_are_a_copy() -> None:
 
 
 def test_headers_round_trip_in_any_order() -> None:
-    maker = clean.Headers("t" * 22, "flights/v1")
+    maker = clean.Headers("t" * 22, 3, "flights/v1")
     headers = maker.at(12_345_678_901)
     assert maker.encode(12_345_678_901) == encode_headers(headers)
     assert clean.raw_identity(headers) == ("t" * 22, 12_345_678_901)
@@ -58,7 +58,7 @@ def test_headers_round_trip_in_any_order() -> None:
 
 @pytest.mark.parametrize("offsets", [[], [0], [7, 8, 9], [8, 9, 10, 11], [99, 100], [10**11, 10**11 + 5], [5, 10**18]])
 def test_many_headers_are_what_one_by_one_makes(offsets: list[int]) -> None:
-    maker = clean.Headers("%d" + "t" * 20, "a%sb/v1")
+    maker = clean.Headers("%d" + "t" * 20, 3, "a%sb/v1")
     assert maker.encode_all(offsets) == [encode_headers(maker.at(offset)) for offset in offsets]
 
 
