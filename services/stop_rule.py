@@ -2,43 +2,65 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 
 from clearwell.contract.model import Limits
 from clearwell.errors import Fatal
 
+BadEvent = tuple[int, str]
+"""Its offset, and the connector that sent it ("" where nobody of ours did)."""
+
+
+class TooManyBad(Fatal):
+    """The rule says stop. `connector` sent more than half of the bad events; "" where nobody did."""
+
+    def __init__(self, message: str, connector: str) -> None:
+        super().__init__(message)
+        self.connector = connector
+
 
 class StopRule:
     """Counts bad events among the last `of_last` offsets of one partition."""
 
-    def __init__(self, limits: Limits, told: str, next_offset: int, bad: Sequence[int] = ()) -> None:
+    def __init__(self, limits: Limits, told: str, next_offset: int, bad: Sequence[BadEvent] = ()) -> None:
         """`told` says in the message what the events were and what to do.
 
-        `bad` are the offsets below `next_offset` that were counted before, so that a restart forgets nothing.
+        `bad` are the events below `next_offset` that were counted before, so that a restart forgets nothing.
         """
         self._limits = limits
         self._told = told
-        self._window: deque[int] = deque(sorted(bad))
-        self._forget(next_offset - 1)
+        self._window: deque[BadEvent] = deque(sorted(bad))
+        self._counted = self._window[-1][0] if self._window else -1
+        self._forget_before(next_offset - 1)
 
-    def count(self, last: int, bad: Sequence[int]) -> None:
-        """Take in the bad offsets, rising, of a slice that ended at offset `last`; one is counted once.
+    def count(self, last: int, bad: Sequence[BadEvent]) -> None:
+        """Take in the bad events, rising, of a slice that ended at offset `last`; one is counted once.
 
-        Raises Fatal when the rule says stop.
+        Raises TooManyBad when the rule says stop; after `forgive` it may be called again with the same.
         """
-        for offset in bad:  # one by one: a slice may be longer than the window
-            if self._window and offset <= self._window[-1]:
+        for offset, connector in bad:  # one by one: a slice may be longer than the window
+            if offset <= self._counted:
                 continue
-            self._window.append(offset)
-            self._forget(offset)
+            self._counted = offset
+            self._window.append((offset, connector))
+            self._forget_before(offset)
             if len(self._window) > self._limits.rejected:
-                raise Fatal(
+                raise TooManyBad(
                     f"Stopped: more than {self._limits.rejected} of the last {self._limits.of_last} events were "
-                    f"{self._told}; nothing was lost."
+                    f"{self._told}; nothing was lost.",
+                    self._culprit(),
                 )
-        self._forget(last)
+        self._forget_before(last)
 
-    def _forget(self, newest: int) -> None:
-        while self._window and self._window[0] <= newest - self._limits.of_last:
+    def forgive(self, connector: str) -> None:
+        """Forget what a connector sent: it was stopped itself."""
+        self._window = deque(event for event in self._window if event[1] != connector)
+
+    def _culprit(self) -> str:
+        ((connector, events),) = Counter(connector for _, connector in self._window).most_common(1)
+        return connector if 2 * events > len(self._window) else ""
+
+    def _forget_before(self, newest: int) -> None:
+        while self._window and self._window[0][0] <= newest - self._limits.of_last:
             self._window.popleft()

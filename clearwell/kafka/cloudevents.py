@@ -6,11 +6,12 @@ Headers hold nothing personal (invariant 9): an id that is or may be a protected
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from clearwell.kafka import names
-from clearwell.kafka.wire import Header, encode_headers, varint, varint_of
+from clearwell.kafka.wire import AnyHeader, Header, encode_headers, varint, varint_of
 
 JSON = b"application/json"
 
@@ -22,6 +23,25 @@ def attributes(source: str, kind: str) -> tuple[Header, ...]:
         (names.CE_SOURCE, source.encode()),
         (names.CE_TYPE, kind.encode()),
     )
+
+
+_CONNECTORS = "/connectors/"
+_CONNECTOR = re.compile(_CONNECTORS + "([a-z][a-z0-9_-]{0,62})")  # as the registry names them
+
+
+def source_of(connector: str) -> str:
+    """The `ce_source` of what a connector of ours sends."""
+    return _CONNECTORS + connector
+
+
+def connector_of(headers: Sequence[AnyHeader]) -> str:
+    """The connector that a raw record says it came from; "" where it names none. Whoever writes to the topic says so."""
+    for name, value in headers:
+        if name == names.CE_SOURCE and value:
+            source = value.decode(errors="replace")
+            found = _CONNECTOR.fullmatch(source)
+            return found[1] if found else ""
+    return ""
 
 
 class Template:

@@ -7,7 +7,7 @@ Each letter is a whole CloudEvent in binary mode, whose data is the sealed text.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +32,7 @@ class DeadLetter:
 
     `topic_id`, `partition` and `offset` are the place in raw. `destination` is the `to` of the route that could not
     take the event, with the event's place in the clean topic (partition `partition`); None of a rejected raw event.
+    `connector` is who sent a rejected raw event, "" where nobody of ours did.
     """
 
     topic_id: str
@@ -44,6 +45,7 @@ class DeadLetter:
     destination: str | None = None
     clean_topic_id: str | None = None
     clean_offset: int | None = None
+    connector: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,15 +74,21 @@ class Letters:
             (names.CONTENT_TYPE, b"text/plain"),
         )
 
-    def write(self, batch: RawBatch, rejected: Sequence[Rejected]) -> Iterator[Record]:
-        """One record for each rejected event of `batch`, in order. A tombstone is sealed as no bytes."""
+    def write(
+        self, batch: RawBatch, rejected: Sequence[Rejected], connectors: Mapping[int, str] = {}
+    ) -> Iterator[Record]:
+        """One record for each rejected event of `batch`, in order. A tombstone is sealed as no bytes.
+
+        `connectors` are by raw offset who sent the events.
+        """
         values = dict(zip(batch.offsets, batch.values, strict=True))
         for one, nonce in zip(rejected, draw_nonces(len(rejected)), strict=True):
             place = event_id(batch.topic_id, batch.partition, one.offset)
             sealed = self._sealer.seal(WHOLE, place, values[one.offset] or b"", nonce)
             why = self._why(place, one.reason, one.step, one.field)
             where = _where(batch.topic_id, batch.partition, one.offset)
-            yield Record(None, sealed.encode("ascii"), encode_headers([*why, *where]), b"")
+            sender = (names.DEAD_CONNECTOR, connectors.get(one.offset, "").encode())
+            yield Record(None, sealed.encode("ascii"), encode_headers([*why, *where, sender]), b"")
 
     def undelivered(self, one: Undelivered) -> Record:
         """The record of an event that its destination can't take. A repeat has the same headers."""
@@ -134,6 +142,7 @@ def read(headers: Iterable[tuple[str, bytes]]) -> DeadLetter:
             destination=destination,
             clean_topic_id=None if destination is None else found[names.CLEAN_TOPIC_ID],
             clean_offset=None if destination is None else int(found[names.CLEAN_OFFSET]),
+            connector=found.get(names.DEAD_CONNECTOR, ""),
         )
     except KeyError as missing:
         raise ValueError(f"not a dead letter of Clearwell: header {missing} is missing") from None

@@ -26,6 +26,7 @@ DEAD_REASON = "clearwell_reason"
 DEAD_STEP = "clearwell_step"
 DEAD_FIELD = "clearwell_field"
 DEAD_PARTITION = "clearwell_partition"
+DEAD_CONNECTOR = "clearwell_connector"
 
 # On dead letters of an event that one destination can't take: which, and where in the clean topic the event is.
 DEAD_DESTINATION = "clearwell_destination"

@@ -45,13 +45,17 @@ class Tail:
                         newest = max(offset, newest or 0)
         return None if newest is None else newest + 1
 
-    async def dead_offsets(self, partition: int, topic_id: str, start: int, end: int) -> list[int]:
-        """Raw offsets in [start, end) of one raw incarnation whose event was rejected, sorted."""
+    async def rejected(self, partition: int, topic_id: str, start: int, end: int) -> list[tuple[int, str]]:
+        """Raw offsets in [start, end) of one raw incarnation whose event was rejected, sorted, and who sent it."""
+        connectors: dict[int, str] = {}
 
         def rejected(letter: DeadLetter) -> int | None:
-            return letter.offset if letter.destination is None and letter.topic_id == topic_id else None
+            if letter.destination is not None or letter.topic_id != topic_id:
+                return None
+            connectors[letter.offset] = letter.connector
+            return letter.offset
 
-        return await self._offsets(partition, start, end, rejected)
+        return [(offset, connectors[offset]) for offset in await self._offsets(partition, start, end, rejected)]
 
     async def refused_offsets(self, destination: str, partition: int, topic_id: str, start: int, end: int) -> list[int]:
         """Clean offsets in [start, end) of one clean incarnation whose event a destination refused, sorted."""

@@ -17,6 +17,7 @@ from clearwell.kafka.positions import GroupPositions
 from clearwell.kafka.tail import Tail
 from clearwell.pipeline.compile import compile
 from clearwell.privacy.local import LocalKeyring
+from services.cleaner.senders import Senders
 from services.cleaner.service import Cleaner
 
 
@@ -33,7 +34,8 @@ async def make(stream: str, version: int | None) -> worker.Job:
     group, positions = cleaner_group(stream, contract.version), GroupPositions(identity)
     app = worker.build_app(group, where.kafka, positions)
     gaps, tail = Gaps(where.kafka, topic, group), Tail(where.kafka, stream)
-    work = Cleaner(pipeline, keyring, identity, positions, gaps, tail, lambda: worker.producer_of(app))
+    senders = Senders(where.postgres, stream)
+    work = Cleaner(pipeline, keyring, identity, positions, gaps, tail, senders, lambda: worker.producer_of(app))
     return worker.Job(app, identity, work)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from aiokafka.errors import KafkaError
@@ -23,13 +23,14 @@ from clearwell.kafka.transport import BatchProducer
 from clearwell.pipeline.batch import Outcomes, RawBatch
 from clearwell.pipeline.compile import Pipeline, State
 from clearwell.privacy.keyring import Keyring
-from services.stop_rule import StopRule
+from services.cleaner.senders import Senders, senders_of
+from services.stop_rule import BadEvent, StopRule, TooManyBad
 
 log = logging.getLogger(__name__)
 
 TOO_MANY = (
-    "rejected. Look at the dead letters, then mend the source or the contract (or its `limits`) and start the cleaner "
-    "again"
+    "rejected. Look at the dead letters, then mend the source or the contract (or its `limits`), and start the cleaner "
+    "again, or resume the connector that was stopped"
 )
 """What the stop rule says."""
 
@@ -45,6 +46,7 @@ class Cleaner:
         positions: GroupPositions,
         gaps: Gaps,
         tail: Tail,
+        senders: Senders,
         producer: Callable[[], BatchProducer],
     ) -> None:
         contract = pipeline.contract
@@ -53,6 +55,7 @@ class Cleaner:
         self._positions = positions
         self._gaps = gaps
         self._tail = tail
+        self._senders = senders
         self._producer = producer
         self._letters = dead.Letters(contract, keyring)
         self._clean_topic = clean_topic(contract.stream, contract.version)
@@ -68,7 +71,7 @@ class Cleaner:
         """Rebuild what the steps remember, and the stop rule's window, from the tails of the log."""
         limits = self._pipeline.contract.limits
         origin = self._positions.origin(partition)
-        letters = await self._tail.dead_offsets(partition, origin, first - limits.of_last, first)
+        letters = await self._tail.rejected(partition, origin, first - limits.of_last, first)
         self._rules[partition] = StopRule(limits, TOO_MANY, first, letters)
         state = self._pipeline.new_state()
         if self._pipeline.lookback:
@@ -96,16 +99,29 @@ class Cleaner:
         batch = raw_batch(self._positions.origin(piece.partition), piece.partition, piece.records)
         with self._watch.during(self._raw_topic, piece.partition, piece.first, piece.last):
             outcomes = self._pipeline.process(batch, self._states[piece.partition])
-        self._rules[piece.partition].count(piece.last, [one.offset for one in outcomes.rejected])
-        return self._durable(await self._send(batch, outcomes))
+        senders = senders_of(piece.records, outcomes.rejected)
+        await self._count(piece.partition, piece.last, list(senders.items()))
+        return self._durable(await self._send(batch, outcomes, senders))
 
-    async def _send(self, batch: RawBatch, out: Outcomes) -> list[asyncio.Future[Any]]:
+    async def _count(self, partition: int, last: int, rejected: Sequence[BadEvent]) -> None:
+        """Raise TooManyBad where the stop rule says stop, and stopping one connector does not help."""
+        while True:
+            try:
+                self._rules[partition].count(last, rejected)
+                return
+            except TooManyBad as error:
+                if not error.connector or not await self._senders.stop(error.connector, str(error)):
+                    raise
+                log.error("connector %s is stopped; the stream goes on. %s", error.connector, error)
+                self._rules[partition].forgive(error.connector)
+
+    async def _send(self, batch: RawBatch, out: Outcomes, senders: Mapping[int, str]) -> list[asyncio.Future[Any]]:
         producer, partition = self._producer(), batch.partition
         header = clean.Headers(batch.topic_id, partition, self._schema)
         records = list(zip(out.keys, out.values, header.encode_all(out.offsets), out.keys, strict=True))
         futures = await producer.send_records(self._clean_topic, partition, records)
         if out.rejected:
-            letters = list(self._letters.write(batch, out.rejected))
+            letters = list(self._letters.write(batch, out.rejected, senders))
             futures += await producer.send_records(self._dead_topic, partition, letters)
         if out.dropped:
             record = dropped.encode(batch.topic_id, out.dropped)

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from clearwell.contract.model import Contract
-from clearwell.kafka.cloudevents import Template
+from clearwell.kafka.cloudevents import Template, source_of
 from clearwell.kafka.wire import Record
 from clearwell.privacy.keyring import Keyring
 from clearwell.privacy.pseudonym import OneWay, pseudonymiser
@@ -30,7 +30,7 @@ class RecordMaker:
 
         `keyring` is asked only when the key or the id must be hidden. Raises Fatal when it has no key (invariant 6).
         """
-        self._template = Template(f"/connectors/{connector}", f"clearwell.{contract.stream}")
+        self._template = Template(source_of(connector), f"clearwell.{contract.stream}")
         self._key_of = KeyOf(contract, keyring)
         hidden = not all(is_public(contract, field) for field in id_fields)
         self._hide_id = pseudonymiser(keyring(), contract.stream, "+".join(id_fields)) if hidden else None

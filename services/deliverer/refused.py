@@ -51,7 +51,7 @@ class RefusedRows:
         """A partition of the clean topic starts at offset `first`: rebuild the stop rule's window from the log."""
         start = first - self._limits.of_last
         known = await self._tail.refused_offsets(self._destination, partition, topic_id, start, first)
-        self._rules[partition] = StopRule(self._limits, self._told, first, known)
+        self._rules[partition] = StopRule(self._limits, self._told, first, [(offset, "") for offset in known])
 
     def bury(self, batch: CleanBatch, error: RowsRefused) -> None:
         """Return when Kafka has acknowledged the letter of the one row of `batch`. Not for the event loop's thread.
@@ -59,7 +59,7 @@ class RefusedRows:
         Raises Fatal when the stop rule says so, before that letter is sent, and when Kafka does not take it.
         """
         (offset,) = batch.offsets
-        self._rules[batch.partition].count(offset, [offset])
+        self._rules[batch.partition].count(offset, [(offset, "")])
         letter = Undelivered(
             destination=self._destination,
             reason=error.reason,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import psycopg
@@ -13,8 +13,9 @@ from kafka import KafkaConsumer, TopicPartition
 
 from clearwell.demo.flights import BROKEN
 from clearwell.kafka import clean, dead
-from clearwell.kafka.names import clean_topic, dead_topic, dropped_topic
+from clearwell.kafka.names import clean_topic, dead_topic, dropped_topic, raw_topic
 from clearwell.privacy.local import LocalKeyring
+from clearwell.registry import Registry, connectors
 from tests.support.kafka_login import login
 from tests.support.platform import PARTITIONS, Platform, numbered, until
 from tests.support.rows import expected, in_mongo, in_postgres
@@ -138,6 +139,43 @@ def test_the_stop_rule_ends_the_cleaner_and_a_restart_does_not_forget_it(platfor
     platform.start("cleaner")
     until(lambda: platform.balance().total("dead") == 7)
     assert platform.balance().balanced
+
+
+def test_one_connector_that_sends_too_much_of_it_is_stopped_and_its_neighbours_flow(platform: Platform) -> None:
+    contract = platform.contract_file.read_text()
+    platform.contract_file.write_text(
+        contract.replace("{rejected: 5000, of_last: 10000}", "{rejected: 5, of_last: 100}")
+    )
+    good, bad = f"good-{platform.stream}"[:60], f"bad-{platform.stream}"[:60]
+    registry = Registry(platform.settings.postgres)
+    with registry.session() as session:
+        for name in (good, bad):
+            connectors.add(session, name, "webhook", platform.stream, {})
+
+    def put(connector: str, values: Sequence[bytes]) -> None:
+        headers = [("ce_source", f"/connectors/{connector}".encode())]
+        platform.append(raw_topic(platform.stream), [(value, headers, 0) for value in values])
+
+    cleaner = platform.start("cleaner")
+    put(good, [*numbered(20), b"{", b"{"])
+    put(bad, [b"{"] * 9)
+    put(good, [*numbered(5, 20), b"{"])
+    until(lambda: platform.balance().total("dead") == 12)
+    assert platform.balance().total("clean") == 25
+    assert cleaner.process.poll() is None
+    with registry.session() as session:
+        assert connectors.get(session, good).state is connectors.State.RUNNING
+        stopped = connectors.get(session, bad)
+    assert stopped.state is connectors.State.FAILING
+    assert "more than 5 of the last 100 events were rejected" in (stopped.last_error or "")
+    cleaner.kill()
+    put(good, [b"{"] * 3)  # with the three before, its own are too many now, and those of the other are not its own
+    platform.start("cleaner")
+    until(lambda: platform.balance().total("dead") == 15)
+    with registry.session() as session:
+        assert connectors.get(session, good).state is connectors.State.FAILING
+        for name in (good, bad):
+            connectors.remove(session, name)
 
 
 def test_a_route_with_when_delivers_only_what_it_wants(platform_of: Callable[[str], Platform]) -> None:
