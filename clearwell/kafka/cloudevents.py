@@ -35,7 +35,7 @@ def source_of(connector: str) -> str:
 
 
 def connector_of(headers: Sequence[AnyHeader]) -> str:
-    """The connector that a raw record says it came from; "" where it names none. Whoever writes to the topic says so."""
+    """The connector that a raw record says it came from, as its writer says; "" where it names none."""
     for name, value in headers:
         if name == names.CE_SOURCE and value:
             source = value.decode(errors="replace")
