@@ -6,6 +6,7 @@ import asyncio
 import logging
 from bisect import bisect_left
 from collections.abc import Sequence
+from contextlib import closing
 from typing import Any
 
 from clearwell.backoff import delays
@@ -50,7 +51,7 @@ class Senders:
     def _stop(self, connector: str, why: str) -> bool:
         from clearwell.registry import Registry, connectors  # 15 MB of SQLAlchemy that a cleaner hardly ever needs
 
-        with Registry(self._postgres).session() as session:
+        with closing(Registry(self._postgres)) as registry, registry.session() as session:
             known = {one.name for one in connectors.list_connectors(session) if one.stream == self._stream}
             if connector not in known or len(known) == 1:
                 return False

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from typing import Any
 
 import psycopg
@@ -141,13 +142,20 @@ def test_the_stop_rule_ends_the_cleaner_and_a_restart_does_not_forget_it(platfor
     assert platform.balance().balanced
 
 
-def test_one_connector_that_sends_too_much_of_it_is_stopped_and_its_neighbours_flow(platform: Platform) -> None:
+@pytest.fixture
+def registry(platform: Platform) -> Iterator[Registry]:
+    with closing(Registry(platform.settings.postgres)) as registry:
+        yield registry
+
+
+def test_one_connector_that_sends_too_much_of_it_is_stopped_and_its_neighbours_flow(
+    platform: Platform, registry: Registry
+) -> None:
     contract = platform.contract_file.read_text()
     platform.contract_file.write_text(
         contract.replace("{rejected: 5000, of_last: 10000}", "{rejected: 5, of_last: 100}")
     )
     good, bad = f"good-{platform.stream}"[:60], f"bad-{platform.stream}"[:60]
-    registry = Registry(platform.settings.postgres)
     with registry.session() as session:
         for name in (good, bad):
             connectors.add(session, name, "webhook", platform.stream, {})
