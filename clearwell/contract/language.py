@@ -121,7 +121,8 @@ LIMITS = Record(
     {
         "rejected": Key(
             Whole(1, 10_000_000),
-            says="Stop the cleaner, or of several connectors the one that sends most of them, when so many events are rejected of the last `of_last`. Default: 5000.",
+            says="Stop the cleaner, or of several connectors the one that sends most of it, when so many events are "
+            "rejected of the last `of_last`. Default: 5000.",
         ),
         "of_last": Key(Whole(1, 10_000_000), says="How many events back `rejected` counts. Default: 10000."),
     },
