@@ -21,7 +21,13 @@ _SECONDS = 15.0
 """Of a call on our side: a collector's lease ends soon, and what the server ends by itself comes before."""
 _MISSING = ("42P01", "3F000", "42703")  # undefined table, schema, column
 _REFUSED = ("42501", "28000", "28P01", "3D000")  # privilege, authorisation, password, database
-_REFUSED_TEXTS = ("authentication failed", "does not exist", "no password supplied", "no pg_hba.conf entry")
+_REFUSED_TEXTS = (
+    "authentication failed",
+    "does not exist",
+    "no password supplied",
+    "no pg_hba.conf entry",
+    "permission denied",
+)
 
 
 class Registry:

@@ -67,8 +67,10 @@ def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, registry: Registry, un
 
 def test_flags_register_what_a_file_does(said: Callable[..., Any], spec: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(spec.parent)
+    (spec.parent / "events.csv").write_text("id,n\na,1\n")
+    spec.write_text(spec.read_text().replace(".ndjson", ".csv"))
     name = spec.read_text().split()[1]
-    flags = ["--name", name, "--source", "file", "--stream", "flights", "--set", "path=events.ndjson"]
+    flags = ["--name", name, "--source", "file", "--stream", "flights", "--set", "path=events.csv"]
     assert said("register", *flags, "--dry-run")["outcome"] == "registered"
     assert said("register", spec)["outcome"] == "registered"
     assert said("register", *flags)["outcome"] == "unchanged"

@@ -157,7 +157,9 @@ def test_what_cannot_be_reached_is_one_sentence(topic: KafkaCase, monkeypatch: p
     with pytest.raises(ConfigError, match="no list of host:port"):
         check(bootstrap="somewhere")
     with pytest.raises(ConfigError, match="needs `username` and `password`"):
-        check(security="sasl_plaintext")
+        check(security="sasl_plaintext", username=None)
+    with pytest.raises(ConfigError, match="needs `username` and `password`"):
+        check(security="sasl_plaintext", password=None)
     with pytest.raises(ConfigError, match="holds no certificates"):
         check(security="ssl", ca=__file__)
     with pytest.raises((Retryable, ConfigError)) as told:

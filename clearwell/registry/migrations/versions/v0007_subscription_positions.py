@@ -15,11 +15,11 @@ def upgrade() -> None:
     """Create the table."""
     op.create_table(
         "subscription_position",
-        sa.Column("name", sa.Text(), primary_key=True),
-        sa.Column("topic_id", sa.Text(), primary_key=True),
+        sa.Column("name", sa.String(), primary_key=True),
+        sa.Column("topic_id", sa.String(), primary_key=True),
         sa.Column("partition", sa.Integer(), primary_key=True),
         sa.Column("next_offset", sa.BigInteger(), nullable=False),
-        sa.Column("note", sa.Text(), nullable=False),
+        sa.Column("note", sa.String(), nullable=False),
         sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()),
         schema=_SCHEMA,
     )
