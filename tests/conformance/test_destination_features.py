@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 import psycopg
 import pytest
@@ -80,6 +80,11 @@ class FeaturesCase:
 
 class TestFeatures(DestinationSuite):
     """On a real server."""
+
+    skipped: ClassVar[Mapping[str, str]] = {
+        "test_a_key_that_moved_to_another_partition": "events of one time have a total order, online and in history: "
+        "by raw offset and partition, whichever came first (decision 0033)"
+    }
 
     @pytest.fixture
     def case(self, stack: Settings, unique: Callable[[str], str]) -> FeaturesCase:

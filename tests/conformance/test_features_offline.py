@@ -222,6 +222,7 @@ def test_a_history_in_an_object_store(
     rows = rows_of(10, 100)
     with closing(FeaturesDestination(where.postgres, SCHEMA, view, unique("group"), Folder.root(where))) as destination:
         destination.open()
+        serving_since(where.postgres, destination, START - timedelta(days=9))
         deliver(destination, rows, range(100))
         assert read(where, view) == expected(view, rows)
         events_folder(Folder.root(where), view.name).remove(["nothing.parquet"])

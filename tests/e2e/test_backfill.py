@@ -238,6 +238,7 @@ def test_two_at_once_is_refused(platform: Platform, tmp_path: Path) -> None:
 def test_mistakes_are_one_sentence_and_an_exit_code(platform: Platform, tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.touch()
+    platform.put(numbered(1))
     for arguments, said in (
         (["run", "flihgts_x", "--into", str(tmp_path)], b'error: There is no contract for a stream "flihgts_x"'),
         (["run", platform.stream, "--into", str(blocked / "in")], b"can't be written (Not a directory)"),
@@ -248,7 +249,6 @@ def test_mistakes_are_one_sentence_and_an_exit_code(platform: Platform, tmp_path
             _, err = process.communicate(timeout=60)
         assert (process.returncode, said in err, b"Traceback" in err) == (2, True, False), err
     platform.settings.keys.unlink()
-    platform.put(numbered(1))
     with start(platform, "run", platform.stream, "--into", str(tmp_path)) as process:
         err = process.communicate(timeout=60)[1]
     assert b"There is no key file at" in err

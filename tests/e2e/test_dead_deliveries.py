@@ -87,7 +87,8 @@ def test_what_identifies_an_event_can_not_be_changed_any_more(shop: tuple[Platfo
 def test_a_route_that_is_gone_is_told(shop: tuple[Platform, Commands]) -> None:
     platform, dead = shop
     platform.only("mongo")
-    said = dead.text("replay", letters(platform)[0].id, code=2)
+    said = dead.text("replay", letters(platform)[0].id, code=1)
+    assert said.startswith("Not replayed, and still here: 1 dead letter, such as: ")
     assert "no route to postgres any more" in said
     assert states(platform) == {"waiting": 6}
     assert "no route to" in dead.text("show", letters(platform)[0].id)
