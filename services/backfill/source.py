@@ -26,9 +26,9 @@ class Source:
         self._stands = (-1, -1)
 
     async def read(self, wanted: Range, ahead: int) -> AsyncIterator[list[Any]]:
-        """Records of `wanted`, as far as retention still has them, in slices; offsets up to `ahead` may be fetched.
+        """Records of `wanted`, as far as retention still has them, in slices that never are empty.
 
-        Raises Retryable when Kafka falls silent.
+        Offsets up to `ahead` may be fetched. Raises Retryable when Kafka falls silent.
         """
         if self._stands != (wanted.partition, wanted.first):
             await self._open(wanted, ahead)
@@ -38,7 +38,8 @@ class Source:
                 break
             cut = bisect_left(records, wanted.end, key=lambda record: record.offset)
             self._rest = records[cut:]
-            yield records[:cut]
+            if cut:  # a slice may begin after the range: then the range is read, and this was fetched ahead
+                yield records[:cut]
         self._stands = (wanted.partition, wanted.end)
 
     async def _open(self, wanted: Range, ahead: int) -> None:
