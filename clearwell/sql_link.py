@@ -16,6 +16,7 @@ from clearwell.postgres_link import DEFAULTS, BoundedConnection, pinned
 CONNECT_SECONDS = 10.0
 
 _PORTS = {"mssql": 1433, "oracle": 1521}
+_CAN_NOT_CONNECT = 2003  # MySQL's CR_CONN_HOST_ERROR
 _FILES = ("read_default_file", "option_files", "passfile", "servicefile")
 """Options of drivers that read who and where from a file of this machine."""
 
@@ -56,7 +57,10 @@ def _mysql(dialect: Dialect, args: list[Any], options: Mapping[str, Any]) -> Any
     if options.get("unix_socket"):
         return dialect.loaded_dbapi.connect(*args, **{**options, **limits})
     made: Any = dialect.loaded_dbapi.connect(*args, **{**options, **limits, "defer_connect": True})
-    sock = connect(made.host, made.port, CONNECT_SECONDS)
+    try:
+        sock = connect(made.host, made.port, CONNECT_SECONDS)
+    except OSError as error:  # as the driver tells of it: SQLAlchemy, and who calls it, know only its errors
+        raise dialect.loaded_dbapi.OperationalError(_CAN_NOT_CONNECT, type(error).__name__) from None
     sock.settimeout(bound)
     made.connect(sock)
     return made
