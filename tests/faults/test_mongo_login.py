@@ -84,14 +84,17 @@ def test_wrong_credentials(
     ends_with(deliver(platform, CLEARWELL_MONGO=server.url(*login)), platform, said)
 
 
-@pytest.mark.parametrize("roles", [(), ("read",)], ids=["none", "read"])
-def test_missing_rights(platform: Platform, server: MongoWithLogin, user: str, roles: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(("roles", "doing"), [((), "look for"), (("read",), "make or read")], ids=["none", "read"])
+def test_missing_rights(
+    platform: Platform, server: MongoWithLogin, user: str, roles: tuple[str, ...], doing: str
+) -> None:
     """They are named; once they are granted, everything is delivered."""
     sent = put(platform, 50)
     platform.start("cleaner")
     if roles:
         server.grant(user, *roles)
-    ends_with(deliver(platform), platform, f'make or read the collection "{platform.stream}": grant it readWrite and')
+    said = f'does not let this user {doing} the collection "{platform.stream}": grant it readWrite and dbAdmin.'
+    ends_with(deliver(platform), platform, said)
     server.grant(user, "readWrite", "dbAdmin")
     service = deliver(platform)
     until(lambda: in_store(server, platform) == sent)

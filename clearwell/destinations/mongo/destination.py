@@ -32,8 +32,8 @@ from clearwell.egress import require_allowed
 from clearwell.errors import ConfigError
 from clearwell.source import SECRET_IN_URL
 
-_DEFAULTS = {"serverSelectionTimeoutMS": 10_000, "connectTimeoutMS": 10_000}
-"""Client options for a URL that doesn't set them, in ms."""
+CONNECT_SECONDS = 10.0
+"""How long a server is looked for, and a connection waited for, where the URL doesn't say."""
 
 LOOK_SECONDS = 5.0
 """So often a write looks first whether the collection is there."""
@@ -184,6 +184,7 @@ class MongoDestination:
         try:
             if self._client is None:
                 self._client = self._connect()
+            _ = self._client.is_primary  # looks for a server, where none is known: a call would for its whole bound
             yield self._client.get_database(self._database_name, write_concern=WriteConcern("majority", j=True))
         except (errors.PyMongoError, BSONError, ValueError, TypeError, ArithmeticError) as error:
             raise mongo_errors.translate(error, self._server, doing) from None
@@ -195,8 +196,13 @@ class MongoDestination:
             for host, port in parsed["nodelist"]:
                 if not host.startswith("/"):
                     require_allowed(host, port or 27017)
-        missing: dict[str, Any] = {name: value for name, value in _DEFAULTS.items() if name not in given}
-        bound = {"timeoutMS": int(call_seconds() * 1000)}  # of a call with its retries, whatever the URL says
+        most = call_seconds()
+        missing = {} if "connectTimeoutMS" in given else {"connectTimeoutMS": int(CONNECT_SECONDS * 1000)}
+        selection = min(given.get("serverSelectionTimeoutMS", CONNECT_SECONDS), most)  # PyMongo has read it as seconds
+        bound: dict[str, Any] = {  # whatever the URL says; `timeoutMS`: of a call with its retries
+            "timeoutMS": int(most * 1000),
+            "serverSelectionTimeoutMS": int(selection * 1000),
+        }
         pool = {"_pool_class": JudgedPool} if self._judged else {}
         name = f"clearwell {self._group}"[:128]
         return MongoClient(self._url, appname=name, tz_aware=True, **(missing | bound | pool))
