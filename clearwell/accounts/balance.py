@@ -130,7 +130,8 @@ class _Partition:
         topic, repeats, oldest = clean_topic(self._stream, self._version), Repeats(), None
         begin = await self._log.begin(topic, self.partition)
         for book in books:
-            book.begin(self.partition, begin, refused[book.name, book.topic_id], complete)
+            there = refused[book.name, book.topic_id]
+            book.begin(self.partition, begin, there, complete, parted=bool(self.note.branches))
         async for records in self._all(topic):
             topics, offsets = clean.raw_identities(records)
             explained = self._origins.explained(self.partition, topics, offsets, repeats.marks)

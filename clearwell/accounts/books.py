@@ -34,7 +34,8 @@ class DestinationBalance:
     `most`, where it was set back and took events that it had refused. `waiting` are clean records still to come.
     `older` were delivered or refused, and have been removed from the clean topic since: they count as expected.
     `lost` were removed from it before this destination had read them. `late` are those of the delivered that came too
-    late for some of what it makes of them, such as the windows of a feature view.
+    late for some of what it makes of them, such as the windows of a feature view. `outlived` are rows beyond `most`
+    of a stream whose log once lost its end (`kafka/lineage.py`): it keeps what it took of that.
     """
 
     name: str
@@ -50,12 +51,13 @@ class DestinationBalance:
     older: int
     lost: int
     late: int
+    outlived: int
 
     @property
     def balanced(self) -> bool:
         """Everything wanted was delivered once, or refused, and is there (more, while deliveries go on)."""
         most = float("inf") if self.waiting or self.older else self.most
-        there = self.held is None or self.keys <= self.held <= most
+        there = self.held is None or self.keys <= self.held <= most + self.outlived
         return self.delivered + self.refused == self.expected + self.older and not self.unknown and there
 
 
@@ -80,11 +82,15 @@ class Books:
         self._expected: defaultdict[int, int] = defaultdict(int)  # by partition
         self._begins: dict[int, int] = {}
         self._waiting = self._left = self._replays = 0
-        self._complete = True
+        self._complete, self._parted = True, False
 
-    def begin(self, partition: int, first: int, refused: Set[int | None], complete: bool) -> None:
-        """A partition of the clean topic begins at `first`; `refused` as in `note`; `complete`: no letter is gone."""
+    def begin(self, partition: int, first: int, refused: Set[int | None], complete: bool, parted: bool) -> None:
+        """A partition of the clean topic begins at `first`; `refused` as in `note`; `complete`: no letter is gone.
+
+        `parted`: the cleaner has read events there that Kafka lost afterwards.
+        """
         self._begins[partition] = first
+        self._parted = self._parted or parted
         self._complete = self._complete and complete
         for offset in refused:
             if offset is not None and offset < first:  # its event is gone, its letter is not
@@ -116,6 +122,7 @@ class Books:
         said = sum(one.refused for one in known)  # by the store; set back, it may have taken what it refused before
         refused = min(said, self._left)
         keys, refused_keys = self._keys - {None}, self._refused_keys - {None}
+        most = len(keys) if said == self._left + self._replays else len(keys | refused_keys)
         return DestinationBalance(
             name=self.name,
             expected=sum(self._expected.values()),
@@ -124,12 +131,13 @@ class Books:
             unknown=max(0, said - self._left - self._replays) if self._complete else 0,
             unrouted=sum(one.unrouted for one in known),
             keys=len(keys),
-            most=len(keys) if said == self._left + self._replays else len(keys | refused_keys),
+            most=most,
             held=held,
             waiting=self._waiting,
             older=sum(map(self._older, known)),
             lost=sum(map(self._lost, self._begins)),
             late=late,
+            outlived=max(0, (held or 0) - most) if self._parted else 0,
         )
 
     def _older(self, one: Accounts) -> int:

@@ -77,7 +77,8 @@ def as_object(found: Balance) -> dict[str, Any]:
             {"name": one.name, "balanced": one.balanced, "expected": one.expected, "delivered": one.delivered,
              "refused": one.refused, "refused_without_letter": one.unknown,
              "unrouted": one.unrouted, "keys": one.keys, "held": one.held,
-             "waiting": one.waiting, "older": one.older, "lost": one.lost, "late": one.late}
+             "waiting": one.waiting, "older": one.older, "lost": one.lost, "late": one.late,
+             "outlived": one.outlived}
             for one in found.destinations
         ],
         "unread": [{"name": name, "error": error} for name, error in found.unread],
@@ -159,6 +160,11 @@ def _losses(found: Balance) -> list[str]:
         f"`clearwell features show {one.name.partition('.')[2]}` says more."
         for one in found.destinations
         if one.late
+    ]
+    lines += [
+        f"{one.name} holds {counted(one.outlived, 'row')} more, of events that Kafka lost after they were delivered."
+        for one in found.destinations
+        if one.outlived
     ]
     return lines
 

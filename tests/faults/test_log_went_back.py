@@ -6,6 +6,7 @@ import json
 import shutil
 import struct
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
@@ -114,13 +115,12 @@ def test_a_log_that_went_back_is_told_and_gone_on_from(home: Path, tmp_path: Pat
     cut(home, raw_topic("cuts"), 50)
     cut(home, clean_topic("cuts", 1), 50)
 
-    platform.settings = up(home, tmp_path / "schemas")
+    platform.settings = replace(up(home, tmp_path / "schemas"), keys=platform.settings.keys)
     ends = until(lambda: admin.end_offsets(platform.settings.kafka, raw_topic("cuts")))
     assert ends == dict.fromkeys(range(PARTITIONS), 50), "the scene is not what it should be"
     put(platform, "new", 100)  # the offsets of old events, and beyond
 
-    for service, arguments in (("cleaner", ()), ("deliverer", ("--destination", "postgres"))):
-        late = platform.start(service, *arguments)
+    for late in (platform.start("cleaner"), platform.start("deliverer", "--destination", "postgres")):
         assert late.ended() == Fatal.exit_code
         assert "has lost what was read of it at offsets" in late.text()
         assert "Traceback" not in late.text()
@@ -139,12 +139,14 @@ def test_a_log_that_went_back_is_told_and_gone_on_from(home: Path, tmp_path: Pat
     places = ",".join(f"{partition}:{end}" for partition, end in clean_ends.items())
     run(platform, "destination", "replay", "postgres", "--stream", "cuts", "--from", places)
     run(platform, "destination", "resume", "postgres", "--stream", "cuts")
-    platform.start("cleaner")
-    platform.start("deliverer", "--destination", "postgres")
+    last = platform.start("cleaner"), platform.start("deliverer", "--destination", "postgres")
     found = platform.settle()
+    for service in last:
+        service.kill()
     new = {f"new{partition}-{number}" for partition in range(PARTITIONS) for number in range(100)}
     assert ids(platform) == set(learnt) | new, "each event that took the place of a lost one has arrived"
     assert found.balanced, found
+    assert found.destinations[0].outlived == 200, "it keeps what it had of the lost ones"
     assert (found.total("raw"), found.total("clean"), found.total("missing")) == (600, 600, 0)
     again = []
     with model(platform) as follower:
