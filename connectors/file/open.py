@@ -6,8 +6,9 @@ import asyncio
 import gzip
 import hashlib
 import os
+import threading
 import zlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from types import TracebackType
 from typing import BinaryIO, NamedTuple, Protocol
@@ -252,22 +253,41 @@ async def opened_file(
     wait: bool = False,
     tally: Tally,
 ) -> AsyncIterator[OpenFile]:
-    """An `OpenFile`, opened and closed in a thread, also when it is cancelled while it is being opened."""
-    opening = asyncio.ensure_future(
-        asyncio.to_thread(OpenFile, store, file, config, offset, mark=mark, turn=turn, wait=wait)
-    )
+    """An `OpenFile`, opened and closed in a thread; closed whenever it is cancelled, and if the loop ends meanwhile."""
+    opening = _Opening(lambda: OpenFile(store, file, config, offset, mark=mark, turn=turn, wait=wait))
     try:
-        opened = await asyncio.shield(opening)
+        opened = await asyncio.to_thread(opening.open)
         tally.begin(opened)
         yield opened
     finally:
         tally.end()
-        await asyncio.shield(_close(opening))
+        try:
+            await asyncio.shield(asyncio.to_thread(opening.close))
+        except asyncio.CancelledError:  # perhaps before the thread came to it
+            opening.close()
+            raise
 
 
-async def _close(opening: asyncio.Future[OpenFile]) -> None:
-    try:
-        opened = await opening
-    except Exception:
-        return
-    await asyncio.to_thread(opened.close)
+class _Opening:
+    """A file that one thread opens, and that another may give up before it is there."""
+
+    def __init__(self, make: Callable[[], OpenFile]) -> None:
+        self._make = make
+        self._lock = threading.Lock()
+        self._opened: OpenFile | None = None
+        self._closed = False
+
+    def open(self) -> OpenFile:
+        opened = self._make()
+        with self._lock:
+            self._opened = opened
+            if self._closed:
+                opened.close()
+        return opened
+
+    def close(self) -> None:
+        """Close the file now, or as soon as it is open; again is harmless."""
+        with self._lock:
+            self._closed = True
+            if self._opened is not None:
+                self._opened.close()
