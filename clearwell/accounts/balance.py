@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable
-from contextlib import closing
+from contextlib import AsyncExitStack, closing
 from dataclasses import dataclass
 from itertools import compress
 from typing import Any
@@ -74,13 +74,15 @@ async def _balance(settings: Settings, contract: Contract) -> Balance:
     ids = admin.require_topics(settings.kafka, stream, version)
     cleaned = committed(settings.kafka, cleaner_group(stream, version), raw_topic(stream))
     books, unread = list[Books](), list[tuple[str, str]]()
-    for route in contract.routes:
-        try:
-            books.append(Books(settings, contract, route, ids[clean_topic(stream, version)]))
-        except ConfigError as error:
-            unread.append((route.to, str(error)))
     partitions, reasons = [], dict[str, int]()
-    async with reader(settings.kafka) as log:
+    async with AsyncExitStack() as stack:
+        for route in contract.routes:
+            try:
+                books.append(Books(settings, contract, route, ids[clean_topic(stream, version)]))
+                stack.callback(books[-1].close)
+            except ConfigError as error:
+                unread.append((route.to, str(error)))
+        log = await stack.enter_async_context(reader(settings.kafka))
         for partition in range(admin.partition_count(settings.kafka, raw_topic(stream))):
             audit = _Partition(log, contract, ids[raw_topic(stream)], partition)
             offset, text = cleaned.get(partition, (0, ""))
@@ -88,8 +90,8 @@ async def _balance(settings: Settings, contract: Contract) -> Balance:
             ours = note.topic_id == audit.topic_id
             audit.note = note if ours else audit.note
             partitions.append(await audit.run(offset if ours else None, books, reasons))
-    closed = tuple(book.close() for book in books)
-    return Balance(stream, version, tuple(partitions), closed, reasons, sources, tuple(unread), bool(cleaned))
+        sums = tuple(book.sum() for book in books)
+    return Balance(stream, version, tuple(partitions), sums, reasons, sources, tuple(unread), bool(cleaned))
 
 
 Refused = defaultdict[tuple[str, str | None], set[int | None]]

@@ -62,7 +62,7 @@ class DestinationBalance:
 
 
 class Books:
-    """Keeps the accounts of one destination while the clean topic `topic_id` is read."""
+    """Keeps the accounts of one destination while the clean topic `topic_id` is read. Close it."""
 
     def __init__(self, settings: Settings, contract: Contract, route: Route, topic_id: str) -> None:
         schema = bind(contract).schema
@@ -72,8 +72,12 @@ class Books:
         self._settings = settings
         self._stream = contract.stream
         self._store = open_destination(settings, route, schema, group)
-        self._store.open()
-        self._accounts = {one.partition: one for one in self._store.accounts(topic_id)}
+        try:
+            self._store.open()
+            self._accounts = {one.partition: one for one in self._store.accounts(topic_id)}
+        except BaseException:
+            self._store.close()
+            raise
         self._wanted = compile_condition(route.when, schema) if route.when is not None else None
         self._entity = entity_of(route, schema)
         self._codec = CleanCodec(schema)
@@ -113,11 +117,14 @@ class Books:
             keys = list(compress(keys, taken))
         self._keys.update(keys)
 
-    def close(self) -> DestinationBalance:
-        """The sum, and what the store holds now."""
+    def close(self) -> None:
+        """Let go of the store; calling it again is harmless."""
+        self._store.close()
+
+    def sum(self) -> DestinationBalance:
+        """All that was noted, and what the store holds now."""
         held = self._store.held()
         late = self._store.late() if isinstance(self._store, LeavesOut) else 0
-        self._store.close()
         known = self._accounts.values()
         said = sum(one.refused for one in known)  # by the store; set back, it may have taken what it refused before
         refused = min(said, self._left)

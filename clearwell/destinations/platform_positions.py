@@ -95,6 +95,7 @@ class PlatformPositions:
                 if not self._session.pooled:
                     self._session.set_limits(_LIMITS)
             except psycopg.Error as error:
+                self.close()
                 raise postgres_errors.on_connect(error, self._server, self._dsn) from None
         try:
             yield self._session

@@ -57,7 +57,11 @@ class Redeliverer:
         self._codec = CleanCodec(schema)
         group = replay_group(letter.stream, letter.version, letter.destination)
         self._store = open_destination(settings, routes[letter.destination], schema, group)
-        self._store.open()
+        try:
+            self._store.open()
+        except BaseException:
+            self._store.close()
+            raise
 
     def replay(self, letters: Sequence[Letter]) -> tuple[int, int]:
         """(taken, refused again), when the store has them. Letters that are not open any more are passed over.

@@ -100,9 +100,13 @@ class Registry:
 def _connected(dsn: str) -> BoundedConnection:
     """Outside a transaction: SQLAlchemy begins them."""
     connection = BoundedConnection.open(dsn, min(call_seconds(), _SECONDS), connect_timeout=5)
-    if not connection.pooled:
-        connection.set_limits(_LIMITS)
-    connection.autocommit = False
+    try:
+        if not connection.pooled:
+            connection.set_limits(_LIMITS)
+        connection.autocommit = False
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 

@@ -164,6 +164,8 @@ class Member:
                 raise self._lost(partition)
             lane.committed = position.offset
             self._unsaved[partition] = position
+        if self._left.is_set():  # nobody else is there to do it
+            self._remember_at_last()
 
     def trace(self, epochs: Mapping[int, int]) -> None:
         """Raise Parted where the log is no longer the one that was read, given the leader epochs now; or Retryable."""
@@ -222,6 +224,7 @@ class Member:
         self._remember()
         _open_members.discard(self)
         self._left.set()
+        self._remember_at_last()
 
     def _remember(self) -> None:
         """Let the registry know what was committed since the last time."""
@@ -230,6 +233,12 @@ class Member:
         if positions and self._memory is not None and not self._memory.try_to_store(self.topic_id, positions):
             with self._lock:
                 self._unsaved = positions | self._unsaved
+
+    def _remember_at_last(self) -> None:
+        """As `_remember`, and let go of the registry; the thread does it, and then each late commit."""
+        self._remember()
+        if self._memory is not None:
+            self._memory.close()
 
     def _committed(self, place: TopicPartition) -> OffsetAndMetadata | None:
         """What the group has committed or, where Kafka has forgotten it, what the registry remembers of it."""

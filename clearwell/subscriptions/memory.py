@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Mapping
 
 from kafka.structs import OffsetAndMetadata
@@ -15,17 +16,18 @@ log = logging.getLogger(__name__)
 
 
 class Memory:
-    """The positions of one subscription."""
+    """The positions of one subscription. Thread-safe; connects again when it is used after `close`."""
 
     def __init__(self, registry: Registry, name: str) -> None:
-        """Does no I/O."""
+        """Does no I/O; `registry` is its own, and closed with it."""
         self._registry = registry
+        self._lock = threading.Lock()  # a connection that is in use would outlive `close`
         self._name = name
         self._away = False
 
     def recall(self, topic_id: str) -> dict[int, OffsetAndMetadata]:
         """By partition what was committed last in this incarnation of the clean topic. Raises as the registry does."""
-        with self._registry.session() as session:
+        with self._lock, self._registry.session() as session:
             known = subscription_positions.load(session, self._name, topic_id)
         return {partition: OffsetAndMetadata(offset, note, -1) for partition, (offset, note) in known.items()}
 
@@ -33,7 +35,7 @@ class Memory:
         """Remember what is committed. Raises as the registry does."""
         committed = {partition: position.committed() for partition, position in positions.items()}
         stored = {partition: (one.offset, str(one.metadata)) for partition, one in committed.items()}
-        with self._registry.session() as session:
+        with self._lock, self._registry.session() as session:
             subscription_positions.save(session, self._name, topic_id, stored)
 
     def try_to_store(self, topic_id: str, positions: Mapping[int, Position]) -> bool:
@@ -49,3 +51,8 @@ class Memory:
             return False
         self._away = False
         return True
+
+    def close(self) -> None:
+        """Let go of the registry; calling it again is harmless."""
+        with self._lock:
+            self._registry.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
@@ -102,8 +102,8 @@ def register(
             _save(session, wanted, outcome)
             if start is not None:  # last: when it fails, nothing is stored
                 topic_id, begins = begin(where.kafka, name, topic, start)
-                memory = Memory(Registry(where.postgres), name)
-                memory.store(topic_id, {at: Position(topic_id, offset) for at, offset in begins.items()})
+                with closing(Memory(Registry(where.postgres), name)) as memory:
+                    memory.store(topic_id, {at: Position(topic_id, offset) for at, offset in begins.items()})
     return Registered(name, stream, schema.version, topic, wanted.fields, protected, purpose, outcome, begins)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import psycopg
@@ -46,15 +47,13 @@ def test_migrations_from_many_processes_at_once_make_what_the_models_say(stack: 
     address = stack.postgres.rsplit("/", 1)[0] + "/" + fresh
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(migrate, [address] * 4))
-    registry = Registry(address)
-    with registry.connection() as connection:
+    with closing(Registry(address)) as registry, registry.connection() as connection:
         options = {
             "include_schemas": True,
             "version_table_schema": SCHEMA,
             "include_name": lambda name, kind, _: name == SCHEMA if kind == "schema" else True,
         }
         assert compare_metadata(MigrationContext.configure(connection, opts=options), Base.metadata) == []
-    registry.close()
 
 
 def test_a_position_moves_only_from_the_version_it_was_read_at(registry: Registry, unique: Unique) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -16,8 +18,10 @@ from clearwell.kafka.names import clean_topic
 from clearwell.local.prepare import prepare
 from clearwell.pipeline.batch import RawBatch
 from clearwell.pipeline.compile import compile
+from clearwell.postgres_link import BoundedConnection
 from clearwell.privacy.envelope import MARK
-from tests.support.platform import Platform, numbered
+from clearwell.registry import Registry, subscription_positions
+from tests.support.platform import Platform, numbered, until
 
 Command = Callable[..., tuple[int, Any]]
 FIELDS = "origin,dest,dep_delay"
@@ -56,6 +60,29 @@ def test_a_registered_model_gets_its_fields(platform: Platform, subscribe: Comma
         rows = [row for batch in batches for row in batch.dicts()]
     assert len(rows) == 20
     assert rows[3] == {"origin": "EWR", "dest": "IAH", "dep_delay": 3}
+
+
+def test_who_registered_followed_and_left_holds_no_connection(platform: Platform, subscribe: Command) -> None:
+    before = open_connections()
+    name = f"delay-{platform.stream}"
+    code, _ = subscribe(name, "--stream", platform.stream, "--fields", FIELDS, "--from", "latest")
+    assert (code, open_connections() - before) == (0, set())
+    put_clean(platform, 20)
+    batches = clearwell.subscription(name, idle=1.0, max_rows=10)
+    first, second = next(batches), next(batches)
+    first.commit()
+    batches.close()
+    second.commit()  # late, and remembered all the same
+    until(lambda: open_connections() <= before)
+    with closing(Registry(platform.settings.postgres)) as registry, registry.session() as session:
+        known = subscription_positions.load(session, name, platform.ids[clean_topic(platform.stream, 1)])
+    assert sum(offset for offset, _ in known.values()) == 20
+
+
+def open_connections() -> set[int]:
+    """Of this process to PostgreSQL."""
+    known = [one for one in gc.get_objects() if isinstance(one, BoundedConnection)]
+    return {id(one) for one in known if not one.closed}
 
 
 def test_a_protected_field_needs_a_purpose_and_stays_protected(platform: Platform, subscribe: Command) -> None:

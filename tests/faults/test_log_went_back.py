@@ -6,6 +6,7 @@ import json
 import shutil
 import struct
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -97,7 +98,7 @@ def test_a_log_that_went_back_is_told_and_gone_on_from(home: Path, tmp_path: Pat
     where = up(home, tmp_path)
     migrate(where.postgres)
     platform = Platform(where, tmp_path, "cuts", CONTRACT)
-    with Registry(where.postgres).session() as session:
+    with closing(Registry(where.postgres)) as registry, registry.session() as session:
         save_subscription(session, Registered("learner", "cuts", 1, ("id", "at"), "test"))
     cleaner, deliverer = platform.start("cleaner"), platform.start("deliverer", "--destination", "postgres")
     for half in ("old", "lost"):

@@ -43,9 +43,11 @@ def test_a_destination_that_does_not_take_a_version_does_not_hide_the_other_acco
                 raise ConfigError(WHY)
             self.name = route.to
 
-        def close(self) -> Any:
+        def sum(self) -> None:
+            assert not closed
+
+        def close(self) -> None:
             closed.append(self.name)
-            return None
 
     @asynccontextmanager
     async def no_reader(_where: str) -> Any:
