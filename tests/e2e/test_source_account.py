@@ -54,7 +54,7 @@ def test_a_row_written_behind_the_position_is_told_of_until_it_is_read(
         database.execute("create table sold (n integer primary key, id text, at text)")
         rows = [(n, f"k{n}", "2026-01-01T00:00:00Z") for n in range(2, 12)]
         database.executemany("insert into sold values (?, ?, ?)", rows)
-    name = sandbox.add(unique("sold"), "sql", url=f"sqlite:///{path}", table="sold", cursor="n", page=3)
+    name = sandbox.add(unique("sold"), "sql", url=f"sqlite:///{path}", table="sold", cursor="n", page=3, lookback=0)
     assert sandbox.collect(name) == 0
     until(lambda: "error" not in told("balance", sandbox.stream, "--json")[1])  # of a fresh stack, whose groups load
     code, found = told("balance", sandbox.stream, "--json")
