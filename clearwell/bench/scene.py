@@ -63,6 +63,7 @@ def scene(settings: Settings) -> Iterator[Scene]:
         admin.ensure_topics(settings.kafka, stream, contract.version, partitions=PARTITIONS)
         env = {
             **os.environ,
+            "CLEARWELL_HOME": str(settings.home),
             "CLEARWELL_KAFKA": settings.kafka,
             "CLEARWELL_POSTGRES": settings.postgres,
             "CLEARWELL_MONGO": settings.mongo,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,8 +31,9 @@ def json_option(function: AnyFunction) -> AnyFunction:
 def home_option(function: AnyFunction) -> AnyFunction:
     """Adds `--home`, the data folder, which the command then finds through `clearwell.settings`."""
 
-    def choose(_ctx: click.Context, _param: click.Parameter, value: Path | None) -> None:
+    def choose(context: click.Context, _param: click.Parameter, value: Path | None) -> None:
         if value is not None:
+            context.call_on_close(partial(_put_back, os.environ.get("CLEARWELL_HOME")))
             os.environ["CLEARWELL_HOME"] = str(value.absolute())
 
     return click.option(
@@ -42,6 +44,14 @@ def home_option(function: AnyFunction) -> AnyFunction:
         callback=choose,
         help="The data folder; default: CLEARWELL_HOME, or .clearwell in this folder.",
     )(function)
+
+
+def _put_back(home: str | None) -> None:
+    """A caller that runs a command in its own process keeps its own data folder."""
+    if home is None:
+        os.environ.pop("CLEARWELL_HOME", None)
+    else:
+        os.environ["CLEARWELL_HOME"] = home
 
 
 def dry_run_option(function: AnyFunction) -> AnyFunction:

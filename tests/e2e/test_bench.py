@@ -1,4 +1,4 @@
-"""`clearwell bench source`: it measures what it says, and leaves nothing behind."""
+"""`clearwell bench`: it measures what it says, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -27,6 +27,17 @@ def test_a_source_is_measured_beside_its_limit(stack: Settings, kind: str, event
         assert 0 < found.p50_ms <= found.p99_ms
     assert said
     assert msgspec.json.decode(msgspec.json.encode(found))["goal"] > 0
+    nothing_is_left(stack)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "option"), [("postgres", "--events"), ("features", "--rows")])
+def test_a_store_is_measured_beside_copying_on_the_server(
+    stack: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, option: str
+) -> None:
+    monkeypatch.setenv("CLEARWELL_SCHEMAS", str(stack.schemas))
+    assert main(["bench", name, option, "5000", "--home", str(stack.home), "--json"]) == 0
+    assert msgspec.json.decode(capsys.readouterr().out)["limit_per_second"] > 0
     nothing_is_left(stack)
 
 
