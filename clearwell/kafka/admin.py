@@ -109,6 +109,12 @@ def topic_now(bootstrap: str, topic: str) -> TopicNow:
     return now
 
 
+def id_and_ends(bootstrap: str, topic: str) -> tuple[str, dict[int, int]]:
+    """The id of a topic, and its end offsets as `end_offsets` has them; the id was the topic's before them."""
+    described = _one(bootstrap, topic)
+    return _printed(described["topic_id"]), _offsets_of(bootstrap, topic, described["partitions"], OffsetSpec.LATEST)
+
+
 def end_of_epoch(bootstrap: str, topic: str, partition: int, epoch: int) -> int:
     """The offset at which a leader epoch ends in a partition's log, its end where that is the present one; -1: unknown.
 
@@ -279,13 +285,17 @@ def _settings(bootstrap: str, topics: list[str]) -> dict[str, dict[str, str]]:
 
 
 def _offsets(bootstrap: str, topic: str, spec: Any) -> dict[int, int]:
-    asked = {TopicPartition(topic, p["partition_index"]): spec for p in _one(bootstrap, topic)["partitions"]}
-    found = ask(
+    return _offsets_of(bootstrap, topic, _one(bootstrap, topic)["partitions"], spec)
+
+
+def _offsets_of(bootstrap: str, topic: str, partitions: Iterable[Mapping[str, Any]], spec: Any) -> dict[int, int]:
+    asked = {TopicPartition(topic, described["partition_index"]): spec for described in partitions}
+    answers = ask(
         bootstrap,
         f"reading offsets of {topic}",
         lambda c: c.list_partition_offsets(asked, IsolationLevel.READ_COMMITTED),
     )
-    return {place.partition: answer.offset for place, answer in found.items()}
+    return {partition.partition: answer.offset for partition, answer in answers.items()}
 
 
 def _printed(topic_uuid: uuid.UUID | str) -> str:

@@ -15,6 +15,7 @@ from clearwell.backoff import delays
 from clearwell.errors import Fatal, Retryable
 from clearwell.kafka.admin import TopicNow
 from clearwell.kafka.lineage import Lineage, Point
+from clearwell.kafka.shared_question import SharedQuestion
 
 log = logging.getLogger(__name__)
 
@@ -30,46 +31,26 @@ class TopicIdentity:
         self.lineage = lineage
         self.id = ""
         self._ask = ask
-        self._next: asyncio.Future[str] | None = None
-        self._running: asyncio.Task[None] | None = None
+        self._question = SharedQuestion(self._insist)
 
     async def refresh(self) -> str:
         """Learn the id as it is now; to be called when partitions are assigned."""
         if self.lineage is not None:
             self.lineage.begin({})
-        self.id = str(await self._asked())  # without the epochs: a plain text for whatever encodes it
+        self.id = str(await self._question.ask())  # without the epochs: a plain text for whatever encodes it
         return self.id
 
     async def resume(self, points: Mapping[int, Point]) -> None:
         """The partitions begin at these points of the topic that `refresh` found. Raises Parted (see `lineage.py`)."""
         if self.lineage is not None:
             self.lineage.begin(points)
-            await self._asked()
+            await self._question.ask()
 
     async def confirm(self) -> str:
         """The known id, proven to be still the topic's. Raises Fatal when the topic was recreated or its log parted."""
-        if await self._asked() != self.id:
+        if await self._question.ask() != self.id:
             raise Fatal(f"Topic {self.topic} was deleted and made again; starting over under its new identity.")
         return self.id
-
-    async def _asked(self) -> str:
-        if self._next is None:
-            self._next = asyncio.get_running_loop().create_future()
-        waiting = self._next
-        if self._running is None:
-            self._running = asyncio.create_task(self._answer())
-        return await asyncio.shield(waiting)
-
-    async def _answer(self) -> None:
-        try:
-            while self._next is not None:  # only those who came before the question get its answer
-                waiting, self._next = self._next, None
-                try:
-                    waiting.set_result(await self._insist())
-                except Exception as error:
-                    waiting.set_exception(error)
-        finally:
-            self._running = None
 
     async def _insist(self) -> str:
         for wait in delays():

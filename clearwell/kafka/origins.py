@@ -12,19 +12,12 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 from clearwell.backoff import delays
 from clearwell.errors import Retryable
-from clearwell.kafka import admin
 from clearwell.kafka.lineage import is_branch
 
 log = logging.getLogger(__name__)
 
 Raw = tuple[str, Mapping[int, int]]
 """The id of the raw topic, and the offset that the next record of each partition will get."""
-
-
-def ask_raw(bootstrap: str, topic: str) -> Raw:
-    """How raw is now. Blocks; raises as `clearwell.kafka.admin` does."""
-    ends = admin.end_offsets(bootstrap, topic)
-    return admin.topic_id(bootstrap, topic), ends
 
 
 class Origins:

@@ -19,7 +19,7 @@ from clearwell.contract.model import CleanSchema, Field
 from clearwell.errors import ConfigError, Retryable, nearest
 from clearwell.kafka import admin, clean
 from clearwell.kafka.names import clean_topic, raw_topic
-from clearwell.kafka.origins import Origins, ask_raw, warn_of_forged
+from clearwell.kafka.origins import Origins, warn_of_forged
 from clearwell.pipeline.clean import CleanCodec
 from clearwell.subscriptions.batch import Batch
 from clearwell.subscriptions.member import Lane, Member, PartitionLost
@@ -78,7 +78,7 @@ class Subscription(Iterator[Batch], AsyncIterator[Batch]):
         self._closed = False
         self._superseded = False
         self._thread = 0
-        self._origins = Origins(functools.partial(ask_raw, bootstrap, raw_topic(schema.stream)))
+        self._origins = Origins(functools.partial(admin.id_and_ends, bootstrap, raw_topic(schema.stream)))
         self._member = self._join(admin.topic_id(bootstrap, self.topic))
 
     def __iter__(self) -> Self:

@@ -19,7 +19,7 @@ from clearwell.kafka.gaps import Gaps
 from clearwell.kafka.identity import TopicIdentity
 from clearwell.kafka.lineage import Lineage
 from clearwell.kafka.names import clean_topic, deliverer_group, raw_topic
-from clearwell.kafka.origins import Origins, ask_raw
+from clearwell.kafka.origins import Origins
 from clearwell.kafka.tail import Tail
 from clearwell.pipeline.clean import CleanCodec
 from clearwell.privacy.local import LocalKeyring
@@ -68,7 +68,7 @@ async def _job(where: Settings, contract: Contract, route: Route, group: str, he
     app = worker.build_app(group, where.kafka, positions)
     tail = Tail(where.kafka, contract.stream)
     refused = RefusedRows(route.to, contract, LocalKeyring(where.keys), tail, lambda: worker.producer_of(app))
-    origins = Origins(partial(ask_raw, where.kafka, raw_topic(contract.stream)))
+    origins = Origins(partial(admin.id_and_ends, where.kafka, raw_topic(contract.stream)))
     gaps = Gaps(where.kafka, topic, group, health.lost)
     codec = CleanCodec(schema)
     work = Deliverer(Writer(store, refused.bury), refused, positions, identity, origins, gaps, codec, wanted)

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import compress
 from typing import Any, TypeVar
 
@@ -17,6 +18,7 @@ from clearwell.kafka.identity import TopicIdentity
 from clearwell.kafka.lanes import Slice
 from clearwell.kafka.origins import Origins, warn_of_forged
 from clearwell.kafka.repeats import Repeats
+from clearwell.kafka.shared_question import SharedQuestion
 from clearwell.pipeline.clean import CleanCodec
 from services.deliverer.positions import StorePositions
 from services.deliverer.refused import RefusedRows
@@ -54,6 +56,7 @@ class Deliverer:
         self._positions = positions
         self._identity = identity
         self._origins = origins
+        self._raw_question = SharedQuestion(partial(asyncio.to_thread, origins.refresh))
         self._gaps = gaps
         self._codec = codec
         self._wanted = wanted
@@ -82,7 +85,7 @@ class Deliverer:
         topics, offsets = clean.raw_identities(records)
         forged: list[int] = []
         if not self._origins.explain(piece.partition, topics, offsets):
-            await asyncio.to_thread(self._origins.refresh)
+            await self._raw_question.ask()
             explained = self._origins.explained(piece.partition, topics, offsets, known.repeats.marks)
             if not all(explained):
                 forged = _offsets_but(explained, records)
