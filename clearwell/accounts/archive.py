@@ -7,12 +7,14 @@ from dataclasses import dataclass
 
 from clearwell.accounts.ledger import CLEAN, Ledger
 from clearwell.destinations.lake.archive import archive_place
-from clearwell.destinations.lake.root import Root
+from clearwell.destinations.lake.root import Place, Root
 from clearwell.destinations.lake.tables import opened, query
 from clearwell.destinations.shape import RAW_OFFSET, RAW_PARTITION, RAW_TOPIC
 from clearwell.kafka import admin
 from clearwell.kafka.bounded import Reader, reader
+from clearwell.kafka.groups import committed
 from clearwell.kafka.names import archive_group, raw_topic
+from clearwell.kafka.positions import Note
 from clearwell.settings import Settings
 
 
@@ -21,7 +23,9 @@ class PartitionArchive:
     """One partition of the raw topic, offsets [first, next) that it still has and the archive has passed.
 
     `missing` are events there that the archive lacks, `doubled` those it has twice: both must be 0. `older` are
-    archived events that the topic has no more, `waiting` offsets of the topic that the archive has not come to.
+    archived events that retention has removed from the topic, `waiting` offsets of the topic that the archive has not
+    come to. `outlived` are archived events of a log that has lost its end since (`kafka/lineage.py`): other events have
+    their offsets now, and are archived under another origin.
     """
 
     partition: int
@@ -32,6 +36,7 @@ class PartitionArchive:
     doubled: int
     older: int
     waiting: int
+    outlived: int
 
     @property
     def balanced(self) -> bool:
@@ -45,28 +50,50 @@ def check_archive(settings: Settings, root: Root, stream: str, to: str) -> list[
 
 
 async def _check(settings: Settings, root: Root, stream: str, to: str) -> list[PartitionArchive]:
-    topic = raw_topic(stream)
+    topic, group = raw_topic(stream), archive_group(stream, to)
     topic_id = admin.topic_id(settings.kafka, topic)
-    place = archive_place(root, stream)
-    table = opened(place)
-    found = []
+    table = ArchivedOffsets(archive_place(root, stream), group)
+    known = {at: Note.read(text) for at, (_, text) in committed(settings.kafka, group, topic).items()}
+    partitions = range(admin.partition_count(settings.kafka, topic))
+    notes = [known[at] if at in known and known[at].topic_id == topic_id else Note(topic_id) for at in partitions]
     async with reader(settings.kafka) as log:
-        for partition in range(admin.partition_count(settings.kafka, topic)):
-            position = table.transaction_version(f"{archive_group(stream, to)}/{topic_id}/{partition}") or 0
-            where = f"{RAW_TOPIC} = '{topic_id}' AND {RAW_PARTITION} = {partition}"
-            rows = query(place, table, f"SELECT {RAW_OFFSET} FROM t WHERE {where}")  # noqa: S608 - our own names
-            found.append(await _partition(log, topic, partition, position, rows.column(0).to_pylist()))
-    return found
+        return [await check_partition(log, topic, partition, table, notes[partition]) for partition in partitions]
 
 
-async def _partition(log: Reader, topic: str, partition: int, position: int, offsets: list[int]) -> PartitionArchive:
+class ArchivedOffsets:
+    """What an archive, written for one consumer group, holds of a raw topic. Blocks; raises as its table does."""
+
+    def __init__(self, place: Place, group: str) -> None:
+        self._place = place
+        self._group = group
+        self._table = opened(place)
+
+    def next_offset(self, origin: str, partition: int) -> int:
+        """How far it has come; 0 where it never saw this origin."""
+        return self._table.transaction_version(f"{self._group}/{origin}/{partition}") or 0
+
+    def offsets(self, origin: str, partition: int) -> list[int]:
+        """Of its events."""
+        condition = f"{RAW_TOPIC} = '{origin}' AND {RAW_PARTITION} = {partition}"
+        rows = query(self._place, self._table, f"SELECT {RAW_OFFSET} FROM t WHERE {condition}")  # noqa: S608 - our own
+        return [int(offset) for offset in rows.column(0).to_pylist()]
+
+
+async def check_partition(
+    log: Reader, topic: str, partition: int, archive: ArchivedOffsets, note: Note
+) -> PartitionArchive:
+    """One entry. `note` tells the origins that events have since the log lost its end, as the archiver goes by it."""
     first, end = await log.begin(topic, partition), await log.end(topic, partition)
+    starts = {note.topic_id: 0, **dict(note.branches)}
+    position = max(archive.next_offset(note.origin, partition), starts[note.origin])
+    held = [(origin, offset) for origin in starts for offset in archive.offsets(origin, partition)]
+    offsets = [offset for origin, offset in held if note.origin_at(offset) == origin]
     ledger = Ledger(first, max(first, position))
     ledger.note(CLEAN, offsets)
     lacking, missing = set(ledger.unaccounted()), 0
     if lacking:  # a log may have holes: ask it
         async for records in log.records(topic, partition, min(lacking), max(lacking) + 1):
-            missing += sum(one.offset in lacking for one in records)
+            missing += sum(record.offset in lacking for record in records)
     return PartitionArchive(
         partition=partition,
         first=first,
@@ -74,6 +101,7 @@ async def _partition(log: Reader, topic: str, partition: int, position: int, off
         archived=len(offsets),
         missing=missing,
         doubled=len(offsets) - len(set(offsets)),
-        older=sum(one < first for one in offsets),
+        older=sum(offset < first for offset in offsets),
         waiting=max(0, end - position),
+        outlived=len(held) - len(offsets),
     )

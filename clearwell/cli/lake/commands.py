@@ -117,7 +117,7 @@ def _infos(found: list[tables.TableInfo]) -> Any:
 
 
 def _checked(found: list[PartitionArchive], balanced: bool) -> Any:
-    columns = ("archived", "missing", "doubled", "older", "waiting")
+    columns = ("archived", "missing", "doubled", "older", "outlived", "waiting")
     rows = [[str(p.partition), f"{p.first:,}-{p.next:,}", *(getattr(p, one) for one in columns)] for p in found]
     verdict = "The archive holds every raw event once." if balanced else "The archive DOES NOT ADD UP."
     return Lines(table(["partition", "offsets", *columns], rows), "", verdict)
