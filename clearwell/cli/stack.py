@@ -9,11 +9,12 @@ from pathlib import Path
 
 import click
 import msgspec
+from rich.console import Group
 from rich.table import Table
 
 from clearwell import settings
 from clearwell.cli.output import dry_run_option, emit, home_option, json_option, progress, table
-from clearwell.cli.stack_health import UNWELL, deliverers_health
+from clearwell.cli.stack_health import UNWELL, Told, services_health
 from clearwell.local import outlook, stack
 from clearwell.local.state import ProcessState
 from clearwell.registry.deliveries import Condition
@@ -97,28 +98,43 @@ def _ready(home: Path, shown: dict[str, object], changed: Mapping[str, tuple[int
 @json_option
 @click.pass_context
 def status(ctx: click.Context, as_json: bool) -> None:
-    """Show how each process of the stack is doing, and how each deliverer fares with its store.
+    """Show how each process of the stack is doing, how each deliverer fares with its store, and what was lost.
+
+    Lost are offsets that Kafka's retention removed before a service had read them, since the stream is there.
 
     Ends with exit code 1 when anything is not ready, a store is away, or nothing runs.
     """
     home = settings.home_folder()
     found = stack.status(home)
-    health = deliverers_health([one.name for one in found])
+    told = services_health([one.name for one in found])
     healthy = bool(found) and all(one.state in stack.WELL for one in found)
-    healthy = healthy and not any(one.state in UNWELL for one in health.values())
+    healthy = healthy and not any(one.state in UNWELL for one in told.conditions.values())
     emit(
         as_json,
-        {"home": str(home), "ready": healthy, "processes": [_row(one, health.get(one.name)) for one in found]},
-        lambda: _table(found, health) if found else f"No stack is running in {home}: run `clearwell up`.",
+        {"home": str(home), "ready": healthy, "processes": [_row(one, told) for one in found]},
+        lambda: (
+            Group(_table(found, told.conditions), *_losses(told.lost))
+            if found
+            else f"No stack is running in {home}: run `clearwell up`."
+        ),
     )
     ctx.exit(0 if healthy else 1)
 
 
-def _row(one: ProcessState, health: Condition | None) -> dict[str, object]:
-    shown = msgspec.structs.asdict(one)
+def _row(one: ProcessState, told: Told) -> dict[str, object]:
+    shown, health = msgspec.structs.asdict(one), told.conditions.get(one.name)
     identity = shown.pop("identity")
-    told = {} if health is None else {"health": health.state, "delivery_error": health.last_error}
-    return shown | {"pid": identity and identity.pid, "seconds": _seconds(one)} | told
+    of_delivery = {} if health is None else {"health": health.state, "delivery_error": health.last_error}
+    pid = identity and identity.pid
+    return shown | {"pid": pid, "seconds": _seconds(one), "lost": told.lost.get(one.name, 0)} | of_delivery
+
+
+def _losses(lost: Mapping[str, int]) -> list[str]:
+    return [
+        f"{group} has lost {number:,} offsets, which retention removed before it had read them: keep the topic longer "
+        "(retention.ms), or find out what held it up."
+        for group, number in sorted(lost.items())
+    ]
 
 
 def _seconds(one: ProcessState) -> int:

@@ -18,11 +18,19 @@ log = logging.getLogger(__name__)
 class Gaps:
     """The gaps that one consumer group meets in one topic."""
 
-    def __init__(self, bootstrap: str, topic: str, group: str, tell: Callable[[str], None] = lambda _: None) -> None:
-        """`tell` hears each loss as a sentence; the log does in any case."""
+    def __init__(
+        self,
+        bootstrap: str,
+        topic: str,
+        group: str,
+        note: Callable[[int, int, int], None],
+        tell: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """`note(partition, first, end)` keeps a loss for the status, and may block; `tell` hears it as a sentence."""
         self._bootstrap = bootstrap
         self._topic = topic
         self._group = group
+        self._note = note
         self._tell = tell
         self.lost = 0
         """Offsets that were gone, since this process began."""
@@ -45,4 +53,5 @@ class Gaps:
             )
             log.warning("%s", text)
             self._tell(text)
+            await asyncio.to_thread(self._note, partition, expected, end)
         return end

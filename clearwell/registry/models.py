@@ -167,6 +167,19 @@ class SubscriptionPositionRow(Base):
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
+class LossRow(Base):
+    """Offsets from `first` to before `next_offset` that retention removed before a consumer group had read them."""
+
+    __tablename__ = "loss"
+
+    group: Mapped[str] = mapped_column("group_name", primary_key=True)
+    topic_id: Mapped[str] = mapped_column(primary_key=True)
+    partition: Mapped[int] = mapped_column(primary_key=True)
+    first: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    next_offset: Mapped[int] = mapped_column(BigInteger)
+    updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
 class DeadLetterRow(Base):
     """One event that found no way: rejected by the contract, or (with a `destination`) refused by a store.
 

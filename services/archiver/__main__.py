@@ -22,6 +22,7 @@ from clearwell.registry.lakes import lake_root
 from services.archiver.positions import ArchivePositions
 from services.archiver.service import Archiver
 from services.archiver.writer import ArchiveWriter
+from services.losses import LossNotes
 
 
 async def make(stream: str, to: str) -> worker.Job:
@@ -37,7 +38,8 @@ async def make(stream: str, to: str) -> worker.Job:
     identity = TopicIdentity(topic, lambda: admin.topic_now(where.kafka, topic), lineage)
     positions = ArchivePositions(writer, identity)
     app = worker.build_app(group, where.kafka, positions)
-    return worker.Job(app, identity, Archiver(writer, positions, identity, Gaps(where.kafka, topic, group)))
+    gaps = Gaps(where.kafka, topic, group, LossNotes(where, topic, group))
+    return worker.Job(app, identity, Archiver(writer, positions, identity, gaps))
 
 
 def require_route(contract: Contract, to: str) -> None:

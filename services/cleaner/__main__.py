@@ -19,6 +19,7 @@ from clearwell.pipeline.compile import compile
 from clearwell.privacy.local import LocalKeyring
 from services.cleaner.senders import Senders
 from services.cleaner.service import Cleaner
+from services.losses import LossNotes
 
 
 async def make(stream: str, version: int | None) -> worker.Job:
@@ -33,7 +34,8 @@ async def make(stream: str, version: int | None) -> worker.Job:
     identity = TopicIdentity(topic, lambda: admin.topic_now(where.kafka, topic), lineage)
     group, positions = cleaner_group(stream, contract.version), GroupPositions(identity)
     app = worker.build_app(group, where.kafka, positions)
-    gaps, tail = Gaps(where.kafka, topic, group), Tail(where.kafka, stream)
+    gaps = Gaps(where.kafka, topic, group, LossNotes(where, topic, group))
+    tail = Tail(where.kafka, stream)
     senders = Senders(where.postgres, stream)
     work = Cleaner(pipeline, keyring, identity, positions, gaps, tail, senders, lambda: worker.producer_of(app))
     return worker.Job(app, identity, work)

@@ -36,6 +36,7 @@ from services.deliverer.service import Deliverer
 from services.deliverer.store import Store
 from services.deliverer.writer import Writer
 from services.lean import arrow_with_system_memory, arrow_without_pandas
+from services.losses import LossNotes
 
 
 async def make(stream: str, version: int | None, destination: str) -> worker.Job:
@@ -69,7 +70,7 @@ async def _job(where: Settings, contract: Contract, route: Route, group: str, he
     tail = Tail(where.kafka, contract.stream)
     refused = RefusedRows(route.to, contract, LocalKeyring(where.keys), tail, lambda: worker.producer_of(app))
     origins = Origins(partial(admin.id_and_ends, where.kafka, raw_topic(contract.stream)))
-    gaps = Gaps(where.kafka, topic, group, health.lost)
+    gaps = Gaps(where.kafka, topic, group, LossNotes(where, topic, group), health.lost)
     codec = CleanCodec(schema)
     work = Deliverer(Writer(store, refused.bury), refused, positions, identity, origins, gaps, codec, wanted)
     pausable = Pausable(work, positions, health)

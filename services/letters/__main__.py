@@ -17,17 +17,18 @@ from clearwell.letters.arrive import Judge
 from clearwell.privacy.local import LocalKeyring
 from clearwell.registry import Registry
 from services.letters.service import LetterCopier
+from services.losses import LossNotes
 
 
 async def make(stream: str) -> worker.Job:
     """The app, its topic and its work. Raises ConfigError or Retryable when anything it needs is missing."""
     where = settings.load()
-    topic = dead_topic(stream)
+    topic, group = dead_topic(stream), letters_group(stream)
     keyring = LocalKeyring(where.keys)  # a letter that does not open is none of ours
     lineage = Lineage(log_of(where.kafka, topic), way_out(stream))
     identity = TopicIdentity(topic, lambda: admin.topic_now(where.kafka, topic), lineage)
-    app = worker.build_app(letters_group(stream), where.kafka, GroupPositions(identity))
-    gaps = Gaps(where.kafka, topic, letters_group(stream))
+    app = worker.build_app(group, where.kafka, GroupPositions(identity))
+    gaps = Gaps(where.kafka, topic, group, LossNotes(where, topic, group))
     return worker.Job(app, identity, LetterCopier(Judge(stream, keyring), Registry(where.postgres), identity, gaps))
 
 

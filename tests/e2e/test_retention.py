@@ -9,8 +9,9 @@ import pytest
 from kafka import TopicPartition
 
 from clearwell.accounts.balance import Balance
+from clearwell.cli.stack_health import services_health
 from clearwell.kafka import admin
-from clearwell.kafka.names import clean_topic, raw_topic
+from clearwell.kafka.names import clean_topic, cleaner_group, deliverer_group, raw_topic
 from tests.e2e.test_transactions import CONTRACT
 from tests.support.platform import PARTITIONS, Platform, until
 
@@ -28,6 +29,13 @@ def put(platform: Platform, first: int, count: int) -> None:
     for partition in range(PARTITIONS):
         good = (b'{"id":"%d-%d","at":"2026-03-01T00:00:00Z"}' % (partition, n) for n in range(first, first + count))
         platform.put((value if n % 5 else b"{}" for n, value in enumerate(good)), partition)
+
+
+def lost_in_status(platform: Platform, group: str) -> int:
+    """What `clearwell status` tells of a group; restarts must not count it again."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CLEARWELL_POSTGRES", platform.settings.postgres)
+        return services_health([group]).lost.get(group, 0)
 
 
 def sums(found: Balance, *columns: str) -> tuple[int, ...]:
@@ -65,6 +73,7 @@ def test_accounts_stay_right_whatever_retention_removes_first(platform_of: Calla
     (store,) = found.destinations
     assert (store.lost, store.delivered, store.balanced) == (40, 320 + 120, True)
     assert "offsets 80 to 89 were removed by retention before deliverer." in again.text()
+    assert lost_in_status(platform, deliverer_group(platform.stream, 1, "postgres")) == 40
 
 
 def test_what_retention_took_before_it_was_cleaned_is_told_and_counted(
@@ -85,4 +94,5 @@ def test_what_retention_took_before_it_was_cleaned_is_told_and_counted(
     assert (found.balanced, *sums(found, "raw", "clean", "dead", "missing", "lost")) == (True, 40, 32, 8, 0, 100)
     said = re.findall(r"offsets 20 to 44 were removed by retention before cleaner\.", later.text())
     assert len(said) == PARTITIONS
+    assert lost_in_status(platform, cleaner_group(platform.stream, 1)) == 100
     assert deliverer.stop() == 0
