@@ -21,10 +21,13 @@ _NAMES = re.compile(
 """Of a lower-case name with _ for what is no letter: `X-Vault-Token`, `account_key`, `sig`, `AWS_SECRET_ACCESS_KEY`."""
 
 _INNOCENT = re.compile(
-    r".*(_(url|uri|endpoint|path|file|field|column|header|name|type|kind|method|mode|id|expires?|ttl|seconds|prefix))|"
+    r".*(_(url|uri|endpoint|path|file|field|column|header|name|type|kind|method|mode|id|expires?|ttl|seconds|prefix"
+    r"|source|mechanism|plugin|version|algorithm|timeout|provider|scope|audience|realm|db|database|length))|"
+    r"(require|default)_auth|"
     r"(token|secret|password|key)_(url|uri|endpoint|path|file|field|column|header|name|type|kind|id)"
 )
-"""What tells about a secret and is none: `token_url`, `key_id`."""
+"""What tells about a secret and is none: `token_url`, `key_id`; and what drivers' URLs are full of: `authSource=admin` of
+MongoDB, `require_auth=scram-sha-256` of PostgreSQL, `signature_version` of S3."""
 
 _WHOLE = ("session_id", "webhook_url")
 """Secrets in spite of how they end."""

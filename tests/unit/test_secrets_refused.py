@@ -52,6 +52,9 @@ NAMES = [
     "AZURE_STORAGE_SAS_TOKEN",
     "storage_key",
     "dsn",
+    "authMechanismProperties",
+    "tlsCertificateKeyFilePassword",
+    "auth",
 ]
 
 PLAIN = [
@@ -67,6 +70,13 @@ PLAIN = [
     "id",
     "page_size",
     "Accept",
+    "authSource",
+    "authMechanism",
+    "auth_plugin",
+    "default_auth",
+    "require_auth",
+    "signature_version",
+    "token_audience",
 ]
 
 LOOKS = [
@@ -101,6 +111,21 @@ def test_a_secrets_name(name: str) -> None:
 @pytest.mark.parametrize("name", PLAIN)
 def test_a_plain_name(name: str) -> None:
     assert not is_secret_name(name)
+
+
+DRIVERS = [
+    (
+        "mongo_changes",
+        {"url": "mongodb://me:${env:CLEARWELL_SECRET_DB}@h/db?authSource=admin&authMechanism=SCRAM-SHA-256"},
+    ),
+    ("sql", {"url": "postgresql://me:${env:CLEARWELL_SECRET_DB}@h/db?require_auth=scram-sha-256", "table": "t"}),
+    ("file", {"path": "s3://b/f", "storage_options": {"config_kwargs": {"signature_version": "s3v4"}}}),
+]
+
+
+@pytest.mark.parametrize(("source", "config"), DRIVERS)
+def test_what_drivers_are_told_beside_the_password_is_no_secret(source: str, config: dict[str, Any]) -> None:
+    require_references(kinds.source_class(source).Config, config, "spec.yaml")
 
 
 @pytest.mark.parametrize("text", LOOKS)
