@@ -26,8 +26,8 @@ _INNOCENT = re.compile(
     r"(require|default)_auth|"
     r"(token|secret|password|key)_(url|uri|endpoint|path|file|field|column|header|name|type|kind|id)"
 )
-"""What tells about a secret and is none: `token_url`, `key_id`; and what drivers' URLs are full of: `authSource=admin` of
-MongoDB, `require_auth=scram-sha-256` of PostgreSQL, `signature_version` of S3."""
+"""What tells about a secret and is none: `token_url`, `key_id`; and what drivers' URLs are full of: `authSource=admin`
+of MongoDB, `require_auth=scram-sha-256` of PostgreSQL, `signature_version` of S3."""
 
 _WHOLE = ("session_id", "webhook_url")
 """Secrets in spite of how they end."""
