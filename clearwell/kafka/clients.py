@@ -25,6 +25,7 @@ from clearwell import egress
 from clearwell.egress import reachable
 from clearwell.errors import ClearwellError, ConfigError, Retryable
 from clearwell.kafka.failures import as_ours, translated
+from clearwell.kafka.header_names import read_any_names
 from clearwell.kafka.security import security_of
 
 CONNECT_SECONDS = 5.0
@@ -64,6 +65,7 @@ def connect(kind: Callable[..., Client], bootstrap: str, **config: Any) -> Clien
     if "allow_auto_create_topics" in getattr(kind, "DEFAULT_CONFIG", ()):
         config = {"allow_auto_create_topics": False} | config  # a question must not make a topic
     require_reachable(bootstrap, config)
+    read_any_names()
     logging.getLogger("kafka").setLevel(logging.CRITICAL)  # our callers tell every failure, in one sentence
     made: list[KafkaNetClient] = []
 

@@ -12,14 +12,25 @@ from typing import Any
 
 from aiokafka.consumer import fetcher
 
+from clearwell.kafka.header_names import Fetched, read_again
+
 _ORIGINAL = fetcher.PartitionRecords
 
 
 class PlainRecords(_ORIGINAL):  # type: ignore[misc, valid-type] # aiokafka has no types here
     """aiokafka's records of one partition in one answer to a fetch: order, checksums and positions are its own."""
 
+    _records: Any
+
     def __iter__(self) -> Iterator[Any]:
         return self._records_iterator  # type: ignore[no-any-return] # one call less a record
+
+    def _unpack_records(self) -> Iterator[Any]:
+        try:
+            yield from super()._unpack_records()
+        except UnicodeDecodeError:  # the name of a header, the one text in a record
+            self._records = read_again(self._records, self.next_fetch_offset)
+            yield from super()._unpack_records()
 
     def _consumer_record(self, tp: Any, record: Any) -> Any:
         return record
@@ -28,3 +39,4 @@ class PlainRecords(_ORIGINAL):  # type: ignore[misc, valid-type] # aiokafka has 
 def read_plain_records() -> None:
     """From now on the aiokafka consumers of this process give plain records; tests/unit/test_faust_pin.py proves it."""
     fetcher.PartitionRecords = PlainRecords
+    fetcher.MemoryRecords = Fetched

@@ -60,6 +60,15 @@ def unwrapped(value: bytes, kind: str) -> bytes | Refusal:
     return data or _binary(event.data_base64 or "")
 
 
+def attribute(value: bytes, name: str) -> str:
+    """What the envelope of a JSON event calls `name` ("id"), a text; "" where there is none. Never raises."""
+    try:
+        written = msgspec.json.decode(value, type=dict[str, msgspec.Raw]).get(name)
+        return "" if written is None else msgspec.json.decode(written, type=str)
+    except Exception:  # hostile data raises outside msgspec's own errors too
+        return ""
+
+
 def is_envelope(value: bytes) -> bool:
     """Whether a value reads as a CloudEvent in structured mode."""
     return b'"specversion"' in value and not isinstance(unwrapped(value, JSON_EVENT), Refusal)

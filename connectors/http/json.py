@@ -151,6 +151,20 @@ def require_json(text: bytes) -> None:
     raise NotJson
 
 
+def is_lines(text: bytes) -> bool:
+    """Whether `text` is JSON a line, not one JSON value over one line or many."""
+    first, _, rest = text.partition(b"\n")
+    return (bool(rest.strip()) and _is_json(first)) or not _is_json(text)
+
+
+def _is_json(text: bytes) -> bool:
+    try:
+        require_json(text)
+    except NotJson:
+        return False
+    return True
+
+
 def _as_letter(escape: re.Match[bytes]) -> bytes:
     return b"A" if escape[0][1:2] == b"u" else escape[0]
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import msgspec
 
 from clearwell.errors import ConfigError
-from clearwell.kafka.structured import STRUCTURED, content_type, unwrapped
+from clearwell.kafka.structured import JSON_EVENT, STRUCTURED, attribute, content_type, unwrapped
 from clearwell.source import (
     EVENT_LIMIT,
     HEARTBEAT_SECONDS,
@@ -31,6 +31,8 @@ from connectors.reader_thread import CountedBatch, Every, ReaderThread
 from connectors.samples import field_types, json_objects
 
 SAMPLE = 200
+CE = "ce_"
+"""How names of headers begin that are attributes of a CloudEvent in binary mode."""
 
 
 class KafkaConfig(SourceConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -39,8 +41,9 @@ class KafkaConfig(SourceConfig, frozen=True, forbid_unknown_fields=True, kw_only
     bootstrap: "host:port[,host:port]". topic: its name. start: where a new connector begins, "earliest" or "latest".
     follow: keep reading what is appended; without it reading ends where the topic ended when it began.
     isolation: "read_committed" passes over records of transactions that were aborted or are still open.
-    id_header: the header whose value is the event's id, such as `ce_id` of CloudEvents; without it, or where a record
-    lacks it, the id is "<topic id>/<partition>/<offset>", which is new when the topic is deleted and made again.
+    id_header: the header whose value is the event's id, such as `ce_id` of CloudEvents, which in structured mode is
+    read from the envelope; without it, or where a record lacks it, the id is "<topic id>/<partition>/<offset>", which
+    is new when the topic is deleted and made again.
     security: "plaintext", "ssl", "sasl_plaintext" or "sasl_ssl". ca: a PEM file of the authorities to trust.
     mechanism: "PLAIN", "SCRAM-SHA-256" or "SCRAM-SHA-512". username, password: who we are.
     batch_events: records read at once.
@@ -170,19 +173,16 @@ class KafkaSource:
         reading.begin(begin)
 
     def _events(self, records: Iterable[Any], topic_id: str) -> list[SourceEvent]:
-        wanted = self._config.id_header
         events = []
         for record in records:
-            event_id = f"{topic_id}/{record.partition}/{record.offset}"
-            if wanted is not None:
-                event_id = _header(record.headers, wanted) or event_id
-            value = record.value
+            value, kind = record.value, content_type(record.headers)
+            event_id = id_of(record, kind, self._config.id_header) or f"{topic_id}/{record.partition}/{record.offset}"
             if value is None:
                 events.append(SourceEvent(event_id, b"", Refusal.TOMBSTONE))
             elif len(value) > EVENT_LIMIT:
                 events.append(refuse(event_id, len(value), value))
             else:
-                events.append(kafka_event(event_id, value, content_type(record.headers)))
+                events.append(kafka_event(event_id, value, kind))
         return events
 
 
@@ -194,7 +194,16 @@ def kafka_event(event_id: str, value: bytes, kind: str) -> SourceEvent:
     return SourceEvent(event_id, value, data) if isinstance(data, Refusal) else SourceEvent(event_id, data)
 
 
-def _header(headers: Iterable[tuple[str, bytes | None]], name: str) -> str | None:
-    found: Mapping[str, bytes | None] = dict(headers)
-    value = found.get(name)
-    return None if not value else value.decode(errors="backslashreplace")
+def id_of(record: Any, kind: str, header: str | None) -> str:
+    """What the sender calls a record's event, by the header that is configured; "" for nothing.
+
+    In structured mode the attributes of a CloudEvent are in the value, and `ce_id` stands for its `id`.
+    """
+    if header is None:
+        return ""
+    if kind == JSON_EVENT and header.startswith(CE) and record.value is not None and len(record.value) <= EVENT_LIMIT:
+        named = attribute(record.value, header.removeprefix(CE))
+        if named:
+            return named
+    headers: Mapping[str, bytes | None] = dict(record.headers)
+    return (headers.get(header) or b"").decode(errors="backslashreplace")

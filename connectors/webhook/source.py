@@ -22,7 +22,7 @@ from clearwell.source import (
     refuse,
 )
 from connectors.field_id import FieldId
-from connectors.http.json import list_items, require_json
+from connectors.http.json import is_lines, list_items, require_json
 from connectors.http.split import NotJson, TooMany
 from connectors.webhook.signatures import Hmac, Standard
 
@@ -33,12 +33,14 @@ class WebhookConfig(SourceConfig, frozen=True, forbid_unknown_fields=True, kw_on
     """What is sent to `POST /push/<connector>`, and who may.
 
     signature: how requests are signed: `type: standard` (Standard Webhooks) or `type: hmac`; only the word "none" lets
-    anyone send. format: "json" is one event, or a list of events; "ndjson" an event a line; "auto" goes by the
-    request's content type. CloudEvents in structured mode or in a batch give their data. most_events: in one request.
+    anyone send. format: "json" is one event, or a list of events; "ndjson" an event a line; "auto" is "json" for what
+    is JSON as a whole, with the data of CloudEvents in structured mode or in a batch, and "ndjson" for what is not and
+    has its content type. A content type, which no signature covers, never makes other events of a body.
+    most_events: in one request.
     id_field: the field whose value is an event's id. Without it, or where an event lacks it, the id is the delivery's
     (`webhook-id`, or with the `id_header` of "hmac" a hash of the signed body), with "/<number>" in a list; where there
-    is none either, it is a hash of the event: what is sent again is then the same event, and so is what is alike to the
-    last byte.
+    is none either, it is a hash of the event, of a CloudEvent with its attributes: what is sent again is then the same
+    event, and so is what is alike to the last byte.
 
     Answers are 401 for a wrong signature, 400 for what is no JSON, 413 for too many events.
     """
@@ -84,8 +86,8 @@ class WebhookSource:
         items, is_list = self._items(request)
         delivery = self._delivery(request)
         return [
-            self._event(item, f"{delivery}/{number}" if delivery and is_list else delivery)
-            for number, item in enumerate(items)
+            self._event(item, data, f"{delivery}/{number}" if delivery and is_list else delivery)
+            for number, (item, data) in enumerate(items)
         ]
 
     async def close(self) -> None:
@@ -99,17 +101,20 @@ class WebhookSource:
             return ""
         return hashlib.blake2b(request.body, digest_size=16).hexdigest()
 
-    def _items(self, request: Request) -> tuple[list[bytes], bool]:
-        """The events as they were written, and whether there could have been many."""
+    def _items(self, request: Request) -> tuple[list[tuple[bytes, bytes]], bool]:
+        """The events as they were written, each with its data, and whether there could have been many.
+
+        Signatures cover the body alone: a body that was sent again under another content type must not become other
+        events. So that type decides only whether a body is refused.
+        """
         body, most = request.body.strip(), self._config.most_events
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if self._config.format == "ndjson" or (self._config.format == "auto" and kind in NDJSON):
-            lines = (line.strip() for line in BytesIO(body))
-            items = list(islice(filter(None, lines), most + 1))
-            if len(items) > most:
-                raise self._too_many()
-            return items, True
+        by_lines = is_lines(body) if self._config.format == "auto" else self._config.format == "ndjson"
+        if by_lines and (self._config.format == "ndjson" or kind in NDJSON):
+            return [(line, line) for line in self._lines(body)], True
         try:
+            if by_lines:
+                raise NotJson
             items = list_items(body, most) if body.startswith(b"[") else [body]
             for item in items:
                 require_json(item)
@@ -117,22 +122,35 @@ class WebhookSource:
             raise RequestRefused(400, "The body is no JSON: send an object, a list of objects, or NDJSON.") from None
         except TooMany:
             raise self._too_many() from None
-        if kind.startswith(STRUCTURED):
-            items = [_data(item, kind) for item in items]
-        return items, body.startswith(b"[")
+        unwraps = self._config.format == "auto"
+        return [(item, _data(item, kind) if unwraps else item) for item in items], body.startswith(b"[")
+
+    def _lines(self, body: bytes) -> list[bytes]:
+        most = self._config.most_events
+        items = list(islice(filter(None, (line.strip() for line in BytesIO(body))), most + 1))
+        if len(items) > most:
+            raise self._too_many()
+        return items
 
     def _too_many(self) -> RequestRefused:
         return RequestRefused(413, f"A request holds at most {self._config.most_events} events.")
 
-    def _event(self, data: bytes, delivery: str) -> SourceEvent:
+    def _event(self, item: bytes, data: bytes, delivery: str) -> SourceEvent:
         event_id = None if self._id is None else self._id.of(data)
-        event_id = event_id or delivery or hashlib.blake2b(data, digest_size=16).hexdigest()
+        event_id = event_id or delivery or hashlib.blake2b(item, digest_size=16).hexdigest()
         return refuse(event_id, len(data), data) if len(data) > EVENT_LIMIT else SourceEvent(event_id, data)
 
 
 def _data(item: bytes, kind: str) -> bytes:
-    """The data of a CloudEvent. Over HTTP there is a batch mode too: a list of such events."""
-    data = unwrapped(item, JSON_EVENT if kind == f"{BATCH}+json" else kind)
-    if isinstance(data, Refusal):
-        raise RequestRefused(400, f"An event of this request is not taken: {data}.")
-    return data
+    """The data of a CloudEvent, whatever the request calls it; another item is its own. Over HTTP there is a batch mode
+    too: a list of such events.
+    """
+    if kind.startswith(STRUCTURED):
+        data = unwrapped(item, JSON_EVENT if kind == f"{BATCH}+json" else kind)
+        if isinstance(data, Refusal):
+            raise RequestRefused(400, f"An event of this request is not taken: {data}.")
+        return data
+    if b"specversion" not in item:  # nearly all
+        return item
+    data = unwrapped(item, JSON_EVENT)
+    return item if isinstance(data, Refusal) else data

@@ -17,9 +17,10 @@ from cloudevents.core.v1.event import CloudEvent
 
 from clearwell.kafka import clean, dead
 from clearwell.kafka.raw import raw_batch
+from clearwell.kafka.structured import content_type
 from clearwell.pipeline.batch import RawBatch, Rejected
 from clearwell.source import Refusal, Request, RequestRefused, SourceEvent
-from connectors.kafka.source import kafka_event
+from connectors.kafka.source import id_of, kafka_event
 from connectors.webhook.source import WebhookConfig, WebhookSource
 from tests.unit.test_dead_letters import KEYS, contract
 
@@ -115,6 +116,29 @@ def test_neighbours_of_a_broken_envelope_flow() -> None:
 def test_the_kafka_source_gives_the_data(value: bytes, expected: SourceEvent) -> None:
     assert kafka_event("x", value, "application/cloudevents+json") == expected
     assert kafka_event("x", value, "application/json") == SourceEvent("x", value)
+
+
+@pytest.mark.parametrize(
+    ("header", "value", "headers", "expected"),
+    [
+        ("ce_id", ENVELOPE + b',"data":1}', [STRUCTURED], "7"),
+        ("ce_type", ENVELOPE + b',"data":1}', [STRUCTURED], "com.example.thing"),
+        ("ce_id", ENVELOPE + b',"data":1}', [STRUCTURED, ("ce_id", b"of the header")], "7"),
+        ("ce_id", b'{"id":"\\u00e4"}', [STRUCTURED], "\u00e4"),
+        ("ce_id", ENVELOPE + b',"data":1}', [("content-type", b"application/json")], ""),
+        ("ce_id", ENVELOPE + b',"data":1}', [("ce_id", b"8")], "8"),
+        ("ce_id", b'{"id":7}', [STRUCTURED, ("ce_id", b"8")], "8"),
+        ("ce_id", b'{"id":"\\ud800"}', [STRUCTURED], ""),
+        ("ce_id", b"[" * 9_000, [STRUCTURED, ("ce_id", None)], ""),
+        ("ce_id", None, [STRUCTURED, ("ce_id", b"8 \xff")], "8 \\xff"),
+        ("id", ENVELOPE + b',"data":1}', [STRUCTURED], ""),
+        (None, ENVELOPE + b',"data":1}', [STRUCTURED, ("ce_id", b"8")], ""),
+    ],
+)
+def test_the_kafka_source_takes_the_id_of_both_modes(
+    header: str | None, value: bytes | None, headers: list[tuple[str, bytes | None]], expected: str
+) -> None:
+    assert id_of(record(value, headers), content_type(headers), header) == expected
 
 
 @pytest.mark.parametrize(

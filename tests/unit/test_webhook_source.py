@@ -138,6 +138,73 @@ def test_signed_as_github_does() -> None:
     assert status(one, changed(github(b"{}"), x_hub_signature_256=None)) == 401
 
 
+KINDS = (
+    "application/json",
+    "application/x-ndjson",
+    "application/jsonl; charset=utf-8",
+    "application/cloudevents+json",
+    "application/cloudevents-batch+json",
+    "application/cloudevents+avro",
+    "text/plain",
+    "",
+)
+ENVELOPE = b'{"specversion":"1.0","id":"7","source":"/s","type":"t","key":"e","data":{"key":"d"}}'
+BODIES = (
+    b'{"key":"a"}',
+    b'{\n  "key": "a"\n}',
+    b'[{"key":"a"},{"key":"b"}]',
+    b'[\n{"key":"a"},\n{"key":"b"}\n]',
+    b'[[{"key":"a"}]]',
+    b'{"key":"a"}\n{"key":"b"}',
+    b'\n{"key":"a"}\n\nbroken\n[1]\n',
+    b'{"t":"\\ud800"}\n{"key":"b"}',
+    b'{"t":"\\ud800"}',
+    b"[" * 5_000 + b"]" * 5_000,
+    b"[" * 5_000 + b"]" * 5_000 + b'\n{"key":"b"}',
+    b'{"key":' + b"[" * 5_000 + b"]" * 5_000 + b'}\n{"key":"b"}',
+    b'[{"key":"a"},' + b"[" * 5_000 + b"]" * 5_000 + b"]",
+    ENVELOPE,
+    b"[" + ENVELOPE + b"]",
+    ENVELOPE + b"\n" + ENVELOPE,
+    b"broken",
+    b"",
+)
+
+
+@pytest.mark.parametrize("body", BODIES, ids=lambda body: body[:30])
+@pytest.mark.parametrize("id_field", [None, "key"])
+@pytest.mark.parametrize("way", ["standard", "hmac", "hmac with ids", "none"])
+def test_no_content_type_makes_other_events_of_a_signed_body(body: bytes, id_field: str | None, way: str) -> None:
+    """No signature covers it: whoever has overheard a request may send it again with another."""
+    signatures: dict[str, Any] = {
+        "standard": {"type": "standard", "secrets": [SECRET]},
+        "hmac": {"type": "hmac", "secrets": ["a secret of github's"]},
+        "hmac with ids": {"type": "hmac", "secrets": ["a secret of github's"], "id_header": "X-GitHub-Delivery"},
+        "none": "none",
+    }
+    webhook = source(signature=signatures[way], id_field=id_field)
+    request = github(body) if way.startswith("hmac") else signed(body, SECRET, delivery="m")
+    accepted = []
+    for kind in KINDS:
+        try:
+            accepted.append(webhook.receive(changed(request, content_type=kind)))
+        except RequestRefused as refused:
+            assert refused.status == 400
+    assert all(events == accepted[0] for events in accepted)
+    assert accepted
+
+
+def test_a_cloud_event_is_its_envelope_to_those_who_say_so() -> None:
+    assert [event.data for event in source().receive(signed(ENVELOPE))] == [b'{"key":"d"}']
+    assert [event.data for event in source(format="json").receive(signed(ENVELOPE))] == [ENVELOPE]
+
+
+def test_equal_data_of_two_cloud_events_is_two_events() -> None:
+    webhook = source(signature="none")
+    ids = [webhook.receive(Request("POST", {}, {}, ENVELOPE.replace(b'"7"', b'"%d"' % n)))[0].id for n in (1, 2, 1)]
+    assert ids[0] == ids[2] != ids[1]
+
+
 def test_signed_in_base64() -> None:
     one = source(
         signature={
