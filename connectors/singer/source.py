@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar
 
 import msgspec
 
+from clearwell.egress import VARIABLE
 from clearwell.errors import ClearwellError, ConfigError, nearest
 from clearwell.settings import home_folder
 from clearwell.source import (
@@ -87,6 +88,14 @@ class SingerSource:
     def check(self) -> None:
         """Install the tap where that is asked for, and prove that it offers the stream."""
         self._catalog()
+
+    def warnings(self) -> list[str]:
+        """A tap is a program that connects by itself: nothing of ours can judge where to."""
+        warning = (
+            f"{self._config.tap} connects to what its `config` names, whatever {VARIABLE} says: only a firewall holds "
+            "what it may reach."
+        )
+        return [warning]
 
     def discover(self) -> list[DiscoveredStream]:
         """Every stream the tap offers, with the types its schema says; sample records of the one to read."""
