@@ -196,11 +196,13 @@ class Count:
     `read`: items that this source object has read, all in all: of the batches that it has yielded, and once `read` has
     ended of everything. `held`: how many items the place holds from its beginning to the position of the last batch
     (to its end, once `read` has ended), counted in another way than by reading; None where nobody can tell, or it is
-    not known at the moment.
+    not known at the moment. `passed_over`: how many things (files, folders) are there at the moment that are not read;
+    None where there are no such things.
     """
 
     read: int
     held: int | None = None
+    passed_over: int | None = None
 
 
 @runtime_checkable

@@ -69,6 +69,7 @@ def as_object(found: Balance) -> dict[str, Any]:
         "sources": [
             {"name": one.name, "state": one.state, "balanced": one.balanced, "read": one.counts.read,
              "accepted": one.counts.accepted, "refused": one.counts.refused, "at_source": one.counts.held,
+             "passed_over": one.counts.passed_over,
              "difference": one.difference}
             for one in found.sources
         ],
@@ -114,9 +115,9 @@ def _sources(found: Balance) -> list[RenderableType]:
     rows: list[list[object]] = []
     for one in found.sources:
         counts = one.counts
-        figures = [counts.read, counts.accepted, counts.refused, counts.held]
+        figures = [counts.read, counts.accepted, counts.refused, counts.held, counts.passed_over]
         rows.append([one.name, one.state, *("" if figure is None else figure for figure in figures), _mark(one)])
-    heads = ["source", "state", "read", "accepted", "refused", "at source", ""]
+    heads = ["source", "state", "read", "accepted", "refused", "at source", "passed over", ""]
     return [table(heads, rows), ""]
 
 

@@ -66,9 +66,9 @@ class PositionRow(Base):
     """How far a connector's events are durable in Kafka (invariant 1). `version` grows with each save.
 
     `epoch` is that of the lease under which it may be saved: taking the lease raises it, which fences the one before.
-    `events` were acknowledged, `refused` of them as dead letters; `read` and `held` are what the source counted itself
-    (`clearwell.source.Count`), `read` null where it does not count. The account begins anew when a person moves the
-    position; it is `whole` when it began at the source's beginning.
+    `events` were acknowledged, `refused` of them as dead letters; `read`, `held` and `passed_over` are what the source
+    counted itself (`clearwell.source.Count`), `read` null where it does not count. The account begins
+    anew when a person moves the position; it is `whole` when it began at the source's beginning.
     """
 
     __tablename__ = "position"
@@ -81,6 +81,7 @@ class PositionRow(Base):
     refused: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     read: Mapped[int | None] = mapped_column(BigInteger, server_default=text("0"))
     held: Mapped[int | None] = mapped_column(BigInteger)
+    passed_over: Mapped[int | None] = mapped_column(BigInteger)
     whole: Mapped[bool] = mapped_column(server_default=text("true"))
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
 

@@ -18,24 +18,27 @@ from clearwell.registry.models import PositionRow
 class Counts:
     """A part of a connector's account: `events` that Kafka acknowledged, `refused` of them as dead letters.
 
-    `read` and `held` are as in `clearwell.source.Count`; `read` is None where the source does not count.
+    `read`, `held` and `passed_over` are as in `clearwell.source.Count`; `read` is None where the source does not count.
     """
 
     events: int = 0
     refused: int = 0
     read: int | None = None
     held: int | None = None
+    passed_over: int | None = None
 
     def __add__(self, later: Counts) -> Counts:
         """This part and the one after it."""
         read = None if self.read is None or later.read is None else self.read + later.read
         held = self.held if later.held is None else later.held
-        return Counts(self.events + later.events, self.refused + later.refused, read, held)
+        passed_over = self.passed_over if later.passed_over is None else later.passed_over
+        return Counts(self.events + later.events, self.refused + later.refused, read, held, passed_over)
 
     def __sub__(self, earlier: Counts) -> Counts:
         """What came since then."""
         read = None if self.read is None or earlier.read is None else self.read - earlier.read
-        return Counts(self.events - earlier.events, self.refused - earlier.refused, read, self.held)
+        events, refused = self.events - earlier.events, self.refused - earlier.refused
+        return Counts(events, refused, read, self.held, self.passed_over)
 
     @property
     def accepted(self) -> int:
@@ -131,7 +134,7 @@ def move(session: Session, connector: str, version: int, position: Mapping[str, 
 
     Its account begins anew there. Raises ConfigError when the position is no longer at `version`.
     """
-    anew = {"events": 0, "refused": 0, "read": 0, "held": None, "whole": position is None}
+    anew = {"events": 0, "refused": 0, "read": 0, "held": None, "passed_over": None, "whole": position is None}
     moved = _move(session, connector, version, _place(position) | anew)
     if moved is None:
         raise ConfigError(f'The position of connector "{connector}" has just moved: look at it again.')
@@ -139,7 +142,7 @@ def move(session: Session, connector: str, version: int, position: Mapping[str, 
 
 
 def _saved(row: PositionRow) -> SavedPosition:
-    counts = Counts(row.events, row.refused, row.read, row.held)
+    counts = Counts(row.events, row.refused, row.read, row.held, row.passed_over)
     return SavedPosition(row.version, row.position, row.updated_at, counts, row.whole)
 
 
@@ -154,6 +157,7 @@ def _more(counts: Counts) -> dict[str, Any]:
         "refused": PositionRow.refused + counts.refused,
         "read": None if counts.read is None else PositionRow.read + counts.read,
         "held": func.coalesce(counts.held, PositionRow.held),
+        "passed_over": func.coalesce(counts.passed_over, PositionRow.passed_over),
     }
 
 

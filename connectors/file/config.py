@@ -30,7 +30,7 @@ class FileConfig(SourceConfig, frozen=True, forbid_unknown_fields=True, kw_only=
 
     path: a file, a folder, or a pattern such as "in/*.ndjson.gz"; also as a URL that fsspec reads, such as
     `s3://bucket/folder` or `https://host/events.ndjson`. Files are read in the order of their names. Those of a folder
-    whose format can't be told, and folders inside it, are passed over, and the log says so.
+    whose format can't be told, and folders inside it, are passed over; the log says so, and `connector list` how many.
     format: "auto" goes by the name's ending, in small or capital letters. "ndjson" is an event a line; "json" is that
     too, or an array whose elements are the events, or values that span lines.
     id_field: the field whose value is the event's id; without it, or where an event lacks it, the id is
@@ -46,9 +46,9 @@ class FileConfig(SourceConfig, frozen=True, forbid_unknown_fields=True, kw_only=
     follow: keep reading what is appended to the (one, plain, local) file. A file that takes its place (rotation) is
     read next, and one that was cut is read from its beginning; the log says so. Ids then begin with "<file name>~1", ….
     watch: keep looking for new files in the folder or pattern. One is read when it has settled, and what is appended to
-    it later too; one that can't be read is passed over until it changes, and the log says so. Of those that are new,
-    the name that sorts first comes first. A late file may sort before finished ones as long as these are not more than
-    500; then names must grow.
+    it later too; one that can't be read is passed over until it changes; the log and `connector list` say so. Of
+    those that are new, the name that sorts first comes first. A late file may sort before finished ones as long as
+    these are not more than 500; then names must grow.
     settle_seconds: how long a watched file must not have changed before it is read to its end; a last line that is not
     ended is waited for five times as long, unless it is a whole JSON object.
     poll_seconds: how often to look for what is new.

@@ -110,8 +110,8 @@ class FileSource:
         self._pace.close()
 
     def count(self) -> Count:
-        """Lines, rows or records. Parquet files say how many rows they hold."""
-        return self._tally.count()
+        """Lines, rows or records. Parquet files say how many rows they hold. Files and folders that are passed over."""
+        return self._tally.count(self._folder.passed_over)
 
     def between(self, old: FilePosition | None, new: FilePosition | None) -> str:
         """In files and offsets: rows of Parquet, else bytes."""

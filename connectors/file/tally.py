@@ -21,6 +21,8 @@ class Tally:
     def __init__(self) -> None:
         self.held: int | None = None
         """As in `Count`."""
+        self.spoilt = 0
+        """Watched files that can't be read on as they are."""
         self._read = 0
         self._file: Counted | None = None
 
@@ -34,6 +36,6 @@ class Tally:
             self._read += self._file.items
         self._file = None
 
-    def count(self) -> Count:
-        """As it is now."""
-        return Count(self._read + (0 if self._file is None else self._file.items), self.held)
+    def count(self, passed_over: int) -> Count:
+        """As it is now; `passed_over`: what is no file of a known format."""
+        return Count(self._read + (0 if self._file is None else self._file.items), self.held, passed_over + self.spoilt)

@@ -78,7 +78,9 @@ class Watcher:
             state = (file.size, file.stamp)
             look = before.get(file.key)
             self._looks[file.key] = look if look is not None and look.state == state else _Look(state, now)
-        return [file for file in files if file.key in before and self._is_ready(file, now)]
+        ready = [file for file in files if file.key in before and self._is_ready(file, now)]
+        self._count_spoilt()
+        return ready
 
     def _is_ready(self, file: File, now: float) -> bool:
         look, settle = self._looks[file.key], self._config.settle_seconds
@@ -135,7 +137,15 @@ class Watcher:
             log.warning("%s It is passed over until it changes.", error)
             done = Done(at.end, file.size, at.mark, bad=True)
         self._finished.add(file.key, done)
+        self._count_spoilt()
         yield [], self._position(file, done.offset, done.mark)
+
+    def _count_spoilt(self) -> None:
+        """Files that could not be read as they are now, or that changed after they were read (invariant 11)."""
+        self._tally.spoilt = sum(
+            look.told == look.state or (look.tried == look.state and getattr(self._finished.of(key), "bad", False))
+            for key, look in self._looks.items()
+        )
 
     def _position(self, file: File, offset: int, mark: str) -> FilePosition:
         finished = self._finished

@@ -23,12 +23,16 @@ LAST_ACKS = 3.0
 
 
 class Flight(NamedTuple):
-    """A batch on its way, and the position after it; the `last` one, without events, tells that all is read."""
+    """A batch on its way, and the position after it, or a part of one.
+
+    The `last` one, without events, tells that all is read. `idle`: a source without news, at its position.
+    """
 
     sending: Sending
     position: SourcePosition | None
     counts: Counts
     last: bool = False
+    idle: bool = False
 
 
 class Pump:
@@ -92,18 +96,23 @@ class Pump:
                 *before, last = self._bucket.parts(events)
                 for part in before:
                     await self._pass_on(part)
-                await self._pass_on(last, position, counts)
+                await self._pass_on(last, position, counts, idle=not events)
             await self._room.acquire()
             end = await asyncio.to_thread(self._send, [])
             self._sent.put_nowait(Flight(end, position, self._count([]), last=True))
 
     async def _pass_on(
-        self, events: Sequence[SourceEvent], position: SourcePosition | None = None, counts: Counts = NOTHING
+        self,
+        events: Sequence[SourceEvent],
+        position: SourcePosition | None = None,
+        counts: Counts = NOTHING,
+        *,
+        idle: bool = False,
     ) -> None:
         """Send events as fast as the rate limit lets them; a part before a batch's last one has no position."""
         await self._room.acquire()
         sending = await asyncio.to_thread(self._send, events)
-        self._sent.put_nowait(Flight(sending, position, counts))
+        self._sent.put_nowait(Flight(sending, position, counts, idle=idle))
         if pause := self._bucket.take(len(events)):
             await asyncio.sleep(pause)
 
@@ -113,7 +122,7 @@ class Pump:
             return Counts(len(events), refusals(events))
         count = self._source.count()
         new, self._counted = count.read - self._counted, count.read
-        return Counts(len(events), refusals(events), new, count.held)
+        return Counts(len(events), refusals(events), new, count.held, count.passed_over)
 
     async def _next(self, batches: AsyncIterator[Batch]) -> Batch | None:
         with self._watch.waiting(watch.SOURCE):
@@ -145,18 +154,22 @@ class Account:
         self._open = NOTHING
         self._saved: SourcePosition | None = None
         self._held: int | None = None
+        self._passed_over: int | None = None
 
     def due(self, flight: Flight) -> Counts | None:
         """What to save with this flight's position; None when there is nothing new, as with a heartbeat."""
         counts = self._open + flight.counts
-        news = counts.events or counts.read or counts.held not in (None, self._held)
-        if flight.position is None and not flight.last:
+        passed = counts.passed_over not in (None, self._passed_over)
+        news = counts.events or counts.read or counts.held not in (None, self._held) or passed
+        unread = passed and flight.idle and not counts.events  # of what there is, nothing can be read as yet
+        if flight.position is None and not flight.last and not unread:
             self._open = counts
             return None
         if not news and flight.position in (None, self._saved):
             return None
         self._open, self._saved = NOTHING, flight.position
         self._held = self._held if counts.held is None else counts.held
+        self._passed_over = self._passed_over if counts.passed_over is None else counts.passed_over
         return counts
 
 

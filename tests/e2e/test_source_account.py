@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -99,3 +100,20 @@ def test_a_source_that_gives_other_events_than_it_counted_is_told_of(
     code, found = told("balance", sandbox.stream, "--json")
     assert (code, found["sources"][0]["difference"], account(found["sources"][0])) == (1, sentence, [9, 9, 1, None])
     assert sandbox.state(name)[0].last_error == sentence
+
+
+def test_files_that_are_passed_over_are_a_figure_until_they_are_read(
+    sandbox: Sandbox, tmp_path: Path, unique: Unique, told: Callable[..., Any]
+) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("a.CSV", "b.csv.bz2", "c"):
+        (folder / name).write_bytes(b"id,at\n%s,2026-01-01T00:00:00Z\n" % name.encode())
+    name = sandbox.add(unique("folder"), "file", path=str(folder))
+    assert sandbox.collect(name) == 0
+    _, row = told("connector", "show", name, "--json")
+    assert (account(row), row["passed_over"], row["difference"]) == ([1, 1, 0, None], 2, None)
+    _, listed = told("connector", "list", "--json")
+    assert [row["passed_over"] for row in listed["connectors"] if row["name"] == name] == [2]
+    assert re.search(r"passed_over +2\n", told("connector", "show", name)[1])
+    assert "passed_over" in told("connector", "list")[1]

@@ -93,6 +93,25 @@ def test_what_has_no_position_is_saved_with_the_next_one_or_at_the_end() -> None
     assert pumped(Lines(begun[:2])) == [(None, Counts(3, 0, 3))]
 
 
+class Passing(Lines):
+    """One that passes something over from its second batch on."""
+
+    def count(self) -> Count:
+        self._asked = getattr(self, "_asked", 0) + 1
+        return Count(self._items, None, min(self._asked - 1, 3))
+
+
+def test_what_is_passed_over_is_saved_when_it_changes_also_before_anything_can_be_read() -> None:
+    idle: list[tuple[list[SourceEvent], Place | None, int]] = [([], None, 0)] * 6
+    assert pumped(Passing(idle)) == [(None, Counts(0, 0, 0, None, number)) for number in (0, 1, 2, 3)]
+    later = pumped(Passing([*idle[:2], (events(2), None, 2), (events(1), Place(line=3), 1)]))
+    assert later == [
+        (None, Counts(0, 0, 0, None, 0)),
+        (None, Counts(0, 0, 0, None, 1)),
+        (Place(line=3), Counts(3, 0, 3, None, 3)),
+    ], "events without a position are saved with the next one as ever"
+
+
 def test_items_that_became_no_event_are_in_the_account_also_after_the_last_batch() -> None:
     saved = pumped(Lines([(events(2), Place(line=3), 3), ([], Place(line=4), 1)]))
     whole = sum((counts for _, counts in saved), NOTHING)

@@ -18,7 +18,7 @@ from clearwell.registry.leases import Holder
 LONGEST_PLACE = 300
 """Signs of a position that are shown among other facts."""
 
-ACCOUNT = ("read", "accepted", "refused", "at_source")
+ACCOUNT = ("read", "accepted", "refused", "at_source", "passed_over")
 
 
 @click.command("list")
@@ -28,8 +28,8 @@ def list_command(as_json: bool) -> None:
     """Show how all connectors are doing.
 
     State, the account of its source (items read; of these accepted into Kafka, and refused as dead letters; how many
-    the source holds, where it can tell), the collector that reads it, last error, next try. Where the account does not
-    add up, it says so below.
+    the source holds, where it can tell; files and folders that it passes over), the collector that reads it, last
+    error, next try. Where the account does not add up, it says so below.
     """
     with open_session() as session:
         found = connectors.list_connectors(session)
@@ -113,7 +113,7 @@ def _row(one: Connector, saved: SavedPosition, holder: Holder | None) -> dict[st
 def account(saved: SavedPosition) -> dict[str, Any]:
     """What a source counted beside what became of it; `read` is None where it does not count."""
     counts = saved.counts
-    figures = (counts.read, counts.accepted, counts.refused, counts.held)
+    figures = (counts.read, counts.accepted, counts.refused, counts.held, counts.passed_over)
     return {**dict(zip(ACCOUNT, figures, strict=True)), "difference": saved.difference()}
 
 
