@@ -18,16 +18,34 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """What helps: an act of the control plane ("connectors.pause") on something. Each face has its own words for it."""
+
+    act: str
+    subject: str = ""
+
+
 class ClearwellError(Exception):
-    """Base of all; `str(error)` is one sentence that says what happened and what to do."""
+    """Base of all; `str(error)` is one sentence that says what happened and what to do.
+
+    `code` is for programs, which react to it; `hint` is worded by the face that shows the error.
+    """
 
     exit_code = 1
+    code = "error"
+
+    def __init__(self, message: str = "", *, code: str | None = None, hint: Hint | None = None) -> None:
+        super().__init__(message)
+        self.code = type(self).code if code is None else code
+        self.hint = hint
 
 
 class ConfigError(ClearwellError):
     """Something the user wrote or set is wrong."""
 
     exit_code = 2
+    code = "wrong_configuration"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +63,8 @@ class Location:
 class ContractError(ConfigError):
     """A contract breaks the language's rules at `where`."""
 
+    code = "wrong_contract"
+
     def __init__(self, message: str, where: Location | None = None) -> None:
         super().__init__(f"{where}: {message}" if where else message)
         self.where = where
@@ -54,16 +74,20 @@ class Retryable(ClearwellError):
     """A server or network is not there or not well now; retry with backoff and jitter."""
 
     exit_code = 75  # EX_TEMPFAIL of sysexits.h
+    code = "try_again"
 
 
 class Fatal(ClearwellError):
     """Going on would lose, repeat or reveal something; end the process loudly (invariant 6)."""
 
     exit_code = 70  # EX_SOFTWARE of sysexits.h
+    code = "fatal"
 
 
 class Fenced(Fatal):
     """A newer owner has claimed this partition; this one must stop writing (invariant 4)."""
+
+    code = "fenced"
 
 
 def nearest(wrong: str, known: Iterable[str]) -> str:

@@ -15,6 +15,7 @@ import click
 
 from clearwell import settings
 from clearwell.cli.group import Entry, LazyGroup
+from clearwell.cli.hints import sentence
 from clearwell.errors import ClearwellError, Fatal, nearest
 from clearwell.terminal import printable_lines
 
@@ -96,7 +97,7 @@ def main(args: Sequence[str] | None = None, command: click.Command = clearwell, 
     except ClearwellError as error:
         if os.environ.get("CLEARWELL_DEBUG"):
             traceback.print_exc()
-        return tell(given, str(error), error.exit_code)
+        return tell(given, sentence(error), error.exit_code, error.code)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # whoever read has read enough
         return 0
@@ -106,11 +107,15 @@ def main(args: Sequence[str] | None = None, command: click.Command = clearwell, 
         return tell(given, _as_bug(error), Fatal.exit_code)
 
 
-def tell(args: Sequence[str], message: str, exit_code: int) -> int:
-    """Say what went wrong: one line on standard error, and with --json an object on standard output too."""
+def tell(args: Sequence[str], message: str, exit_code: int, code: str | None = None) -> int:
+    """Say what went wrong: one line on standard error, and with --json an object on standard output too.
+
+    `code`: see `ClearwellError`; a mistake on the command line has none.
+    """
     click.echo(printable_lines(f"error: {message}"), err=True)
     if "--json" in args:
-        click.echo(json.dumps({"error": message, "exit_code": exit_code}))
+        more = {} if code is None else {"code": code}
+        click.echo(json.dumps({"error": message, "exit_code": exit_code, **more}))
     return exit_code
 
 

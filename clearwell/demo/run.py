@@ -17,6 +17,8 @@ from clearwell import settings
 from clearwell.accounts import Balance, balance
 from clearwell.contract.load import find
 from clearwell.contract.model import Contract
+from clearwell.control.platform import Actor, Platform, user_name
+from clearwell.control.registration import plan_registration, register
 from clearwell.demo.flights import Source, write_source
 from clearwell.demo.follower import Follower
 from clearwell.demo.model import FIELDS, DelayModel
@@ -27,8 +29,6 @@ from clearwell.kafka.bounded import reader
 from clearwell.kafka.groups import committed
 from clearwell.kafka.names import clean_topic, dead_topic, model_group
 from clearwell.local import stack
-from clearwell.registry import Registry
-from clearwell.registry.register import register
 from clearwell.registry.spec import load_spec
 from clearwell.settings import Settings
 from clearwell.subscriptions.registered import register as subscribe
@@ -146,11 +146,8 @@ def _register(where: Settings, home: Path, source: Source) -> None:
     spec.write_text(
         json.dumps({"name": "flights-demo", "source": "file", "stream": STREAM, "config": config}, indent=2) + "\n"
     )
-    registry = Registry(where.postgres)
-    try:
-        register(registry, load_spec(spec), where.schemas)
-    finally:
-        registry.close()
+    with Platform(where) as platform:
+        register(platform, Actor(user_name(), "demo"), plan_registration(platform, load_spec(spec)))
 
 
 async def _drain(where: Settings, contract: Contract, expected: int, follower: Follower, show: Show) -> None:

@@ -12,7 +12,7 @@ import msgspec
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
-from clearwell.errors import ConfigError, nearest
+from clearwell.errors import ConfigError, Hint, nearest
 from clearwell.registry import audit
 from clearwell.registry.models import ConnectorRow, PositionRow
 
@@ -81,19 +81,23 @@ def change(
     audit.record(session, "change", target(name), {"differences": differences})
 
 
-def find(session: Session, name: str) -> Connector | None:
-    """The connector called `name`, or None."""
-    row = session.get(ConnectorRow, name)
+def find(session: Session, name: str, *, for_update: bool = False) -> Connector | None:
+    """The connector called `name`, or None; `for_update`: nobody else changes it before the transaction ends."""
+    row = session.get(ConnectorRow, name, with_for_update=for_update or None)
     return None if row is None else _connector(row)
 
 
-def get(session: Session, name: str) -> Connector:
-    """The connector called `name`. Raises ConfigError with the nearest name when there is none."""
-    found = find(session, name)
-    if found is None:
+def get(session: Session, name: str, *, for_update: bool = False) -> Connector:
+    """As `find`. Raises ConfigError with the nearest name when there is none."""
+    connector = find(session, name, for_update=for_update)
+    if connector is None:
         known = session.scalars(select(ConnectorRow.name)).all()
-        raise ConfigError(f'There is no connector "{name}".{nearest(name, known)} See `clearwell connector list`.')
-    return found
+        raise ConfigError(
+            f'There is no connector "{name}".{nearest(name, known)}',
+            code="no_such_connector",
+            hint=Hint("connectors.list"),
+        )
+    return connector
 
 
 def list_connectors(session: Session) -> list[Connector]:
@@ -108,12 +112,9 @@ def set_state(session: Session, name: str, state: State, action: str) -> None:
     audit.record(session, action, target(name))
 
 
-def restart(session: Session, name: str, *, dry_run: bool = False) -> None:
-    """Have a connector that is not paused begin anew at once, from its position. Raises ConfigError when it is."""
-    if get(session, name).state is State.PAUSED:
-        raise ConfigError(f'Connector "{name}" is paused: `clearwell connector resume {name}` reads on.')
-    if dry_run:
-        return
+def restart(session: Session, name: str) -> None:
+    """Have a connector begin anew at once, from its position."""
+    get(session, name)
     more = ConnectorRow.restarts + 1
     _update(session, name, state=State.RUNNING, last_error=None, next_try_at=None, restarts=more)
     audit.record(session, "restart", target(name))

@@ -261,6 +261,8 @@ class AuditRow(Base):
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
     at: Mapped[datetime] = mapped_column(server_default=func.now())
     who: Mapped[str]
+    face: Mapped[str] = mapped_column(server_default="")
+    reason: Mapped[str] = mapped_column(server_default="")
     action: Mapped[str]
     object: Mapped[str]
     detail: Mapped[dict[str, Any]]

@@ -20,8 +20,7 @@ from clearwell.registry import destinations
 from clearwell.registry.database import Registry
 from clearwell.registry.kinds import destination_class
 from clearwell.registry.marks import absolute_paths, require_references
-from clearwell.registry.register import differences
-from clearwell.registry.spec import decode
+from clearwell.registry.spec import decode, differences
 from clearwell.settings import Settings
 from clearwell.steps import bind
 

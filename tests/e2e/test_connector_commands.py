@@ -113,7 +113,7 @@ def test_wrong_flags_are_one_clear_sentence(refused: Callable[..., str], flags: 
 def test_a_position_is_moved_only_while_paused_and_from_the_version_seen(
     said: Callable[..., Any], refused: Callable[..., str], registry: Registry, kept: str, tmp_path: Path
 ) -> None:
-    assert "is running: `clearwell connector pause" in refused("positions", "set", kept, '{"n": 5}')
+    assert f"Run `clearwell connector pause {kept}` first." in refused("positions", "set", kept, '{"n": 5}')
     said("pause", kept)
     assert said("positions", "get", kept)["position"] == {"n": 7}
     planned = said("positions", "set", kept, '{"n": 5}', "--dry-run")
@@ -155,7 +155,7 @@ def test_remove_drops_what_the_server_keeps_unless_told_not_to(
     said: Callable[..., Any], refused: Callable[..., str], registry: Registry, kept: str, tmp_path: Path
 ) -> None:
     slot, locked = tmp_path / "upstream" / "slot", tmp_path / "upstream" / "locked"
-    assert "pause it first" in refused("remove", kept)
+    assert f"Run `clearwell connector pause {kept}` first" in refused("remove", kept)
     said("pause", kept)
     assert said("remove", kept, "--dry-run")["upstream_dropped"] and slot.exists()
     locked.touch()
@@ -204,7 +204,8 @@ def test_every_change_is_audited_without_positions(
     told = said("audit", kept)["entries"]
     actions = ["remove", "set position", "pause", "restart", "resume", "reset", "pause", "register"]
     assert [one["action"] for one in told] == actions
-    assert [one["who"] for one in told[:-1]] == ["tester"] * 7 and all(one["at"] for one in told)
+    assert [(one["who"], one["face"]) for one in told[:-1]] == [("tester", "cli")] * 7
+    assert all(one["at"] for one in told)
     assert "471147" not in json.dumps(told)
     assert run("connector", "audit", kept) == 0
     assert "set position" in capsys.readouterr().out

@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
-from clearwell.registry import State, connectors, moves
+from clearwell.control.connector_changes import apply, plan_pause, plan_reset, plan_resume
+from clearwell.control.platform import Actor, Platform
+from clearwell.registry import State, connectors
 from clearwell.settings import Settings
 from tests.support.collecting import Sandbox, until
 from tests.support.sources.hostile import install
@@ -78,11 +80,9 @@ def test_a_row_written_behind_the_position_is_told_of_until_it_is_read(
     code, said = told("balance", sandbox.stream)
     assert code == 1 and f"{name}: {sentence}" in said and "DOES NOT ADD UP" in said
 
-    with sandbox.registry.session() as session:
-        connectors.set_state(session, name, State.PAUSED, "pause")
-    moves.reset(sandbox.registry, name)
-    with sandbox.registry.session() as session:
-        connectors.set_state(session, name, State.RUNNING, "resume")
+    with Platform(sandbox.where) as platform:
+        for plan in (plan_pause, plan_reset, plan_resume):
+            apply(platform, Actor("tester", "test"), plan(platform, name))
     assert sandbox.collect(name) == 0
     code, found = told("balance", sandbox.stream, "--json")
     assert (code, account(found["sources"][0])) == (0, [11, 11, 0, 11])

@@ -1,13 +1,22 @@
-"""`clearwell connector pause | resume | restart | reset | remove`: a connector's life."""
+"""`clearwell connector pause | resume | restart | reset | remove`: change what a connector does."""
 
 from __future__ import annotations
 
 import click
 
-from clearwell.cli.connector.open import open_registry, open_session
-from clearwell.cli.connector.positions import moved
+from clearwell.cli.connector.positions import show_move
 from clearwell.cli.output import dry_run_option, emit, home_option, json_option
-from clearwell.registry import State, connectors, moves
+from clearwell.cli.platform import actor, open_platform
+from clearwell.control.connector_changes import (
+    Removal,
+    StateChange,
+    apply,
+    plan_pause,
+    plan_removal,
+    plan_reset,
+    plan_restart,
+    plan_resume,
+)
 
 
 @click.command()
@@ -17,7 +26,11 @@ from clearwell.registry import State, connectors, moves
 @json_option
 def pause(name: str, dry_run: bool, as_json: bool) -> None:
     """Stop reading; the position stays."""
-    _set_state(name, State.PAUSED, "pause", dry_run, as_json)
+    with open_platform() as platform:
+        plan = plan_pause(platform, name)
+        if not dry_run:
+            apply(platform, actor(), plan)
+    _show_state(plan, dry_run, as_json)
 
 
 @click.command()
@@ -30,7 +43,11 @@ def resume(name: str, dry_run: bool, as_json: bool) -> None:
 
     After a pause, a failure that was mended, or when a finished source has more.
     """
-    _set_state(name, State.RUNNING, "resume", dry_run, as_json)
+    with open_platform() as platform:
+        plan = plan_resume(platform, name)
+        if not dry_run:
+            apply(platform, actor(), plan)
+    _show_state(plan, dry_run, as_json)
 
 
 @click.command()
@@ -43,10 +60,11 @@ def restart(name: str, dry_run: bool, as_json: bool) -> None:
 
     It goes on from the position, however long the next try is away.
     """
-    with open_session() as session:
-        before = connectors.get(session, name).state
-        connectors.restart(session, name, dry_run=dry_run)
-    shown = {"name": name, "state": State.RUNNING, "before": before, "dry_run": dry_run}
+    with open_platform() as platform:
+        plan = plan_restart(platform, name)
+        if not dry_run:
+            apply(platform, actor(), plan)
+    shown = {"name": name, "state": plan.state, "before": plan.before, "dry_run": dry_run}
     emit(as_json, shown, lambda: f'Connector "{name}" {"would start" if dry_run else "starts"} anew.')
 
 
@@ -64,9 +82,11 @@ def reset(name: str, dry_run: bool, as_json: bool) -> None:
     \b
       clearwell connector reset flights --dry-run
     """
-    with open_registry() as registry:
-        move = moves.reset(registry, name, dry_run=dry_run)
-    moved(move, dry_run, as_json)
+    with open_platform() as platform:
+        plan = plan_reset(platform, name)
+        if not dry_run:
+            apply(platform, actor(), plan)
+    show_move(plan, dry_run, as_json)
 
 
 @click.command()
@@ -81,8 +101,10 @@ def remove(name: str, keep_upstream: bool, dry_run: bool, as_json: bool) -> None
     What it brought into Kafka stays. What the source's server keeps for it, such as a replication slot, is dropped
     unless --keep-upstream is given.
     """
-    with open_registry() as registry:
-        removal = moves.remove(registry, name, keep_upstream=keep_upstream, dry_run=dry_run)
+    with open_platform() as platform:
+        removal = plan_removal(platform, name, keep_upstream=keep_upstream)
+        if not dry_run:
+            apply(platform, actor(), removal)
     shown = {
         "name": name,
         "removed": not dry_run,
@@ -94,7 +116,7 @@ def remove(name: str, keep_upstream: bool, dry_run: bool, as_json: bool) -> None
     emit(as_json, shown, lambda: _removed(removal, dry_run))
 
 
-def _removed(removal: moves.Removal, dry_run: bool) -> str:
+def _removed(removal: Removal, dry_run: bool) -> str:
     will, would = ("would be", "would be") if dry_run else ("is", "was")
     after = f"its position after {removal.events:,} events"
     told = f'Connector "{removal.name}" {will} removed, with {after}; what it brought into Kafka stays.'
@@ -103,11 +125,7 @@ def _removed(removal: moves.Removal, dry_run: bool) -> str:
     return told
 
 
-def _set_state(name: str, state: State, action: str, dry_run: bool, as_json: bool) -> None:
-    with open_session() as session:
-        before = connectors.get(session, name).state
-        if not dry_run:
-            connectors.set_state(session, name, state, action)
-    shown = {"name": name, "state": state, "before": before, "dry_run": dry_run}
-    would = f"would be {state}; it is {before}" if dry_run else f"is {state}"
-    emit(as_json, shown, lambda: f'Connector "{name}" {would}.')
+def _show_state(plan: StateChange, dry_run: bool, as_json: bool) -> None:
+    shown = {"name": plan.name, "state": plan.state, "before": plan.before, "dry_run": dry_run}
+    would = f"would be {plan.state}; it is {plan.before}" if dry_run else f"is {plan.state}"
+    emit(as_json, shown, lambda: f'Connector "{plan.name}" {would}.')

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 import click
 import msgspec
 from rich.console import Group
 
-from clearwell.cli.connector.open import open_session, shown_time
+from clearwell.cli.connector.open import shown_time
 from clearwell.cli.connector.positions import written
 from clearwell.cli.output import emit, home_option, json_option, table
-from clearwell.registry import Connector, SavedPosition, audit, connectors, leases, positions
-from clearwell.registry.leases import Holder
+from clearwell.cli.platform import open_platform
+from clearwell.control.connectors import list_changes, list_connectors, show_connector
 
 LONGEST_PLACE = 300
 """Signs of a position that are shown among other facts."""
@@ -31,11 +32,8 @@ def list_command(as_json: bool) -> None:
     the source holds, where it can tell; files and folders that it passes over), the collector that reads it, last
     error, next try. Where the account does not add up, it says so below.
     """
-    with open_session() as session:
-        found = connectors.list_connectors(session)
-        saved = positions.load_all(session)
-        held = leases.holders(session)
-    rows = [_row(one, saved[one.name], held.get(one.name)) for one in found]
+    with open_platform() as platform:
+        rows = [_to_json(status) for status in list_connectors(platform)]
     heads = ("name", "source", "stream", "state", *ACCOUNT, "read_by", "last_error", "next_try_at")
     cells = [["" if row[head] is None else row[head] for head in heads] for row in rows]
     nothing = "No connector is registered: run `clearwell connector register FILE`."
@@ -52,21 +50,8 @@ def show(name: str, as_json: bool) -> None:
 
     State, who reads it, limits, configuration (references, never secrets) and position.
     """
-    with open_session() as session:
-        found = connectors.get(session, name)
-        saved = positions.load(session, name)
-        holder = leases.holders(session, [name]).get(name)
-    row = _row(found, saved, holder) | {
-        "lease_until": None if holder is None else shown_time(holder.until),
-        "limits": msgspec.to_builtins(found.limits),
-        "config": dict(found.config),
-        "position": saved.position,
-        "position_version": saved.version,
-        "position_saved_at": shown_time(saved.updated_at),
-        "restarts": found.restarts,
-        "created_at": shown_time(found.created_at),
-        "updated_at": shown_time(found.updated_at),
-    }
+    with open_platform() as platform:
+        row = _to_json(show_connector(platform, name))
     emit(as_json, row, lambda: sheet(row))
 
 
@@ -83,38 +68,20 @@ def audit_command(name: str | None, limit: int, as_json: bool) -> None:
     \b
       clearwell connector audit flights
     """
-    with open_session() as session:
-        found = audit.entries(session, connectors.target(name or ""), limit, prefix=name is None)
-    shown: list[dict[str, Any]] = [
-        {"at": shown_time(one.at), "who": one.who, "action": one.action, "connector": one.object.partition("/")[2]}
-        | {"detail": dict(one.detail)}
-        for one in found
-    ]
-    rows = [(one["at"], one["who"], one["action"], one["connector"], _detail(one["detail"])) for one in shown]
+    with open_platform() as platform:
+        entries = [_to_json(change) for change in list_changes(platform, name, limit)]
+    heads = ("at", "who", "face", "action", "connector", "detail")
+    rows = [[*(entry[head] for head in heads[:-1]), _detail(entry["detail"])] for entry in entries]
     nothing = "Nothing was changed." if name is None else f'Nothing was changed on a connector "{name}".'
-    heads = ("at", "who", "action", "connector", "detail")
-    emit(as_json, {"entries": shown}, lambda: table(heads, rows) if rows else nothing)
+    emit(as_json, {"entries": entries}, lambda: table(heads, rows) if rows else nothing)
 
 
-def _row(one: Connector, saved: SavedPosition, holder: Holder | None) -> dict[str, Any]:
+def _to_json(struct: msgspec.Struct) -> dict[str, Any]:
+    """Its fields in order, points in time as the commands write them."""
     return {
-        "name": one.name,
-        "source": one.source,
-        "stream": one.stream,
-        "state": one.state,
-        "events": saved.events,
-        **account(saved),
-        "read_by": None if holder is None else holder.collector,
-        "last_error": one.last_error,
-        "next_try_at": shown_time(one.next_try_at),
+        name: shown_time(value) if isinstance(value, datetime) else value
+        for name, value in msgspec.structs.asdict(struct).items()
     }
-
-
-def account(saved: SavedPosition) -> dict[str, Any]:
-    """What a source counted beside what became of it; `read` is None where it does not count."""
-    counts = saved.counts
-    figures = (counts.read, counts.accepted, counts.refused, counts.held, counts.passed_over)
-    return {**dict(zip(ACCOUNT, figures, strict=True)), "difference": saved.difference()}
 
 
 def sheet(row: Mapping[str, Any]) -> str:

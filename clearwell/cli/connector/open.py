@@ -10,7 +10,9 @@ from pathlib import Path
 from sqlalchemy.orm import Session
 
 from clearwell import settings
-from clearwell.registry import Registry, connectors
+from clearwell.cli.platform import open_platform
+from clearwell.control.connectors import registered_spec
+from clearwell.registry import Registry
 from clearwell.registry.spec import ConnectorSpec, load_spec
 
 
@@ -39,11 +41,8 @@ def spec_of(target: str) -> ConnectorSpec:
     path = Path(target)
     if path.suffix in (".yaml", ".yml") or "/" in target or path.is_file():
         return load_spec(path)
-    with open_session() as session:
-        found = connectors.get(session, target)
-    return ConnectorSpec(
-        name=found.name, source=found.source, stream=found.stream, config=dict(found.config), limits=found.limits
-    )
+    with open_platform() as platform:
+        return registered_spec(platform, target)
 
 
 def shown_time(at: datetime | None) -> str | None:

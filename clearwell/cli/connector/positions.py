@@ -8,12 +8,13 @@ from typing import Any
 import click
 import msgspec
 
-from clearwell.cli.connector.open import open_registry, open_session, shown_time
+from clearwell.cli.connector.open import shown_time
 from clearwell.cli.group import Group
 from clearwell.cli.output import dry_run_option, emit, home_option, json_option
+from clearwell.cli.platform import actor, open_platform
+from clearwell.control.connector_changes import PositionChange, apply, plan_position
+from clearwell.control.connectors import show_position
 from clearwell.errors import ConfigError
-from clearwell.registry import connectors, moves
-from clearwell.registry import positions as saved_positions
 
 
 @click.group(cls=Group)
@@ -31,15 +32,14 @@ def get(name: str, as_json: bool) -> None:
     \b
       clearwell connector positions get flights
     """
-    with open_session() as session:
-        moves.require_position(connectors.get(session, name))
-        saved = saved_positions.load(session, name)
+    with open_platform() as platform:
+        saved = show_position(platform, name)
     shown = {
         "name": name,
         "position": saved.position,
         "version": saved.version,
         "events": saved.events,
-        "saved_at": shown_time(saved.updated_at),
+        "saved_at": shown_time(saved.saved_at),
     }
     place = written(saved.position)
     told = f"{place}\nversion {saved.version}, saved {shown['saved_at']}, after {saved.events:,} events"
@@ -65,12 +65,14 @@ def set_command(
       clearwell connector positions set flights '{"file": "flights.ndjson", "offset": 0}' --dry-run
       clearwell connector positions set flights --file kept.json --version 17
     """
-    with open_registry() as registry:
-        move = moves.set_position(registry, name, _read(position, file), seen=seen, dry_run=dry_run)
-    moved(move, dry_run, as_json)
+    with open_platform() as platform:
+        plan = plan_position(platform, name, _read(position, file), seen=seen)
+        if not dry_run:
+            apply(platform, actor(), plan)
+    show_move(plan, dry_run, as_json)
 
 
-def moved(move: moves.Move, dry_run: bool, as_json: bool) -> None:
+def show_move(move: PositionChange, dry_run: bool, as_json: bool) -> None:
     """Say what a move did, or would do."""
     shown = {
         "name": move.name,
@@ -78,14 +80,14 @@ def moved(move: moves.Move, dry_run: bool, as_json: bool) -> None:
         "dry_run": dry_run,
         "old": move.old,
         "new": move.new,
-        "version": move.version if move.changes or move.disposes else move.version - 1,
+        "version": move.version + 1 if move.changes or move.disposes else move.version,
         "meaning": move.meaning,
         "upstream_dropped": move.disposes,
     }
     emit(as_json, shown, lambda: _told(move, dry_run))
 
 
-def _told(move: moves.Move, dry_run: bool) -> str:
+def _told(move: PositionChange, dry_run: bool) -> str:
     if not move.changes and not move.disposes:
         return f'Connector "{move.name}" is at {written(move.old)} already.'
     lines = [

@@ -9,12 +9,11 @@ from typing import Any
 import click
 import yaml
 
-from clearwell import settings
-from clearwell.cli.connector.open import open_registry
 from clearwell.cli.output import dry_run_option, emit, home_option, json_option
+from clearwell.cli.platform import actor, open_platform
+from clearwell.control.registration import Registration, plan_registration
+from clearwell.control.registration import register as register_connector
 from clearwell.errors import ConfigError
-from clearwell.registry.register import Registration
-from clearwell.registry.register import register as register_connector
 from clearwell.registry.spec import ConnectorSpec, load_spec, make_spec, read_yaml
 from clearwell.terminal import printable
 
@@ -54,18 +53,19 @@ def register(
     written = {key: value for key, value in written.items() if value is not None}
     limits = {} if events_per_second is None else {"limits": {"events_per_second": events_per_second}}
     wanted = _wanted(file, written | limits, settings_)
-    where = settings.load()
-    with open_registry() as registry:
-        done = register_connector(registry, wanted, where.schemas, dry_run=dry_run)
+    with open_platform() as platform:
+        plan = plan_registration(platform, wanted)
+        if not dry_run:
+            register_connector(platform, actor(), plan)
     shown = {
-        "name": done.name,
-        "outcome": done.outcome,
+        "name": wanted.name,
+        "outcome": plan.outcome,
         "dry_run": dry_run,
-        "differences": done.differences,
-        "warnings": done.warnings,
-        "streams": [{"name": one.name, "fields": dict(one.fields)} for one in done.streams],
+        "differences": plan.differences,
+        "warnings": plan.warnings,
+        "streams": [{"name": stream.name, "fields": dict(stream.fields)} for stream in plan.streams],
     }
-    emit(as_json, shown, lambda: "\n".join(_told(done, wanted, dry_run)))
+    emit(as_json, shown, lambda: "\n".join(_lines(plan, dry_run)))
 
 
 def _wanted(file: Path | None, written: dict[str, Any], options: Sequence[str]) -> ConnectorSpec:
@@ -106,14 +106,14 @@ def config_of(options: Sequence[str]) -> dict[str, Any]:
     return config
 
 
-def _told(done: Registration, wanted: ConnectorSpec, dry_run: bool) -> Iterator[str]:
+def _lines(plan: Registration, dry_run: bool) -> Iterator[str]:
     will = "would be " if dry_run else ""
-    into = f" ({wanted.source} into {wanted.stream})" if done.outcome == "registered" else ""
-    yield f'Connector "{done.name}" {will}{done.outcome}{into}.'
-    yield from (f"  {line}" for line in done.differences)
-    yield from (f"  warning: {line}" for line in done.warnings)
-    for stream in done.streams:
+    into = f" ({plan.spec.source} into {plan.spec.stream})" if plan.outcome == "registered" else ""
+    yield f'Connector "{plan.spec.name}" {will}{plan.outcome}{into}.'
+    yield from (f"  {line}" for line in plan.differences)
+    yield from (f"  warning: {line}" for line in plan.warnings)
+    for stream in plan.streams:
         fields = ", ".join(f"{name} {kind}" for name, kind in stream.fields.items())
         yield printable(f"  found {stream.name}: {fields}")
-    if not dry_run and done.outcome != "unchanged":
-        yield f"`clearwell connector show {done.name}` shows how far it is."
+    if not dry_run and plan.outcome != "unchanged":
+        yield f"`clearwell connector show {plan.spec.name}` shows how far it is."

@@ -1,0 +1,24 @@
+"""What helps after an error, as commands: the control plane names an act, this face words it."""
+
+from __future__ import annotations
+
+from clearwell.errors import ClearwellError
+
+WORDING = {
+    "connectors.draft_contract": "Draft one: `clearwell connector discover FILE --write-contract`.",
+    "connectors.keep_upstream": "Run `clearwell connector pause {subject}` first, or leave it by --keep-upstream.",
+    "connectors.list": "See `clearwell connector list`.",
+    "connectors.pause": "Run `clearwell connector pause {subject}` first.",
+    "connectors.remove_unasked": "(--keep-upstream removes the connector without asking its source.)",
+    "connectors.resume": "`clearwell connector resume {subject}` reads on.",
+    "connectors.show": "See `clearwell connector show {subject}`.",
+    "connectors.show_position": "`clearwell connector positions get {subject}` shows it; then set it again.",
+}
+"""By act; `{subject}` is what it acts on."""
+
+
+def sentence(error: ClearwellError) -> str:
+    """What happened, and what to do about it on the command line."""
+    if error.hint is None:
+        return str(error)
+    return f"{error} {WORDING[error.hint.act].format(subject=error.hint.subject)}"
