@@ -107,7 +107,7 @@ def test_with_json_an_error_is_an_object_too(
 ) -> None:
     failing["error"] = ConfigError("Mend it.")
     assert cli.main(["fail", "--json"]) == 2
-    assert json.loads(capsys.readouterr().out) == {"error": "Mend it.", "exit_code": 2}
+    assert json.loads(capsys.readouterr().out) == {"error": "Mend it.", "exit_code": 2, "code": "wrong_configuration"}
 
 
 def test_an_interrupt_is_told_and_ends_with_130(
