@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, ClassVar
@@ -20,7 +21,9 @@ from clearwell.destinations.features.folder import Folder
 from clearwell.errors import ConfigError
 from clearwell.settings import Settings
 from clearwell.testing import DestinationSuite
-from clearwell.testing.destination_events import SIMPLE, Row
+from clearwell.testing.destination_events import SIMPLE, START, TOPIC, Event, Row, batch_of
+
+THREE = [Event(f"k{number}", START, number, number) for number in range(3)]
 
 
 def view_of_all(schema: CleanSchema, name: str) -> FeatureView:
@@ -90,3 +93,19 @@ class TestFeatures(DestinationSuite):
     def case(self, stack: Settings, unique: Callable[[str], str]) -> FeaturesCase:
         """A view of its own."""
         return FeaturesCase(stack, unique("view"))
+
+    def test_a_column_that_others_added_is_told_in_one_sentence(self, case: FeaturesCase) -> None:
+        """It refuses every row alike: no dead letter for each."""
+        with contextlib.closing(case.destination(SIMPLE, "group")) as destination:
+            destination.open()
+            claim = destination.claim(TOPIC, 0, 1)
+            alter = SQL("ALTER TABLE {} ADD COLUMN checked_by text NOT NULL").format(Identifier(ROWS, case.name))
+            with psycopg.connect(case.dsn, autocommit=True) as session:
+                session.execute(alter)
+            for refused in (lambda: destination.write(batch_of(THREE, claim, 3)), destination.open):
+                with pytest.raises(ConfigError, match=r'column "checked_by" of .* must not be null.*give it a default'):
+                    refused()
+            with psycopg.connect(case.dsn, autocommit=True) as session:
+                session.execute(SQL("ALTER TABLE {} DROP COLUMN checked_by").format(Identifier(ROWS, case.name)))
+            destination.write(batch_of(THREE, claim, 3))
+            assert len(case.rows()) == 3

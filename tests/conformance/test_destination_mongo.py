@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -14,9 +15,12 @@ from pymongo import MongoClient
 from clearwell.contract.model import CleanSchema, Field
 from clearwell.destinations.mongo.destination import MongoDestination
 from clearwell.destinations.protocol import Destination
+from clearwell.errors import ConfigError
 from clearwell.settings import Settings
 from clearwell.testing import DestinationSuite
-from clearwell.testing.destination_events import SIMPLE, Row
+from clearwell.testing.destination_events import SIMPLE, START, TOPIC, Event, Row, batch_of
+
+THREE = [Event(f"k{number}", START, number, number) for number in range(3)]
 
 
 class MongoCase:
@@ -77,3 +81,32 @@ class TestMongo(DestinationSuite):
             safe = {"$where": "%24where", "b.c": "b%2Ec", "50%": "50%25", "$ref": "%24ref", "$id": "%24id"}
             return {safe.get(name, name): self.narrowed(field, inner) for name, inner in value.items()}
         return value
+
+    def test_a_validator_that_others_changed_is_told_in_one_sentence(
+        self, case: MongoCase, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It refuses every document alike, which is about it and about none of them."""
+        monkeypatch.setattr("clearwell.destinations.mongo.collection.is_embedded", lambda _: False)  # which skips it
+        with contextlib.closing(case.destination(SIMPLE, "group")) as destination, MongoClient[Any](case.url) as client:
+            database = client.get_default_database()
+            destination.open()
+            ours = next(database.list_collections(filter={"name": case.collection}))["options"]["validator"]
+            claim = destination.claim(TOPIC, 0, 1)
+            batch = batch_of(THREE, claim, 3)
+
+            rules = ours["$jsonSchema"] | {"required": [*ours["$jsonSchema"]["required"], "checked_by"]}
+            database.command("collMod", case.collection, validator={"$jsonSchema": rules})
+            for refused in (lambda: destination.write(batch), destination.open):
+                with pytest.raises(ConfigError, match='demands a field "checked_by", which the contract'):
+                    refused()
+
+            name = SIMPLE.key[0]
+            rules = ours["$jsonSchema"] | {"properties": ours["$jsonSchema"]["properties"] | {name: {"maxLength": 0}}}
+            database.command("collMod", case.collection, validator={"$jsonSchema": rules, "own": {"$exists": True}})
+            with pytest.raises(ConfigError, match="was changed by others, and refuses documents of"):
+                destination.write(batch)
+            assert case.rows() == []
+            destination.open()
+            assert "was changed by others: it is set anew" in caplog.text
+            destination.write(batch)
+            assert len(case.rows()) == 3

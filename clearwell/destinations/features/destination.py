@@ -36,6 +36,7 @@ from clearwell.destinations.newest import newest_rows
 from clearwell.destinations.postgres import positions as postgres_positions
 from clearwell.destinations.postgres.ddl import guarded_upsert
 from clearwell.destinations.postgres.destination import PostgresDestination
+from clearwell.destinations.postgres.table import is_foreign
 from clearwell.destinations.protocol import (
     Claim,
     CleanBatch,
@@ -45,7 +46,7 @@ from clearwell.destinations.protocol import (
     RowsRefused,
     Target,
 )
-from clearwell.destinations.shape import check_schema
+from clearwell.destinations.shape import check_schema, must_not_be_null
 from clearwell.errors import ClearwellError
 from clearwell.postgres_link import BoundedConnection as Session
 
@@ -261,9 +262,19 @@ class FeaturesDestination(PostgresDestination):
         except errors.NumericValueOutOfRange:
             raise RowsRefused(RowReason.OUT_OF_RANGE, f"A value is out of range in {batch.coordinates()}.") from None
         except (*_DATA, TypeError, ValueError, ArithmeticError, AttributeError) as error:
+            self._require_known_column(error)
             named = type(error).__name__
             message = f'A value does not fit the view "{self.view.name}" ({named}) in {batch.coordinates()}.'
             raise RowsRefused(RowReason.WRONG_TYPE, message) from None
+
+    def _require_known_column(self, error: Exception) -> None:
+        """Raises ConfigError of a column that others have added: it refuses every row alike."""
+        if not isinstance(error, errors.NotNullViolation) or not error.diag.column_name:
+            return
+        column, table = error.diag.column_name, f"{error.diag.schema_name}.{error.diag.table_name}"
+        tiles = [tile.name for tile in features_ddl.tile_columns(self.view)]
+        if is_foreign(self._schema, column) and column not in (*tiles, *features_ddl.TAKEN):
+            raise must_not_be_null(column, table, replace(self._schema, stream=self.view.stream))
 
     def _set_up(self, session: Session) -> None:
         super()._set_up(session)

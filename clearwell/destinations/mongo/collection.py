@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +13,8 @@ from clearwell.contract.model import CleanSchema
 from clearwell.destinations.mongo.documents import type_name, validator
 from clearwell.destinations.mongo.positions import COLLECTION
 from clearwell.errors import ConfigError
+
+log = logging.getLogger(__name__)
 
 _NAMESPACE_EXISTS = 48
 
@@ -72,17 +75,69 @@ def _check(known: Mapping[str, Any], schema: CleanSchema, collection: str) -> No
 
 
 def _set_validator(database: Database[dict[str, Any]], schema: CleanSchema, collection: str) -> None:
-    wanted = validator(schema)
     try:
-        database.create_collection(collection, validator=wanted, check_exists=False)
+        database.create_collection(collection, validator=validator(schema), check_exists=False)
         return
     except errors.OperationFailure as error:
         if error.code != _NAMESPACE_EXISTS:
             raise
-    (found,) = database.list_collections(filter={"name": collection})
-    set_now = found.get("options", {}).get("validator", {})
-    # Fields of other versions stay checked, so that two versions that share a collection do not undo each other.
+    set_now = _validator_of(database, collection)
+    told = _require_foreign(set_now, schema, collection)
+    if told is not None:
+        raise told
+    made = _beside(set_now, schema)
+    if made != set_now:
+        if set(set_now) - {"$jsonSchema"} or not _is_ours(set_now):
+            log.warning('The validator of the collection "%s" was changed by others: it is set anew.', collection)
+        database.command("collMod", collection, validator=made)
+
+
+def changed(database: Database[dict[str, Any]], schema: CleanSchema, collection: str) -> ConfigError | None:
+    """What to raise of a validator that is not as `prepare` left it, and so refuses documents for no fault of theirs.
+
+    None where it is.
+    """
+    set_now = _validator_of(database, collection)
+    told = _require_foreign(set_now, schema, collection)
+    if told is None and set_now != _beside(set_now, schema):
+        told = ConfigError(
+            f'The validator of the collection "{collection}" was changed by others, and refuses documents of '
+            f"{schema.stream} v{schema.version}: start the deliverer again, which sets it anew, or name another "
+            "collection in the route."
+        )
+    return told
+
+
+def _validator_of(database: Database[dict[str, Any]], collection: str) -> dict[str, Any]:
+    found = list(database.list_collections(filter={"name": collection}))
+    options: dict[str, Any] = found[0].get("options", {}) if found else {}
+    validator_now: dict[str, Any] = options.get("validator") or {}
+    return validator_now
+
+
+def _beside(set_now: Mapping[str, Any], schema: CleanSchema) -> dict[str, Any]:
+    """Our validator, with the fields of other versions: two that share a collection do not undo each other."""
+    made = validator(schema)
     others = set_now.get("$jsonSchema", {}).get("properties", {})
-    wanted["$jsonSchema"]["properties"] = others | wanted["$jsonSchema"]["properties"]
-    if wanted != set_now:
-        database.command("collMod", collection, validator=wanted)
+    made["$jsonSchema"]["properties"] = others | made["$jsonSchema"]["properties"]
+    return made
+
+
+def _is_ours(set_now: Mapping[str, Any]) -> bool:
+    """Whether it says no more than that fields have types, and that the key and our own fields must be there."""
+    rules = set_now.get("$jsonSchema", {})
+    kinds = [set(rule) for rule in rules.get("properties", {}).values()]
+    return set(rules) <= {"bsonType", "required", "properties"} and all(kind <= {"bsonType"} for kind in kinds)
+
+
+def _require_foreign(set_now: Mapping[str, Any], schema: CleanSchema, collection: str) -> ConfigError | None:
+    """A field that must be there and that no document of ours has: it would refuse every one of them."""
+    ours = validator(schema)["$jsonSchema"]["properties"]
+    for name in set_now.get("$jsonSchema", {}).get("required", ()):
+        if name not in ours and name != "_id":
+            return ConfigError(
+                f'The validator of the collection "{collection}" demands a field "{name}", which the contract '
+                f"{schema.stream} v{schema.version} has not: take it out of the validator's `required`, or name "
+                "another collection in the route."
+            )
+    return None

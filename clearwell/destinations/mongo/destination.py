@@ -26,10 +26,20 @@ from clearwell.destinations.mongo import positions as mongo_positions
 from clearwell.destinations.mongo.documents import EVENT_TIME_US, TAKEN, Document, document_maker
 from clearwell.destinations.mongo.egress import JudgedPool
 from clearwell.destinations.newest import newest_rows
-from clearwell.destinations.protocol import Accounts, Claim, CleanBatch, DestinationConfig, RouteOptions, Start, Target
+from clearwell.destinations.protocol import (
+    Accounts,
+    Claim,
+    CleanBatch,
+    DestinationConfig,
+    RouteOptions,
+    RowReason,
+    RowsRefused,
+    Start,
+    Target,
+)
 from clearwell.destinations.shape import NAME_RULE, RAW_OFFSET, RAW_PARTITION, RAW_TOPIC, check_schema, is_name
 from clearwell.egress import require_allowed
-from clearwell.errors import ConfigError
+from clearwell.errors import ClearwellError, ConfigError
 from clearwell.source import SECRET_IN_URL
 
 CONNECT_SECONDS = 10.0
@@ -187,7 +197,18 @@ class MongoDestination:
             _ = self._client.is_primary  # looks for a server, where none is known: a call would for its whole bound
             yield self._client.get_database(self._database_name, write_concern=WriteConcern("majority", j=True))
         except (errors.PyMongoError, BSONError, ValueError, TypeError, ArithmeticError) as error:
-            raise mongo_errors.translate(error, self._server, doing) from None
+            raise self._meaning(error, doing) from None
+
+    def _meaning(self, error: Exception, doing: str) -> ClearwellError:
+        """A validator that others have changed may refuse every document: that is about it, not about a document."""
+        ours = mongo_errors.translate(error, self._server, doing)
+        if not isinstance(ours, RowsRefused) or ours.reason is not RowReason.CONSTRAINT or self._client is None:
+            return ours
+        try:
+            database = self._client.get_database(self._database_name)
+            return mongo_collection.changed(database, self._schema, self._collection) or ours
+        except errors.PyMongoError as failure:
+            return mongo_errors.translate(failure, self._server, doing)
 
     def _connect(self) -> MongoClient[Document]:
         parsed = uri_parser.parse_uri(self._url)
