@@ -236,10 +236,11 @@ def _check_sizes(names: list[str], found: Mapping[str, Any]) -> None:
     fewer = [name for name, size in sizes.items() if size < most]
     if fewer:
         told = ", ".join(f"{name} has {size}" for name, size in sizes.items())
+        stream = fewer[0].split(".")[1]
         raise ConfigError(
             f"A stream's topics need the same number of partitions, but {told}. Add partitions to {', '.join(fewer)} "
-            f"(`kafka-topics.sh --alter --topic {fewer[0]} --partitions {most}`): nothing is lost. Made anew, a topic "
-            "would lose what it holds."
+            f"by `clearwell stream widen {stream} --partitions {most}`: nothing is lost. Made anew, a topic would lose "
+            "what it holds."
         )
 
 

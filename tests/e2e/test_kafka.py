@@ -22,6 +22,7 @@ from clearwell.kafka.clients import connect
 from clearwell.kafka.names import clean_topic, dead_topic, dropped_topic, raw_topic
 from clearwell.kafka.producer import EventProducer
 from clearwell.kafka.topics import OUT_LIMIT, RAW_LIMIT
+from clearwell.kafka.widen import sizes
 from clearwell.kafka.wire import Record, encode_headers
 from clearwell.settings import Settings
 from clearwell.source import EVENT_LIMIT
@@ -87,6 +88,36 @@ def test_a_topic_with_other_partitions_or_compaction_is_refused(
     client.create_topics({clean_topic(stream, 1): settings}, wait_for_metadata=True)
     with pytest.raises(ConfigError, match=r"compacted.*delete.*too small records"):
         admin.ensure_topics(stack.kafka, stream, 1)
+
+
+def test_a_stream_is_widened_with_every_version_of_it_and_raw_last(
+    stack: Settings, client: KafkaAdminClient, stream: str, run: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for version in (1, 2):
+        admin.ensure_topics(stack.kafka, stream, version, partitions=2)
+    topics = [
+        clean_topic(stream, 1),
+        clean_topic(stream, 2),
+        dropped_topic(stream),
+        dead_topic(stream),
+        raw_topic(stream),
+    ]
+    assert list(sizes(stack.kafka, stream).items()) == [(topic, 2) for topic in topics]
+    client.create_partitions({raw_topic(stream): 3})  # by someone who knows nothing of the others
+    with pytest.raises(ConfigError, match=f"`clearwell stream widen {stream} --partitions 3`"):
+        admin.require_topics(stack.kafka, stream, 1)
+
+    assert run("stream", "widen", stream, "--partitions", "3", "--dry-run") == 0
+    assert list(sizes(stack.kafka, stream).values()) == [2, 2, 2, 2, 3]
+    assert run("stream", "widen", stream, "--partitions", "3") == 0
+    assert "would" not in capsys.readouterr().out.splitlines()[-1]
+    assert set(sizes(stack.kafka, stream).values()) == {3}
+    assert run("stream", "widen", stream, "--partitions", "3") == 0
+    assert "nothing to do" in capsys.readouterr().out
+    assert run("stream", "widen", stream, "--partitions", "2") == 2
+    assert "Kafka takes none away: say --partitions 3 or more" in capsys.readouterr().err
+    assert admin.require_topics(stack.kafka, stream, 2).keys() == set(topics) - {clean_topic(stream, 1)}
+    admin.delete_topics(stack.kafka, [clean_topic(stream, 2)])
 
 
 def test_a_missing_topic_and_too_few_brokers_are_told(stack: Settings, stream: str) -> None:

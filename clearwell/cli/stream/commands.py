@@ -6,6 +6,7 @@ import click
 
 from clearwell.cli.group import Group
 from clearwell.cli.stream.realign import realign_command
+from clearwell.cli.stream.widen import widen_command
 
 
 @click.group(cls=Group)
@@ -14,7 +15,9 @@ def stream() -> None:
 
     \b
       clearwell stream realign flights --dry-run      what Kafka has lost of what was read
+      clearwell stream widen flights --partitions 8   more partitions for all of its topics
     """
 
 
 stream.add_command(realign_command)
+stream.add_command(widen_command)
