@@ -4,95 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import random
-import sqlite3
-import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
 import psycopg
 import pytest
-from sqlalchemy import func, select, text
 
-from clearwell.errors import ConfigError, Retryable
+from clearwell.errors import Retryable
 from clearwell.settings import Settings
-from clearwell.source import Refusal, SourceEvent, stored_position
+from clearwell.source import Refusal
 from connectors.sql import fence
-from connectors.sql.source import SqlConfig, SqlPosition, SqlSource
-from connectors.sql.table import Database
+from connectors.sql.source import SqlConfig, SqlSource
+from tests.support.sql_reading import following, rows_of, whole
 
 Session = psycopg.Connection[tuple[Any, ...]]
-
-
-class Follower:
-    """A source that is read in the background."""
-
-    def __init__(self, config: dict[str, Any], after: SqlPosition | None = None) -> None:
-        self.source = SqlSource(msgspec.convert(config, SqlConfig))
-        self.position: Any = after
-        self.events: list[SourceEvent] = []
-        self._reading = asyncio.ensure_future(self._read(after))
-
-    async def _read(self, after: SqlPosition | None) -> None:
-        async for events, position in self.source.read(after):
-            self.events += events
-            self.position = position
-
-    async def until(self, count: int, seconds: float = 20.0) -> list[str]:
-        """The ids in the rows, in the order of reading, once there are `count`."""
-        async with asyncio.timeout(seconds):
-            while len(self.events) < count:
-                if self._reading.done():
-                    self._reading.result()
-                await asyncio.sleep(0.02)
-        return self.ids()
-
-    async def quiet(self, seconds: float = 0.5) -> None:
-        """Nothing more comes for a while."""
-        before = len(self.events)
-        await asyncio.sleep(seconds)
-        more = self.events[before:]
-        assert not more, f"{[event.data for event in more]} came"
-
-    def ids(self) -> list[str]:
-        return [msgspec.json.decode(event.data)["id"] for event in self.events]
-
-    async def close(self) -> None:
-        self._reading.cancel()
-        await asyncio.wait({self._reading})
-        await self.source.close()
-
-
-@asynccontextmanager
-async def following(config: dict[str, Any], after: SqlPosition | None = None) -> AsyncIterator[Follower]:
-    follower = Follower(config, after)
-    try:
-        yield follower
-    finally:
-        await follower.close()
-
-
-def whole(config: dict[str, Any], after: SqlPosition | None = None) -> tuple[list[SourceEvent], Any]:
-    """All events to the end, and the last position as the registry gives it back."""
-
-    async def read() -> tuple[list[SourceEvent], Any]:
-        source = SqlSource(msgspec.convert(config, SqlConfig))
-        events: list[SourceEvent] = []
-        position: Any = after
-        async for batch, reached in source.read(after):
-            events, position = events + batch, reached
-        await source.close()
-        return events, position
-
-    events, position = asyncio.run(read())
-    kept = None if position is None else msgspec.json.decode(msgspec.json.encode(position))
-    return events, stored_position(kept, SqlPosition)
-
-
-def rows_of(events: Sequence[SourceEvent]) -> list[Any]:
-    return [msgspec.json.decode(event.data) for event in events]
 
 
 class Table:
@@ -328,110 +254,6 @@ def test_a_value_that_the_driver_cannot_take_is_one_refused_event(
     assert position.after == [3]
 
 
-def sqlite_config(path: Path, *statements: str, **options: Any) -> dict[str, Any]:
-    with sqlite3.connect(path) as session:
-        for statement in statements:
-            session.execute(statement)
-    session.close()
-    return {"url": f"sqlite:///{path}", "table": "t", "page": 30, **options}
-
-
-FORMS: dict[str, Callable[[int], str]] = {
-    "of CURRENT_TIMESTAMP": lambda n: "'2024-05-01 10:00:00'",
-    "of epochs": lambda n: str(1_714_557_600 + n // 10),
-    "of fractions of epochs": lambda n: repr(1_714_557_600 + n / 10),
-    "of ISO 8601": lambda n: f"'2024-05-01T10:00:{n // 2:02}Z'",
-    "of microseconds": lambda n: f"'2024-05-01 10:00:{n // 2:02}.{n:06}'",
-    "of dates": lambda n: f"'2024-05-{n // 10 + 1:02}'",
-    "of any class": lambda n: (f"{n}", f"{n}.5", f"'{n}'", f"'2024-05-{n // 10 + 1:02}'", f"x'{n:02}'")[n % 5],
-}
-
-
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("declared", ["timestamp", "datetime", "date", "text", "integer", "blob"])
-def test_a_sqlite_cursor_is_compared_as_it_is_stored(tmp_path: Path, form: str, declared: str) -> None:
-    columns = f"id text primary key, updated_at {declared} not null"
-    values = ", ".join(f"('k{n:03}', {FORMS[form](n)})" for n in range(100))
-    config = sqlite_config(
-        tmp_path / "d.db", f"create table t({columns})", f"insert into t values {values}", cursor="updated_at"
-    )
-    events, position = whole(config)
-    assert sorted(row["id"] for row in rows_of(events)) == [f"k{n:03}" for n in range(100)]
-    assert len({event.id for event in events}) == 100
-    assert whole(config, position)[0] == []
-    with sqlite3.connect(tmp_path / "d.db") as session:
-        session.execute(f"insert into t values ('late', {FORMS[form](99)})")
-    session.close()
-    assert [row["id"] for row in rows_of(whole(config, position)[0])] == ["late"]
-
-
-def test_sqlite_values_of_any_class_are_written_as_they_are(tmp_path: Path) -> None:
-    config = sqlite_config(
-        tmp_path / "d.db",
-        "create table t(n integer primary key, at timestamp, day date, yes boolean, cash decimal(10, 2), doc json)",
-        "insert into t values (1, '2024-05-01 10:00:00', '2024-05-01', 1, 12.1, '{\"a\": 1e400}')",
-        "insert into t values (2, 1714557600, 'soon', 'maybe', 'a lot', 'no json')",
-        "insert into t values (3, x'00ff', 9e999, 0, 0.1, '[1]')",
-        "insert into t values (4, cast(x'ff41' as text), null, null, null, null)",
-        "insert into t values (5, null, null, null, 12, null)",
-        mode="snapshot",
-    )
-    events, _ = whole(config)
-    assert [event.refused for event in events] == [None, None, None, Refusal.NOT_UTF8, None]
-    assert b'"doc":{"a": 1e400}' in events[0].data
-    first = b'{"n":1,"at":"2024-05-01T10:00:00Z","day":"2024-05-01","yes":true,"cash":"12.1","doc":'
-    assert events[0].data.startswith(first)
-    assert rows_of([events[1], events[2], events[4]]) == [
-        {"n": 2, "at": 1714557600, "day": "soon", "yes": "maybe", "cash": "a lot", "doc": "no json"},
-        {"n": 3, "at": "AP8=", "day": "Infinity", "yes": False, "cash": "0.1", "doc": [1]},
-        {"n": 5, "at": None, "day": None, "yes": None, "cash": "12", "doc": None},
-    ]
-
-
-def test_nulls_in_a_sqlite_cursor_come_first_and_later(tmp_path: Path) -> None:
-    path = tmp_path / "d.db"
-    config = sqlite_config(
-        path,
-        "create table t(id text primary key, at text)",
-        "insert into t values ('a', null), ('b', '1')",
-        cursor="at",
-    )
-    events, position = whole(config)
-    assert sorted(row["id"] for row in rows_of(events)) == ["a", "b"]
-    sqlite_config(path, "insert into t values ('0', null), ('c', '2')")
-    later, position = whole(config, position)
-    assert sorted(row["id"] for row in rows_of(later)) == ["0", "c"]
-    sqlite_config(path, "update t set at = '3' where id = 'a'")
-    assert [row["id"] for row in rows_of(whole(config, position)[0])] == ["a"]
-
-
-def test_rows_whose_key_is_null_are_read_each(tmp_path: Path) -> None:
-    """SQLite takes nulls in a primary key, and a view has them anywhere; a page must not end the table."""
-    path = tmp_path / "d.db"
-    values = "(null, 'a'), (null, 'b'), ('k', 'c'), ('l', 'd')"
-    config = sqlite_config(path, "create table t(key text primary key, id text)", f"insert into t values {values}")
-    for options in ({"mode": "snapshot"}, {"cursor": "id"}):
-        for page in (1, 2, 9):
-            events, position = whole(config | options | {"page": page})
-            assert sorted(row["id"] for row in rows_of(events)) == ["a", "b", "c", "d"]
-            assert len({event.id for event in events}) == 4
-            assert whole(config | options, position)[0] == []
-
-
-def test_a_count_that_takes_too_long_is_no_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = sqlite_config(tmp_path / "d.db", "create table t(id integer primary key)", cursor="id")
-    many = (
-        "with recursive n(i) as (select 1 union all select i + 1 from n where i < 500000) insert into t select i from n"
-    )
-    sqlite_config(tmp_path / "d.db", many)
-    database = Database(config["url"])
-    query = select(func.count()).select_from(text("t a, t b"))
-    begun = time.monotonic()
-    assert database.count(query, 0.2) is None
-    assert time.monotonic() - begun < 5
-    assert database.count(select(func.count()).select_from(text("t")), 20) == 500_000
-
-
 def test_numbers_that_are_none_do_not_end_a_table(table: Table) -> None:
     table.make("n numeric, id text primary key")
     table.run(f"insert into {table.name} values ('NaN', 'nan'), ('Infinity', 'inf'), (1, 'a'), (1e400, 'b')")
@@ -442,31 +264,7 @@ def test_numbers_that_are_none_do_not_end_a_table(table: Table) -> None:
     assert [row["id"] for row in rows_of(whole(table.once(cursor="n"), position)[0])] == ["c"]
 
 
-def test_more_rows_than_the_window_holds_are_each_read_once(tmp_path: Path) -> None:
-    seed = random.randrange(10**6)
-    chance = random.Random(seed)
-    path = tmp_path / "d.db"
-    config = sqlite_config(path, "create table t(id integer primary key, at int not null)", cursor="at")
-    position = None
-    found: list[int] = []
-    ids = list(range(400))
-    chance.shuffle(ids)
-    for start in range(0, 400, 40):
-        values = ", ".join(f"({number}, {start // 80})" for number in ids[start : start + 40])
-        sqlite_config(path, f"insert into t values {values}")
-        options = {"page": chance.randrange(1, 50), "lookback": 200}
-        events, position = whole(config | options, position)
-        found += [row["id"] for row in rows_of(events)]
-    assert sorted(found) == list(range(400)), f"seed {seed}"
-
-
-def test_a_damaged_window_is_one_sentence(tmp_path: Path) -> None:
-    config = sqlite_config(tmp_path / "d.db", "create table t(id integer primary key)", cursor="id")
-    with pytest.raises(ConfigError, match="list of known rows is damaged"):
-        whole(config, SqlPosition(after=[1], window="AAA"))
-
-
-def test_what_the_order_cannot_promise_is_warned_of(table: Table, tmp_path: Path) -> None:
+def test_what_the_order_cannot_promise_is_warned_of(table: Table) -> None:
     table.make("n int primary key, at timestamptz, good timestamptz not null")
 
     def warnings(config: dict[str, Any]) -> list[str]:
@@ -477,4 +275,3 @@ def test_what_the_order_cannot_promise_is_warned_of(table: Table, tmp_path: Path
     assert warnings(table.once(cursor="at")) == [
         "at may be null: rows without a value are read beside the order, at most 1,000."
     ]
-    assert warnings(sqlite_config(tmp_path / "d.db", "create table t(id integer primary key)", cursor="id")) == []
