@@ -145,6 +145,26 @@ class SchemasPart(DestinationBase):
         gates = {row["id"]: row.get("gate") for row in case.rows()}
         assert gates == {"k0": None, "k1": None, "k2": 17, "k3": None}, "The added field is not as it was written."
 
+    def test_widened_type(self, case: Any, opened: Opener) -> None:
+        """A type that grows is taken exactly, or refused with what it was, what it is to be, and the way out."""
+        before = opened()
+        self.deliver(before, [Event("a", START, 1, raw_offset=0)])
+        wide = replace(SIMPLE, version=2, fields=(*SIMPLE.fields[:2], Field("number", Type.INT64), *SIMPLE.fields[3:]))
+        try:
+            after = opened(schema=wide, group=fresh("wide"))
+        except ConfigError as refused:
+            told_all = all(
+                part in str(refused).lower() for part in ('"number"', " is int", " makes it ", "in the route")
+            )
+            assert told_all, f"The message does not say what to do: {refused}"
+            assert before.held() in (1, None), "Rows were lost."
+            return
+        row = ("b", START, 2**40, "cw1.b")
+        batch = batch_of([Event("b", START, None, 1)], after.claim(TOPIC, 0, 1), 1, rows=[row], schema=wide)
+        after.write(batch)
+        found = {row["id"]: row["number"] for row in case.rows()}
+        assert found == {"a": 1, "b": 2**40}, "A value of the wider type is not as it was written."
+
     def test_replay_fills_added_fields(self, case: Any, opened: Opener) -> None:
         """The same event under a widened contract replaces the row that lacks the field."""
         destination = opened()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, QueryBuilder, Schema, Transaction, write_deltalake
@@ -177,9 +177,18 @@ def _missing(wanted: Schema, found: Schema, shown: str) -> list[Field]:
     """Fields of `wanted` that `found` lacks. Raises ConfigError where one has another type."""
     types = {field.name: json.loads(field.type.to_json()) for field in found.fields}
     for field in wanted.fields:
-        if field.name in types and types[field.name] != json.loads(field.type.to_json()):
+        type_ = json.loads(field.type.to_json())
+        if types.get(field.name, type_) != type_:
             raise ConfigError(
-                f'The column "{field.name}" of the Delta table {shown} has another type than the contract gives it: a '
-                "changed type needs a new table in the route."
+                f'The column "{field.name}" of the Delta table {shown} is {_spelled(types[field.name])} but the '
+                f"contract makes it {_spelled(type_)}: a changed type needs a new table in the route."
             )
     return [field for field in wanted.fields if field.name not in types]
+
+
+def _spelled(type_: Any) -> str:
+    """A type of Delta's in words."""
+    if isinstance(type_, str):
+        return type_
+    kind = str(type_.get("type", "struct"))
+    return f"list of {_spelled(type_['elementType'])}" if kind == "array" else kind
