@@ -1,10 +1,13 @@
-"""Collectors forked off a process that has imported everything, so that one more of them costs milliseconds."""
+"""Services forked off a process that has imported everything, so that one more of them costs milliseconds."""
 
 from __future__ import annotations
 
 import functools
+import importlib
 import multiprocessing
 import os
+import signal
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from importlib.metadata import entry_points
@@ -16,6 +19,44 @@ from clearwell.registry.kinds import SOURCES
 from clearwell.registry.models import CollectorRow
 from tests.support.collecting import CHECKOUT, Sandbox, until
 
+SERVICES = ("archiver", "cleaner", "collector", "deliverer", "letters")
+STORES = ("clearwell.destinations.postgres.destination", "clearwell.destinations.mongo.destination")
+
+
+class ForkedProcess:
+    """`python -m services.NAME`, without the seconds that its imports take; what is used of `subprocess.Popen`."""
+
+    def __init__(self, name: str, arguments: Sequence[str], env: Mapping[str, str], log: Path) -> None:
+        self._arguments = arguments
+        self._process = _server().Process(target=_serve, args=(name, arguments, dict(env), log), daemon=True)
+        self._process.start()
+        self.pid = int(self._process.pid or 0)
+
+    def poll(self) -> int | None:
+        """Its exit code, None while it runs."""
+        return self._process.exitcode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Its exit code, once it has ended. Raises subprocess.TimeoutExpired after `timeout` seconds."""
+        self._process.join(timeout)
+        code = self._process.exitcode
+        if code is None:
+            raise subprocess.TimeoutExpired(self._arguments, timeout or 0)
+        return code
+
+    def send_signal(self, number: int) -> None:
+        """Nothing where it has ended."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        """SIGTERM."""
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self.send_signal(signal.SIGKILL)
+
 
 class Forked:
     """A collector for one connector, as its own process; its log is in a file."""
@@ -26,9 +67,7 @@ class Forked:
         self._log.touch()
         self._before = self._log.stat().st_size
         arguments = ["--connector", name, *options]
-        environment = {**sandbox.environment(), **env}
-        self._process = _server().Process(target=_collect, args=(arguments, environment, self._log), daemon=True)
-        self._process.start()
+        self._process = ForkedProcess("collector", arguments, {**sandbox.environment(), **env}, self._log)
 
     def said(self) -> str:
         """What it has logged so far."""
@@ -46,12 +85,12 @@ class Forked:
 
     def ended(self) -> bool:
         """Whether it has ended by itself."""
-        return not self._process.is_alive()
+        return self._process.poll() is not None
 
     def kill(self) -> None:
         """SIGKILL; what is left of it in the registry goes at once, as it would when its lease had run out."""
         self._process.kill()
-        self._gone()
+        self._process.wait(20)
         with self._sandbox.registry.session() as session:
             for one in session.query(CollectorRow.id).filter_by(scope=self._name).all():
                 leases.leave(session, one.id)
@@ -59,38 +98,31 @@ class Forked:
     def stop(self) -> None:
         """SIGTERM."""
         self._process.terminate()
-        self._gone()
+        self._process.wait(20)
 
-    def finish(self, seconds: float) -> int | None:
+    def finish(self, seconds: float) -> int:
         """Wait for its end; the exit code."""
-        until(self.ended, seconds)
-        code = self._process.exitcode
-        self._gone()
-        return code
-
-    def _gone(self) -> None:
-        self._process.join(20)
-        self._process.close()
+        return self._process.wait(seconds)
 
 
 @functools.cache
 def _server() -> ForkServerContext:
-    """Its process holds all that a collector imports, and no threads."""
+    """Its process holds all that services import, and no threads."""
     context = multiprocessing.get_context("forkserver")
     sources = sorted({entry.module for entry in entry_points(group=SOURCES)})
-    context.set_forkserver_preload(["__main__", "services.collector.__main__", __name__, *sources])
+    services = [f"services.{name}.__main__" for name in SERVICES]
+    context.set_forkserver_preload(["__main__", *services, __name__, *STORES, *sources])
     return context
 
 
-def _collect(arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
-    """In the child: as `python -m services.collector` with these arguments."""
-    from services.collector.__main__ import main
-
+def _serve(name: str, arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
+    """In the child: as `python -m services.NAME` with these arguments."""
+    main = importlib.import_module(f"services.{name}.__main__").main
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(CHECKOUT)
     with log.open("ab") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
-    sys.argv = ["services.collector", *arguments]
+    sys.argv = [f"services.{name}", *arguments]
     sys.exit(main())

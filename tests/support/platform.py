@@ -25,6 +25,7 @@ from clearwell.kafka.clients import connect
 from clearwell.kafka.names import clean_topic, raw_topic
 from clearwell.privacy.local import LocalKeyring
 from clearwell.settings import Settings
+from tests.support.forked import ForkedProcess
 
 FLIGHTS = Path(__file__).parents[2] / "schemas" / "flights" / "v1.yaml"
 CHECKOUT = Path(__file__).parents[2]
@@ -36,9 +37,9 @@ class Service:
 
     def __init__(self, name: str, arguments: Sequence[str], env: dict[str, str], log: Path) -> None:
         self.log = log
-        with log.open("ab") as file:
-            command = [sys.executable, "-m", f"services.{name}", *arguments]
-            self.process = subprocess.Popen(command, env=env, cwd=CHECKOUT, stdout=file, stderr=file)
+        self.kind = (name, tuple(arguments))
+        log.touch()
+        self.process = _process(name, arguments, env, log)
 
     def kill(self) -> None:
         """SIGKILL, and wait for the end of it."""
@@ -63,6 +64,16 @@ class Service:
         return self.log.read_text(errors="replace")
 
 
+def _process(
+    name: str, arguments: Sequence[str], env: dict[str, str], log: Path
+) -> subprocess.Popen[bytes] | ForkedProcess:
+    if "LD_PRELOAD" not in env:
+        return ForkedProcess(name, arguments, env, log)
+    with log.open("ab") as file:  # a library that a process loads first, it loads when it begins
+        command = [sys.executable, "-m", f"services.{name}", *arguments]
+        return subprocess.Popen(command, env=env, cwd=CHECKOUT, stdout=file, stderr=file)
+
+
 class Platform:
     """One stream: a contract under a unique name, its topics, its key file, its processes."""
 
@@ -80,6 +91,7 @@ class Platform:
         self.settings = replace(settings, schemas=folder / "schemas", keys=keys)
         self.ids = until(lambda: admin.ensure_topics(settings.kafka, stream, 1, partitions=PARTITIONS))
         self.services: list[Service] = []
+        self.started: list[Service] = []
 
     @property
     def contract(self) -> Contract:
@@ -111,10 +123,17 @@ class Platform:
         return len(futures)
 
     def start(self, name: str, *arguments: str, **env: str) -> Service:
-        """Start `cleaner` or `deliverer` (give it "--destination", NAME)."""
-        log = self.folder / f"{name}{len(self.services)}.log"
-        service = Service(name, ["--stream", self.stream, *arguments], self.env() | env, log)
+        """Start `cleaner` or `deliverer` (give it "--destination", NAME).
+
+        As under the supervisor, it has a worker's name, so that what comes after a killed or failed one takes the
+        partitions back at once and not when Kafka has missed the other for ten seconds. A second beside it has none.
+        """
+        arguments = ("--stream", self.stream, *arguments)
+        working = [one for one in self.started if one.kind == (name, arguments) and one.process.poll() is None]
+        log = self.folder / f"{name}{len(self.started)}.log"
+        service = Service(name, arguments, self.env() | ({} if working else {"CLEARWELL_WORKER": "w"}) | env, log)
         self.services.append(service)
+        self.started.append(service)
         return service
 
     def env(self) -> dict[str, str]:
