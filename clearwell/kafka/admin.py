@@ -239,7 +239,7 @@ def _check_sizes(names: list[str], found: Mapping[str, Any]) -> None:
         stream = fewer[0].split(".")[1]
         raise ConfigError(
             f"A stream's topics need the same number of partitions, but {told}. Add partitions to {', '.join(fewer)} "
-            f"by `clearwell stream widen {stream} --partitions {most}`: nothing is lost. Made anew, a topic would lose "
+            f"by `clearwell stream partitions {stream} {most}`: nothing is lost. Made anew, a topic would lose "
             "what it holds."
         )
 

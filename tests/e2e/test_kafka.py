@@ -104,17 +104,17 @@ def test_a_stream_is_widened_with_every_version_of_it_and_raw_last(
     ]
     assert list(sizes(stack.kafka, stream).items()) == [(topic, 2) for topic in topics]
     client.create_partitions({raw_topic(stream): 3})  # by someone who knows nothing of the others
-    with pytest.raises(ConfigError, match=f"`clearwell stream widen {stream} --partitions 3`"):
+    with pytest.raises(ConfigError, match=f"`clearwell stream partitions {stream} 3`"):
         admin.require_topics(stack.kafka, stream, 1)
 
-    assert run("stream", "widen", stream, "--partitions", "3", "--dry-run") == 0
+    assert run("stream", "partitions", stream, "3", "--dry-run") == 0
     assert list(sizes(stack.kafka, stream).values()) == [2, 2, 2, 2, 3]
-    assert run("stream", "widen", stream, "--partitions", "3") == 0
+    assert run("stream", "partitions", stream, "3") == 0
     assert "would" not in capsys.readouterr().out.splitlines()[-1]
     assert set(sizes(stack.kafka, stream).values()) == {3}
-    assert run("stream", "widen", stream, "--partitions", "3") == 0
+    assert run("stream", "partitions", stream, "3") == 0
     assert "nothing to do" in capsys.readouterr().out
-    assert run("stream", "widen", stream, "--partitions", "2") == 2
+    assert run("stream", "partitions", stream, "2") == 2
     assert "Kafka takes none away: say --partitions 3 or more" in capsys.readouterr().err
     assert admin.require_topics(stack.kafka, stream, 2).keys() == set(topics) - {clean_topic(stream, 1)}
     admin.delete_topics(stack.kafka, [clean_topic(stream, 2)])

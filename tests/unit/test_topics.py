@@ -35,7 +35,7 @@ def test_what_would_lose_events_is_told(change: dict[str, str], advice: str) -> 
 def test_partitions_that_were_added_to_raw_are_added_to_the_others_too() -> None:
     found = {"raw.s": {"partitions": [0] * 6}, "clean.s.v1": {"partitions": [0] * 4}, "dead.s": {"partitions": [0] * 6}}
     with pytest.raises(
-        ConfigError, match=r"Add partitions to clean\.s\.v1 by `clearwell stream widen s --partitions 6`"
+        ConfigError, match=r"Add partitions to clean\.s\.v1 by `clearwell stream partitions s 6`"
     ) as told:
         admin._check_sizes(list(found), found)
     assert "recreate" not in str(told.value)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 
 from clearwell.cli.group import Group
+from clearwell.cli.stream.partitions import partitions_command
 from clearwell.cli.stream.realign import realign_command
-from clearwell.cli.stream.widen import widen_command
 
 
 @click.group(cls=Group)
@@ -15,9 +15,9 @@ def stream() -> None:
 
     \b
       clearwell stream realign flights --dry-run      what Kafka has lost of what was read
-      clearwell stream widen flights --partitions 8   more partitions for all of its topics
+      clearwell stream partitions flights 8           more partitions for all of its topics
     """
 
 
 stream.add_command(realign_command)
-stream.add_command(widen_command)
+stream.add_command(partitions_command)

@@ -1,4 +1,4 @@
-"""`clearwell stream widen`: more partitions for a stream."""
+"""`clearwell stream partitions`: more partitions for a stream."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from clearwell.kafka import widen
 from clearwell.registry import audit
 
 
-@click.command("widen")
+@click.command("partitions")
 @click.argument("stream")
-@click.option("--partitions", type=click.IntRange(1, 10_000), required=True, help="Of each topic, afterwards.")
+@click.argument("partitions", metavar="N", type=click.IntRange(1, 10_000))
 @dry_run_option
 @home_option
 @json_option
-def widen_command(stream: str, partitions: int, dry_run: bool, as_json: bool) -> None:
-    """Give all topics of a stream more partitions.
+def partitions_command(stream: str, partitions: int, dry_run: bool, as_json: bool) -> None:
+    """Give each topic of a stream N partitions: more than it has.
 
     What is cleaned of a partition of raw goes to the same partition of clean, so they grow together: clean of every
     version, dropped and dead, and raw last. Nothing is lost; who reads them finds the new partitions by itself, some
@@ -28,8 +28,8 @@ def widen_command(stream: str, partitions: int, dry_run: bool, as_json: bool) ->
     two of the same event time, that which arrived later.
 
     \b
-      clearwell stream widen flights --partitions 8 --dry-run
-      clearwell stream widen flights --partitions 8
+      clearwell stream partitions flights 8 --dry-run
+      clearwell stream partitions flights 8
     """
     kafka = settings.load().kafka
     before = widen.sizes(kafka, stream)
