@@ -74,11 +74,14 @@ def up(
         test_commands=test_commands,
     )
     with _locked(home):
-        if state.running(home) is None:
-            _start(home, plan, progress)
-        else:
+        joined = state.running(home) is not None
+        if joined:
             _join(home, plan)
+        else:
+            _start(home, plan, progress)
         _await_ready(home, plan.services, progress)
+        if joined and plan.services:
+            _bring_up_to_date(home)
         return _endpoints(home)
 
 
@@ -225,6 +228,11 @@ def _join(home: Path, plan: state.Plan) -> None:
         state.write(home / state.PLAN_FILE, plan)
         os.kill(running.supervisor.pid, signal.SIGHUP)
         _await(home, lambda found: names <= {one.name for one in found.processes})
+
+
+def _bring_up_to_date(home: Path) -> None:
+    """What runs may have been started by an older version, whose registry lacks what this one asks for."""
+    prepare(settings.load(os.environ | dict(environment(home, running_plan(home, Ports())))))
 
 
 def _await_ready(home: Path, with_services: bool, progress: Progress) -> None:

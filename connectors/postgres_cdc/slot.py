@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from psycopg.errors import ObjectInUse
 from psycopg.sql import SQL, Identifier, Literal
 
+from clearwell.backoff import delays
 from clearwell.errors import ConfigError
 from connectors.postgres_cdc.decode import lsn_number, lsn_text
 from connectors.postgres_cdc.server import GENERATED_VERSION, Connection, Server, TableInfo, find_table
 
 OURS = "Made by Clearwell for the replication slot "
 """Begins the comment on a publication that we may drop again."""
+
+READER_LEAVES_WITHIN = 5.0
+"""Seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,14 +147,27 @@ def require_room(connection: Connection, place: str) -> None:
 def drop(server: Server, slot: str, publication: str) -> None:
     """Drop the slot, and the publication if we made it; harmless when they are gone."""
     with server.session("drop the replication slot") as connection:
-        connection.execute(
-            "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots"
-            " WHERE slot_name = %s AND plugin = 'pgoutput' AND database = current_database()",
-            [slot],
-        )
+        _drop_slot(connection, slot)
         ours = connection.execute(
             "SELECT 1 FROM pg_publication p WHERE pubname = %s AND obj_description(p.oid, 'pg_publication') = %s",
             [publication, OURS + slot],
         ).fetchall()
         if ours:
             connection.execute(SQL("DROP PUBLICATION IF EXISTS {}").format(Identifier(publication)))
+
+
+def _drop_slot(connection: Connection, slot: str) -> None:
+    """A server takes a moment to notice that the slot's reader has gone: until then it is in use."""
+    until = time.monotonic() + READER_LEAVES_WITHIN
+    for wait in delays():
+        try:
+            connection.execute(
+                "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots"
+                " WHERE slot_name = %s AND plugin = 'pgoutput' AND database = current_database()",
+                [slot],
+            )
+            return
+        except ObjectInUse:
+            if time.monotonic() + wait > until:
+                raise
+            time.sleep(wait)

@@ -21,6 +21,7 @@ from clearwell.destinations.features.folder import Folder
 from clearwell.errors import ConfigError
 from clearwell.settings import Settings
 from clearwell.testing import DestinationSuite
+from clearwell.testing.destination_cases import fresh
 from clearwell.testing.destination_events import SIMPLE, START, TOPIC, Event, Row, batch_of
 
 THREE = [Event(f"k{number}", START, number, number) for number in range(3)]
@@ -96,7 +97,7 @@ class TestFeatures(DestinationSuite):
 
     def test_a_column_that_others_added_is_told_in_one_sentence(self, case: FeaturesCase) -> None:
         """It refuses every row alike: no dead letter for each."""
-        with contextlib.closing(case.destination(SIMPLE, "group")) as destination:
+        with contextlib.closing(case.destination(SIMPLE, fresh("others"))) as destination:
             destination.open()
             claim = destination.claim(TOPIC, 0, 1)
             alter = SQL("ALTER TABLE {} ADD COLUMN checked_by text NOT NULL").format(Identifier(ROWS, case.name))

@@ -18,6 +18,7 @@ from clearwell.destinations.protocol import Destination
 from clearwell.errors import ConfigError
 from clearwell.settings import Settings
 from clearwell.testing import DestinationSuite
+from clearwell.testing.destination_cases import fresh
 from clearwell.testing.destination_events import SIMPLE, START, TOPIC, Event, Row, batch_of
 
 THREE = [Event(f"k{number}", START, number, number) for number in range(3)]
@@ -87,7 +88,10 @@ class TestMongo(DestinationSuite):
     ) -> None:
         """It refuses every document alike, which is about it and about none of them."""
         monkeypatch.setattr("clearwell.destinations.mongo.collection.is_embedded", lambda _: False)  # which skips it
-        with contextlib.closing(case.destination(SIMPLE, "group")) as destination, MongoClient[Any](case.url) as client:
+        with (
+            contextlib.closing(case.destination(SIMPLE, fresh("others"))) as destination,
+            MongoClient[Any](case.url) as client,
+        ):
             database = client.get_default_database()
             destination.open()
             ours = next(database.list_collections(filter={"name": case.collection}))["options"]["validator"]

@@ -219,7 +219,12 @@ def test_services_join_a_running_stack_and_come_back_when_killed(home: Path) -> 
     stack.restart(home, "cleaner.flights.v1", signal.SIGKILL)
     stack.restart(home, "collector", signal.SIGKILL)
 
+    with psycopg.connect(up(home).postgres) as connection:  # as a version of before left it
+        connection.execute("ALTER TABLE clearwell_registry.audit DROP COLUMN face, DROP COLUMN reason")
+        connection.execute("UPDATE clearwell_registry.alembic_version SET version_num = '0009'")
     assert stack.up(home, schemas=schemas) == up(home)
+    with psycopg.connect(up(home).postgres) as connection:
+        assert connection.execute("SELECT count(face) FROM clearwell_registry.audit").fetchone() is not None
 
 
 def test_what_a_killed_supervisor_leaves_is_ended_and_the_data_stays(home: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition, client
 from aiokafka.consumer import fetcher
 from aiokafka.producer import message_accumulator
-from aiokafka.protocol.metadata import MetadataRequest_v5
+from aiokafka.protocol.metadata import MetadataRequest, MetadataRequest_v5
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 from faust import streams
@@ -116,7 +116,7 @@ def test_fetched_records_are_plain(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_no_client_makes_a_topic_by_asking_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """aiokafka makes its questions by the name that we replace; the broker's `auto.create.topics.enable` has no say."""
-    monkeypatch.setattr(client, "MetadataRequest", client.MetadataRequest)  # put back at the end
+    monkeypatch.setattr(client, "MetadataRequest", MetadataRequest)  # as it is before; put back at the end
     assert client.MetadataRequest(["t"]).build(MetadataRequest_v5).allow_auto_topic_creation is True
     asking.never_create_topics()
     assert client.MetadataRequest(["t"]).build(MetadataRequest_v5).allow_auto_topic_creation is False
