@@ -30,12 +30,12 @@ def widen(bootstrap: str, before: dict[str, int], partitions: int) -> list[str]:
     """
     narrow = narrower(before, partitions)
     for topic in narrow:
-        admin.ask(
-            bootstrap,
-            f"adding partitions to {topic}",
-            lambda client, topic=topic: client.create_partitions({topic: partitions}),  # type: ignore[misc]
-        )
+        _widen_topic(bootstrap, topic, partitions)
     return narrow
+
+
+def _widen_topic(bootstrap: str, topic: str, partitions: int) -> None:
+    admin.ask(bootstrap, f"adding partitions to {topic}", lambda client: client.create_partitions({topic: partitions}))
 
 
 def narrower(before: dict[str, int], partitions: int) -> list[str]:
@@ -43,5 +43,5 @@ def narrower(before: dict[str, int], partitions: int) -> list[str]:
     most = max(before.values())
     if most > partitions:
         wide = ", ".join(topic for topic, size in before.items() if size == most)
-        raise ConfigError(f"{wide} has {most} partitions, and Kafka takes none away: say --partitions {most} or more.")
+        raise ConfigError(f"{wide} has {most} partitions, and Kafka takes none away: say {most} or more.")
     return [topic for topic, size in before.items() if size < partitions]

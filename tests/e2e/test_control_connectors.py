@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from threading import Barrier
 
@@ -63,7 +64,7 @@ def test_a_plan_is_refused_when_the_world_has_moved(platform: Platform, name: st
     pause, restart = plan_pause(platform, name), plan_restart(platform, name)
     apply(platform, BERT, pause)
     for plan in (pause, restart):
-        old = refusal(lambda plan=plan: apply(platform, ANNA, plan))  # type: ignore[misc]
+        old = refusal(partial(apply, platform, ANNA, plan))
         assert old.code == "plan_is_old"
         assert str(old).startswith(f'Connector "{name}" has changed since this was planned: it was running, and is')
     there = {"file": "events.ndjson", "offset": 0}

@@ -115,7 +115,7 @@ def test_a_stream_is_widened_with_every_version_of_it_and_raw_last(
     assert run("stream", "partitions", stream, "3") == 0
     assert "nothing to do" in capsys.readouterr().out
     assert run("stream", "partitions", stream, "2") == 2
-    assert "Kafka takes none away: say --partitions 3 or more" in capsys.readouterr().err
+    assert "Kafka takes none away: say 3 or more" in capsys.readouterr().err
     assert admin.require_topics(stack.kafka, stream, 2).keys() == set(topics) - {clean_topic(stream, 1)}
     admin.delete_topics(stack.kafka, [clean_topic(stream, 2)])
 
