@@ -10,7 +10,6 @@ from itertools import compress
 from typing import Any
 
 from clearwell.accounts.keys import entity_of
-from clearwell.contract.condition import compile_condition
 from clearwell.contract.model import Contract, Route
 from clearwell.destinations.protocol import Accounts, LeavesOut
 from clearwell.kafka.names import deliverer_group
@@ -78,7 +77,7 @@ class Books:
         except BaseException:
             self._store.close()
             raise
-        self._wanted = compile_condition(route.when, schema) if route.when is not None else None
+        self._wants = route.wants(schema)
         self._entity = entity_of(route, schema)
         self._codec = CleanCodec(schema)
         self._keys: set[Any] = set()
@@ -165,10 +164,10 @@ class Books:
         offsets, keys = [one[0] for one in fresh], [one[1] for one in fresh]
         if self._store.keeps_history and self._entity is None:
             keys = [(partition, offset) for offset in offsets]
-        if self._wanted is None and self._entity is None:
+        if self._wants is None and self._entity is None:
             return offsets, keys
         rows = self._codec.decode([one[2] for one in fresh])
-        wanted = [self._wanted is None or self._wanted(row) for row in rows]
+        wanted = [self._wants is None or self._wants(row) for row in rows]
         keys = list(map(self._entity, rows)) if self._entity is not None else keys
         return list(compress(offsets, wanted)), list(compress(keys, wanted))
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol, cast
 
-from clearwell.contract.condition import compile_condition
 from clearwell.contract.model import Contract, Route
 from clearwell.destinations.protocol import Accounts, Destination, Replayable, Start
 from clearwell.errors import ConfigError
@@ -120,7 +119,7 @@ class _Past:
         self._topic = clean_topic(contract.stream, contract.version)
         self._tail = Tail(settings.kafka, contract.stream)
         self._codec = CleanCodec(schema)
-        self._chooses = compile_condition(route.when, schema) if route.when is not None else None
+        self._wants = route.wants(schema)
         self._report, self._done, self._total = report, 0, total
 
     async def start(self, topic_id: str, now: Accounts, offset: int) -> Start:
@@ -153,9 +152,9 @@ class _Past:
         return Accounts(partition, end, routed - refused, unrouted, repeats, refused), dict(seen.marks)
 
     def _routed(self, records: Sequence[Any]) -> int:
-        if self._chooses is None:
+        if self._wants is None:
             return len(records)
-        return sum(map(self._chooses, self._codec.decode([record.value for record in records])))
+        return sum(map(self._wants, self._codec.decode([record.value for record in records])))
 
 
 def _minus(now: Accounts, after: Accounts) -> Accounts:

@@ -131,7 +131,7 @@ def clean_all(one: Scene, events: int) -> Work:
 
 def store_of(one: Scene, to: str) -> Destination:
     """The open destination of the scene's route to `to`."""
-    route = next(route for route in one.contract.routes if route.to == to)
+    route = one.contract.route(to)
     group = deliverer_group(one.stream, one.contract.version, to)
     store = open_destination(one.settings, route, bind(one.contract).schema, group)
     store.open()

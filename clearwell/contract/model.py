@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from dataclasses import field as setting
 from enum import StrEnum
 from typing import Any
 
-from clearwell.errors import Location
+from clearwell.errors import ConfigError, Location, nearest
 
 
 class Type(StrEnum):
@@ -152,6 +152,15 @@ class Route:
         """What stands after the dot, if anything."""
         return self.to.partition(".")[2] or None
 
+    def wants(self, schema: CleanSchema) -> Callable[[tuple[Any, ...]], bool] | None:
+        """Whether a clean row goes this way, as a function of it; None where each does, so that no row pays for it.
+
+        Raises ContractProblems when the condition does not fit the schema or compares a protected field.
+        """
+        from clearwell.contract.condition import compile_condition  # which is made of the values here
+
+        return None if self.when is None else compile_condition(self.when, schema)
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -201,6 +210,14 @@ class Contract:
     where: Location = setting(compare=False, default=Location("?", 1))
     lines: Mapping[str, Location] = setting(default_factory=dict, compare=False)
     archives: tuple[Route, ...] = ()
+
+    def route(self, to: str) -> Route:
+        """The route of clean events to the destination `to`. Raises ConfigError, with the nearest one, without it."""
+        for route in self.routes:
+            if route.to == to:
+                return route
+        hint = nearest(to, [route.to for route in self.routes])
+        raise ConfigError(f"{self.stream} v{self.version} has no route to {to}.{hint}", code="no_route")
 
 
 @dataclass(frozen=True, slots=True)

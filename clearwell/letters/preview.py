@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import msgspec
 
-from clearwell.contract.condition import compile_condition
 from clearwell.contract.load import find
 from clearwell.contract.model import CleanSchema, Contract, Field, UnknownFields
-from clearwell.errors import ConfigError, Fatal, nearest
+from clearwell.errors import ConfigError, Fatal
 from clearwell.kafka.dead import DELIVER
 from clearwell.pipeline.batch import RawBatch
 from clearwell.pipeline.clean import CleanCodec
@@ -90,7 +88,7 @@ class DeliveryJudge:
         self.version = contract.version
         self.fields = self.schema.fields
         self._codec = CleanCodec(self.schema)
-        self._wanted = _condition(contract, destination, self.schema)
+        self._wants = contract.route(destination).wants(self.schema)
         self._fixed = [field.name for field in self.fields if _is_fixed(field, self.schema)]
 
     def outcome(self, letter: Letter, before: bytes, event: bytes) -> Outcome:
@@ -104,7 +102,7 @@ class DeliveryJudge:
         for name in self._fixed:
             if now[name] != was[name]:
                 return Outcome(REJECTED, f"{name} can't be changed after the event was cleaned", DELIVER, name)
-        if self._wanted is not None and not self._wanted(row):
+        if self._wants is not None and not self._wants(row):
             return Outcome(DROPPED, step="the route's when")
         return Outcome(KEPT, clean=event)
 
@@ -147,11 +145,3 @@ def visible(schema: CleanSchema, clean: bytes) -> dict[str, Any]:
 
 def _is_fixed(field: Field, schema: CleanSchema) -> bool:
     return field.privacy is not None or field.name in (*schema.key, schema.event_id, schema.event_time, schema.subject)
-
-
-def _condition(contract: Contract, destination: str, schema: CleanSchema) -> Callable[[tuple[Any, ...]], bool] | None:
-    for route in contract.routes:
-        if route.to == destination:
-            return compile_condition(route.when, schema) if route.when is not None else None
-    hint = nearest(destination, [route.to for route in contract.routes])
-    raise ConfigError(f'{contract.stream} v{contract.version} has no route to "{destination}" any more.{hint}')

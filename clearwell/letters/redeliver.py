@@ -14,7 +14,7 @@ from typing import Any
 
 from clearwell.contract.load import find
 from clearwell.destinations.protocol import Claim, CleanBatch, RowsRefused
-from clearwell.errors import ConfigError, Fatal, nearest
+from clearwell.errors import ConfigError, Fatal
 from clearwell.kafka.names import replay_group
 from clearwell.letters.event import Envelopes
 from clearwell.pipeline.clean import CleanCodec
@@ -43,20 +43,17 @@ class Redeliverer:
     def __init__(self, settings: Settings, registry: Registry, envelopes: Envelopes, letter: Letter) -> None:
         """`letter` is one of those that will be sent. Raises ConfigError when the contract has no such route now."""
         contract = find(settings.schemas, letter.stream, letter.version)
-        routes = {route.to: route for route in contract.routes}
-        if letter.destination not in routes:
-            hint = nearest(letter.destination, routes)
-            raise ConfigError(
-                f"{letter.stream} v{letter.version} has no route to {letter.destination} any more, so its dead letters "
-                f"can't be replayed: drop or park them.{hint}"
-            )
+        try:
+            route = contract.route(letter.destination)
+        except ConfigError as error:
+            raise ConfigError(f"{error} Its dead letters can't be replayed: drop or park them.") from None
         self._registry = registry
         self._envelopes = envelopes
         self._stream = letter.stream
         schema = bind(contract).schema
         self._codec = CleanCodec(schema)
         group = replay_group(letter.stream, letter.version, letter.destination)
-        self._store = open_destination(settings, routes[letter.destination], schema, group)
+        self._store = open_destination(settings, route, schema, group)
         try:
             self._store.open()
         except BaseException:

@@ -8,11 +8,10 @@ import sys
 from functools import partial
 
 from clearwell import settings
-from clearwell.contract.condition import compile_condition
 from clearwell.contract.load import find
 from clearwell.contract.model import Contract, Route
 from clearwell.destinations.protocol import Inspectable
-from clearwell.errors import ClearwellError, ConfigError, nearest
+from clearwell.errors import ClearwellError, ConfigError
 from clearwell.kafka import admin, worker
 from clearwell.kafka.bounded import log_of
 from clearwell.kafka.gaps import Gaps
@@ -43,7 +42,7 @@ async def make(stream: str, version: int | None, destination: str) -> worker.Job
     """The app, its topic and its work. Raises ConfigError when anything it needs is missing (invariant 6)."""
     where = settings.load()
     contract = find(where.schemas, stream, version)
-    route = route_to(contract, destination)
+    route = contract.route(destination)
     group = deliverer_group(stream, contract.version, destination)
     health = Health(Registry(where.postgres), Delivery(group, stream, contract.version, destination))
     await asyncio.to_thread(health.begin)
@@ -65,14 +64,15 @@ async def _job(where: Settings, contract: Contract, route: Route, group: str, he
     await require_table(store, identity, route.to)
     await store.call(store.destination.open)
     positions = StorePositions(store, identity)
-    wanted = compile_condition(route.when, schema) if route.when is not None else None
     app = worker.build_app(group, where.kafka, positions)
     tail = Tail(where.kafka, contract.stream)
     refused = RefusedRows(route.to, contract, LocalKeyring(where.keys), tail, lambda: worker.producer_of(app))
     origins = Origins(partial(admin.id_and_ends, where.kafka, raw_topic(contract.stream)))
     gaps = Gaps(where.kafka, topic, group, LossNotes(where, topic, group), health.lost)
     codec = CleanCodec(schema)
-    work = Deliverer(Writer(store, refused.bury), refused, positions, identity, origins, gaps, codec, wanted)
+    work = Deliverer(
+        Writer(store, refused.bury), refused, positions, identity, origins, gaps, codec, route.wants(schema)
+    )
     pausable = Pausable(work, positions, health)
     return worker.Job(app, identity, pausable, pausable)
 
@@ -98,15 +98,6 @@ def _way_out(contract: Contract, route: Route, partition: int, end: int) -> str:
         f"{route.to} keeps what it has. While it is paused, `clearwell destination replay {route.to} --stream "
         f"{contract.stream} --from {partition}:{end}` lets it go on from where the two part."
     )
-
-
-def route_to(contract: Contract, destination: str) -> Route:
-    """The contract's route to `destination`. Raises ConfigError with the nearest one when there is none."""
-    for route in contract.routes:
-        if route.to == destination:
-            return route
-    hint = nearest(destination, [route.to for route in contract.routes])
-    raise ConfigError(f"{contract.where.file} has no route to {destination!r}.{hint}")
 
 
 def main() -> int:

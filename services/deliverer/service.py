@@ -48,9 +48,9 @@ class Deliverer:
         origins: Origins,
         gaps: Gaps,
         codec: CleanCodec,
-        wanted: Callable[[tuple[Any, ...]], bool] | None,
+        wants: Callable[[tuple[Any, ...]], bool] | None,
     ) -> None:
-        """`wanted` is the route's `when`; None means every event."""
+        """`wants` is the route's `when`; None means every event."""
         self._writer = writer
         self._refused = refused
         self._positions = positions
@@ -59,7 +59,7 @@ class Deliverer:
         self._raw_question = SharedQuestion(partial(asyncio.to_thread, origins.refresh))
         self._gaps = gaps
         self._codec = codec
-        self._wanted = wanted
+        self._wants = wants
         self._partitions: dict[int, _Partition] = {}
 
     async def begin(self, partition: int, first: int, generation: int) -> None:
@@ -115,8 +115,8 @@ class Deliverer:
             repeats = sorted([*forged, *_offsets_but(fresh, records)])
             records, topics, offsets = _only(fresh, records), _only(fresh, topics), _only(fresh, offsets)
         rows = self._codec.decode([record.value for record in records])
-        if self._wanted is not None:
-            chosen = [self._wanted(row) for row in rows]
+        if self._wants is not None:
+            chosen = [self._wants(row) for row in rows]
             unrouted = _offsets_but(chosen, records)
             records, rows = _only(chosen, records), _only(chosen, rows)
             topics, offsets = _only(chosen, topics), _only(chosen, offsets)

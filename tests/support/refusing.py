@@ -150,9 +150,8 @@ def ids_in_mongo(platform: Platform) -> Counter[str]:
 def accounts_of(platform: Platform, destination: str) -> Accounts:
     """The sums over all partitions; `partition` is how many those are."""
     contract = platform.contract
-    (route,) = [one for one in contract.routes if one.to == destination]
     group = deliverer_group(contract.stream, contract.version, destination)
-    store = open_destination(platform.settings, route, bind(contract).schema, group)
+    store = open_destination(platform.settings, contract.route(destination), bind(contract).schema, group)
     topic_id = admin.topic_id(platform.settings.kafka, clean_topic(contract.stream, contract.version))
     try:
         found = store.accounts(topic_id)

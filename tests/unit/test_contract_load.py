@@ -287,3 +287,10 @@ def test_find_takes_the_highest_version_by_number(tmp_path: Path) -> None:
         find(tmp_path, "visits", 3)
     with pytest.raises(ConfigError, match="There is no folder of contracts"):
         contract_files(tmp_path / "nowhere")
+
+
+def test_a_route_is_taken_by_its_destination() -> None:
+    flights = load(SCHEMAS / "flights" / "v1.yaml")
+    assert flights.route("mongo") is flights.routes[1]
+    with pytest.raises(ConfigError, match=r'flights v1 has no route to mungo\. Did you mean "mongo"\?'):
+        flights.route("mungo")

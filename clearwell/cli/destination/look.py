@@ -123,7 +123,7 @@ def _store(one: Store) -> dict[str, Any]:
 
 def _asked(where: Settings, contract: Contract, delivery: Delivery) -> dict[str, Any]:
     """What the store says of a delivery; its error where it can't be asked."""
-    route = next(route for route in contract.routes if route.to == delivery.destination)
+    route = contract.route(delivery.destination)
     topic = clean_topic(delivery.stream, delivery.version)
     try:
         store = open_destination(where, route, bind(contract).schema, delivery.group)

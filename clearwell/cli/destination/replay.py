@@ -53,7 +53,7 @@ def replay(to: str, stream: str | None, since: str, yes: bool, dry_run: bool, as
     place = _place(since)
     contract, delivery = _one(to, stream)
     wanted = _offsets(where.kafka, clean_topic(delivery.stream, delivery.version), place)
-    route = next(route for route in contract.routes if route.to == to)
+    route = contract.route(to)
     with open_session() as session:
         if not dry_run and not deliveries.is_paused(session, delivery.group):
             command = f"clearwell destination pause {to} --stream {delivery.stream}"
