@@ -17,7 +17,7 @@ from clearwell.kafka.gaps import Gaps
 from clearwell.kafka.identity import TopicIdentity
 from clearwell.kafka.lineage import Lineage, way_out
 from clearwell.kafka.names import archive_group, raw_topic
-from clearwell.privacy.local import LocalKeyring
+from clearwell.privacy.open import open_keyring
 from clearwell.registry.lakes import lake_root
 from services.archiver.positions import ArchivePositions
 from services.archiver.service import Archiver
@@ -31,7 +31,7 @@ async def make(stream: str, to: str) -> worker.Job:
     require_route(find(where.schemas, stream), to)
     root = lake_root(where, to.partition(".")[2] or None)
     topic, group = raw_topic(stream), archive_group(stream, to)
-    archive = Archive(archive_place(root, stream), stream, LocalKeyring(where.keys), group, pace)
+    archive = Archive(archive_place(root, stream), stream, open_keyring(where), group, pace)
     writer = ArchiveWriter(archive, pace.seconds)
     await writer.open()
     lineage = Lineage(log_of(where.kafka, topic), way_out(stream))

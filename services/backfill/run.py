@@ -17,7 +17,7 @@ from clearwell.kafka.raw import raw_batch
 from clearwell.pipeline.batch import Outcomes
 from clearwell.pipeline.clean import CleanCodec
 from clearwell.pipeline.compile import Pipeline, State, compile
-from clearwell.privacy.local import LocalKeyring
+from clearwell.privacy.open import open_keyring
 from clearwell.settings import Settings
 from services.backfill import manifest
 from services.backfill.files import locked, move_folder, written
@@ -147,4 +147,4 @@ class Replay:
 
 def compiled(where: Settings, request: Request) -> Pipeline:
     """The pipeline that the live cleaner runs too. Raises ConfigError, ContractError, Fatal as compiling does."""
-    return compile(find(where.schemas, request.stream, request.version), LocalKeyring(where.keys))
+    return compile(find(where.schemas, request.stream, request.version), open_keyring(where))

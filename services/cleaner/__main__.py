@@ -16,7 +16,7 @@ from clearwell.kafka.names import cleaner_group, raw_topic
 from clearwell.kafka.positions import GroupPositions
 from clearwell.kafka.tail import Tail
 from clearwell.pipeline.compile import compile
-from clearwell.privacy.local import LocalKeyring
+from clearwell.privacy.open import open_keyring
 from services.cleaner.senders import Senders
 from services.cleaner.service import Cleaner
 from services.losses import LossNotes
@@ -26,7 +26,7 @@ async def make(stream: str, version: int | None) -> worker.Job:
     """The app, its topic and its work. Raises ConfigError or Fatal when anything it needs is missing (invariant 6)."""
     where = settings.load()
     contract = find(where.schemas, stream, version)
-    keyring = LocalKeyring(where.keys)
+    keyring = open_keyring(where)
     pipeline = compile(contract, keyring)
     topic = raw_topic(stream)
     admin.require_topics(where.kafka, stream, contract.version)

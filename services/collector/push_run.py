@@ -14,7 +14,7 @@ from clearwell.errors import ClearwellError
 from clearwell.kafka.admin import ensure_topics
 from clearwell.kafka.names import raw_topic
 from clearwell.kafka.producer import EventProducer
-from clearwell.privacy.local import LocalKeyring
+from clearwell.privacy.open import open_keyring
 from clearwell.references import hide
 from clearwell.registry import Connector, Registry, connectors, positions
 from clearwell.registry.positions import NOTHING, Counts
@@ -125,7 +125,7 @@ class PushRun:
         contract = find_contract(where.schemas, connector.stream)
         source, self._secrets = open_source(connector.source, connector.config)
         self._source = cast(PushSource, cast(Any, source))
-        self._maker = RecordMaker(connector.name, contract, source.id_fields, lambda: LocalKeyring(where.keys))
+        self._maker = RecordMaker(connector.name, contract, source.id_fields, lambda: open_keyring(where))
         ensure_topics(where.kafka, contract.stream, contract.version)
         self._producer = EventProducer(where.kafka, f"collector-{connector.name}")
         with contextlib.suppress(ClearwellError), self._registry.session() as session:

@@ -15,8 +15,7 @@ from clearwell.errors import ClearwellError, Fenced
 from clearwell.kafka.admin import ensure_topics
 from clearwell.kafka.names import raw_topic
 from clearwell.kafka.producer import EventProducer
-from clearwell.privacy.keyring import Keyring
-from clearwell.privacy.local import LocalKeyring
+from clearwell.privacy.open import open_keyring
 from clearwell.references import hide
 from clearwell.registry import Connector, Registry, connectors, positions
 from clearwell.registry.positions import Counts
@@ -86,12 +85,9 @@ class Run:
         connector, where = self._connector, self._where
         contract = find_contract(where.schemas, connector.stream)
         source, self._secrets = open_source(connector.source, connector.config)
-        maker = RecordMaker(connector.name, contract, source.id_fields, self._keyring)
+        maker = RecordMaker(connector.name, contract, source.id_fields, lambda: open_keyring(where))
         ensure_topics(where.kafka, contract.stream, contract.version)
         return source, maker
-
-    def _keyring(self) -> Keyring:
-        return LocalKeyring(self._where.keys)
 
     def _load(self) -> Mapping[str, Any] | None:
         with self._registry.session() as session:

@@ -21,7 +21,7 @@ from clearwell.kafka.names import clean_topic, deliverer_group, raw_topic
 from clearwell.kafka.origins import Origins
 from clearwell.kafka.tail import Tail
 from clearwell.pipeline.clean import CleanCodec
-from clearwell.privacy.local import LocalKeyring
+from clearwell.privacy.open import open_keyring
 from clearwell.registry import Registry
 from clearwell.registry.deliveries import Delivery
 from clearwell.registry.targets import open_destination
@@ -66,7 +66,7 @@ async def _job(where: Settings, contract: Contract, route: Route, group: str, he
     positions = StorePositions(store, identity)
     app = worker.build_app(group, where.kafka, positions)
     tail = Tail(where.kafka, contract.stream)
-    refused = RefusedRows(route.to, contract, LocalKeyring(where.keys), tail, lambda: worker.producer_of(app))
+    refused = RefusedRows(route.to, contract, open_keyring(where), tail, lambda: worker.producer_of(app))
     origins = Origins(partial(admin.id_and_ends, where.kafka, raw_topic(contract.stream)))
     gaps = Gaps(where.kafka, topic, group, LossNotes(where, topic, group), health.lost)
     codec = CleanCodec(schema)

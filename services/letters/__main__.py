@@ -14,7 +14,7 @@ from clearwell.kafka.lineage import Lineage, way_out
 from clearwell.kafka.names import dead_topic, letters_group
 from clearwell.kafka.positions import GroupPositions
 from clearwell.letters.arrive import Judge
-from clearwell.privacy.local import LocalKeyring
+from clearwell.privacy.open import open_keyring
 from clearwell.registry import Registry
 from services.letters.service import LetterCopier
 from services.losses import LossNotes
@@ -24,7 +24,7 @@ async def make(stream: str) -> worker.Job:
     """The app, its topic and its work. Raises ConfigError or Retryable when anything it needs is missing."""
     where = settings.load()
     topic, group = dead_topic(stream), letters_group(stream)
-    keyring = LocalKeyring(where.keys)  # a letter that does not open is none of ours
+    keyring = open_keyring(where)  # a letter that does not open is none of ours
     lineage = Lineage(log_of(where.kafka, topic), way_out(stream))
     identity = TopicIdentity(topic, lambda: admin.topic_now(where.kafka, topic), lineage)
     app = worker.build_app(group, where.kafka, GroupPositions(identity))

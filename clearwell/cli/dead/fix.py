@@ -18,7 +18,7 @@ from clearwell.errors import ConfigError
 from clearwell.letters.mend import Mended, Mender
 from clearwell.letters.patch import Change, is_json
 from clearwell.letters.preview import KEPT, visible
-from clearwell.privacy.local import LocalKeyring
+from clearwell.privacy.open import open_keyring
 from clearwell.registry import dead_letters
 
 
@@ -66,7 +66,7 @@ def fix(
     with open_registry() as registry:
         with registry.session() as session:
             found = dead_letters.get(session, letter)
-        mender = Mender(where, registry, LocalKeyring(where.keys))
+        mender = Mender(where, registry, open_keyring(where))
         mender.require_declared(found, version, change)
         mended = mender.mend(found, change, version, dry_run=dry_run)
     emit(as_json, _as_object(mended, dry_run), lambda: _told(mended, dry_run))

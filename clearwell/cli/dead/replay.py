@@ -12,7 +12,7 @@ from clearwell.cli.dead.decide import require_yes, told
 from clearwell.cli.dead.filter import select, selection_options
 from clearwell.cli.output import counted, dry_run_option, emit, home_option, json_option, say
 from clearwell.letters.replay import Replayer, Result
-from clearwell.privacy.local import LocalKeyring
+from clearwell.privacy.open import open_keyring
 from clearwell.registry.dead_letters import OPEN
 
 
@@ -43,7 +43,7 @@ def replay(ctx: click.Context, /, ids: tuple[int, ...], yes: bool, dry_run: bool
         result, settled = Result(), 0
         if found and not dry_run:
             where = settings.load()
-            replayer = Replayer(where, registry, LocalKeyring(where.keys), lambda text: say(text, err=True))
+            replayer = Replayer(where, registry, open_keyring(where), lambda text: say(text, err=True))
             settled = replayer.settle(sorted({one.stream for one in found}))
             result = replayer.replay(found)
     shown = {

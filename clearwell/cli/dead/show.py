@@ -16,7 +16,7 @@ from clearwell.errors import ClearwellError
 from clearwell.letters.mend import Mender, Opened
 from clearwell.letters.preview import DROPPED, KEPT, Outcome
 from clearwell.letters.shape import Shape, shape_of
-from clearwell.privacy.local import LocalKeyring
+from clearwell.privacy.open import open_keyring
 from clearwell.registry import Registry, audit, dead_letters, dead_replays
 from clearwell.registry.dead_letters import Letter
 from clearwell.registry.dead_replays import Replay
@@ -72,7 +72,7 @@ def _opened(registry: Registry, letter: Letter) -> tuple[Opened | None, str | No
         return None, "it was dropped" if letter.ours else "the record is no dead letter of ours; nothing of it is kept"
     where = settings.load()
     try:
-        return Mender(where, registry, LocalKeyring(where.keys)).open(letter), None
+        return Mender(where, registry, open_keyring(where)).open(letter), None
     except ClearwellError as error:
         return None, str(error)
 
