@@ -14,8 +14,9 @@ from clearwell.contract.draft_roles import EventTime, Sampled, event_id, event_t
 from clearwell.contract.draft_types import guess
 from clearwell.contract.fields import FIELD_NAME
 from clearwell.contract.language import STREAM_NAME
-from clearwell.contract.model import PrivacyKind, Type
+from clearwell.contract.model import Type
 from clearwell.contract.personal import likely_personal
+from clearwell.contract.privacy import PrivacyKind
 
 MAX_FIELDS = 500
 """More fields are left undeclared: samples with more are maps from values, not records."""

@@ -7,8 +7,8 @@ from datetime import timedelta
 from typing import Any
 
 from clearwell.contract.feature_language import OPTIONS, WrittenEntity, WrittenFeature
-from clearwell.contract.features import Aggregate, Entity, Feature, FeatureView, leaves_as
-from clearwell.contract.model import CleanSchema, Contract, Field, PrivacyKind, Type
+from clearwell.contract.features import Aggregate, Entity, Feature, FeatureView
+from clearwell.contract.model import CleanSchema, Contract, Field, Type
 from clearwell.contract.problems import Problems
 from clearwell.contract.shapes import Record
 from clearwell.contract.tree import Node
@@ -22,7 +22,6 @@ MAX_TILES = 10_000
 DEFAULT_LATENESS = timedelta(days=1)
 DEFAULT_AHEAD = timedelta(days=1)
 
-_JOINABLE = (None, PrivacyKind.HASH, PrivacyKind.PSEUDONYM)
 _RESERVED = ("event_timestamp", "created_timestamp")
 """Names that Feast gives to columns of its own."""
 
@@ -79,10 +78,10 @@ def _entity(written: WrittenEntity, fields: Mapping[str, Field], problems: Probl
         field = _known(name, fields, where, problems)
         if field is None:
             continue
-        if (field.privacy.kind if field.privacy else None) not in _JOINABLE:
+        if field.privacy is not None and not field.privacy.kind.traits.joinable:
             problems.add(f'"{name}" is protected, so an entity can\'t be told by it: use a pseudonym of it.', where)
-        elif leaves_as(field) in (Type.JSON, Type.LIST):
-            problems.add(f'"{name}" is a {leaves_as(field)}, so an entity can\'t be told by it: use a scalar.', where)
+        elif field.clean_type in (Type.JSON, Type.LIST):
+            problems.add(f'"{name}" is a {field.clean_type}, so an entity can\'t be told by it: use a scalar.', where)
         elif field in keys:
             problems.add(f'"{name}" is there twice.', where)
         keys.append(field)
@@ -119,7 +118,7 @@ def _feature(
 
 def _unfit(field: Field, aggregate: Aggregate | None) -> str | None:
     """Why the type can't be a feature like that, as a sentence."""
-    type_ = leaves_as(field)
+    type_ = field.clean_type
     if aggregate in (Aggregate.SUM, Aggregate.MEAN) and type_ not in NUMBERS:
         return f'"{field.name}" is a {type_}, and {aggregate} is of numbers.'
     if aggregate in (Aggregate.MIN, Aggregate.MAX) and type_ not in ORDERED:
@@ -135,7 +134,7 @@ def _unsafe(field: Field, aggregate: Aggregate | None, allowed: frozenset[str]) 
     """Why protection keeps the field from being a feature, as a sentence; counts reveal nothing of a value."""
     if field.privacy is None or aggregate is Aggregate.COUNT:
         return None
-    if field.privacy.kind is PrivacyKind.ENCRYPT:
+    if not field.privacy.kind.traits.deterministic:
         return f'"{field.name}" is encrypted, anew in each event: it can\'t be a feature. Use a pseudonym of it.'
     if field.name in allowed:
         return None

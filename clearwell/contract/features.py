@@ -14,7 +14,7 @@ from dataclasses import field as setting
 from datetime import timedelta
 from enum import StrEnum
 
-from clearwell.contract.model import Field, PrivacyKind, Type
+from clearwell.contract.model import Field, Type
 from clearwell.errors import Location
 
 MICROSECOND = timedelta(microseconds=1)
@@ -73,7 +73,7 @@ class Feature:
             return Type.INT64
         if self.aggregate is Aggregate.MEAN:
             return Type.FLOAT64
-        given = leaves_as(self.source)
+        given = self.source.clean_type
         return Type.INT64 if self.aggregate is Aggregate.SUM and given is Type.INT32 else given
 
 
@@ -130,7 +130,7 @@ class FeatureView:
             "view": self.name,
             "stream": self.stream,
             "event_time": self.event_time,
-            "keys": [(one.name, leaves_as(one)) for one in self.entity.keys],
+            "keys": [(one.name, one.clean_type) for one in self.entity.keys],
             "features": [_said(one) for one in self.features],
             "ttl": _microseconds(self.ttl),
             "lateness": _microseconds(self.lateness),
@@ -138,17 +138,11 @@ class FeatureView:
         return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def leaves_as(field: Field) -> Type:
-    """The type of a clean field's values: what protection turns into a string is a string."""
-    protected = field.privacy is not None and field.privacy.kind is not PrivacyKind.GENERALISE
-    return Type.STRING if protected else field.type
-
-
 def _said(feature: Feature) -> list[object]:
     window = feature.window
     lengths = [_microseconds(window.length), _microseconds(window.slide)] if window else []
     source = feature.source
-    type_ = (leaves_as(source), source.items, source.precision, source.scale)
+    type_ = (source.clean_type, source.items, source.precision, source.scale)
     return [feature.name, source.name, type_, feature.aggregate, lengths]
 
 

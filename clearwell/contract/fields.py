@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from clearwell.contract.model import Field, Privacy, PrivacyKind, Type
+from clearwell.contract.model import Field, Type
 from clearwell.contract.patterns import compile_pattern
+from clearwell.contract.privacy import Privacy, PrivacyKind
 from clearwell.contract.problems import Problems
 from clearwell.contract.shapes import Choice, Constant, Flag, Key, ListOf, Positive, Record, Text, Whole
 from clearwell.contract.tree import Node
@@ -26,22 +27,24 @@ _LENGTHS = (Type.STRING, Type.BYTES, Type.LIST)
 class PrivacyShape:
     """`privacy: encrypt`, or `privacy: {generalise: 10}` where the width of a bucket is needed."""
 
-    plain = tuple(kind.value for kind in PrivacyKind if kind is not PrivacyKind.GENERALISE)
+    plain = tuple(kind.value for kind in PrivacyKind if not kind.traits.has_width)
+    with_width = tuple(kind for kind in PrivacyKind if kind.traits.has_width)
 
     def read(self, node: Node, called: str, problems: Problems) -> Privacy | None:
         if isinstance(node.value, dict):
-            width = Record({"generalise": Key(Positive(), required=True)}).read(node, called, problems)
-            return Privacy(PrivacyKind.GENERALISE, float(width["generalise"])) if width else None
-        if node.value == PrivacyKind.GENERALISE:
-            problems.add(f"{called} needs the width of a bucket: write {{generalise: 10}}.", node.where)
+            kind = next((kind for kind in self.with_width if kind in node.value), self.with_width[0])
+            width = Record({kind.value: Key(Positive(), required=True)}).read(node, called, problems)
+            return Privacy(kind, float(width[kind])) if width else None
+        if node.value in self.with_width:
+            problems.add(f"{called} needs the width of a bucket: write {{{node.value}: 10}}.", node.where)
             return None
-        word = Choice([*self.plain, PrivacyKind.GENERALISE.value]).read(node, called, problems)
+        word = Choice([*self.plain, *map(str, self.with_width)]).read(node, called, problems)
         return Privacy(PrivacyKind(word)) if word else None
 
     def schema(self) -> dict[str, Any]:
         says = "Width of a bucket: in the field's unit; days of a date, seconds of a timestamp."
-        width = Record({"generalise": Key(Positive(), required=True, says=says)})
-        return {"anyOf": [{"enum": list(self.plain)}, width.schema()]}
+        widths = [Record({kind.value: Key(Positive(), required=True, says=says)}) for kind in self.with_width]
+        return {"anyOf": [{"enum": list(self.plain)}, *(width.schema() for width in widths)]}
 
 
 def privacy_of(value: Any, called: str, where: Location, problems: Problems) -> Privacy | None:

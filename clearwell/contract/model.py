@@ -8,6 +8,7 @@ from dataclasses import field as setting
 from enum import StrEnum
 from typing import Any
 
+from clearwell.contract.privacy import Privacy
 from clearwell.errors import ConfigError, Location, nearest
 
 
@@ -31,17 +32,6 @@ class Type(StrEnum):
     LIST = "list"
 
 
-class PrivacyKind(StrEnum):
-    """How a protected field leaves the cleaner. `drop` removes it; all others but `generalise` become strings."""
-
-    DROP = "drop"
-    MASK = "mask"
-    HASH = "hash"
-    PSEUDONYM = "pseudonym"
-    GENERALISE = "generalise"
-    ENCRYPT = "encrypt"
-
-
 class UnknownFields(StrEnum):
     """What happens to fields the contract does not declare. `keep` gathers them in the json column `extra`.
 
@@ -51,14 +41,6 @@ class UnknownFields(StrEnum):
     REJECT = "reject"
     DROP = "drop"
     KEEP = "keep"
-
-
-@dataclass(frozen=True, slots=True)
-class Privacy:
-    """The protection of one field. `width` is the bucket size of `generalise` (unit of the field)."""
-
-    kind: PrivacyKind
-    width: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +66,16 @@ class Field:
     description: str = ""
     privacy: Privacy | None = None
     where: Location | None = setting(default=None, compare=False)
+
+    @property
+    def is_protected_text(self) -> bool:
+        """Whether clean events hold the text of a protection in the value's place."""
+        return self.privacy is not None and not self.privacy.kind.traits.keeps_type
+
+    @property
+    def clean_type(self) -> Type:
+        """The type of the values in clean events: what protection turns into a string is a string."""
+        return Type.STRING if self.is_protected_text else self.type
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
-from clearwell.contract.model import CleanSchema, Field, PrivacyKind, Type
+from clearwell.contract.model import CleanSchema, Field, Type
 from clearwell.errors import ConfigError
 
 RAW_TOPIC = "_raw_topic"
@@ -23,12 +23,6 @@ def is_name(text: object) -> bool:
     return isinstance(text, str) and _NAME.fullmatch(text) is not None
 
 
-def stored_type(field: Field) -> Type:
-    """The type of the value a store receives: what protection turns into a string is a string."""
-    protected = field.privacy is not None and field.privacy.kind is not PrivacyKind.GENERALISE
-    return Type.STRING if protected else field.type
-
-
 def check_schema(schema: CleanSchema, taken: Collection[str]) -> None:
     """Raise ConfigError unless a table can be made of `schema`; `taken` are the names of the store's own columns."""
     for field in schema.fields:
@@ -37,9 +31,9 @@ def check_schema(schema: CleanSchema, taken: Collection[str]) -> None:
         if field.name in taken:
             raise ConfigError(f'The field "{field.name}" of {schema.stream} has a name the store needs: rename it.')
     for name in schema.key:
-        if stored_type(_field(schema, name, "key")) in (Type.JSON, Type.LIST):
+        if _field(schema, name, "key").clean_type in (Type.JSON, Type.LIST):
             raise ConfigError(f'The key field "{name}" of {schema.stream} is a json or a list: use a scalar as key.')
-    if stored_type(_field(schema, schema.event_time, "event_time")) is not Type.TIMESTAMP:
+    if _field(schema, schema.event_time, "event_time").clean_type is not Type.TIMESTAMP:
         raise ConfigError(
             f'The event time "{schema.event_time}" of {schema.stream} must be a timestamp that is not protected: '
             "rows are ordered by it."

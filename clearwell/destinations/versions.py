@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from clearwell.contract.model import CleanSchema, Contract, Field, Route, Type
 from clearwell.contract.problems import Problems
 from clearwell.contract.routes import KINDS
-from clearwell.destinations.shape import stored_type
 
 UNTYPED = frozenset({"http", "kafka", "archive"})
 """Kinds that keep no columns: a changed type is between the sender and who reads."""
@@ -32,7 +31,7 @@ class Version:
 
 def widens(old: Field, new: Field) -> bool:
     """Whether every stored value of `old` is exactly one of `new`, of another type."""
-    was, now = stored_type(old), stored_type(new)
+    was, now = old.clean_type, new.clean_type
     if was is Type.DECIMAL and now is Type.DECIMAL:
         return new.scale >= old.scale and new.precision - new.scale >= old.precision - old.scale
     if now is Type.DECIMAL:
@@ -94,7 +93,7 @@ def _place(contract: Contract, route: Route) -> tuple[str, str]:
 
 def _told(field: Field) -> str:
     """The stored type in words, as far as stores tell types apart."""
-    stored = stored_type(field)
+    stored = field.clean_type
     digits = f"({field.precision},{field.scale})"
     if stored is Type.LIST:
         items = field.items or Type.STRING

@@ -111,7 +111,7 @@ def feast_type(type_: Type, items: Type | None = None) -> feast_types.FeastType:
 
 def _entity(view: ours.FeatureView, key: CleanField) -> Entity:
     """An entity of several keys is several of Feast's, each called as its key."""
-    type_ = ours.leaves_as(key)
+    type_ = key.clean_type
     if type_ is Type.TIMESTAMP:
         raise ConfigError(
             f'The entity "{view.entity.name}" of the view "{view.name}" is told by a timestamp, and Feast cuts '
@@ -124,7 +124,7 @@ def _entity(view: ours.FeatureView, key: CleanField) -> Entity:
 
 
 def _key(key: CleanField) -> Field:
-    return Field(name=key.name, dtype=feast_type(ours.leaves_as(key)), description=key.description)
+    return Field(name=key.name, dtype=feast_type(key.clean_type), description=key.description)
 
 
 def _field(feature: ours.Feature) -> Field:

@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from clearwell.contract.features import FeatureView, leaves_as
+from clearwell.contract.features import FeatureView
 from clearwell.contract.model import Type
 from clearwell.contract.values import INT_BOUNDS
 from clearwell.errors import ConfigError
@@ -29,7 +29,7 @@ _CHECKS: Mapping[Type, Callable[[pa.DataType], bool]] = {
 def check_frame(view: FeatureView, frame: pd.DataFrame) -> None:
     """Raise ConfigError, without values (invariant 9), where a column is not of its key's or feature's type."""
     for key in view.entity.keys:
-        _check(view, frame, key.name, leaves_as(key), None)
+        _check(view, frame, key.name, key.clean_type, None)
     for one in view.features:
         _check(view, frame, one.name, one.type, one.source.items)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from typing import Any
 
-from clearwell.contract.features import FeatureView, leaves_as
+from clearwell.contract.features import FeatureView
 from clearwell.contract.model import Field, Type
 from clearwell.contract.values import canonical, python_value
 from clearwell.destinations.features.tiles import Entity
@@ -28,7 +28,7 @@ def parse_entity(view: FeatureView, text: str) -> Entity:
 
 
 def _value(view: FeatureView, key: Field, text: str) -> Any:
-    type_ = leaves_as(key)
+    type_ = key.clean_type
     try:
         return python_value(type_, canonical(type_, _read(type_, text)))
     except ValueError as error:

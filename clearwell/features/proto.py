@@ -9,7 +9,7 @@ from typing import Any
 
 from feast.protos.feast.types import Value_pb2 as proto
 
-from clearwell.contract.features import Feature, leaves_as
+from clearwell.contract.features import Feature
 from clearwell.contract.model import Field, Type
 from clearwell.errors import ConfigError
 
@@ -97,4 +97,4 @@ def decoded(value: proto.Value, type_: Type, items: Type | None, called: str) ->
 
 def key_value(value: proto.Value, key: Field, entity: str) -> Any:
     """The value of one key of an entity. Raises ConfigError as `decoded`."""
-    return decoded(value, leaves_as(key), None, f'The key "{key.name}" of the entity "{entity}"')
+    return decoded(value, key.clean_type, None, f'The key "{key.name}" of the entity "{entity}"')

@@ -17,7 +17,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from clearwell.contract.features import FeatureView, leaves_as
+from clearwell.contract.features import FeatureView
 from clearwell.contract.model import Field, Type
 from clearwell.destinations.features import floor as features_floor
 from clearwell.destinations.features import incarnations
@@ -171,7 +171,7 @@ def moments(timeline: Timeline, start: datetime, until: datetime) -> Iterator[Mo
 
 
 def _schema(view: FeatureView) -> pa.Schema:
-    keys = [pa.field(key.name, _arrow(leaves_as(key), key)) for key in view.entity.keys]
+    keys = [pa.field(key.name, _arrow(key.clean_type, key)) for key in view.entity.keys]
     time = pa.field(EVENT_TIMESTAMP, SCALARS[Type.TIMESTAMP])
     return pa.schema([*keys, time, *(pa.field(one.name, _arrow(one.type, one.source)) for one in view.features)])
 

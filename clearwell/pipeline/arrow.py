@@ -9,7 +9,6 @@ import msgspec
 import pyarrow as pa
 
 from clearwell.contract.model import Field, Type
-from clearwell.pipeline.wire import is_text_on_wire
 
 SCALARS = {
     Type.STRING: pa.string(),
@@ -27,7 +26,7 @@ SCALARS = {
 
 def arrow_type(field: Field) -> pa.DataType:
     """The Arrow type of a clean field: timestamps in µs UTC, decimals as decimal128 of the declared digits."""
-    if is_text_on_wire(field):
+    if field.is_protected_text:
         return pa.string()
     if field.type is Type.LIST and field.items is not None:
         return pa.list_(_scalar(field.items, field))
@@ -57,7 +56,7 @@ def record_batch(fields: Sequence[Field], rows: Sequence[Sequence[Any]]) -> pa.R
 
 
 def _array(field: Field, column: Sequence[Any], kind: pa.DataType) -> pa.Array:
-    if field.type is Type.JSON and not is_text_on_wire(field):
+    if field.type is Type.JSON and not field.is_protected_text:
         column = [None if value is None else msgspec.json.encode(value).decode() for value in column]
     return pa.array(column, type=kind)
 

@@ -15,7 +15,7 @@ from msgspec import Meta
 from clearwell.contract.model import CleanSchema, Field, Type
 from clearwell.contract.values import INT_BOUNDS
 from clearwell.errors import Fatal
-from clearwell.pipeline.wire import clean_type, is_text_on_wire
+from clearwell.pipeline.wire import python_type
 
 EVERY = 64
 """The first event of a batch is looked at, and each one of so many after it."""
@@ -45,11 +45,11 @@ class Leaving:
 
 def _exact(field: Field) -> Any:
     """The type of a clean field with all that the decoder can hold it to."""
-    exact: Any = clean_type(field)
-    if field.type in INT_BOUNDS and not is_text_on_wire(field):
+    exact: Any = python_type(field)
+    if field.type in INT_BOUNDS and not field.is_protected_text:
         low, high = INT_BOUNDS[field.type]
         exact = Annotated[int, Meta(ge=low, le=high)]
-    elif field.type is Type.LIST and field.items in INT_BOUNDS and not is_text_on_wire(field):
+    elif field.type is Type.LIST and field.items in INT_BOUNDS and not field.is_protected_text:
         low, high = INT_BOUNDS[field.items]
         exact = list[Annotated[int, Meta(ge=low, le=high)]]
     return exact if field.required else exact | None

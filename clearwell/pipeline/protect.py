@@ -11,11 +11,11 @@ from typing import Any
 
 import msgspec
 
-from clearwell.contract.model import CleanSchema, Field, PrivacyKind, Type
-from clearwell.pipeline.wire import clean_struct, is_text_on_wire
+from clearwell.contract.model import CleanSchema, Field, Type
+from clearwell.pipeline.wire import clean_struct
+from clearwell.privacy.classes import PROTECTIONS, Constant, OfBytes
 from clearwell.privacy.envelope import Sealer, draw_nonces
 from clearwell.privacy.keyring import Keyring
-from clearwell.privacy.pseudonym import MASK, generaliser, hasher, pseudonymiser
 from clearwell.source import EVENT_LIMIT
 from clearwell.steps.code import Code
 from clearwell.steps.plan import Plan
@@ -65,7 +65,7 @@ def _emit_protection(code: Code, plan: Plan, keyring: Keyring) -> None:
     stream, event_id = plan.schema.stream, plan.schema.event_id
     # The event id goes first: envelopes are bound to the id that readers see.
     protected = sorted((f for f in plan.clear.values() if f.privacy), key=lambda field: field.name != event_id)
-    sealed = [field for field in protected if field.privacy and field.privacy.kind is PrivacyKind.ENCRYPT]
+    sealed = [field for field in protected if field.privacy and field.privacy.kind.traits.reads_back]
     if sealed:
         _emit_sealer(code, plan, keyring, len(sealed))
     for field in protected:
@@ -94,15 +94,12 @@ def _emit_sealer(code: Code, plan: Plan, keyring: Keyring, count: int) -> None:
 def _one_way(code: Code, field: Field, stream: str, keyring: Keyring) -> str:
     """The expression that takes a clear value's place."""
     assert field.privacy is not None
-    kind, name = field.privacy.kind, field.name
-    if kind is PrivacyKind.DROP:
-        return "None"
-    if kind is PrivacyKind.MASK:
-        return repr(MASK)
-    if kind is PrivacyKind.GENERALISE:
-        return f"{code.reference(f'{name}_bucket', generaliser(field))}({code.variable(name)})"
-    protect = pseudonymiser(keyring, stream, name) if kind is PrivacyKind.PSEUDONYM else hasher(keyring, stream, name)
-    return f"{code.reference(f'{name}_{kind}', protect)}({_clear(code, field)})"
+    kind = field.privacy.kind
+    protection = PROTECTIONS[kind]
+    if isinstance(protection, Constant):
+        return repr(protection.value)
+    protect = code.reference(f"{field.name}_{kind}", protection.make(keyring, stream, field))
+    return f"{protect}({_clear(code, field) if isinstance(protection, OfBytes) else code.variable(field.name)})"
 
 
 def _clear(code: Code, field: Field) -> str:
@@ -131,7 +128,7 @@ def _subject_text(code: Code, plan: Plan) -> str:
 def _text(code: Code, field: Field) -> str:
     """The event id as text; see `event_id_text`."""
     variable = code.variable(field.name)
-    if field.type is Type.STRING or is_text_on_wire(field):
+    if field.clean_type is Type.STRING:
         return variable
     return f"{code.reference('event_id_text', event_id_text)}({variable})"
 
@@ -149,7 +146,7 @@ def one_spelling(value: Decimal) -> str:
 
 def _emit_text_of_decimals(code: Code, field: Field, in_key: bool) -> None:
     """Decimals leave as plain digits, as many as were given; `str` would write 0.0000001 as 1E-7."""
-    if is_text_on_wire(field):
+    if field.is_protected_text:
         return
     variable, as_text = code.variable(field.name), code.reference("format", format)
     if field.type is Type.DECIMAL:
@@ -164,6 +161,6 @@ def _emit_text_of_decimals(code: Code, field: Field, in_key: bool) -> None:
 def _key(code: Code, schema: CleanSchema) -> str:
     """Kafka's key: the text of one string, or a compact JSON array. Protected key fields are protected by now."""
     fields = [schema.field(name) for name in schema.key]
-    if len(fields) == 1 and (fields[0].type is Type.STRING or is_text_on_wire(fields[0])):
+    if len(fields) == 1 and fields[0].clean_type is Type.STRING:
         return f"{code.variable(fields[0].name)}.encode()"
     return f"_encode([{', '.join(code.variable(field.name) for field in fields)}])"

@@ -10,16 +10,11 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from clearwell.contract.model import CleanSchema, Field, PrivacyKind, Type, UnknownFields
+from clearwell.contract.model import CleanSchema, Field, Type, UnknownFields
 from clearwell.contract.values import INT_BOUNDS
 
 LONGEST_DECIMAL = 80
 """Characters; longer text is no decimal of 38 digits before and after the point."""
-
-
-def is_text_on_wire(field: Field) -> bool:
-    """Whether a clean event holds this field as the text of its protection."""
-    return field.privacy is not None and field.privacy.kind is not PrivacyKind.GENERALISE
 
 
 def quoted(type_: Type) -> bool:
@@ -71,14 +66,12 @@ def _number(bound: int | float | str | None) -> float | None:
 
 def clean_struct(schema: CleanSchema) -> type[msgspec.Struct]:
     """The struct of a clean event, fields in the schema's order, nulls written out."""
-    names = [(field.name, clean_type(field) | None, None) for field in schema.fields]
+    names = [(field.name, python_type(field) | None, None) for field in schema.fields]
     return msgspec.defstruct("Clean", names, gc=False)
 
 
-def clean_type(field: Field) -> Any:
+def python_type(field: Field) -> Any:
     """The Python type of a field of a clean event, null aside."""
-    if is_text_on_wire(field):
-        return str
     plain: dict[Type, Any] = {
         Type.STRING: str,
         Type.INT32: int,
@@ -91,8 +84,8 @@ def clean_type(field: Field) -> Any:
         Type.JSON: Any,
         Type.BYTES: bytes,
     }
-    if field.type is Type.LIST:
+    if field.clean_type is Type.LIST:
         assert field.items is not None
         item: Any = plain[field.items]
         return list[item]
-    return plain[field.type]
+    return plain[field.clean_type]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from clearwell.contract.model import Contract, Field, PrivacyKind, Type
+from clearwell.contract.model import Contract, Field, Type
+from clearwell.contract.privacy import PrivacyKind
 from clearwell.contract.problems import Problems
 from clearwell.errors import Location, nearest
 
-STABLE = (PrivacyKind.PSEUDONYM, PrivacyKind.HASH)
-"""Protections under which equal values stay equal and others stay apart, so that a key or an id still works."""
+_JOINABLE = " and ".join(kind for kind in PrivacyKind if kind.traits.joinable)
 
 
 def check_ends(contract: Contract, fields: Mapping[str, Field], problems: Problems) -> None:
@@ -43,7 +43,7 @@ def _check_role(role: str, field: Field, where: Location, problems: Problems) ->
         if kind is not None:
             problems.add(f'`event_time` is "{field.name}", which is protected: stores need it to order events.', where)
         return
-    if kind is not None and kind not in STABLE:
-        problems.add(f'`{role}` is "{field.name}", protected by {kind}: only pseudonym and hash keep ids apart.', where)
+    if kind is not None and not kind.traits.joinable:
+        problems.add(f'`{role}` is "{field.name}", protected by {kind}: only {_JOINABLE} keep ids apart.', where)
     if field.type in (Type.JSON, Type.LIST, Type.FLOAT64):
         problems.add(f'`{role}` is "{field.name}", which is {field.type}: it does not tell events apart.', where)

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
-from clearwell.contract.model import Field, Privacy, Type
+from clearwell.contract.model import Field, Type
+from clearwell.contract.privacy import Privacy
 from clearwell.steps.code import Code
 from clearwell.steps.convert import time_zone
 from clearwell.steps.numbers import EXACT, emit_check

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from clearwell.contract.fields import EXTRA
-from clearwell.contract.model import CleanSchema, Contract, Field, Privacy, PrivacyKind, StepCall, Type, UnknownFields
+from clearwell.contract.model import CleanSchema, Contract, Field, StepCall, Type, UnknownFields
+from clearwell.contract.privacy import Privacy, PrivacyKind
 from clearwell.contract.problems import Problems
 from clearwell.contract.verify import verify
 from clearwell.errors import ContractError, nearest
@@ -100,7 +101,7 @@ def _understand(call: StepCall) -> Step:
 
 
 def _schema(contract: Contract, fields: Mapping[str, Field]) -> CleanSchema:
-    leaving = tuple(f for f in fields.values() if f.privacy is None or f.privacy.kind is not PrivacyKind.DROP)
+    leaving = tuple(f for f in fields.values() if f.privacy is None or f.privacy.kind.traits.leaves)
     return CleanSchema(
         contract.stream,
         contract.version,

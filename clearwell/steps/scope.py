@@ -11,7 +11,8 @@ from typing import Any
 from msgspec import UNSET
 
 from clearwell.contract.fields import FIELD_NAME, privacy_of
-from clearwell.contract.model import Field, Privacy, StepCall, Type
+from clearwell.contract.model import Field, StepCall, Type
+from clearwell.contract.privacy import Privacy
 from clearwell.contract.problems import Problems
 from clearwell.contract.values import canonical, python_value
 from clearwell.errors import ContractError, Location, nearest

@@ -15,7 +15,6 @@ from clearwell.contract.model import CleanSchema
 from clearwell.errors import ConfigError
 from clearwell.kafka.names import clean_topic
 from clearwell.pipeline.clean import CleanCodec
-from clearwell.pipeline.wire import is_text_on_wire
 from clearwell.registry import subscriptions as stored
 from clearwell.registry.database import Registry
 from clearwell.settings import Settings
@@ -91,7 +90,7 @@ def register(
     where = settings.load()
     schema = clean_schema(where, stream, version)
     chosen = chosen_fields(schema, fields)
-    protected = tuple(field.name for field in chosen if is_text_on_wire(field))
+    protected = tuple(field.name for field in chosen if field.is_protected_text)
     if protected and not purpose:
         raise ConfigError(f"{', '.join(protected)} is protected: give a --purpose, or choose other --fields.")
     wanted = stored.Subscription(name, stream, schema.version, tuple(field.name for field in chosen), purpose)

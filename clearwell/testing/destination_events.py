@@ -11,7 +11,8 @@ from typing import Any
 
 import msgspec
 
-from clearwell.contract.model import CleanSchema, Field, Privacy, PrivacyKind, Type
+from clearwell.contract.model import CleanSchema, Field, Type
+from clearwell.contract.privacy import Privacy, PrivacyKind
 from clearwell.destinations.protocol import Claim, CleanBatch
 
 START = datetime(2013, 1, 1, tzinfo=UTC)

@@ -8,7 +8,8 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from clearwell.contract.model import CleanSchema, Field, Privacy, PrivacyKind, Type
+from clearwell.contract.model import CleanSchema, Field, Type
+from clearwell.contract.privacy import Privacy, PrivacyKind
 from clearwell.destinations.protocol import Claim, Destination, DestinationConfig, RouteOptions
 from clearwell.errors import ConfigError
 from clearwell.registry.options import told_options

@@ -10,13 +10,12 @@ from typing import Any
 
 import msgspec
 
-from clearwell.contract.model import CleanSchema, Example, Field, PrivacyKind, Type
+from clearwell.contract.model import CleanSchema, Example, Type
 from clearwell.contract.values import canonical
 from clearwell.errors import Location, nearest
 from clearwell.pipeline.batch import Outcomes, RawBatch
 from clearwell.pipeline.compile import Pipeline
 
-_UNKNOWABLE = (PrivacyKind.ENCRYPT, PrivacyKind.PSEUDONYM, PrivacyKind.HASH)
 _TOPIC_ID = "A" * 22
 
 
@@ -79,16 +78,10 @@ def _differences(expected: Mapping[str, Any], clean: Mapping[str, Any], schema: 
             yield f'the clean event has no field "{name}".{nearest(name, known)}'.rstrip(".")
             continue
         privacy = known[name].privacy
-        if privacy and privacy.kind in _UNKNOWABLE and value is not None:
+        if privacy and privacy.kind.traits.keyed and value is not None:
             yield f'"{name}" leaves as {privacy.kind}, which is different under each key: leave it out'
-        elif not _same(_type_of(known[name]), value, clean.get(name)):
+        elif not _same(known[name].clean_type, value, clean.get(name)):
             yield f'"{name}" should be {_shown(value)}, but is {_shown(clean.get(name))}'
-
-
-def _type_of(field: Field) -> Type:
-    """The type on the wire: protected values are strings, unless they are generalised."""
-    kept = field.privacy is None or field.privacy.kind is PrivacyKind.GENERALISE
-    return field.type if kept else Type.STRING
 
 
 def _same(type_: Type, wanted: Any, found: Any) -> bool:

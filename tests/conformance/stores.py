@@ -13,7 +13,8 @@ from psycopg.rows import dict_row
 from psycopg.sql import SQL, Identifier
 from pymongo import MongoClient
 
-from clearwell.contract.model import CleanSchema, Field, Privacy, PrivacyKind, Type
+from clearwell.contract.model import CleanSchema, Field, Type
+from clearwell.contract.privacy import Privacy, PrivacyKind
 from clearwell.destinations.mongo.destination import MongoDestination
 from clearwell.destinations.postgres.destination import PostgresDestination
 from clearwell.destinations.protocol import Claim, CleanBatch, Destination

@@ -16,7 +16,6 @@ import requests
 from clearwell.contract.model import CleanSchema, Field, Type
 from clearwell.destinations.opensearch.destination import OpenSearchConfig, OpenSearchDestination
 from clearwell.destinations.protocol import Destination, RowReason, RowsRefused
-from clearwell.destinations.shape import stored_type
 from clearwell.errors import ConfigError, Retryable
 from clearwell.testing.destination_cases import Opener
 from clearwell.testing.destination_events import SIMPLE, START, TOPIC, Event, Row, batch_of
@@ -95,7 +94,7 @@ class TestOpenSearch(DestinationSuite):
 
     def narrowed(self, field: Field, value: Any) -> Any:
         """As JSON has it."""
-        return [_json(one) for one in value] if stored_type(field) is Type.LIST and value else _json(value)
+        return [_json(one) for one in value] if field.clean_type is Type.LIST and value else _json(value)
 
     def test_two_incarnations_of_raw_in_one_flush(self, case: OpenSearchCase, opened: Opener) -> None:
         """The later one wins, however long its own offsets are."""

@@ -13,8 +13,9 @@ from clearwell.contract.condition import check_condition, compile_condition, rea
 from clearwell.contract.fields import FIELD
 from clearwell.contract.language import CONTRACT, EXAMPLE, LIMITS, ROUTE
 from clearwell.contract.load import parse
-from clearwell.contract.model import CleanSchema, Condition, Field, Op, PrivacyKind, Type
+from clearwell.contract.model import CleanSchema, Condition, Field, Op, Type
 from clearwell.contract.patterns import compile_pattern
+from clearwell.contract.privacy import PrivacyKind
 from clearwell.contract.problems import Problems
 from clearwell.errors import ContractError, Location
 from tests.unit.contract_text import GOOD

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from clearwell.contract.model import Field, Privacy, PrivacyKind, Type
+from clearwell.contract.model import Field, Type
+from clearwell.contract.privacy import Privacy, PrivacyKind
 from clearwell.pipeline import Rejected
 from clearwell.privacy.pseudonym import generaliser
 from tests.unit.conftest import Things, contract_of

@@ -14,7 +14,6 @@ from cassandra.query import dict_factory
 from clearwell.contract.model import CleanSchema, Field, Type
 from clearwell.destinations.cassandra.destination import CassandraConfig, CassandraDestination
 from clearwell.destinations.protocol import Destination
-from clearwell.destinations.shape import stored_type
 from clearwell.testing.destination_events import SIMPLE, Row
 from tests.support.cassandra_server import PASSWORD, session
 
@@ -73,7 +72,7 @@ class CassandraCase:
 
 def as_kept(field: Field, value: Any) -> Any:
     """Milliseconds, and json as its text."""
-    stored = stored_type(field)
+    stored = field.clean_type
     if stored is Type.LIST and value is not None:
         return [_milliseconds(one) for one in value]
     if stored is Type.JSON and value is not None:

@@ -9,7 +9,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from clearwell.contract.model import Field, Privacy, PrivacyKind, Type
+from clearwell.contract.model import Field, Type
+from clearwell.contract.privacy import Privacy, PrivacyKind
 from clearwell.pipeline.arrow import arrow_schema, arrow_type, record_batch
 
 MOMENT = datetime(2024, 2, 29, 23, 59, 59, 123456, UTC)

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from clearwell.contract.compare import compare
-from clearwell.contract.model import CleanSchema, Field, Privacy, PrivacyKind, Type
+from clearwell.contract.model import CleanSchema, Field, Type
+from clearwell.contract.privacy import Privacy, PrivacyKind
 
 ID = Field("id", Type.STRING, required=True)
 AT = Field("at", Type.TIMESTAMP, required=True)

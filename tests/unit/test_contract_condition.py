@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from clearwell.contract.condition import check_condition, compile_condition, read_condition
-from clearwell.contract.model import CleanSchema, Condition, Field, Privacy, PrivacyKind, Type
+from clearwell.contract.model import CleanSchema, Condition, Field, Type
+from clearwell.contract.privacy import Privacy, PrivacyKind
 from clearwell.contract.problems import ContractProblems, Problems
 from clearwell.errors import Location
 

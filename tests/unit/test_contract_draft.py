@@ -12,8 +12,9 @@ import pytest
 from clearwell.cli.contract.check import check_file, check_together
 from clearwell.contract.draft import draft, stream_name
 from clearwell.contract.load import parse
-from clearwell.contract.model import Contract, PrivacyKind, Type
+from clearwell.contract.model import Contract, Type
 from clearwell.contract.personal import likely_personal
+from clearwell.contract.privacy import PrivacyKind
 from clearwell.pipeline import RawBatch
 from clearwell.pipeline.compile import compile
 from clearwell.testing.keys import MemoryKeyring

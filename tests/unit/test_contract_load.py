@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from clearwell.contract.load import all_contracts, contract_files, find, load, parse
-from clearwell.contract.model import Condition, Limits, Op, Privacy, PrivacyKind, Type, UnknownFields
+from clearwell.contract.model import Condition, Limits, Op, Type, UnknownFields
+from clearwell.contract.privacy import Privacy, PrivacyKind
 from clearwell.contract.problems import ContractProblems
 from clearwell.contract.tree import MAX_BYTES
 from clearwell.errors import ConfigError, ContractError, Location

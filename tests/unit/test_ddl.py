@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from clearwell.contract.model import CleanSchema, Field, Privacy, PrivacyKind, Type
+from clearwell.contract.model import CleanSchema, Field, Type
+from clearwell.contract.privacy import Privacy, PrivacyKind
 from clearwell.destinations.postgres import ddl
 from clearwell.destinations.postgres.destination import PostgresDestination
 from clearwell.errors import ConfigError

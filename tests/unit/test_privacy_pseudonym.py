@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from clearwell.contract.model import Field, Privacy, PrivacyKind, Type
+from clearwell.contract.model import Field, Type
+from clearwell.contract.privacy import Privacy, PrivacyKind
+from clearwell.privacy.classes import PROTECTIONS
 from clearwell.privacy.keyring import DataKey
 from clearwell.privacy.pseudonym import derive_key, generaliser, hasher, pseudonymiser
 from clearwell.testing.keys import MemoryKeyring
@@ -19,6 +21,10 @@ class FixedKeyring(MemoryKeyring):
 
     def pseudonym_key(self, stream: str) -> DataKey:
         return derive_key(bytes(range(32)), stream)
+
+
+def test_every_class_is_sealed_or_has_a_function() -> None:
+    assert PROTECTIONS.keys() == {kind for kind in PrivacyKind if not kind.traits.reads_back}
 
 
 def test_known_answers() -> None:

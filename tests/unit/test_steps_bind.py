@@ -163,8 +163,8 @@ def test_a_field_keeps_its_protection_where_it_is_changed_or_renamed(things):
     [
         ("k: {type: string}", "", '`event_id` is "k", which can be null'),
         ("k: {type: float64, required: true}", "", "does not tell events apart"),
-        ("k: {type: string, required: true, privacy: encrypt}", "", "only pseudonym and hash keep ids apart"),
-        ("k: {type: string, required: true, privacy: drop}", "", "only pseudonym and hash keep ids apart"),
+        ("k: {type: string, required: true, privacy: encrypt}", "", "only hash and pseudonym keep ids apart"),
+        ("k: {type: string, required: true, privacy: drop}", "", "only hash and pseudonym keep ids apart"),
     ],
 )
 def test_keys_and_ids_must_tell_events_apart(things, fields, more, said):

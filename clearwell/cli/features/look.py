@@ -10,7 +10,7 @@ from rich.console import Group
 from clearwell import settings
 from clearwell.cli.output import emit, home_option, json_option, table
 from clearwell.contract.feature_language import spelled
-from clearwell.contract.features import Feature, leaves_as
+from clearwell.contract.features import Feature
 from clearwell.errors import ConfigError, Retryable
 from clearwell.features.declared import Declared, declared_views, find_view
 from clearwell.features.left_out import LeftOut, left_out
@@ -43,7 +43,7 @@ def show(view: str, as_json: bool) -> None:
     """
     one = find_view(settings.schemas_folder(), view)
     summary = _summary(one)
-    keys = [{"name": key.name, "type": str(leaves_as(key))} for key in one.view.entity.keys]
+    keys = [{"name": key.name, "type": str(key.clean_type)} for key in one.view.entity.keys]
     features = [_feature(feature) for feature in one.view.features]
     without = _left_out(one)
     counts = {"late": without.late if without else None, "beneath": without.beneath if without else None}

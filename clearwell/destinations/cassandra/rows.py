@@ -20,7 +20,7 @@ import msgspec
 
 from clearwell.contract.model import CleanSchema, Field, Type
 from clearwell.destinations.newest import Version
-from clearwell.destinations.shape import RAW_OFFSET, RAW_PARTITION, RAW_TOPIC, stored_type
+from clearwell.destinations.shape import RAW_OFFSET, RAW_PARTITION, RAW_TOPIC
 
 EVENT_TIME_US = "_event_time_us"
 """Microseconds since 1970 of the event time; null where there is none."""
@@ -58,7 +58,7 @@ def columns(schema: CleanSchema) -> dict[str, str]:
 
 def column_type(field: Field, in_key: bool) -> str:
     """As `system_schema.columns` spells it."""
-    stored = stored_type(field)
+    stored = field.clean_type
     if stored is Type.LIST:
         return f"frozen<list<{_TYPES[field.items or Type.STRING]}>>"
     return "text" if in_key and stored is Type.TIMESTAMP else _TYPES[stored]
@@ -92,7 +92,7 @@ def version_of(row: Mapping[str, Any]) -> Version:
 
 
 def _converter(field: Field, schema: CleanSchema) -> Convert | None:
-    stored, in_key = stored_type(field), field.name in schema.key
+    stored, in_key = field.clean_type, field.name in schema.key
     if stored is Type.LIST:
         return partial(_items, _milliseconds if field.items is Type.TIMESTAMP else None)
     if stored is Type.TIMESTAMP:

@@ -13,7 +13,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
-from clearwell.contract.features import MICROSECOND, Aggregate, Feature, FeatureView, Window, leaves_as
+from clearwell.contract.features import MICROSECOND, Aggregate, Feature, FeatureView, Window
 from clearwell.contract.model import Type
 from clearwell.contract.values import INT_BOUNDS
 from clearwell.destinations.features.tiles import (
@@ -75,7 +75,7 @@ def _value(feature: Feature, folded: Sequence[Any]) -> Any:
     if aggregate is Aggregate.MEAN:
         return float(Fraction(first) / folded[1]) if folded[1] else None
     if aggregate is Aggregate.SUM:
-        return _sum(leaves_as(feature.source), first)
+        return _sum(feature.source.clean_type, first)
     if aggregate is Aggregate.LAST:
         return None if first is None else first.value
     if aggregate is Aggregate.DISTINCT:

@@ -17,7 +17,7 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from clearwell.contract.features import MICROSECOND, Aggregate, FeatureView, leaves_as
+from clearwell.contract.features import MICROSECOND, Aggregate, FeatureView
 from clearwell.contract.model import Field, Type
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -94,7 +94,7 @@ def microseconds(time: datetime) -> int:
 
 def empty_tile(parts: Sequence[Part]) -> Tile:
     """The tile of no events."""
-    return [_EMPTY[part.kind](leaves_as(part.field)) for part in parts]
+    return [_EMPTY[part.kind](part.field.clean_type) for part in parts]
 
 
 _EMPTY: Mapping[PartKind, Callable[[Type], Any]] = {
@@ -122,7 +122,7 @@ class TileBuilder:
         self._size = view.tile // MICROSECOND
         self._time = names.index(view.event_time)
         self._keys = [names.index(key.name) for key in view.entity.keys]
-        self._plan = [(part.kind, names.index(part.field.name), leaves_as(part.field)) for part in self.parts]
+        self._plan = [(part.kind, names.index(part.field.name), part.field.clean_type) for part in self.parts]
 
     def add(self, row: Sequence[Any], topic: str, partition: int, offset: int) -> None:
         """Add one event, whose raw record is `offset` of `partition` of the topic with the id `topic`."""

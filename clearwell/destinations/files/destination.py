@@ -19,7 +19,7 @@ from clearwell.destinations.files.index import Index, Piece, piece_of
 from clearwell.destinations.files.store import FileStore
 from clearwell.destinations.platform_positions import PlatformPositions
 from clearwell.destinations.protocol import Accounts, Claim, CleanBatch, DestinationConfig, RouteOptions, Start, Target
-from clearwell.destinations.shape import IDENTITY, NAME_RULE, check_schema, is_name, stored_type
+from clearwell.destinations.shape import IDENTITY, NAME_RULE, check_schema, is_name
 from clearwell.errors import ConfigError
 from clearwell.pipeline.arrow import arrow_type
 from clearwell.source import PATH, SECRET
@@ -158,4 +158,4 @@ class FilesDestination:
 
 
 def _spelled(field: Any) -> str:
-    return Type.JSON.value if stored_type(field) is Type.JSON else str(arrow_type(field))
+    return Type.JSON.value if field.clean_type is Type.JSON else str(arrow_type(field))

@@ -19,7 +19,7 @@ from typing import Any
 from bson.decimal128 import Decimal128
 
 from clearwell.contract.model import CleanSchema, Field, Type
-from clearwell.destinations.shape import IDENTITY, RAW_OFFSET, RAW_PARTITION, RAW_TOPIC, stored_type
+from clearwell.destinations.shape import IDENTITY, RAW_OFFSET, RAW_PARTITION, RAW_TOPIC
 
 EVENT_TIME_US = "_event_time_us"
 """Microseconds since 1970 of the event time, an int64; `NO_EVENT_TIME` where there is none."""
@@ -78,7 +78,7 @@ def event_time_us(value: datetime | None) -> int:
 
 def converter(field: Field) -> Convert | None:
     """How a value of `field` becomes BSON; None where the driver takes it as it is."""
-    stored = stored_type(field)
+    stored = field.clean_type
     if stored is Type.LIST:
         each = _CONVERTERS.get(field.items or Type.STRING)
         return None if each is None else lambda items: [None if item is None else each(item) for item in items]
@@ -100,14 +100,14 @@ def validator(schema: CleanSchema) -> dict[str, Any]:
 
 def type_name(field: Field) -> str:
     """The stored type in words, to tell whether it has changed: "int32", "decimal(38,9)", "list of string"."""
-    stored = stored_type(field)
+    stored = field.clean_type
     if stored is Type.LIST:
         return f"list of {field.items or Type.STRING}"
     return f"decimal({field.precision},{field.scale})" if stored is Type.DECIMAL else stored.value
 
 
 def _bson_schema(field: Field, in_key: bool) -> dict[str, Any]:
-    stored = stored_type(field)
+    stored = field.clean_type
     if stored is Type.JSON:
         return {}
     types = "array" if stored is Type.LIST else _BSON_TYPES[stored]
@@ -120,7 +120,7 @@ def _id_maker(schema: CleanSchema) -> Convert:
     for name in schema.key:
         index = [field.name for field in schema.fields].index(name)
         field = schema.field(name)
-        convert = _rfc3339 if stored_type(field) is Type.TIMESTAMP else converter(field) or _as_it_is
+        convert = _rfc3339 if field.clean_type is Type.TIMESTAMP else converter(field) or _as_it_is
         parts.append((name, index, convert))
     if len(parts) == 1:
         _, only, convert_only = parts[0]

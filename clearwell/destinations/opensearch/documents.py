@@ -17,7 +17,7 @@ import msgspec
 
 from clearwell.contract.model import CleanSchema, Field, Type
 from clearwell.destinations.newest import key_of
-from clearwell.destinations.shape import IDENTITY, RAW_OFFSET, RAW_PARTITION, RAW_TOPIC, stored_type
+from clearwell.destinations.shape import IDENTITY, RAW_OFFSET, RAW_PARTITION, RAW_TOPIC
 
 EVENT_TIME_US = "_event_time_us"
 """Microseconds since 1970 of the event time; `NO_EVENT_TIME` where there is none."""
@@ -95,13 +95,13 @@ def properties(schema: CleanSchema) -> dict[str, Any]:
 
 def type_name(field: Field) -> str:
     """The stored type in words, to tell whether it has changed: "int32", "decimal(38,9)", "list of string"."""
-    stored = stored_type(field)
+    stored = field.clean_type
     if stored is Type.LIST:
         return f"list of {field.items or Type.STRING}"
     return f"decimal({field.precision},{field.scale})" if stored is Type.DECIMAL else stored.value
 
 
 def _property(field: Field) -> dict[str, Any]:
-    stored = stored_type(field)
+    stored = field.clean_type
     of = dict(_TYPES[(field.items or Type.STRING) if stored is Type.LIST else stored])
     return of if of["type"] == "object" else of | {"meta": {"contract": type_name(field)}}  # objects have no `meta`

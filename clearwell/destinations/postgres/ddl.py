@@ -14,7 +14,7 @@ from typing import NamedTuple
 from psycopg.sql import SQL, Composable, Composed, Identifier
 
 from clearwell.contract.model import CleanSchema, Field, Type
-from clearwell.destinations.shape import IDENTITY, RAW_OFFSET, RAW_PARTITION, RAW_TOPIC, stored_type
+from clearwell.destinations.shape import IDENTITY, RAW_OFFSET, RAW_PARTITION, RAW_TOPIC
 
 DELIVERED_AT = "_delivered_at"
 _SYSTEM_COLUMNS = ("tableoid", "xmin", "cmin", "xmax", "cmax", "ctid")
@@ -60,7 +60,7 @@ _OURS = {
 
 def column_type(field: Field) -> ColumnType:
     """The PostgreSQL types of one field."""
-    stored = stored_type(field)
+    stored = field.clean_type
     if stored is Type.LIST:
         item = _scalar(field.items or Type.STRING, field)
         return ColumnType(f"{item.final}[]", f"{item.wire}[]")

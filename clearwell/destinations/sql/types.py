@@ -18,7 +18,6 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from clearwell.contract.model import Field, Type
-from clearwell.destinations.shape import stored_type
 
 KEY_LENGTH = 255
 """Characters, or bytes, of a text in a key, where a database does not take any length."""
@@ -103,7 +102,7 @@ def from_json(text: str | bytes) -> Any:
 
 def column_type(field: Field, dialect: Dialect, in_key: bool) -> TypeEngine[Any]:
     """The type of one field's column."""
-    stored = stored_type(field)
+    stored = field.clean_type
     if stored is Type.STRING:
         return text_type(dialect, KEY_LENGTH if in_key else None)
     if stored is Type.BYTES:
