@@ -11,11 +11,11 @@ from clearwell.destinations.lake.root import Place, Root
 from clearwell.destinations.lake.tables import opened, query
 from clearwell.destinations.shape import RAW_OFFSET, RAW_PARTITION, RAW_TOPIC
 from clearwell.kafka import admin
-from clearwell.kafka.bounded import Reader, reader
 from clearwell.kafka.groups import committed
 from clearwell.kafka.names import archive_group, raw_topic
-from clearwell.kafka.positions import Note
+from clearwell.kafka.range_reader import Reader, reader
 from clearwell.settings import Settings
+from clearwell.worker.positions import Note
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,15 +15,16 @@ from clearwell.accounts.ledger import CLEAN, DEAD, DROPPED, Ledger, PartitionBal
 from clearwell.accounts.sources import SourceBalance, source_balances
 from clearwell.contract.model import Contract
 from clearwell.errors import ConfigError
-from clearwell.kafka import admin, clean, dead, dropped
-from clearwell.kafka.bounded import Reader, reader
+from clearwell.kafka import admin
 from clearwell.kafka.groups import committed
 from clearwell.kafka.names import clean_topic, cleaner_group, dead_topic, dropped_topic, raw_topic
-from clearwell.kafka.origins import Origins
-from clearwell.kafka.positions import Note
-from clearwell.kafka.repeats import Repeats
+from clearwell.kafka.range_reader import Reader, reader
+from clearwell.records import clean, dead_letter, dropped
+from clearwell.records.duplicates import Repeats
+from clearwell.records.origins import Origins
 from clearwell.registry import Registry
 from clearwell.settings import Settings
+from clearwell.worker.positions import Note
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +158,7 @@ class _Partition:
         refused: Refused = defaultdict(set)
         oldest, begin = None, await self._log.begin(dead_topic(self._stream), self.partition)
         async for records in self._all(dead_topic(self._stream)):
-            for letter in dead.known(records):
+            for letter in dead_letter.known(records):
                 if letter.destination is not None:  # a clean event: in its destination's accounts
                     refused[letter.destination, letter.clean_topic_id].add(letter.clean_offset)
                 elif letter.topic_id == self.note.origin_at(letter.offset) and letter.offset not in seen:

@@ -14,8 +14,8 @@ from clearwell.contract.model import Contract, Route
 from clearwell.destinations.protocol import Accounts, LeavesOut
 from clearwell.kafka.names import deliverer_group
 from clearwell.pipeline.clean import CleanCodec
+from clearwell.plugins.routes import open_destination
 from clearwell.registry import Registry, dead_letters
-from clearwell.registry.targets import open_destination
 from clearwell.settings import Settings
 from clearwell.steps import bind
 

@@ -11,13 +11,14 @@ from typing import Any, Protocol, cast
 from clearwell.contract.model import Contract, Route
 from clearwell.destinations.protocol import Accounts, Destination, Replayable, Start
 from clearwell.errors import ConfigError
-from clearwell.kafka import admin, clean
-from clearwell.kafka.bounded import Reader, reader
+from clearwell.kafka import admin
 from clearwell.kafka.names import clean_topic, deliverer_group
-from clearwell.kafka.repeats import Repeats
-from clearwell.kafka.tail import Tail
+from clearwell.kafka.range_reader import Reader, reader
 from clearwell.pipeline.clean import CleanCodec
-from clearwell.registry.targets import open_destination
+from clearwell.plugins.routes import open_destination
+from clearwell.records import clean
+from clearwell.records.duplicates import Repeats
+from clearwell.records.recent_history import Tail
 from clearwell.settings import Settings
 from clearwell.steps import bind
 

@@ -16,12 +16,12 @@ from sqlalchemy.orm import Session
 
 from clearwell.control.platform import Actor, Platform
 from clearwell.errors import ClearwellError, ConfigError, Hint
+from clearwell.plugins.kinds import source_class
+from clearwell.plugins.spec import open_source
 from clearwell.references import hide
 from clearwell.registry import audit, connectors, positions
 from clearwell.registry.connectors import Connector, State
-from clearwell.registry.kinds import source_class
 from clearwell.registry.positions import SavedPosition
-from clearwell.registry.spec import open_source
 from clearwell.source import Comparing, Disposable, stored_position
 
 Result = TypeVar("Result")

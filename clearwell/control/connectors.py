@@ -10,9 +10,9 @@ import msgspec
 
 from clearwell.control.connector_changes import require_position
 from clearwell.control.platform import Platform
+from clearwell.plugins.spec import ConnectorSpec
 from clearwell.registry import Connector, SavedPosition, audit, connectors, leases, positions
 from clearwell.registry.leases import Holder
-from clearwell.registry.spec import ConnectorSpec
 
 
 class ConnectorStatus(msgspec.Struct, frozen=True, kw_only=True):

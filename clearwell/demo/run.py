@@ -17,19 +17,19 @@ from clearwell import settings
 from clearwell.accounts import Balance, balance
 from clearwell.contract.load import find
 from clearwell.contract.model import Contract
+from clearwell.control.connector_registration import plan_registration, register
 from clearwell.control.platform import Actor, Platform, user_name
-from clearwell.control.registration import plan_registration, register
 from clearwell.demo.flights import Source, write_source
 from clearwell.demo.follower import Follower
 from clearwell.demo.model import FIELDS, DelayModel
 from clearwell.demo.stages import DeadLetters, Snapshot, Stages
 from clearwell.errors import ConfigError, Fatal
 from clearwell.kafka import admin
-from clearwell.kafka.bounded import reader
 from clearwell.kafka.groups import committed
 from clearwell.kafka.names import clean_topic, dead_topic, model_group
+from clearwell.kafka.range_reader import reader
 from clearwell.local import stack
-from clearwell.registry.spec import load_spec
+from clearwell.plugins.spec import load_spec
 from clearwell.settings import Settings
 from clearwell.subscriptions.registered import register as subscribe
 

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 
 from clearwell.contract.model import Contract
 from clearwell.destinations.protocol import Destination
-from clearwell.kafka import admin, dead
-from clearwell.kafka.bounded import Reader
+from clearwell.kafka import admin
 from clearwell.kafka.groups import committed
 from clearwell.kafka.names import clean_topic, cleaner_group, dead_topic, deliverer_group, model_group, raw_topic
-from clearwell.registry.targets import open_destination
+from clearwell.kafka.range_reader import Reader
+from clearwell.plugins.routes import open_destination
+from clearwell.records import dead_letter
 from clearwell.settings import Settings
 from clearwell.steps import bind
 
@@ -99,7 +100,7 @@ class DeadLetters:
         """Read what came since the last call."""
         for partition, end in self._ends().items():
             async for records in self._log.records(self._topic, partition, self._read.get(partition, 0), end):
-                for letter in dead.known(records):
+                for letter in dead_letter.known(records):
                     if letter.destination is not None:  # a clean event, that one destination refused
                         continue
                     self.reasons[letter.reason] = self.reasons.get(letter.reason, 0) + 1

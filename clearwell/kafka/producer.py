@@ -1,9 +1,9 @@
 """Produces a source's events: kafka-python's producer, fed a batch at a time, every batch's outcome checked.
 
 `KafkaProducer.send` costs about 40 µs a record with CloudEvents headers. Here the records of one partition are written
-at once (`clearwell.kafka.wire`) and handed to kafka-python's accumulator, which keeps all that is hard: compression,
-sequence numbers, retries, leaders, order. This touches private parts of kafka-python 3.0: tests/unit/test_wire.py
-fails when they change.
+at once (`clearwell.kafka.message_format`) and handed to kafka-python's accumulator, which keeps all that is hard:
+compression, sequence numbers, retries, leaders, order. This touches private parts of kafka-python 3.0:
+tests/unit/test_wire.py fails when they change.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from kafka.record.memory_records import MemoryRecordsBuilder
 
 from clearwell.kafka.clients import connect
 from clearwell.kafka.failures import as_ours, translated
-from clearwell.kafka.wire import Record, encode_records, partition_of, size
+from clearwell.kafka.message_format import Record, encode_records, partition_of, size
 
 BATCH_BYTES = 1_000_000
 """A batch is closed at this size (uncompressed), unless one record alone is larger; below the topics' limit."""

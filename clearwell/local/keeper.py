@@ -14,12 +14,12 @@ from typing import Any
 
 from clearwell.backoff import delays
 from clearwell.errors import Fatal
-from clearwell.kafka.batch_watch import LOOK_EVERY, TOLD_AFTER, stuck
-from clearwell.kafka.batch_watch import VARIABLE as BATCH_NOTE
 from clearwell.local import child, surroundings
 from clearwell.local.logs import append, last_words, roll, size
 from clearwell.local.process import Process
 from clearwell.local.state import LOGS, READY, RESTARTING, SERVERS, STARTING, STOPPED, STUCK, Identity, ProcessState
+from clearwell.worker.batch_watch import LOOK_EVERY, TOLD_AFTER, stuck
+from clearwell.worker.batch_watch import VARIABLE as BATCH_NOTE
 
 log = logging.getLogger(__name__)
 

@@ -13,12 +13,12 @@ from pathlib import Path
 
 from clearwell import settings
 from clearwell.contract.model import Contract
-from clearwell.kafka.batch_watch import VARIABLE as BATCH_NOTE
 from clearwell.kafka.names import archive_group, cleaner_group, deliverer_group, letters_group
 from clearwell.local.pins import CHECKOUT
 from clearwell.local.ports import LOOPBACK
 from clearwell.local.process import Process
 from clearwell.local.state import LOGS, Plan
+from clearwell.worker.batch_watch import VARIABLE as BATCH_NOTE
 
 COLLECTOR = "collector"
 LISTEN = "CLEARWELL_LISTEN"

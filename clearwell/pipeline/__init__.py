@@ -1,4 +1,4 @@
-"""Contract → one compiled function over a batch of raw events; see `compile` in `clearwell.pipeline.compile`."""
+"""Contract → one compiled function over a batch of raw events; see `compile` in `clearwell.pipeline.compiler`."""
 
 from clearwell.pipeline.batch import Outcomes, RawBatch, Rejected
 

@@ -18,11 +18,11 @@ from clearwell.contract.model import Contract, Field, Type, UnknownFields
 from clearwell.contract.patterns import compile_pattern
 from clearwell.contract.values import python_value
 from clearwell.pipeline.extra import gatherer
-from clearwell.pipeline.inspect import BadEvent, check_json, inspector
+from clearwell.pipeline.source_view import BadEvent, check_json, inspector
 from clearwell.pipeline.wire import quoted, raw_struct
 from clearwell.source import EVENT_LIMIT
-from clearwell.steps.code import Code
-from clearwell.steps.numbers import fits
+from clearwell.steps.generated import Code
+from clearwell.steps.numeric import fits
 
 CACHED_VALUES = 4096
 CACHED_LENGTH = 64

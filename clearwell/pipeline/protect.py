@@ -17,7 +17,7 @@ from clearwell.privacy.classes import PROTECTIONS, Constant, OfBytes
 from clearwell.privacy.envelope import Sealer, draw_nonces
 from clearwell.privacy.keyring import Keyring
 from clearwell.source import EVENT_LIMIT
-from clearwell.steps.code import Code
+from clearwell.steps.generated import Code
 from clearwell.steps.plan import Plan
 
 MAX_CLEAN_BYTES = 8 * EVENT_LIMIT

@@ -10,7 +10,7 @@ from typing import Any
 
 from clearwell.contract.model import Type
 from clearwell.contract.values import INT_BOUNDS, python_value
-from clearwell.steps.numbers import LARGEST, fits
+from clearwell.steps.numeric import LARGEST, fits
 
 Convert = Callable[[Any, int, int], Any]
 """(value, precision, scale of the new field) → the new value."""

@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar
 from msgspec import Meta
 
 from clearwell.contract.model import Field
-from clearwell.steps.code import Code
+from clearwell.steps.generated import Code
 from clearwell.steps.memory import Recent, check_key, emit_key
 from clearwell.steps.scope import Scope
 from clearwell.steps.step import Step

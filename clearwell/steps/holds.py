@@ -8,7 +8,7 @@ from typing import Any
 
 from clearwell.contract.model import Field, Type
 from clearwell.contract.values import INT_BOUNDS
-from clearwell.steps.numbers import LARGEST, fits
+from clearwell.steps.numeric import LARGEST, fits
 
 PYTHON: dict[Type, type] = {
     Type.STRING: str,

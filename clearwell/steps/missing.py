@@ -10,8 +10,8 @@ from msgspec import UNSET, Meta, UnsetType
 from msgspec import field as setting
 
 from clearwell.contract.model import Field, Type
-from clearwell.steps.code import Code
 from clearwell.steps.conditions import expression, understand
+from clearwell.steps.generated import Code
 from clearwell.steps.memory import Recent, check_key, emit_key
 from clearwell.steps.scope import INTEGERS, Scope, Wrong
 from clearwell.steps.step import Step

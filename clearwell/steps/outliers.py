@@ -13,8 +13,8 @@ from msgspec import field as setting
 
 from clearwell.contract.model import Field, Type
 from clearwell.contract.values import INT_BOUNDS, python_value
-from clearwell.steps.code import Code
-from clearwell.steps.numbers import LARGEST
+from clearwell.steps.generated import Code
+from clearwell.steps.numeric import LARGEST
 from clearwell.steps.scope import INTEGERS, NUMBERS, Scope, Wrong
 from clearwell.steps.step import Action, Step
 

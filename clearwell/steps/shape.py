@@ -9,7 +9,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from clearwell.contract.model import Field
 from clearwell.steps import formulas
-from clearwell.steps.code import Code
+from clearwell.steps.generated import Code
 from clearwell.steps.scope import Scope, Wrong
 from clearwell.steps.step import PrivacyOfNew, Step, convert
 

@@ -25,13 +25,13 @@ from kafka.coordinator.assignors.range import RangePartitionAssignor
 from kafka.structs import OffsetAndMetadata
 
 from clearwell.errors import ClearwellError, ConfigError, Retryable
-from clearwell.kafka.asking import READ_COMMITTED
-from clearwell.kafka.bounded import log_of
 from clearwell.kafka.clients import connect
+from clearwell.kafka.consumer_options import READ_COMMITTED
 from clearwell.kafka.failures import translated
 from clearwell.kafka.lineage import EPOCH, TIME, UNKNOWN, Parted, Point, way_out
 from clearwell.kafka.names import model_group
-from clearwell.kafka.repeats import Repeats
+from clearwell.kafka.range_reader import log_of
+from clearwell.records.duplicates import Repeats
 from clearwell.subscriptions.assignor import SharesAssignor
 from clearwell.subscriptions.coverage import Coverage
 from clearwell.subscriptions.late import LOST, commit_late

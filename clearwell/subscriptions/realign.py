@@ -19,8 +19,7 @@ from kafka.structs import OffsetAndMetadata
 
 from clearwell.contract.model import Contract
 from clearwell.errors import ConfigError, Retryable
-from clearwell.kafka import admin, clean
-from clearwell.kafka.bounded import log_of, reader
+from clearwell.kafka import admin
 from clearwell.kafka.groups import committed
 from clearwell.kafka.lineage import Point, branch_id
 from clearwell.kafka.names import (
@@ -32,11 +31,13 @@ from clearwell.kafka.names import (
     model_group,
     raw_topic,
 )
-from clearwell.kafka.positions import Note
-from clearwell.kafka.repeats import Repeats
+from clearwell.kafka.range_reader import log_of, reader
+from clearwell.records import clean
+from clearwell.records.duplicates import Repeats
 from clearwell.registry import Registry, subscriptions
 from clearwell.settings import Settings
 from clearwell.subscriptions.position import Position, resume
+from clearwell.worker.positions import Note
 
 PATIENCE = 60.0
 """Seconds in which Kafka must let a group of ours be set back."""

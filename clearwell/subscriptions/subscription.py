@@ -17,10 +17,11 @@ from typing import Any, Self
 from clearwell.backoff import delays
 from clearwell.contract.model import CleanSchema, Field
 from clearwell.errors import ConfigError, Retryable, nearest
-from clearwell.kafka import admin, clean
+from clearwell.kafka import admin
 from clearwell.kafka.names import clean_topic, raw_topic
-from clearwell.kafka.origins import Origins, warn_of_forged
 from clearwell.pipeline.clean import CleanCodec
+from clearwell.records import clean
+from clearwell.records.origins import Origins, warn_of_forged
 from clearwell.subscriptions.batch import Batch
 from clearwell.subscriptions.member import Lane, Member, PartitionLost
 from clearwell.subscriptions.memory import Memory

@@ -12,7 +12,7 @@ from clearwell.contract.model import CleanSchema, Field, Type
 from clearwell.contract.privacy import Privacy, PrivacyKind
 from clearwell.destinations.protocol import Claim, Destination, DestinationConfig, RouteOptions
 from clearwell.errors import ConfigError
-from clearwell.registry.options import told_options
+from clearwell.plugins.options import told_options
 from clearwell.testing.destination_base import DestinationBase, identity_of, keeps_newest
 from clearwell.testing.destination_cases import Opener, fresh, told
 from clearwell.testing.destination_events import SIMPLE, START, TOPIC, Event, batch_of

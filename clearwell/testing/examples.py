@@ -14,7 +14,7 @@ from clearwell.contract.model import CleanSchema, Example, Type
 from clearwell.contract.values import canonical
 from clearwell.errors import Location, nearest
 from clearwell.pipeline.batch import Outcomes, RawBatch
-from clearwell.pipeline.compile import Pipeline
+from clearwell.pipeline.compiler import Pipeline
 
 _TOPIC_ID = "A" * 22
 

@@ -11,7 +11,7 @@ import msgspec
 import msgspec.inspect as shapes
 
 from clearwell.errors import ClearwellError
-from clearwell.registry.marks import SECRETS, alternatives
+from clearwell.plugins.annotations import SECRETS, alternatives
 from clearwell.source import EVENT_LIMIT
 
 

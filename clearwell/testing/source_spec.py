@@ -14,10 +14,10 @@ import pytest
 
 from clearwell.contract.model import Type
 from clearwell.errors import ClearwellError, ConfigError
+from clearwell.plugins.kinds import source_class
+from clearwell.plugins.options import DIALECT, told_options
+from clearwell.plugins.spec import decode
 from clearwell.references import resolve
-from clearwell.registry.kinds import source_class
-from clearwell.registry.options import DIALECT, told_options
-from clearwell.registry.spec import decode
 from clearwell.testing.source_cases import plant, require_clear
 
 Caplog = pytest.LogCaptureFixture

@@ -13,7 +13,7 @@ from pathlib import Path
 from clearwell.errors import ConfigError
 from clearwell.source import Batch
 from connectors.file.config import FileConfig, FilePosition
-from connectors.file.open import OpenFile, Piece, opened_file
+from connectors.file.opening import OpenFile, Piece, opened_file
 from connectors.file.pace import Pace
 from connectors.file.stores import File, Store
 from connectors.file.tally import Tally

@@ -13,7 +13,7 @@ from clearwell.source import HEARTBEAT_SECONDS, Batch, Count, DiscoveredStream, 
 from connectors.file.config import FileConfig, FilePosition, form_of, require_consistent
 from connectors.file.folder import Folder
 from connectors.file.follow import Follower
-from connectors.file.open import OpenFile, opened_file
+from connectors.file.opening import OpenFile, opened_file
 from connectors.file.pace import Pace
 from connectors.file.stores import File, store_of
 from connectors.file.tally import Tally

@@ -15,7 +15,7 @@ from clearwell.source import SourceEvent
 from connectors.file.config import FileConfig, FilePosition
 from connectors.file.finished import Done, Finished
 from connectors.file.folder import Folder
-from connectors.file.open import OpenFile, Piece, opened_file
+from connectors.file.opening import OpenFile, Piece, opened_file
 from connectors.file.pace import Pace
 from connectors.file.stores import File, Store
 from connectors.file.tally import Tally

@@ -12,7 +12,7 @@ from yarl import URL
 
 from clearwell.errors import ConfigError, Retryable
 from connectors.http.failures import Busy, body_of, failures, require_success
-from connectors.http.json import path_of, records, tells_of_an_error
+from connectors.http.json_body import path_of, records, tells_of_an_error
 from connectors.http.page import Page, Record, marked, whole_mark
 from connectors.http.split import NotJson
 

@@ -13,7 +13,7 @@ import msgspec
 from yarl import URL
 
 from clearwell.errors import ConfigError
-from connectors.http.json import dotted, find, scalar
+from connectors.http.json_body import dotted, find, scalar
 from connectors.http.page import MOST_MARKS, Page, Record, marks_of
 from connectors.http.split import NotJson
 

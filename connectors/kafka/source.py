@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import msgspec
 
 from clearwell.errors import ConfigError
-from clearwell.kafka.structured import JSON_EVENT, STRUCTURED, attribute, content_type, unwrapped
+from clearwell.records.structured import JSON_EVENT, STRUCTURED, attribute, content_type, unwrapped
 from clearwell.source import (
     EVENT_LIMIT,
     HEARTBEAT_SECONDS,

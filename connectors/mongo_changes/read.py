@@ -12,7 +12,7 @@ from pymongo.database import Database
 
 from clearwell.errors import ConfigError
 from clearwell.source import HEARTBEAT_SECONDS, SourceEvent, SourcePosition
-from connectors.mongo_changes.json import Events, from_text, to_text
+from connectors.mongo_changes.extended_json import Events, from_text, to_text
 from connectors.mongo_changes.server import Plan, collections, now, opened
 from connectors.reader_thread import CountedBatch, Every, ReaderThread
 

@@ -18,7 +18,7 @@ from clearwell.destinations.mongo.egress import JudgedPool
 from clearwell.destinations.mongo.errors import translate, where
 from clearwell.egress import require_allowed
 from clearwell.errors import ClearwellError, ConfigError
-from connectors.mongo_changes.json import CODEC
+from connectors.mongo_changes.extended_json import CODEC
 
 ANSWER_MS = 5_000
 

@@ -13,7 +13,7 @@ from bson import Timestamp, json_util
 
 from clearwell.errors import ConfigError
 from clearwell.source import SECRET_IN_URL, Batch, Count, DiscoveredStream, SourceConfig, SourcePosition
-from connectors.mongo_changes.json import Dialect, Envelope, Events
+from connectors.mongo_changes.extended_json import Dialect, Envelope, Events
 from connectors.mongo_changes.read import MongoChangesPosition, Reader, watch
 from connectors.mongo_changes.server import Plan, collections, now, opened
 from connectors.reader_thread import CountedBatch, ReaderThread

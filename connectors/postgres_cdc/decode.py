@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 from struct import Struct
 
 from clearwell.source import SourceEvent
+from connectors.postgres_cdc.column_types import Types
 from connectors.postgres_cdc.events import UNCHANGED, Moment, Table, Values, Write, event_of
-from connectors.postgres_cdc.types import Types
 
 _BEGIN = Struct("!QqI")
 _COMMIT = Struct("!QQq")

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from clearwell.source import EVENT_LIMIT, Refusal, SourceEvent, refuse
-from connectors.postgres_cdc.types import ToJson
+from connectors.postgres_cdc.column_types import ToJson
 
 Values = Sequence[bytes | None]
 UNCHANGED: Any = object()

@@ -13,6 +13,7 @@ import msgspec
 
 from clearwell.errors import ConfigError
 from clearwell.source import HEARTBEAT_SECONDS, SourceEvent, SourcePosition
+from connectors.postgres_cdc.column_types import Types
 from connectors.postgres_cdc.decode import Decoder, lsn_number, lsn_text
 from connectors.postgres_cdc.events import Write
 from connectors.postgres_cdc.server import (
@@ -26,7 +27,6 @@ from connectors.postgres_cdc.server import (
 from connectors.postgres_cdc.slot import find_slot, find_tables, publish, require_slot
 from connectors.postgres_cdc.snapshot import Exported, early_time, snapshot
 from connectors.postgres_cdc.stream import Stream
-from connectors.postgres_cdc.types import Types
 from connectors.reader_thread import CountedBatch, Every, ReaderThread
 
 BATCH_BYTES = 4_000_000

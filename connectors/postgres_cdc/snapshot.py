@@ -12,9 +12,9 @@ from psycopg import IsolationLevel
 from psycopg.sql import SQL, Composed, Identifier, Literal
 
 from clearwell.source import SourceEvent
+from connectors.postgres_cdc.column_types import Types
 from connectors.postgres_cdc.events import Moment, Table, Write, event_of
 from connectors.postgres_cdc.server import Connection, Server, TableInfo
-from connectors.postgres_cdc.types import Types
 
 _EARLY_TIME = """
 SELECT clock_timestamp() AT TIME ZONE 'UTC' - CASE WHEN pg_has_role('pg_read_all_stats', 'USAGE')

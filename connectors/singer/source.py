@@ -25,9 +25,9 @@ from clearwell.source import (
 )
 from connectors.samples import json_objects
 from connectors.singer.catalog import contract_types, selected, stream_names
+from connectors.singer.environment import executable
 from connectors.singer.messages import Gathering, SingerBatch, SingerPosition
 from connectors.singer.tap import Tap
-from connectors.singer.venv import executable
 
 SAMPLE = 100
 SAMPLE_SECONDS = 30.0

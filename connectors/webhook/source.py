@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Literal
 
 import msgspec
 
-from clearwell.kafka.structured import BATCH, JSON_EVENT, STRUCTURED, unwrapped
+from clearwell.records.structured import BATCH, JSON_EVENT, STRUCTURED, unwrapped
 from clearwell.source import (
     EVENT_LIMIT,
     DiscoveredStream,
@@ -22,7 +22,7 @@ from clearwell.source import (
     refuse,
 )
 from connectors.field_id import FieldId
-from connectors.http.json import is_lines, list_items, require_json
+from connectors.http.json_body import is_lines, list_items, require_json
 from connectors.http.split import NotJson, TooMany
 from connectors.webhook.signatures import Hmac, Standard
 

@@ -28,7 +28,7 @@ from clearwell.source import (
 )
 from connectors.field_id import FieldId
 from connectors.http.failures import failures, require_success
-from connectors.http.json import events_of
+from connectors.http.json_body import events_of
 from connectors.http.session import HttpConfig, Server, beats, pause
 from connectors.http.stream import Inbox, make, passing_id, sample_for
 from connectors.samples import field_types, json_objects

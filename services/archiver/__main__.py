@@ -11,21 +11,22 @@ from clearwell.contract.model import ARCHIVE, Contract
 from clearwell.destinations.lake.archive import Archive, archive_place
 from clearwell.destinations.lake.upkeep import Pace
 from clearwell.errors import ConfigError
-from clearwell.kafka import admin, worker
-from clearwell.kafka.bounded import log_of
-from clearwell.kafka.gaps import Gaps
-from clearwell.kafka.identity import TopicIdentity
+from clearwell.kafka import admin
 from clearwell.kafka.lineage import Lineage, way_out
 from clearwell.kafka.names import archive_group, raw_topic
+from clearwell.kafka.range_reader import log_of
+from clearwell.plugins.lakes import lake_root
 from clearwell.privacy.open import open_keyring
-from clearwell.registry.lakes import lake_root
+from clearwell.worker import faust_app
+from clearwell.worker.gaps import Gaps
+from clearwell.worker.topic_identity import TopicIdentity
 from services.archiver.positions import ArchivePositions
 from services.archiver.service import Archiver
 from services.archiver.writer import ArchiveWriter
 from services.losses import LossNotes
 
 
-async def make(stream: str, to: str) -> worker.Job:
+async def make(stream: str, to: str) -> faust_app.Job:
     """The app, its topic and its work. Raises ConfigError or Retryable when anything it needs is missing."""
     where, pace = settings.load(), Pace.of()
     require_route(find(where.schemas, stream), to)
@@ -37,9 +38,9 @@ async def make(stream: str, to: str) -> worker.Job:
     lineage = Lineage(log_of(where.kafka, topic), way_out(stream))
     identity = TopicIdentity(topic, lambda: admin.topic_now(where.kafka, topic), lineage)
     positions = ArchivePositions(writer, identity)
-    app = worker.build_app(group, where.kafka, positions)
+    app = faust_app.build_app(group, where.kafka, positions)
     gaps = Gaps(where.kafka, topic, group, LossNotes(where, topic, group))
-    return worker.Job(app, identity, Archiver(writer, positions, identity, gaps))
+    return faust_app.Job(app, identity, Archiver(writer, positions, identity, gaps))
 
 
 def require_route(contract: Contract, to: str) -> None:
@@ -54,8 +55,8 @@ def main() -> int:
     parser.add_argument("--stream", required=True)
     parser.add_argument("--to", default=ARCHIVE, help="the `to` of the contract's route: archive, or archive.<lake>")
     args = parser.parse_args()
-    worker.set_up_logging()
-    worker.run(lambda: make(args.stream, args.to))
+    faust_app.set_up_logging()
+    faust_app.run(lambda: make(args.stream, args.to))
 
 
 if __name__ == "__main__":

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from aiokafka.structs import OffsetAndMetadata
 from faust.types import TP
 
-from clearwell.kafka.identity import TopicIdentity
 from clearwell.kafka.lineage import Point
-from clearwell.kafka.positions import GroupPositions
-from clearwell.kafka.transport import Commit
+from clearwell.worker.positions import GroupPositions
+from clearwell.worker.topic_identity import TopicIdentity
+from clearwell.worker.transport import Commit
 from services.archiver.writer import ArchiveWriter
 
 
@@ -28,7 +28,7 @@ class ArchivePositions(GroupPositions):
     async def start(
         self, committed: Mapping[TP, OffsetAndMetadata | None], generation: int, commit: Commit
     ) -> Mapping[TP, int]:
-        """See `clearwell.kafka.transport.Positions`."""
+        """See `clearwell.worker.transport.Positions`."""
         await super().start(committed, generation, commit)
         for tp in committed:
             archived = await self._writer.next_offset(self.origin(tp.partition), tp.partition)

@@ -6,9 +6,9 @@ import logging
 from collections.abc import Awaitable
 
 from clearwell.destinations.lake.archive import RawPiece
-from clearwell.kafka.gaps import Gaps
-from clearwell.kafka.identity import TopicIdentity
-from clearwell.kafka.lanes import Slice
+from clearwell.worker.gaps import Gaps
+from clearwell.worker.partition_processor import Slice
+from clearwell.worker.topic_identity import TopicIdentity
 from services.archiver.positions import ArchivePositions
 from services.archiver.writer import ArchiveWriter
 
@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 class Archiver:
-    """Archives one stream; see `clearwell.kafka.lanes.SliceWork` for how it is driven."""
+    """Archives one stream; see `clearwell.worker.partition_processor.SliceWork` for how it is driven."""
 
     def __init__(self, writer: ArchiveWriter, positions: ArchivePositions, identity: TopicIdentity, gaps: Gaps) -> None:
         self._writer = writer

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from clearwell.kafka import admin
-from clearwell.kafka.bounded import reader
+from clearwell.kafka.range_reader import reader
 from clearwell.settings import Settings
 
 Arrivals = tuple[datetime, datetime]

@@ -11,14 +11,14 @@ import msgspec
 from clearwell.contract.load import find
 from clearwell.errors import ConfigError
 from clearwell.kafka import admin
-from clearwell.kafka.batch_watch import BatchWatch
-from clearwell.kafka.bounded import Reader, reader
-from clearwell.kafka.raw import raw_batch
+from clearwell.kafka.range_reader import Reader, reader
 from clearwell.pipeline.batch import Outcomes
 from clearwell.pipeline.clean import CleanCodec
-from clearwell.pipeline.compile import Pipeline, State, compile
+from clearwell.pipeline.compiler import Pipeline, State, compile
 from clearwell.privacy.open import open_keyring
+from clearwell.records.raw import raw_batch
 from clearwell.settings import Settings
+from clearwell.worker.batch_watch import BatchWatch
 from services.backfill import manifest
 from services.backfill.files import locked, move_folder, written
 from services.backfill.manifest import Manifest

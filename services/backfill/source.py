@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from clearwell.errors import Retryable
-from clearwell.kafka.bounded import Reader
+from clearwell.kafka.range_reader import Reader
 from services.backfill.plan import Range
 
 SILENCE = 60.0

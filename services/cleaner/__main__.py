@@ -7,22 +7,23 @@ import sys
 
 from clearwell import settings
 from clearwell.contract.load import find
-from clearwell.kafka import admin, worker
-from clearwell.kafka.bounded import log_of
-from clearwell.kafka.gaps import Gaps
-from clearwell.kafka.identity import TopicIdentity
+from clearwell.kafka import admin
 from clearwell.kafka.lineage import Lineage, way_out
 from clearwell.kafka.names import cleaner_group, raw_topic
-from clearwell.kafka.positions import GroupPositions
-from clearwell.kafka.tail import Tail
-from clearwell.pipeline.compile import compile
+from clearwell.kafka.range_reader import log_of
+from clearwell.pipeline.compiler import compile
 from clearwell.privacy.open import open_keyring
+from clearwell.records.recent_history import Tail
+from clearwell.worker import faust_app
+from clearwell.worker.gaps import Gaps
+from clearwell.worker.positions import GroupPositions
+from clearwell.worker.topic_identity import TopicIdentity
 from services.cleaner.senders import Senders
 from services.cleaner.service import Cleaner
 from services.losses import LossNotes
 
 
-async def make(stream: str, version: int | None) -> worker.Job:
+async def make(stream: str, version: int | None) -> faust_app.Job:
     """The app, its topic and its work. Raises ConfigError or Fatal when anything it needs is missing (invariant 6)."""
     where = settings.load()
     contract = find(where.schemas, stream, version)
@@ -33,12 +34,12 @@ async def make(stream: str, version: int | None) -> worker.Job:
     lineage = Lineage(log_of(where.kafka, topic), way_out(stream))
     identity = TopicIdentity(topic, lambda: admin.topic_now(where.kafka, topic), lineage)
     group, positions = cleaner_group(stream, contract.version), GroupPositions(identity)
-    app = worker.build_app(group, where.kafka, positions)
+    app = faust_app.build_app(group, where.kafka, positions)
     gaps = Gaps(where.kafka, topic, group, LossNotes(where, topic, group))
     tail = Tail(where.kafka, stream)
     senders = Senders(where.postgres, stream)
-    work = Cleaner(pipeline, keyring, identity, positions, gaps, tail, senders, lambda: worker.producer_of(app))
-    return worker.Job(app, identity, work)
+    work = Cleaner(pipeline, keyring, identity, positions, gaps, tail, senders, lambda: faust_app.producer_of(app))
+    return faust_app.Job(app, identity, work)
 
 
 def main() -> int:
@@ -47,8 +48,8 @@ def main() -> int:
     parser.add_argument("--stream", required=True)
     parser.add_argument("--version", type=int, default=None, help="contract version; the highest by default")
     args = parser.parse_args()
-    worker.set_up_logging()
-    worker.run(lambda: make(args.stream, args.version))
+    faust_app.set_up_logging()
+    faust_app.run(lambda: make(args.stream, args.version))
 
 
 if __name__ == "__main__":

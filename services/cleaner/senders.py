@@ -11,8 +11,8 @@ from typing import Any
 
 from clearwell.backoff import delays
 from clearwell.errors import Retryable
-from clearwell.kafka.cloudevents import connector_of
 from clearwell.pipeline.batch import Rejected
+from clearwell.records.cloudevents import connector_of
 
 log = logging.getLogger(__name__)
 

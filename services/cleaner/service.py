@@ -10,19 +10,19 @@ from typing import Any
 from aiokafka.errors import KafkaError
 
 from clearwell.errors import Retryable
-from clearwell.kafka import clean, dead, dropped
-from clearwell.kafka.batch_watch import BatchWatch
-from clearwell.kafka.gaps import Gaps
-from clearwell.kafka.identity import TopicIdentity
-from clearwell.kafka.lanes import Slice
 from clearwell.kafka.names import clean_topic, dead_topic, dropped_topic, raw_topic
-from clearwell.kafka.positions import GroupPositions
-from clearwell.kafka.raw import raw_batch
-from clearwell.kafka.tail import Tail
-from clearwell.kafka.transport import BatchProducer
 from clearwell.pipeline.batch import Outcomes, RawBatch
-from clearwell.pipeline.compile import Pipeline, State
+from clearwell.pipeline.compiler import Pipeline, State
 from clearwell.privacy.keyring import Keyring
+from clearwell.records import clean, dead_letter, dropped
+from clearwell.records.raw import raw_batch
+from clearwell.records.recent_history import Tail
+from clearwell.worker.batch_watch import BatchWatch
+from clearwell.worker.gaps import Gaps
+from clearwell.worker.partition_processor import Slice
+from clearwell.worker.positions import GroupPositions
+from clearwell.worker.topic_identity import TopicIdentity
+from clearwell.worker.transport import BatchProducer
 from services.cleaner.senders import Senders, senders_of
 from services.stop_rule import BadEvent, StopRule, TooManyBad
 
@@ -36,7 +36,7 @@ TOO_MANY = (
 
 
 class Cleaner:
-    """Cleans one stream. One instance a process; see `clearwell.kafka.lanes.SliceWork` for how it is driven."""
+    """Cleans one stream; `clearwell.worker.partition_processor.SliceWork` says how it is driven."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class Cleaner:
         self._tail = tail
         self._senders = senders
         self._producer = producer
-        self._letters = dead.Letters(contract, keyring)
+        self._letters = dead_letter.Letters(contract, keyring)
         self._clean_topic = clean_topic(contract.stream, contract.version)
         self._raw_topic = raw_topic(contract.stream)
         self._watch = BatchWatch()

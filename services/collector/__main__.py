@@ -66,7 +66,7 @@ def report(error: BaseException) -> int:
 
 
 def _set_up_logging() -> None:
-    """As `clearwell.kafka.worker` does, without importing Faust."""
+    """As `clearwell.worker.faust_app` does, without importing Faust."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     for name in ("clearwell", "services", "connectors", "__main__"):
         logging.getLogger(name).setLevel(logging.INFO)

@@ -12,8 +12,8 @@ from sqlalchemy.orm import Session
 
 from clearwell.backoff import delays
 from clearwell.errors import ConfigError, Fatal, Retryable
+from clearwell.plugins.kinds import is_pushed
 from clearwell.registry import Connector, Registry, State, connectors
-from clearwell.registry.kinds import is_pushed
 from clearwell.settings import Settings
 from services.collector.keep import Keeper, Note, Work, as_bug, happened
 from services.collector.leases import Answer, Leases

@@ -14,11 +14,11 @@ from clearwell.errors import ClearwellError
 from clearwell.kafka.admin import ensure_topics
 from clearwell.kafka.names import raw_topic
 from clearwell.kafka.producer import EventProducer
+from clearwell.plugins.spec import open_source
 from clearwell.privacy.open import open_keyring
 from clearwell.references import hide
 from clearwell.registry import Connector, Registry, connectors, positions
 from clearwell.registry.positions import NOTHING, Counts
-from clearwell.registry.spec import open_source
 from clearwell.settings import Settings
 from clearwell.source import PushSource, Request, RequestRefused, SourceEvent
 from services.collector import watch

@@ -10,10 +10,10 @@ from typing import Any
 import msgspec
 
 from clearwell.contract.model import Contract
-from clearwell.kafka.cloudevents import Template, source_of
-from clearwell.kafka.wire import Record
+from clearwell.kafka.message_format import Record
 from clearwell.privacy.keyring import Keyring
 from clearwell.privacy.pseudonym import OneWay, pseudonymiser
+from clearwell.records.cloudevents import Template, source_of
 from clearwell.source import EVENT_LIMIT, SourceEvent, refuse
 
 LONGEST = 512

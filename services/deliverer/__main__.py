@@ -12,21 +12,22 @@ from clearwell.contract.load import find
 from clearwell.contract.model import Contract, Route
 from clearwell.destinations.protocol import Inspectable
 from clearwell.errors import ClearwellError, ConfigError
-from clearwell.kafka import admin, worker
-from clearwell.kafka.bounded import log_of
-from clearwell.kafka.gaps import Gaps
-from clearwell.kafka.identity import TopicIdentity
+from clearwell.kafka import admin
 from clearwell.kafka.lineage import Lineage
 from clearwell.kafka.names import clean_topic, deliverer_group, raw_topic
-from clearwell.kafka.origins import Origins
-from clearwell.kafka.tail import Tail
+from clearwell.kafka.range_reader import log_of
 from clearwell.pipeline.clean import CleanCodec
+from clearwell.plugins.routes import open_destination
 from clearwell.privacy.open import open_keyring
+from clearwell.records.origins import Origins
+from clearwell.records.recent_history import Tail
 from clearwell.registry import Registry
 from clearwell.registry.deliveries import Delivery
-from clearwell.registry.targets import open_destination
 from clearwell.settings import Settings
 from clearwell.steps import bind
+from clearwell.worker import faust_app
+from clearwell.worker.gaps import Gaps
+from clearwell.worker.topic_identity import TopicIdentity
 from services.deliverer.health import Health
 from services.deliverer.pause import Pausable
 from services.deliverer.positions import StorePositions
@@ -38,7 +39,7 @@ from services.lean import arrow_with_system_memory, arrow_without_pandas
 from services.losses import LossNotes
 
 
-async def make(stream: str, version: int | None, destination: str) -> worker.Job:
+async def make(stream: str, version: int | None, destination: str) -> faust_app.Job:
     """The app, its topic and its work. Raises ConfigError when anything it needs is missing (invariant 6)."""
     where = settings.load()
     contract = find(where.schemas, stream, version)
@@ -53,7 +54,7 @@ async def make(stream: str, version: int | None, destination: str) -> worker.Job
         raise
 
 
-async def _job(where: Settings, contract: Contract, route: Route, group: str, health: Health) -> worker.Job:
+async def _job(where: Settings, contract: Contract, route: Route, group: str, health: Health) -> faust_app.Job:
     schema = bind(contract).schema
     topic = clean_topic(contract.stream, contract.version)
     admin.require_topics(where.kafka, contract.stream, contract.version)
@@ -64,9 +65,9 @@ async def _job(where: Settings, contract: Contract, route: Route, group: str, he
     await require_table(store, identity, route.to)
     await store.call(store.destination.open)
     positions = StorePositions(store, identity)
-    app = worker.build_app(group, where.kafka, positions)
+    app = faust_app.build_app(group, where.kafka, positions)
     tail = Tail(where.kafka, contract.stream)
-    refused = RefusedRows(route.to, contract, open_keyring(where), tail, lambda: worker.producer_of(app))
+    refused = RefusedRows(route.to, contract, open_keyring(where), tail, lambda: faust_app.producer_of(app))
     origins = Origins(partial(admin.id_and_ends, where.kafka, raw_topic(contract.stream)))
     gaps = Gaps(where.kafka, topic, group, LossNotes(where, topic, group), health.lost)
     codec = CleanCodec(schema)
@@ -74,7 +75,7 @@ async def _job(where: Settings, contract: Contract, route: Route, group: str, he
         Writer(store, refused.bury), refused, positions, identity, origins, gaps, codec, route.wants(schema)
     )
     pausable = Pausable(work, positions, health)
-    return worker.Job(app, identity, pausable, pausable)
+    return faust_app.Job(app, identity, pausable, pausable)
 
 
 async def require_table(store: Store, identity: TopicIdentity, to: str) -> None:
@@ -108,8 +109,8 @@ def main() -> int:
     parser.add_argument("--destination", required=True, help="the `to` of one of the contract's routes")
     args = parser.parse_args()
     arrow_with_system_memory()
-    worker.set_up_logging()
-    worker.run(lambda: make(args.stream, args.version, args.destination))
+    faust_app.set_up_logging()
+    faust_app.run(lambda: make(args.stream, args.version, args.destination))
 
 
 if __name__ == "__main__":

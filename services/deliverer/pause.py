@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable
 
-from clearwell.kafka.lanes import Slice, SliceWork
+from clearwell.worker.partition_processor import Slice, SliceWork
 from services.deliverer.health import Health
 from services.deliverer.positions import StorePositions
 
@@ -56,5 +56,5 @@ class Pausable:
                 self._open.set()
 
     def last_words(self, error: BaseException) -> None:
-        """See `clearwell.kafka.worker.Companion`."""
+        """See `clearwell.worker.faust_app.Companion`."""
         self._health.last_words(error)

@@ -11,9 +11,9 @@ from faust.types import TP
 from clearwell.destinations.fencing import claim_number
 from clearwell.destinations.protocol import Claim
 from clearwell.errors import Fatal
-from clearwell.kafka.identity import TopicIdentity
 from clearwell.kafka.lineage import Point
-from clearwell.kafka.transport import Commit
+from clearwell.worker.topic_identity import TopicIdentity
+from clearwell.worker.transport import Commit
 from services.deliverer.store import Store
 
 
@@ -32,7 +32,7 @@ class StorePositions:
     async def start(
         self, committed: Mapping[TP, OffsetAndMetadata | None], generation: int, commit: Commit
     ) -> Mapping[TP, int]:
-        """See `clearwell.kafka.transport.Positions`. A partition is claimed once a generation."""
+        """See `clearwell.worker.transport.Positions`. A partition is claimed once a generation."""
         topic_id = await self._identity.refresh()
         if not await self._know_incarnations(committed, commit):
             self.claims.clear()  # a later generation has begun, and begins with what we are given then

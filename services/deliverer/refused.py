@@ -11,12 +11,12 @@ from aiokafka.errors import KafkaError
 from clearwell.contract.model import Contract
 from clearwell.destinations.protocol import CleanBatch, RowsRefused
 from clearwell.errors import Fatal
-from clearwell.kafka.dead import Letters, Undelivered
+from clearwell.kafka.message_format import Record
 from clearwell.kafka.names import dead_topic
-from clearwell.kafka.tail import Tail
-from clearwell.kafka.transport import BatchProducer
-from clearwell.kafka.wire import Record
 from clearwell.privacy.keyring import Keyring
+from clearwell.records.dead_letter import Letters, Undelivered
+from clearwell.records.recent_history import Tail
+from clearwell.worker.transport import BatchProducer
 from services.stop_rule import StopRule
 
 log = logging.getLogger(__name__)

@@ -12,14 +12,14 @@ from typing import Any, TypeVar
 
 from clearwell.destinations.protocol import Claim, CleanBatch
 from clearwell.errors import Retryable
-from clearwell.kafka import clean
-from clearwell.kafka.gaps import Gaps
-from clearwell.kafka.identity import TopicIdentity
-from clearwell.kafka.lanes import Slice
-from clearwell.kafka.origins import Origins, warn_of_forged
-from clearwell.kafka.repeats import Repeats
 from clearwell.kafka.shared_question import SharedQuestion
 from clearwell.pipeline.clean import CleanCodec
+from clearwell.records import clean
+from clearwell.records.duplicates import Repeats
+from clearwell.records.origins import Origins, warn_of_forged
+from clearwell.worker.gaps import Gaps
+from clearwell.worker.partition_processor import Slice
+from clearwell.worker.topic_identity import TopicIdentity
 from services.deliverer.positions import StorePositions
 from services.deliverer.refused import RefusedRows
 from services.deliverer.writer import Writer
@@ -37,7 +37,7 @@ class _Partition:
 
 
 class Deliverer:
-    """Delivers one stream to one store; see `clearwell.kafka.lanes.SliceWork` for how it is driven."""
+    """Delivers one stream to one store; see `clearwell.worker.partition_processor.SliceWork` for how it is driven."""
 
     def __init__(
         self,

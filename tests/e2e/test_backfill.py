@@ -16,11 +16,11 @@ from clearwell.cli.main import main
 from clearwell.demo.flights import BROKEN
 from clearwell.errors import ConfigError
 from clearwell.kafka import admin
-from clearwell.kafka.bounded import reader
 from clearwell.kafka.names import raw_topic
+from clearwell.kafka.range_reader import reader
 from clearwell.pipeline.batch import Outcomes, RawBatch
 from clearwell.pipeline.clean import CleanCodec
-from clearwell.pipeline.compile import compile
+from clearwell.pipeline.compiler import compile
 from services.backfill import run as running
 from services.backfill.bound import Bound
 from services.backfill.files import locked

@@ -18,7 +18,8 @@ import pytest
 
 from clearwell.errors import ConfigError, Retryable
 from clearwell.kafka.producer import EventProducer, Sending
-from clearwell.registry import State, connectors, positions, spec
+from clearwell.plugins import spec
+from clearwell.registry import State, connectors, positions
 from clearwell.settings import Settings
 from clearwell.source import EVENT_LIMIT, SECRET, Batch, DiscoveredStream, SourceConfig, SourceEvent, SourcePosition
 from services.collector.collector import Collector

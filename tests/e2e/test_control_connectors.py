@@ -19,12 +19,12 @@ from clearwell.control.connector_changes import (
     plan_restart,
     plan_resume,
 )
+from clearwell.control.connector_registration import plan_registration, register
 from clearwell.control.connectors import list_changes, show_connector, show_position
 from clearwell.control.platform import Actor, Platform
-from clearwell.control.registration import plan_registration, register
 from clearwell.errors import ConfigError, Hint
+from clearwell.plugins.spec import load_spec
 from clearwell.registry import Registry
-from clearwell.registry.spec import load_spec
 from clearwell.settings import Settings
 
 ANNA = Actor("anna", "api", "the source was read twice")

@@ -11,11 +11,11 @@ import pytest
 from psycopg.sql import SQL, Identifier
 
 from clearwell.accounts.books import DestinationBalance
+from clearwell.dead_letters.replay import Replayer, Result
 from clearwell.errors import Retryable
 from clearwell.kafka.names import replay_group
-from clearwell.letters.replay import Replayer, Result
+from clearwell.plugins.routes import open_destination
 from clearwell.registry import Registry, migrate
-from clearwell.registry.targets import open_destination
 from clearwell.settings import Settings
 from clearwell.steps import bind
 from tests.support.dead import Commands, arrived, letters, states

@@ -19,11 +19,11 @@ from kafka.admin import ConfigResource, ConfigResourceType
 from clearwell.errors import ClearwellError, ConfigError, Retryable
 from clearwell.kafka import admin
 from clearwell.kafka.clients import connect
+from clearwell.kafka.message_format import Record, encode_headers
 from clearwell.kafka.names import clean_topic, dead_topic, dropped_topic, raw_topic
 from clearwell.kafka.producer import EventProducer
 from clearwell.kafka.topics import OUT_LIMIT, RAW_LIMIT
 from clearwell.kafka.widen import sizes
-from clearwell.kafka.wire import Record, encode_headers
 from clearwell.settings import Settings
 from clearwell.source import EVENT_LIMIT
 from tests.support.kafka_login import login

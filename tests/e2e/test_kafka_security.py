@@ -11,10 +11,10 @@ from kafka.errors import CoordinatorNotAvailableError
 
 from clearwell.errors import ConfigError
 from clearwell.kafka import admin
-from clearwell.kafka.bounded import reader
+from clearwell.kafka.message_format import Record, encode_headers
 from clearwell.kafka.names import cleaner_group, raw_topic
 from clearwell.kafka.producer import EventProducer
-from clearwell.kafka.wire import Record, encode_headers
+from clearwell.kafka.range_reader import reader
 from clearwell.local.kafka import check
 from clearwell.local.services import Joined
 from clearwell.settings import Settings

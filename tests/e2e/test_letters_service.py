@@ -7,9 +7,10 @@ import time
 
 import pytest
 
-from clearwell.kafka import dead, names
-from clearwell.kafka.wire import Header
-from clearwell.letters.arrive import NOT_OURS
+from clearwell.dead_letters.arrive import NOT_OURS
+from clearwell.kafka import names
+from clearwell.kafka.message_format import Header
+from clearwell.records import dead_letter
 from clearwell.registry import migrate
 from clearwell.settings import Settings
 from tests.support.dead import BROKEN, arrived, dead_records, letters
@@ -89,8 +90,8 @@ def test_records_of_others_land_as_what_they_are_and_control_nothing(platform: P
 
 
 def test_a_letter_that_was_moved_to_another_place_is_not_ours(platform: Platform) -> None:
-    writer = dead.Letters(platform.contract, platform.keyring)
-    undelivered = dead.Undelivered("mongo", "too large", 1, "R" * 22, 5, "C" * 22, 9, b"{}")
+    writer = dead_letter.Letters(platform.contract, platform.keyring)
+    undelivered = dead_letter.Undelivered("mongo", "too large", 1, "R" * 22, 5, "C" * 22, 9, b"{}")
     record = writer.undelivered(undelivered)
     headers: list[Header] = [
         (names.DEAD_REASON, b"too large"),

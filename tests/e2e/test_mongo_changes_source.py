@@ -22,7 +22,7 @@ from clearwell.local import mongo
 from clearwell.settings import Settings
 from clearwell.source import EVENT_LIMIT, Batch
 from clearwell.testing import reading
-from connectors.mongo_changes.json import CODEC, Events
+from connectors.mongo_changes.extended_json import CODEC, Events
 from connectors.mongo_changes.read import MongoChangesPosition
 from connectors.mongo_changes.source import MongoChangesConfig, MongoChangesSource
 

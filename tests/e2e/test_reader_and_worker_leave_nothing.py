@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from clearwell.kafka import admin
-from clearwell.kafka.bounded import reader
 from clearwell.kafka.names import clean_topic
+from clearwell.kafka.range_reader import reader
 from clearwell.settings import Settings
 from tests.support.platform import CHECKOUT, Platform, numbered, until
 from tests.support.processes import killed_at_end

@@ -13,9 +13,9 @@ import pytest
 from kafka import KafkaConsumer, TopicPartition
 
 from clearwell.demo.flights import BROKEN
-from clearwell.kafka import clean, dead
 from clearwell.kafka.names import clean_topic, dead_topic, dropped_topic, raw_topic
 from clearwell.privacy.local import LocalKeyring
+from clearwell.records import clean, dead_letter
 from clearwell.registry import Registry, connectors
 from tests.support.kafka_login import login
 from tests.support.platform import PARTITIONS, Platform, numbered, until
@@ -92,10 +92,10 @@ def test_each_poison_record_is_one_dead_letter_and_its_neighbours_flow(platform:
     assert found.balanced
     assert (found.total("clean"), found.total("dead")) == (2 * len(poison), len(poison))
     for record in records(platform, dead_topic(platform.stream)):
-        letter = dead.read(record.headers)
+        letter = dead_letter.read(record.headers)
         assert letter.reason
         assert letter.partition == 1
-        opened = dead.open_letter(platform.keyring, platform.stream, letter, record.value)
+        opened = dead_letter.open_letter(platform.keyring, platform.stream, letter, record.value)
         assert opened == (mixed[letter.offset] or b"")
         assert letter.offset % 3 == 1
 

@@ -13,13 +13,13 @@ import pytest
 import clearwell
 from clearwell.cli.main import main
 from clearwell.errors import ConfigError
-from clearwell.kafka import clean
 from clearwell.kafka.names import clean_topic
 from clearwell.local.prepare import prepare
 from clearwell.pipeline.batch import RawBatch
-from clearwell.pipeline.compile import compile
+from clearwell.pipeline.compiler import compile
 from clearwell.postgres_link import BoundedConnection
 from clearwell.privacy.envelope import MARK
+from clearwell.records import clean
 from clearwell.registry import Registry, subscription_positions
 from tests.support.platform import Platform, numbered, until
 

@@ -17,7 +17,8 @@ import pytest
 
 from clearwell.kafka.admin import ensure_topics
 from clearwell.local import state as stack_state
-from clearwell.registry import State, connectors, spec
+from clearwell.plugins import spec
+from clearwell.registry import State, connectors
 from clearwell.registry.connectors import Limits
 from clearwell.settings import Settings
 from clearwell.source import Batch, DiscoveredStream, SourceConfig, SourceEvent, SourcePosition

@@ -27,11 +27,11 @@ from clearwell.accounts import balance
 from clearwell.contract.load import find
 from clearwell.errors import Retryable
 from clearwell.kafka import admin
-from clearwell.kafka.bounded import reader
-from clearwell.kafka.clean import raw_identity
 from clearwell.kafka.names import clean_topic, raw_topic
-from clearwell.kafka.repeats import Repeats
+from clearwell.kafka.range_reader import reader
 from clearwell.privacy.local import LocalKeyring
+from clearwell.records.clean import raw_identity
+from clearwell.records.duplicates import Repeats
 from clearwell.registry import State, connectors
 from clearwell.settings import Settings
 from tests.support.collecting import Sandbox, header, until

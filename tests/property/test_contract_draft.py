@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from clearwell.cli.contract.check import check_file, check_together
 from clearwell.contract.draft import draft, stream_name
 from clearwell.contract.load import load
-from clearwell.pipeline.compile import compile
+from clearwell.pipeline.compiler import compile
 from clearwell.testing.keys import MemoryKeyring
 
 NAMES = st.one_of(

@@ -18,7 +18,7 @@ from clearwell.errors import ContractError
 from clearwell.pipeline import RawBatch
 from clearwell.pipeline.arrow import record_batch
 from clearwell.pipeline.clean import CleanCodec
-from clearwell.pipeline.compile import Pipeline, compile
+from clearwell.pipeline.compiler import Pipeline, compile
 from clearwell.steps import bind
 from clearwell.steps.table import STEPS
 from clearwell.testing.keys import MemoryKeyring

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clearwell.letters.patch import merge
+from clearwell.dead_letters.patch import merge
 
 scalars = (
     st.none()

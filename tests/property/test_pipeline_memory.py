@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from clearwell.contract.load import parse
 from clearwell.errors import Fatal
 from clearwell.pipeline import Outcomes, RawBatch
-from clearwell.pipeline.compile import Pipeline, State, compile
+from clearwell.pipeline.compiler import Pipeline, State, compile
 from clearwell.testing.keys import MemoryKeyring
 
 TEXT = """

@@ -13,8 +13,8 @@ from clearwell.contract.load import parse
 from clearwell.contract.model import Contract, Type
 from clearwell.errors import Fatal
 from clearwell.pipeline import RawBatch
-from clearwell.pipeline.compile import compile
-from clearwell.steps.code import CONSTANT, OWN, TEMPLATE_GLOBALS, TEMPLATE_LOCALS, Code
+from clearwell.pipeline.compiler import compile
+from clearwell.steps.generated import CONSTANT, OWN, TEMPLATE_GLOBALS, TEMPLATE_LOCALS, Code
 from clearwell.testing.keys import MemoryKeyring
 
 CANARY = "123-45-6789"

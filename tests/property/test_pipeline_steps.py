@@ -18,7 +18,7 @@ from clearwell.contract.values import INT_BOUNDS, python_value
 from clearwell.errors import ContractError
 from clearwell.pipeline import RawBatch
 from clearwell.pipeline.clean import CleanCodec
-from clearwell.pipeline.compile import Pipeline, compile
+from clearwell.pipeline.compiler import Pipeline, compile
 from clearwell.testing.keys import MemoryKeyring
 
 TEXT = """

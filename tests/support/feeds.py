@@ -11,7 +11,7 @@ from http import HTTPStatus
 from typing import Any
 
 from clearwell.errors import Retryable
-from clearwell.registry.spec import open_source
+from clearwell.plugins.spec import open_source
 from clearwell.source import Batch, stored_position
 from clearwell.testing import reading
 from tests.support.sources.webhook import WebhookCase

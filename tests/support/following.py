@@ -11,9 +11,10 @@ from types import ModuleType
 import msgspec
 from kafka import KafkaProducer
 
-from clearwell.kafka import admin, clean
+from clearwell.kafka import admin
 from clearwell.kafka.names import clean_topic
 from clearwell.pipeline.clean import CleanCodec
+from clearwell.records import clean
 from clearwell.subscriptions.subscription import Subscription
 from tests.support.kafka_login import login
 

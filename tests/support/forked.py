@@ -14,8 +14,8 @@ from importlib.metadata import entry_points
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
+from clearwell.plugins.kinds import SOURCES
 from clearwell.registry import leases
-from clearwell.registry.kinds import SOURCES
 from clearwell.registry.models import CollectorRow
 from tests.support.collecting import CHECKOUT, Sandbox, until
 

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import pytest
 
-from clearwell.registry import kinds, spec
+from clearwell.plugins import kinds, spec
 from clearwell.source import DiscoveredStream, Request, RequestRefused, SourceConfig, SourceEvent
 from services.collector.collector import Collector
 from services.collector.options import Options

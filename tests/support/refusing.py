@@ -17,9 +17,10 @@ from psycopg.sql import SQL, Identifier
 from pymongo import MongoClient
 
 from clearwell.destinations.protocol import Accounts, RowReason
-from clearwell.kafka import admin, dead
+from clearwell.kafka import admin
 from clearwell.kafka.names import clean_topic, dead_topic, deliverer_group
-from clearwell.registry.targets import open_destination
+from clearwell.plugins.routes import open_destination
+from clearwell.records import dead_letter
 from clearwell.steps import bind
 from tests.support.kafka_login import login
 from tests.support.platform import PARTITIONS, Platform, until
@@ -113,7 +114,7 @@ def _id(kind: str, id_: str, dice: random.Random) -> str:
     return f"{id_}-{dice.randbytes(8_000).hex()}" if kind == "key" else id_
 
 
-def letters(platform: Platform) -> list[tuple[dead.DeadLetter, bytes]]:
+def letters(platform: Platform) -> list[tuple[dead_letter.DeadLetter, bytes]]:
     """All dead letters, opened."""
     topic = dead_topic(platform.stream)
     consumer = KafkaConsumer(**login(platform.settings.kafka), auto_offset_reset="earliest")
@@ -129,8 +130,8 @@ def _letters(platform: Platform, consumer: KafkaConsumer, ends: Mapping[Any, int
     while any(consumer.position(place) < end for place, end in ends.items()):
         for records in consumer.poll(500).values():
             for record in records:
-                letter = dead.read(record.headers)
-                yield letter, dead.open_letter(platform.keyring, platform.stream, letter, record.value)
+                letter = dead_letter.read(record.headers)
+                yield letter, dead_letter.open_letter(platform.keyring, platform.stream, letter, record.value)
 
 
 def ids_in_postgres(platform: Platform) -> Counter[str]:
@@ -166,7 +167,7 @@ def accounts_of(platform: Platform, destination: str) -> Accounts:
 
 def check(platform: Platform, bookings: Bookings) -> None:
     """Just the poison rows are dead letters of Postgres; all others are in its table, and MongoDB has them all."""
-    opened: dict[str, dead.DeadLetter] = {}
+    opened: dict[str, dead_letter.DeadLetter] = {}
     for letter, value in letters(platform):
         event = json.loads(value)
         known = opened.setdefault(event["id"], letter)

@@ -13,7 +13,7 @@ from pymongo import MongoClient
 
 from clearwell.pipeline.batch import RawBatch
 from clearwell.pipeline.clean import CleanCodec
-from clearwell.pipeline.compile import compile
+from clearwell.pipeline.compiler import compile
 from clearwell.privacy.envelope import unseal
 from tests.support.platform import Platform
 

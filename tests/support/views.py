@@ -16,7 +16,7 @@ from clearwell.destinations.features.tiles import TileBuilder
 from clearwell.features import events
 from clearwell.pipeline.batch import RawBatch
 from clearwell.pipeline.clean import CleanCodec
-from clearwell.pipeline.compile import compile
+from clearwell.pipeline.compiler import compile
 from clearwell.steps import bind
 from tests.support.platform import Platform, numbered
 

@@ -11,7 +11,7 @@ import pytest
 from clearwell.contract.load import parse
 from clearwell.contract.model import Contract
 from clearwell.pipeline import RawBatch, Rejected
-from clearwell.pipeline.compile import Pipeline, compile
+from clearwell.pipeline.compiler import Pipeline, compile
 from clearwell.testing.keys import MemoryKeyring
 
 HEAD = """\

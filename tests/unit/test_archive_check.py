@@ -12,10 +12,10 @@ import pytest
 from clearwell.accounts.archive import ArchivedOffsets, PartitionArchive, check_partition
 from clearwell.destinations.lake.archive import Archive, RawPiece
 from clearwell.destinations.lake.root import Place
-from clearwell.kafka.bounded import Reader
 from clearwell.kafka.lineage import branch_id
-from clearwell.kafka.positions import Note
+from clearwell.kafka.range_reader import Reader
 from clearwell.privacy.local import LocalKeyring
+from clearwell.worker.positions import Note
 from tests.unit.test_archive import TOPIC, Record
 
 GROUP = "archive.flights"

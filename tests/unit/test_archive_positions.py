@@ -13,10 +13,10 @@ from faust.types import TP
 from clearwell.destinations.lake.archive import Archive, RawPiece
 from clearwell.destinations.lake.root import Place
 from clearwell.kafka.admin import TopicNow
-from clearwell.kafka.identity import TopicIdentity
 from clearwell.kafka.lineage import Lineage, Parted, branch_id, way_out
-from clearwell.kafka.positions import Note
 from clearwell.privacy.local import LocalKeyring
+from clearwell.worker.positions import Note
+from clearwell.worker.topic_identity import TopicIdentity
 from services.archiver.positions import ArchivePositions
 from services.archiver.writer import ArchiveWriter
 from tests.unit.test_archive import TOPIC, Record

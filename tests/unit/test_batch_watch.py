@@ -11,18 +11,18 @@ from pathlib import Path
 
 import pytest
 
-from clearwell.kafka import batch_watch
-from clearwell.kafka.batch_watch import LOOK_EVERY, TOLD_AFTER, BatchWatch, stuck
 from clearwell.local import keeper as under_test
 from clearwell.local.process import Process, nothing
 from clearwell.local.state import READY, STUCK
+from clearwell.worker import batch_watch
+from clearwell.worker.batch_watch import LOOK_EVERY, TOLD_AFTER, BatchWatch, stuck
 from tests.unit.test_keeper import kept, until
 
 SAID = "The batch of raw.visits, partition 2, offsets 100 to 199 is worked on for "
 
 HOLDS_THE_INTERPRETER = """
 import ctypes
-from clearwell.kafka.batch_watch import BatchWatch
+from clearwell.worker.batch_watch import BatchWatch
 watch = BatchWatch(after=0.3, every=0.1)
 with watch.during("raw.visits", 2, 100, 199):
     import time; time.sleep(0.3)

@@ -15,10 +15,10 @@ from cloudevents.core.bindings.kafka import (
 )
 from cloudevents.core.v1.event import CloudEvent
 
-from clearwell.kafka import clean, dead
-from clearwell.kafka.raw import raw_batch
-from clearwell.kafka.structured import content_type
 from clearwell.pipeline.batch import RawBatch, Rejected
+from clearwell.records import clean, dead_letter
+from clearwell.records.raw import raw_batch
+from clearwell.records.structured import content_type
 from clearwell.source import Refusal, Request, RequestRefused, SourceEvent
 from connectors.kafka.source import id_of, kafka_event
 from connectors.webhook.source import WebhookConfig, WebhookSource
@@ -51,14 +51,14 @@ def test_the_sdk_reads_a_clean_record() -> None:
 
 
 def test_the_sdk_reads_a_dead_letter() -> None:
-    letters = dead.Letters(contract(), KEYS)
+    letters = dead_letter.Letters(contract(), KEYS)
     batch = RawBatch("t" * 22, 3, [5], [b"{"])
     (letter,) = letters.write(batch, [Rejected(5, "no JSON", "decode")])
     pairs = decoded(letter.headers)
     event = read(letter.value, pairs)
     assert (event.get_id(), event.get_datacontenttype()) == ("t" * 22 + "/3/5", "text/plain")
     assert event.get_type().endswith(".dead")
-    assert dead.read(pairs).offset == 5
+    assert dead_letter.read(pairs).offset == 5
 
 
 @pytest.mark.parametrize("write", [to_binary_event, to_structured_event])

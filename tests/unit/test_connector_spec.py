@@ -12,8 +12,8 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from clearwell.cli.main import main
-from clearwell.registry.kinds import kinds
-from clearwell.registry.options import json_schema, kind, told_options
+from clearwell.plugins.kinds import kinds
+from clearwell.plugins.options import json_schema, kind, told_options
 from clearwell.source import SECRET, SourceConfig
 
 Run = Callable[..., tuple[int, str, str]]
@@ -109,7 +109,7 @@ def test_options_are_told_with_those_inside(tmp_path: Path, monkeypatch: pytest.
         """A source."""
 
     Source.Config = Config  # type: ignore[attr-defined]
-    monkeypatch.setattr("clearwell.registry.options.source_class", lambda name: Source)
+    monkeypatch.setattr("clearwell.plugins.options.source_class", lambda name: Source)
     told = {one.name: (one.type, one.required, one.default, one.secret) for one in kind("x").options}
     assert told == {
         "mode": ("a | b", False, '"a"', None),

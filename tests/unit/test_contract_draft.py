@@ -16,7 +16,7 @@ from clearwell.contract.model import Contract, Type
 from clearwell.contract.personal import likely_personal
 from clearwell.contract.privacy import PrivacyKind
 from clearwell.pipeline import RawBatch
-from clearwell.pipeline.compile import compile
+from clearwell.pipeline.compiler import compile
 from clearwell.testing.keys import MemoryKeyring
 
 ORDERS = [

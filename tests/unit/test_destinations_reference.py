@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from clearwell.registry.kinds import DESTINATIONS, kinds
-from clearwell.registry.options import destination_kind, route_options
-from clearwell.registry.reference import destinations_markdown
+from clearwell.plugins.kinds import DESTINATIONS, kinds
+from clearwell.plugins.options import destination_kind, route_options
+from clearwell.plugins.reference import destinations_markdown
 
 ROOT = Path(__file__).parents[2]
 

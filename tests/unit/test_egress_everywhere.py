@@ -16,10 +16,10 @@ from clearwell.egress import VARIABLE, connect
 from clearwell.egress_stores import require_allowed_store
 from clearwell.errors import ConfigError, Retryable
 from clearwell.kafka.clients import JudgedSocket
+from clearwell.plugins.kinds import destination_class
+from clearwell.plugins.spec import decode, open_source
 from clearwell.postgres_link import BoundedConnection, NoAnswer, pinned
 from clearwell.references import resolve
-from clearwell.registry.kinds import destination_class
-from clearwell.registry.spec import decode, open_source
 from clearwell.settings import Settings
 from tests.conformance.stores import SIMPLE
 from tests.support.mute_postgres import mute_postgres

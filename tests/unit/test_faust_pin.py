@@ -21,9 +21,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kafka.record import memory_records as kafka_python
 
-from clearwell.kafka import asking, records, transport
-from clearwell.kafka.wire import encode_headers
-from clearwell.kafka.written import BATCH_BYTES, WrittenBatch, chunks
+from clearwell.kafka import consumer_options, plain_records
+from clearwell.kafka.message_format import encode_headers
+from clearwell.worker import transport
+from clearwell.worker.batch_builder import BATCH_BYTES, WrittenBatch, chunks
 
 headers = st.lists(st.tuples(st.text(max_size=20), st.binary(max_size=200)), max_size=4)
 
@@ -100,7 +101,7 @@ def test_the_wait_of_a_fetch_is_where_we_set_it() -> None:
 def test_fetched_records_are_plain(monkeypatch: pytest.MonkeyPatch) -> None:
     """The fetcher makes its records by the name that we replace, and asks nothing of them but their offsets."""
     monkeypatch.setattr(fetcher, "PartitionRecords", fetcher.PartitionRecords)  # put back at the end
-    records.read_plain_records()
+    plain_records.read_plain_records()
     assert "PartitionRecords(" in inspect.getsource(fetcher.Fetcher._proc_fetch_request)
     options = {"is_transactional": 0, "producer_id": -1, "producer_epoch": -1, "base_sequence": 0, "batch_size": 10_000}
     builder = DefaultRecordBatchBuilder(2, 0, **options)
@@ -118,7 +119,7 @@ def test_no_client_makes_a_topic_by_asking_for_it(monkeypatch: pytest.MonkeyPatc
     """aiokafka makes its questions by the name that we replace; the broker's `auto.create.topics.enable` has no say."""
     monkeypatch.setattr(client, "MetadataRequest", MetadataRequest)  # as it is before; put back at the end
     assert client.MetadataRequest(["t"]).build(MetadataRequest_v5).allow_auto_topic_creation is True
-    asking.never_create_topics()
+    consumer_options.never_create_topics()
     assert client.MetadataRequest(["t"]).build(MetadataRequest_v5).allow_auto_topic_creation is False
     assert "MetadataRequest(" in inspect.getsource(client.AIOKafkaClient._metadata_update)
     assert "never_create_topics()" in inspect.getsource(transport.BatchConsumerThread._create_worker_consumer)
@@ -126,7 +127,7 @@ def test_no_client_makes_a_topic_by_asking_for_it(monkeypatch: pytest.MonkeyPatc
 
 def test_faust_s_consumer_reads_only_what_was_committed() -> None:
     assert "isolation_level=self._isolation_level" in inspect.getsource(AIOKafkaConsumer.start)
-    assert asking.READ_COMMITTED == "read_committed"
+    assert consumer_options.READ_COMMITTED == "read_committed"
 
 
 def test_versions_are_the_pinned_ones() -> None:
@@ -137,5 +138,5 @@ def test_versions_are_the_pinned_ones() -> None:
 @pytest.mark.parametrize("method", PINNED, ids=lambda method: method.__qualname__)
 def test_overridden_methods_are_as_they_were(method: object) -> None:
     assert fingerprint(method) == PINNED[method], (
-        f"Faust changed {method.__qualname__}: read clearwell/kafka/transport.py against it, then pin the new one"  # type: ignore[attr-defined]
+        f"Faust changed {method.__qualname__}: read clearwell/worker/transport.py against it, then pin the new one"  # type: ignore[attr-defined]
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from connectors.file.config import FileConfig
-from connectors.file.open import OpenFile, opened_file
+from connectors.file.opening import OpenFile, opened_file
 from connectors.file.stores import store_of
 from connectors.file.tally import Tally
 

@@ -10,10 +10,10 @@ from aiokafka import TopicPartition
 from aiokafka.consumer import fetcher
 from kafka.record import memory_records as kafka_python
 
-from clearwell.kafka import header_names, records
-from clearwell.kafka.raw import raw_batch
-from clearwell.kafka.wire import encode_headers, varint
-from clearwell.kafka.written import WrittenBatch
+from clearwell.kafka import header_names, plain_records
+from clearwell.kafka.message_format import encode_headers, varint
+from clearwell.records.raw import raw_batch
+from clearwell.worker.batch_builder import WrittenBatch
 
 ODD = (b"\xff\xfe", b"caf\xe9", b"\xed\xa0\x80", b"ce_id\x80")
 READ_AS = (r"\xff\xfe", r"caf\xe9", r"\xed\xa0\x80", r"ce_id\x80")
@@ -46,7 +46,7 @@ def readers(monkeypatch: pytest.MonkeyPatch) -> None:
     for module, name in ((fetcher, "PartitionRecords"), (fetcher, "MemoryRecords")):
         monkeypatch.setattr(module, name, getattr(module, name))
     monkeypatch.setattr(kafka_python, "DefaultRecordBatch", kafka_python.DefaultRecordBatch)
-    records.read_plain_records()
+    plain_records.read_plain_records()
     header_names.read_any_names()
 
 

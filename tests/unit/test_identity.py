@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from clearwell.errors import Fatal, Retryable
-from clearwell.kafka.identity import TopicIdentity
+from clearwell.worker.topic_identity import TopicIdentity
 
 
 def test_a_recreated_topic_is_noticed() -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.http.json import find, list_items, require_json
+from connectors.http.json_body import find, list_items, require_json
 from connectors.http.split import NotJson, TooMany, elements, members
 
 DEEP = b"[" * 5_000 + b"]" * 5_000

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from clearwell.kafka.lanes import IN_FLIGHT, MOST_RECORDS, Lanes, Slice
+from clearwell.worker.partition_processor import IN_FLIGHT, MOST_RECORDS, Lanes, Slice
 
 
 @dataclass

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from clearwell.cli.dead.filter import wanted
+from clearwell.dead_letters.originals import GAP, spans
+from clearwell.dead_letters.preview import DROPPED, KEPT, REJECTED, PipelineJudge, visible
+from clearwell.dead_letters.replay import MOST_BYTES, MOST_LETTERS, portions
+from clearwell.dead_letters.shape import shape_of
 from clearwell.errors import ConfigError
-from clearwell.letters.originals import GAP, spans
-from clearwell.letters.preview import DROPPED, KEPT, REJECTED, PipelineJudge, visible
-from clearwell.letters.replay import MOST_BYTES, MOST_LETTERS, portions
-from clearwell.letters.shape import shape_of
 from clearwell.registry.dead_letters import Letter, LetterState
 from clearwell.testing.keys import MemoryKeyring
 from tests.unit.contract_text import contract

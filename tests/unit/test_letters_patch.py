@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from clearwell.dead_letters.patch import Change, merge
 from clearwell.errors import ConfigError
-from clearwell.letters.patch import Change, merge
 
 EVENT = b'{"a":1.10,"b":12345678901234567890123,"c":{"d":[1,2],"e":null},"f":"\\u00e9"}'
 

@@ -8,8 +8,8 @@ from itertools import pairwise
 import pytest
 
 from clearwell.kafka.lineage import EPOCH, TIME, Lineage, Log, Parted, Point, branch_id, is_branch
-from clearwell.kafka.origins import Origins
-from clearwell.kafka.positions import Note
+from clearwell.records.origins import Origins
+from clearwell.worker.positions import Note
 
 TOPIC_ID = "AAAAAAAAAAAAAAAAAAAAAA"
 

@@ -14,7 +14,7 @@ from bson.datetime_ms import DatetimeMS
 from bson.raw_bson import RawBSONDocument
 
 from clearwell.source import Refusal
-from connectors.mongo_changes.json import CODEC, Events, from_text, to_text
+from connectors.mongo_changes.extended_json import CODEC, Events, from_text, to_text
 
 AN_ID = ObjectId("65a000000000000000000001")
 OID = {"$oid": str(AN_ID)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from clearwell.errors import Retryable
-from clearwell.kafka.origins import Origins
+from clearwell.records.origins import Origins
 
 
 def origins(ends: dict[int, int]) -> Origins:

@@ -15,7 +15,7 @@ from clearwell.errors import Fatal
 from clearwell.pipeline import RawBatch
 from clearwell.pipeline import protect as output
 from clearwell.pipeline.clean import CleanCodec
-from clearwell.pipeline.compile import compile
+from clearwell.pipeline.compiler import compile
 from clearwell.pipeline.protect import event_id_text, one_spelling
 from clearwell.privacy.envelope import SealError, unseal
 from clearwell.testing.examples import run_examples

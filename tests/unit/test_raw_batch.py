@@ -8,8 +8,8 @@ from typing import Any
 
 from clearwell.contract.load import find
 from clearwell.kafka.names import REFUSED
-from clearwell.kafka.raw import UNKNOWN_REFUSAL, raw_batch
-from clearwell.pipeline.compile import compile
+from clearwell.pipeline.compiler import compile
+from clearwell.records.raw import UNKNOWN_REFUSAL, raw_batch
 from clearwell.source import Refusal
 from clearwell.testing.keys import MemoryKeyring
 from tests.support.platform import numbered

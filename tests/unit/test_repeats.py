@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clearwell.errors import Fatal
-from clearwell.kafka import clean
-from clearwell.kafka.repeats import Repeats
-from clearwell.kafka.wire import encode_headers
+from clearwell.kafka.message_format import encode_headers
+from clearwell.records import clean
+from clearwell.records.duplicates import Repeats
 
 events = st.lists(st.tuples(st.sampled_from(["a" * 22, "b" * 22, "c" * 22]), st.integers(0, 50)), max_size=60)
 

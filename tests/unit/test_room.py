@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clearwell.kafka.room import Room
+from clearwell.worker.in_flight_limit import Room
 
 
 async def _settle() -> None:

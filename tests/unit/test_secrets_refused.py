@@ -8,13 +8,13 @@ from typing import Any
 import msgspec
 import pytest
 
+from clearwell.control.destination_registration import make_store
 from clearwell.errors import ConfigError
-from clearwell.registry import kinds
-from clearwell.registry.marks import require_references
-from clearwell.registry.options import destination_kind, kind
-from clearwell.registry.secrets import is_secret_name, looks_secret
-from clearwell.registry.spec import decode, make_spec
-from clearwell.registry.stores import make_store
+from clearwell.plugins import kinds
+from clearwell.plugins.annotations import require_references
+from clearwell.plugins.options import destination_kind, kind
+from clearwell.plugins.secret_texts import is_secret_name, looks_secret
+from clearwell.plugins.spec import decode, make_spec
 
 CANARY = "Qz7Lw2Xk9Rt4Vb8Nm3Hc6Jd1"
 

@@ -12,7 +12,7 @@ import pytest
 from clearwell.deadline import VARIABLE
 from clearwell.destinations.protocol import Accounts
 from clearwell.errors import ConfigError, Retryable
-from clearwell.kafka import transport, worker
+from clearwell.worker import faust_app, transport
 from connectors.postgres_cdc.stream import Stream
 from services.deliverer.__main__ import require_table
 from services.deliverer.store import Store
@@ -73,14 +73,14 @@ def test_a_table_that_is_gone_is_not_made_anew_in_silence(there: bool, delivered
 def test_a_produce_request_ends_long_before_its_batch() -> None:
     async def scene() -> None:
         positions: Any = SimpleNamespace()
-        app = worker.build_app("group", "127.0.0.1:1", positions)
+        app = faust_app.build_app("group", "127.0.0.1:1", positions)
         made: Any = app.producer
         producer = made._new_producer()
         try:
             seconds = transport.REQUEST_SECONDS
             assert seconds <= 60
             assert producer.client._request_timeout_ms == producer._sender._request_timeout_ms == seconds * 1000
-            assert producer._message_accumulator._batch_ttl == worker.REQUEST_TIMEOUT > seconds
+            assert producer._message_accumulator._batch_ttl == faust_app.REQUEST_TIMEOUT > seconds
         finally:
             producer._closed = True
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from clearwell.registry.kinds import kinds
-from clearwell.registry.options import kind
-from clearwell.registry.reference import markdown
+from clearwell.plugins.kinds import kinds
+from clearwell.plugins.options import kind
+from clearwell.plugins.reference import markdown
 
 ROOT = Path(__file__).parents[2]
 

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from clearwell.errors import ConfigError
-from clearwell.registry.marks import absolute_paths, require_references
+from clearwell.plugins.annotations import absolute_paths, require_references
 from clearwell.source import PATH, SECRET, SECRET_IN_URL, SourceConfig
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from faust.types import TP
 
-from clearwell.kafka.stalls import Stalls
+from clearwell.worker.stalls import Stalls
 
 PLACE = TP("raw.s", 2)
 

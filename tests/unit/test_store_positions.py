@@ -11,8 +11,8 @@ from faust.types import TP
 
 from clearwell.destinations.memory import MemoryDestination, MemoryStore
 from clearwell.errors import Fenced
-from clearwell.kafka.identity import TopicIdentity
 from clearwell.testing.destination_events import SIMPLE
+from clearwell.worker.topic_identity import TopicIdentity
 from services.deliverer.positions import StorePositions
 from services.deliverer.store import Store
 

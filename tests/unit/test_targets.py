@@ -11,7 +11,7 @@ from clearwell.contract.routes import KINDS, Name
 from clearwell.destinations.mongo.destination import MongoDestination
 from clearwell.destinations.postgres.destination import PostgresDestination
 from clearwell.errors import ConfigError
-from clearwell.registry.targets import open_destination
+from clearwell.plugins.routes import open_destination
 from clearwell.settings import Settings
 from tests.conformance.stores import SIMPLE
 

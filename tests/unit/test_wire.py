@@ -15,8 +15,8 @@ from kafka.producer.record_accumulator import RecordAccumulator
 from kafka.producer.sender import Sender
 from kafka.record.memory_records import MemoryRecords, MemoryRecordsBuilder
 
+from clearwell.kafka.message_format import Record, encode_headers, encode_records, murmur2, partition_of, size
 from clearwell.kafka.producer import BATCH_BYTES, _chunks, written
-from clearwell.kafka.wire import Record, encode_headers, encode_records, murmur2, partition_of, size
 
 ZSTD = 4
 bytes_or_none = st.one_of(st.none(), st.binary(max_size=300))

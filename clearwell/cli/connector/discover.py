@@ -13,9 +13,9 @@ from clearwell import settings
 from clearwell.cli.connector.open import spec_of
 from clearwell.cli.output import dry_run_option, emit, home_option, json_option
 from clearwell.contract.draft import Draft, draft, stream_name
-from clearwell.control.registration import probe
+from clearwell.control.connector_registration import probe
 from clearwell.errors import ConfigError, nearest
-from clearwell.registry.spec import ConnectorSpec
+from clearwell.plugins.spec import ConnectorSpec
 from clearwell.source import DiscoveredStream
 from clearwell.terminal import printable
 

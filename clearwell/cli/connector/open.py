@@ -12,8 +12,8 @@ from sqlalchemy.orm import Session
 from clearwell import settings
 from clearwell.cli.platform import open_platform
 from clearwell.control.connectors import registered_spec
+from clearwell.plugins.spec import ConnectorSpec, load_spec
 from clearwell.registry import Registry
-from clearwell.registry.spec import ConnectorSpec, load_spec
 
 
 @contextmanager

@@ -11,10 +11,10 @@ import yaml
 
 from clearwell.cli.output import dry_run_option, emit, home_option, json_option
 from clearwell.cli.platform import actor, open_platform
-from clearwell.control.registration import Registration, plan_registration
-from clearwell.control.registration import register as register_connector
+from clearwell.control.connector_registration import Registration, plan_registration
+from clearwell.control.connector_registration import register as register_connector
 from clearwell.errors import ConfigError
-from clearwell.registry.spec import ConnectorSpec, load_spec, make_spec, read_yaml
+from clearwell.plugins.spec import ConnectorSpec, load_spec, make_spec, read_yaml
 from clearwell.terminal import printable
 
 

@@ -9,9 +9,9 @@ import click
 
 from clearwell.cli.output import console, emit, json_option, say, table
 from clearwell.errors import ConfigError
-from clearwell.registry.kinds import kinds, source_class
-from clearwell.registry.options import Kind, Option, json_schema, summary_of
-from clearwell.registry.options import kind as described
+from clearwell.plugins.kinds import kinds, source_class
+from clearwell.plugins.options import Kind, Option, json_schema, summary_of
+from clearwell.plugins.options import kind as described
 
 
 @click.command()

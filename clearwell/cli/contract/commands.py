@@ -17,7 +17,7 @@ from clearwell.cli.group import Group
 from clearwell.cli.output import emit, json_option, say
 from clearwell.contract.load import contract_files, find_file, load, version_of
 from clearwell.errors import ConfigError
-from clearwell.pipeline.compile import compile as compile_pipeline
+from clearwell.pipeline.compiler import compile as compile_pipeline
 from clearwell.testing.examples import Result, run_examples
 from clearwell.testing.keys import MemoryKeyring
 

@@ -14,7 +14,7 @@ from clearwell.contract.feature_views import KIND as FEATURES
 from clearwell.contract.feature_views import views_of
 from clearwell.contract.features import Feature
 from clearwell.contract.model import Condition, Field, Route
-from clearwell.pipeline.compile import Pipeline
+from clearwell.pipeline.compiler import Pipeline
 
 _COLUMNS = ("field", "type", "null", "values", "unit", "protection", "description")
 

@@ -14,10 +14,10 @@ from clearwell import settings
 from clearwell.cli.connector.open import open_registry
 from clearwell.cli.dead.show import said
 from clearwell.cli.output import dry_run_option, emit, home_option, json_option
+from clearwell.dead_letters.patch import Change, is_json
+from clearwell.dead_letters.preview import KEPT, visible
+from clearwell.dead_letters.repair import Mended, Mender
 from clearwell.errors import ConfigError
-from clearwell.letters.mend import Mended, Mender
-from clearwell.letters.patch import Change, is_json
-from clearwell.letters.preview import KEPT, visible
 from clearwell.privacy.open import open_keyring
 from clearwell.registry import dead_letters
 

@@ -12,10 +12,10 @@ from clearwell import settings
 from clearwell.cli.connector.open import open_registry, shown_time
 from clearwell.cli.dead.look import as_object
 from clearwell.cli.output import emit, home_option, json_option, table
+from clearwell.dead_letters.preview import DROPPED, KEPT, Outcome
+from clearwell.dead_letters.repair import Mender, Opened
+from clearwell.dead_letters.shape import Shape, shape_of
 from clearwell.errors import ClearwellError
-from clearwell.letters.mend import Mender, Opened
-from clearwell.letters.preview import DROPPED, KEPT, Outcome
-from clearwell.letters.shape import Shape, shape_of
 from clearwell.privacy.open import open_keyring
 from clearwell.registry import Registry, audit, dead_letters, dead_replays
 from clearwell.registry.dead_letters import Letter

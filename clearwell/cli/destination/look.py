@@ -19,10 +19,10 @@ from clearwell.kafka import admin
 from clearwell.kafka.groups import committed
 from clearwell.kafka.names import clean_topic
 from clearwell.local.services import contracts
+from clearwell.plugins.routes import open_destination
 from clearwell.registry import deliveries, destinations
 from clearwell.registry.deliveries import Delivery, Standing
 from clearwell.registry.destinations import Store
-from clearwell.registry.targets import open_destination
 from clearwell.settings import Settings
 from clearwell.steps import bind
 

@@ -11,11 +11,12 @@ from clearwell import settings
 from clearwell.cli.connector.open import open_registry, open_session
 from clearwell.cli.connector.register import config_of
 from clearwell.cli.output import dry_run_option, emit, home_option, json_option
+from clearwell.control import destination_registration
+from clearwell.control.destination_registration import Addition, StoreSpec
 from clearwell.errors import ConfigError
 from clearwell.local.services import contracts
-from clearwell.registry import destinations, stores
-from clearwell.registry.spec import load_yaml
-from clearwell.registry.stores import Addition, StoreSpec
+from clearwell.plugins.spec import load_yaml
+from clearwell.registry import destinations
 
 
 @click.command()
@@ -39,7 +40,7 @@ def add(to: str, file: Path | None, settings_: Sequence[str], dry_run: bool, as_
     """
     spec = _wanted(to, file, settings_)
     with open_registry() as registry:
-        done = stores.add(settings.load(), registry, spec, dry_run=dry_run)
+        done = destination_registration.add(settings.load(), registry, spec, dry_run=dry_run)
     shown = {"to": done.to, "outcome": done.outcome, "dry_run": dry_run, "differences": done.differences}
     emit(as_json, shown | {"config": spec.config}, lambda: "\n".join(_told(done, dry_run)))
 
@@ -59,7 +60,7 @@ def check(to: str, as_json: bool) -> None:
       clearwell destination check mongo
     """
     where = settings.load()
-    streams = stores.check(where, _known(to), contracts(where.schemas))
+    streams = destination_registration.check(where, _known(to), contracts(where.schemas))
     what = f"for {', '.join(streams)}" if streams else "; no route leads to it"
     emit(as_json, {"to": to, "streams": streams, "ok": True}, lambda: f"{to} can be reached {what}.".replace(" ;", ";"))
 
@@ -77,8 +78,8 @@ def remove(to: str, dry_run: bool, as_json: bool) -> None:
     \b
       clearwell destination remove postgres.warehouse --dry-run
     """
-    kind, name = stores.split(to)
-    users = stores.users_of(contracts(settings.schemas_folder()), to)
+    kind, name = destination_registration.split(to)
+    users = destination_registration.users_of(contracts(settings.schemas_folder()), to)
     with open_session() as session:
         destinations.get(session, kind, name)
         if users:
@@ -94,15 +95,15 @@ def _wanted(to: str, file: Path | None, options: Sequence[str]) -> StoreSpec:
     if file is not None:
         if options:
             raise ConfigError("Give a FILE, or --set: not both.")
-        return stores.make_store(to, load_yaml(file), str(file), file.absolute().parent)
-    return stores.make_store(to, config_of(options), "the command line", Path.cwd())
+        return destination_registration.make_store(to, load_yaml(file), str(file), file.absolute().parent)
+    return destination_registration.make_store(to, config_of(options), "the command line", Path.cwd())
 
 
 def _known(to: str) -> StoreSpec:
     """A registered store, or the platform's own of a kind."""
     if "." not in to:
         return StoreSpec(to, None, {})
-    kind, name = stores.split(to)
+    kind, name = destination_registration.split(to)
     with open_session() as session:
         return StoreSpec(kind, name, destinations.get(session, kind, name).config)
 

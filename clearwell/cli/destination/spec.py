@@ -9,8 +9,8 @@ import click
 from clearwell.cli.connector.spec import lines_of, option_lines
 from clearwell.cli.output import console, emit, json_option, say, table
 from clearwell.errors import ConfigError
-from clearwell.registry.kinds import DESTINATIONS, destination_class, kinds
-from clearwell.registry.options import destination_kind, destination_schema, route_options
+from clearwell.plugins.kinds import DESTINATIONS, destination_class, kinds
+from clearwell.plugins.options import destination_kind, destination_schema, route_options
 
 
 @click.command()

@@ -16,7 +16,7 @@ from clearwell.cli.lake.tidy import compact, vacuum
 from clearwell.cli.output import emit, home_option, json_option, table
 from clearwell.contract.model import ARCHIVE
 from clearwell.destinations.lake import archive, tables
-from clearwell.registry.lakes import lake_root
+from clearwell.plugins.lakes import lake_root
 
 
 @click.group("lake", cls=Group)

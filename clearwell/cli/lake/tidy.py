@@ -11,7 +11,7 @@ from clearwell.cli.lake.place import bare, lake_option, table_in
 from clearwell.cli.output import dry_run_option, emit, home_option, json_option, say
 from clearwell.destinations.lake import compaction as lake_compaction
 from clearwell.destinations.lake import tables
-from clearwell.registry.lakes import lake_root
+from clearwell.plugins.lakes import lake_root
 
 
 @click.command()

@@ -15,8 +15,8 @@ from clearwell.egress import require_allowed
 from clearwell.errors import ClearwellError, ConfigError, Retryable
 from clearwell.kafka.clients import JUDGED, connect
 from clearwell.kafka.failures import RecordTooLarge, as_ours, translated
+from clearwell.kafka.message_format import Header
 from clearwell.kafka.security import KafkaSecurity
-from clearwell.kafka.wire import Header
 
 DELIVERY_SECONDS = 30
 """How long kafka-python retries by itself before a record has failed."""

@@ -10,8 +10,8 @@ from sqlalchemy.engine import Dialect
 
 from clearwell.destinations.fencing import older_epoch, older_generation
 from clearwell.destinations.protocol import Accounts, Claim, CleanBatch, Start, counts_of
+from clearwell.destinations.sql.column_types import KEY_LENGTH, from_json, text_type, to_json
 from clearwell.destinations.sql.table import new_table
-from clearwell.destinations.sql.types import KEY_LENGTH, from_json, text_type, to_json
 
 TABLE = "clearwell_positions"
 _KEY = ("group_name", "topic_id", "partition_number")

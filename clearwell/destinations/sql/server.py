@@ -12,7 +12,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError, S
 from sqlalchemy.pool import NullPool
 
 from clearwell.destinations.protocol import RowReason, RowsRefused
-from clearwell.destinations.sql.types import MYSQL, from_json, to_json
+from clearwell.destinations.sql.column_types import MYSQL, from_json, to_json
 from clearwell.errors import ClearwellError, ConfigError, Retryable
 from clearwell.sql_link import guard
 

@@ -14,7 +14,7 @@ from sqlalchemy.types import TypeEngine
 
 from clearwell.contract.model import CleanSchema
 from clearwell.destinations.shape import IDENTITY, RAW_OFFSET, RAW_PARTITION, RAW_TOPIC, must_not_be_null
-from clearwell.destinations.sql.types import KEY_LENGTH, MYSQL, Utc, collation, column_type, text_type
+from clearwell.destinations.sql.column_types import KEY_LENGTH, MYSQL, Utc, collation, column_type, text_type
 from clearwell.errors import ConfigError
 
 DELIVERED_AT = "_delivered_at"

@@ -15,7 +15,7 @@ from sqlalchemy.dialects import mysql, postgresql, sqlite
 from clearwell.contract.model import CleanSchema
 from clearwell.destinations.newest import Version, replaces
 from clearwell.destinations.shape import RAW_OFFSET, RAW_PARTITION, RAW_TOPIC
-from clearwell.destinations.sql.types import MYSQL
+from clearwell.destinations.sql.column_types import MYSQL
 
 Rows = Sequence[dict[str, Any]]
 """Rows by column name, all columns of the table in each; keys are distinct."""

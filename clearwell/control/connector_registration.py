@@ -1,0 +1,120 @@
+"""Registering a connector: checked before it is stored, so that what is in the registry can run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+from sqlalchemy.orm import Session
+
+from clearwell.contract.load import find as find_contract
+from clearwell.control.platform import Actor, Platform
+from clearwell.errors import ClearwellError, ConfigError, ContractError, Hint
+from clearwell.plugins.spec import ConnectorSpec, differences, open_source
+from clearwell.references import hide
+from clearwell.registry import connectors
+from clearwell.registry.connectors import Connector
+from clearwell.source import DiscoveredStream, WithWarnings
+
+Outcome = Literal["registered", "unchanged", "changed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """A connector to be stored and set running. `differences` reads 'config.path: "a" → "b"'.
+
+    `streams`: what the source offers; `warnings`: what it can't promise, a sentence each.
+    """
+
+    spec: ConnectorSpec
+    outcome: Outcome
+    differences: Sequence[str]
+    streams: Sequence[DiscoveredStream]
+    warnings: Sequence[str]
+
+
+def plan_registration(platform: Platform, spec: ConnectorSpec) -> Registration:
+    """Check the contract and the source, and say what would change. Blocks.
+
+    The same again changes nothing; a changed configuration replaces the old one and keeps the position. Raises
+    ConfigError or Retryable when the source cannot be read, and ConfigError when an existing connector would change its
+    source or stream: its position means nothing there.
+    """
+    _require_contract(platform.settings.schemas, spec.stream)
+    streams, warnings = _probe(spec, discover=True)
+    with platform.looking() as session:
+        outcome, changes = _compare(session, spec)
+    return Registration(spec, outcome, changes, streams, warnings)
+
+
+def register(platform: Platform, actor: Actor, plan: Registration) -> None:
+    """Store the connector and set it running. Raises ConfigError when another has changed it since it was planned."""
+    spec = plan.spec
+    with platform.changing(actor) as session:
+        outcome, changes = _compare(session, spec)
+        if (outcome, changes) != (plan.outcome, plan.differences):
+            raise ConfigError(
+                f'Connector "{spec.name}" was {plan.outcome} in the plan, and would be {outcome} now: another has '
+                "changed it meanwhile.",
+                code="plan_is_old",
+                hint=Hint("connectors.show", spec.name),
+            )
+        if outcome == "registered":
+            connectors.add(session, spec.name, spec.source, spec.stream, spec.config, spec.limits)
+        elif outcome == "changed":
+            connectors.change(session, spec.name, spec.config, changes, spec.limits)
+
+
+def probe(spec: ConnectorSpec, *, discover: bool = True) -> Sequence[DiscoveredStream]:
+    """Open the source, prove that it can be read, and ask what it offers. Values of references never show in errors."""
+    return _probe(spec, discover=discover)[0]
+
+
+def _require_contract(schemas: Path, stream: str) -> None:
+    try:
+        find_contract(schemas, stream)
+    except ContractError:
+        raise
+    except ConfigError as error:
+        raise ConfigError(str(error), code="no_contract", hint=Hint("connectors.draft_contract", stream)) from None
+
+
+def _probe(spec: ConnectorSpec, *, discover: bool) -> tuple[Sequence[DiscoveredStream], Sequence[str]]:
+    """What it offers, and what it can't promise."""
+    source, values = open_source(spec.source, spec.config)
+    try:
+        source.check()
+        warnings = source.warnings() if isinstance(source, WithWarnings) else []
+        return source.discover() if discover else [], [hide(warning, values) for warning in warnings]
+    except ClearwellError as error:
+        raise type(error)(hide(str(error), values)) from None
+
+
+def _compare(session: Session, spec: ConnectorSpec) -> tuple[Outcome, list[str]]:
+    """What storing the specification would do, and the differences to what is stored, a line each."""
+    known = connectors.find(session, spec.name)
+    if known is None:
+        return "registered", []
+    _require_same_source(known, spec)
+    changes = [
+        *differences("config", known.config, spec.config),
+        *differences("limits", _written(known.limits), _written(spec.limits)),
+    ]
+    return ("changed" if changes else "unchanged"), changes
+
+
+def _require_same_source(known: Connector, spec: ConnectorSpec) -> None:
+    if (known.source, known.stream) != (spec.source, spec.stream):
+        raise ConfigError(
+            f'Connector "{known.name}" reads {known.source} into {known.stream}: take another name for '
+            f"{spec.source} into {spec.stream}, or remove the old one first.",
+            code="connector_is_another",
+        )
+
+
+def _written(limits: connectors.Limits) -> Mapping[str, object]:
+    written: dict[str, object] = msgspec.to_builtins(limits)
+    return written

@@ -1,0 +1,147 @@
+"""What would become of an event if it were replayed now: the pipeline's own verdict (invariant 8)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import msgspec
+
+from clearwell.contract.load import find
+from clearwell.contract.model import CleanSchema, Contract, Field, UnknownFields
+from clearwell.errors import ConfigError, Fatal
+from clearwell.pipeline.batch import RawBatch
+from clearwell.pipeline.clean import CleanCodec
+from clearwell.pipeline.compiler import compile
+from clearwell.privacy.keyring import Keyring
+from clearwell.records.dead_letter import DELIVER
+from clearwell.registry.dead_letters import Letter
+from clearwell.settings import Settings
+from clearwell.source import EVENT_LIMIT
+from clearwell.steps import bind
+
+KEPT, DROPPED, REJECTED = "kept", "dropped", "rejected"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One of KEPT, DROPPED (`step` says by which) and REJECTED.
+
+    `clean` is the clean event where it is kept: the protected fields in it are protected.
+    """
+
+    verdict: str
+    reason: str = ""
+    step: str = ""
+    field: str = ""
+    clean: bytes | None = None
+
+
+class Judge(Protocol):
+    """Says what becomes of events that go one way."""
+
+    version: int
+    fields: tuple[Field, ...]
+    """What an event on this way declares."""
+    schema: CleanSchema
+    unknown_fields: UnknownFields
+    remembers: bool
+    """Whether the verdict may depend on other events, of which a preview knows none."""
+
+    def outcome(self, letter: Letter, before: bytes, event: bytes) -> Outcome:
+        """The verdict on `event`, which was `before`."""
+
+
+class PipelineJudge:
+    """Rejected events go through the pipeline again."""
+
+    def __init__(self, contract: Contract, keyring: Keyring) -> None:
+        """Raises Fatal when a key is missing, ContractError when a step is wrong."""
+        self._pipeline = compile(contract, keyring)
+        self.version = contract.version
+        self.fields = contract.fields
+        self.unknown_fields = contract.unknown_fields
+        self.schema = self._pipeline.schema
+        self.remembers = self._pipeline.lookback > 0
+
+    def outcome(self, letter: Letter, before: bytes, event: bytes) -> Outcome:
+        """As the cleaner judges it, with no other event before it."""
+        if len(event) > EVENT_LIMIT:
+            return Outcome(REJECTED, f"the event is larger than {EVENT_LIMIT} bytes", "decode")
+        batch = RawBatch(letter.raw_topic, letter.raw_partition, [letter.raw_offset], [event])
+        out = self._pipeline.process(batch, self._pipeline.new_state())
+        if out.rejected:
+            bad = out.rejected[0]
+            return Outcome(REJECTED, bad.reason, bad.step, bad.field)
+        return Outcome(DROPPED, step=out.dropped[0][1]) if out.dropped else Outcome(KEPT, clean=out.values[0])
+
+
+class DeliveryJudge:
+    """Clean events go to their destination again: only the store itself can tell whether it takes one."""
+
+    remembers = False
+    unknown_fields = UnknownFields.REJECT
+
+    def __init__(self, contract: Contract, destination: str) -> None:
+        """Raises ConfigError when the contract has no such route."""
+        self.schema = bind(contract).schema
+        self.version = contract.version
+        self.fields = self.schema.fields
+        self._codec = CleanCodec(self.schema)
+        self._wants = contract.route(destination).wants(self.schema)
+        self._fixed = [field.name for field in self.fields if _is_fixed(field, self.schema)]
+
+    def outcome(self, letter: Letter, before: bytes, event: bytes) -> Outcome:
+        """Kept when it is still a clean event of the contract, and the same one in all that identifies or protects."""
+        try:
+            (row,) = self._codec.decode([event])
+            (was,) = self._codec.decode_dicts([before])
+        except Fatal:
+            return Outcome(REJECTED, f"it is no clean event of {letter.stream} v{self.version} any more", DELIVER)
+        now = dict(zip(self._codec.names, row, strict=True))
+        for name in self._fixed:
+            if now[name] != was[name]:
+                return Outcome(REJECTED, f"{name} can't be changed after the event was cleaned", DELIVER, name)
+        if self._wants is not None and not self._wants(row):
+            return Outcome(DROPPED, step="the route's when")
+        return Outcome(KEPT, clean=event)
+
+
+class Judges:
+    """The judges of letters, each made once."""
+
+    def __init__(self, settings: Settings, keyring: Keyring) -> None:
+        self._settings = settings
+        self._keyring = keyring
+        self._made: dict[tuple[str, int | None, str], Judge] = {}
+
+    def of(self, letter: Letter, version: int | None = None) -> Judge:
+        """The judge of a letter's way, by contract `version` (default: the newest; of a clean event, its own).
+
+        Raises ConfigError when there is no such contract or route, or the version of a clean event is to be changed.
+        """
+        if letter.destination and version not in (None, letter.version):
+            raise ConfigError(
+                f"Dead letter {letter.id} is a clean event of {letter.stream} v{letter.version} that "
+                f"{letter.destination} refused: another version of the contract is cleaned from raw by its own cleaner."
+            )
+        wanted = letter.version if letter.destination else version
+        place = (letter.stream, wanted, letter.destination)
+        if place not in self._made:
+            contract = find(self._settings.schemas, letter.stream, wanted)
+            to = letter.destination
+            self._made[place] = DeliveryJudge(contract, to) if to else PipelineJudge(contract, self._keyring)
+        return self._made[place]
+
+
+def visible(schema: CleanSchema, clean: bytes) -> dict[str, Any]:
+    """A clean event as people may see it: of a protected field only how it is protected."""
+    found: dict[str, Any] = msgspec.json.decode(clean)
+    for field in schema.fields:
+        if field.privacy is not None and found.get(field.name) is not None:
+            found[field.name] = f"({field.privacy.kind.value})"
+    return found
+
+
+def _is_fixed(field: Field, schema: CleanSchema) -> bool:
+    return field.privacy is not None or field.name in (*schema.key, schema.event_id, schema.event_time, schema.subject)

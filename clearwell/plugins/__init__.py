@@ -1,0 +1,1 @@
+"""The kinds of source and destination: discovered, described, configured, opened."""

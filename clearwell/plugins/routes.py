@@ -1,0 +1,49 @@
+"""Makes the destination of a route: its class by entry point, its configuration from the registry where it has one."""
+
+from __future__ import annotations
+
+from clearwell.contract.model import CleanSchema, Route
+from clearwell.destinations.protocol import Destination, DestinationConfig, Target
+from clearwell.errors import ConfigError
+from clearwell.plugins.kinds import destination_class
+from clearwell.plugins.spec import decode
+from clearwell.references import resolve
+from clearwell.registry import destinations
+from clearwell.registry.database import Registry
+from clearwell.settings import Settings
+
+
+def open_destination(settings: Settings, route: Route, schema: CleanSchema, group: str) -> Destination:
+    """The destination of `route`, not yet connected (`Destination.open` does that).
+
+    `route` is one that `clearwell.steps.bind` has judged. Raises ConfigError when the kind or the registered store is
+    unknown, a reference leads nowhere, or a name can't be one in that store; Retryable when the registry is not there.
+    """
+    made = destination_class(route.kind)
+    config = _config(settings, route, made)
+    options = decode(dict(route.options), made.Options, f"the route to {route.to}")
+    return made.of(Target(settings, route.name, config, options, schema, group))
+
+
+def _config(settings: Settings, route: Route, made: type[Destination]) -> DestinationConfig:
+    if not made.registered or route.name is None:
+        return _own(route, made)
+    registry = Registry(settings.postgres)
+    try:
+        with registry.session() as session:
+            stored = destinations.get(session, route.kind, route.name)
+    finally:
+        registry.close()
+    resolved, values = resolve(stored.config, who=f"The destination {route.to}")
+    return decode(resolved, made.Config, f"the destination {route.to}", referred=bool(values))
+
+
+def _own(route: Route, made: type[Destination]) -> DestinationConfig:
+    """What a route without a name means: the platform's own store of that kind."""
+    try:
+        return made.Config()
+    except TypeError:  # msgspec: a required field is missing
+        raise ConfigError(
+            f"The platform has no {route.kind} of its own: register one with `clearwell destination add "
+            f"{route.kind}.<name>` and write `to: {route.kind}.<name>`."
+        ) from None

@@ -1,0 +1,1 @@
+"""The Faust runtime: fetched batches of one partition, processed in order, acknowledged last."""

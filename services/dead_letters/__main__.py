@@ -1,0 +1,46 @@
+"""`python -m services.dead_letters --stream S`: copies a stream's dead letters into Postgres until it is stopped."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from clearwell import settings
+from clearwell.dead_letters.arrive import Judge
+from clearwell.kafka import admin
+from clearwell.kafka.lineage import Lineage, way_out
+from clearwell.kafka.names import dead_topic, letters_group
+from clearwell.kafka.range_reader import log_of
+from clearwell.privacy.open import open_keyring
+from clearwell.registry import Registry
+from clearwell.worker import faust_app
+from clearwell.worker.gaps import Gaps
+from clearwell.worker.positions import GroupPositions
+from clearwell.worker.topic_identity import TopicIdentity
+from services.dead_letters.service import LetterCopier
+from services.losses import LossNotes
+
+
+async def make(stream: str) -> faust_app.Job:
+    """The app, its topic and its work. Raises ConfigError or Retryable when anything it needs is missing."""
+    where = settings.load()
+    topic, group = dead_topic(stream), letters_group(stream)
+    keyring = open_keyring(where)  # a letter that does not open is none of ours
+    lineage = Lineage(log_of(where.kafka, topic), way_out(stream))
+    identity = TopicIdentity(topic, lambda: admin.topic_now(where.kafka, topic), lineage)
+    app = faust_app.build_app(group, where.kafka, GroupPositions(identity))
+    gaps = Gaps(where.kafka, topic, group, LossNotes(where, topic, group))
+    return faust_app.Job(app, identity, LetterCopier(Judge(stream, keyring), Registry(where.postgres), identity, gaps))
+
+
+def main() -> int:
+    """Entry point; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="services.dead_letters", description=__doc__)
+    parser.add_argument("--stream", required=True)
+    args = parser.parse_args()
+    faust_app.set_up_logging()
+    faust_app.run(lambda: make(args.stream))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,74 @@
+"""Dead letters out of their topic into Postgres, sealed as they are; acknowledged when Postgres has them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Awaitable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from clearwell.backoff import delays
+from clearwell.dead_letters.arrive import Judge
+from clearwell.errors import Retryable
+from clearwell.registry import Registry, dead_arrivals
+from clearwell.registry.dead_arrivals import Arrival, Arrived
+from clearwell.worker.gaps import Gaps
+from clearwell.worker.partition_processor import Slice
+from clearwell.worker.topic_identity import TopicIdentity
+
+log = logging.getLogger(__name__)
+
+
+class LetterCopier:
+    """Copies one stream's dead letters. See `clearwell.worker.partition_processor.SliceWork` for how it is driven."""
+
+    def __init__(self, judge: Judge, registry: Registry, identity: TopicIdentity, gaps: Gaps) -> None:
+        self._judge = judge
+        self._registry = registry
+        self._identity = identity
+        self._gaps = gaps
+        self._closing = threading.Event()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="letters")  # in order: one transaction at a time
+
+    async def begin(self, partition: int, first: int, generation: int) -> None:
+        """Nothing is remembered of a partition: what comes twice changes nothing."""
+        log.info("partition %d starts at offset %d (generation %d)", partition, first, generation)
+
+    async def skip(self, partition: int, expected: int, first: int) -> None:
+        """What was gone before it was copied is told."""
+        await self._gaps.look(partition, expected, first)
+
+    async def handle(self, piece: Slice) -> Awaitable[None]:
+        """Judge a slice and queue its transaction."""
+        topic_id = await self._identity.confirm()  # invariant 3
+        arrivals = self._judge.arrivals(topic_id, piece.partition, piece.records)
+        foreign = sum(not one.ours for one in arrivals)
+        if foreign:
+            log.warning(
+                "partition %d: %d of the records at offsets %d to %d are no dead letters of ours; kept as such.",
+                *(piece.partition, foreign, piece.first, piece.last),
+            )
+        return asyncio.get_running_loop().run_in_executor(self._thread, self._keep, piece.partition, arrivals)
+
+    def _keep(self, partition: int, arrivals: Sequence[Arrival]) -> None:
+        """Durable when it returns (invariant 2): only then is the slice acknowledged."""
+        for wait in delays():
+            try:
+                with self._registry.connection() as connection:
+                    arrived = dead_arrivals.take(connection, arrivals)
+                _tell(partition, arrived)
+                return
+            except Retryable as error:  # a bad world is waited for in place
+                log.warning("%s Trying again in %.1f s.", error, wait)
+                if self._closing.wait(wait):
+                    raise
+        raise AssertionError("delays() is endless")
+
+
+def _tell(partition: int, arrived: Arrived) -> None:
+    if arrived.new or arrived.again:
+        log.info(
+            "partition %d: %d new dead letters, %d replays that were rejected again, %d repeats",
+            *(partition, arrived.new, arrived.again, arrived.repeats),
+        )
