@@ -12,6 +12,7 @@ from clearwell.contract.model import Contract, Route
 from clearwell.destinations.protocol import Accounts, Destination, Replayable, Start
 from clearwell.errors import ConfigError
 from clearwell.kafka import admin
+from clearwell.kafka.log_client import KafkaLog
 from clearwell.kafka.names import clean_topic, deliverer_group
 from clearwell.kafka.range_reader import Reader, reader
 from clearwell.pipeline.clean import CleanCodec
@@ -118,7 +119,7 @@ class _Past:
         schema = bind(contract).schema
         self._log, self._to = log, route.to
         self._topic = clean_topic(contract.stream, contract.version)
-        self._tail = Tail(settings.kafka, contract.stream)
+        self._tail = Tail(KafkaLog(settings.kafka), contract.stream)
         self._codec = CleanCodec(schema)
         self._wants = route.wants(schema)
         self._report, self._done, self._total = report, 0, total

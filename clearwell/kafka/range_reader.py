@@ -4,27 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Coroutine
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from clearwell.deadline import call_seconds
 from clearwell.errors import Retryable
-from clearwell.kafka import admin
 from clearwell.kafka.clients import require_reachable
 from clearwell.kafka.consumer_options import READ_COMMITTED, never_create_topics
-from clearwell.kafka.lineage import Log
 from clearwell.kafka.plain_records import read_plain_records
 from clearwell.kafka.security import PLAINTEXT, security_of
 
 REQUEST_MS = 20_000
 """How long an answer may take."""
-
-Result = TypeVar("Result")
 
 SLICE = 5_000
 """Records handed on at once: a fetch may hold twenty times as many, and they are objects only then."""
@@ -95,25 +90,3 @@ class Reader:
                 wanted = [record for record in records if record.offset < end]
                 if wanted:
                     yield wanted
-
-
-def log_of(bootstrap: str, topic: str) -> Log:
-    """What a lineage asks about a topic; its functions block, and are to be called outside of an event loop."""
-
-    async def time_at(partition: int, offset: int) -> int | None:
-        async with reader(bootstrap) as log:
-            async for records in log.records(topic, partition, offset, offset + 1):
-                return int(records[0].timestamp)
-        return None
-
-    return Log(
-        topic,
-        lambda partition, epoch: admin.end_of_epoch(bootstrap, topic, partition, epoch),
-        lambda partition, offset: _run(time_at(partition, offset)),
-    )
-
-
-def _run(question: Coroutine[Any, Any, Result]) -> Result:
-    """In a thread of its own, since the caller's may be running a loop (as that of a notebook does)."""
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(asyncio.run, question).result()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+from clearwell.kafka.log_client import LogClient
 from clearwell.kafka.names import dead_topic, raw_topic
-from clearwell.kafka.range_reader import reader
 from clearwell.records import clean, dead_letter
 from clearwell.records.dead_letter import DeadLetter
 
@@ -20,14 +20,14 @@ CLEANED = 1_000
 class Tail:
     """Bounded reads of raw and dead topics, outside any consumer group."""
 
-    def __init__(self, bootstrap: str, stream: str) -> None:
-        self._bootstrap = bootstrap
+    def __init__(self, client: LogClient, stream: str) -> None:
+        self._client = client
         self._stream = stream
 
     async def raw(self, partition: int, start: int, end: int) -> AsyncIterator[list[Any]]:
         """Records of raw events in [start, end), as far as retention still has them, in slices."""
         if end > 0:
-            async with reader(self._bootstrap) as log:
+            async with self._client.reader() as log:
                 async for records in log.records(raw_topic(self._stream), partition, start, end):
                     yield records
 
@@ -36,7 +36,7 @@ class Tail:
 
         None where they tell of none of this raw incarnation.
         """
-        async with reader(self._bootstrap) as log:
+        async with self._client.reader() as log:
             last = await log.end(clean_topic, partition)
             newest = None
             async for records in log.records(clean_topic, partition, last - CLEANED, last):
@@ -78,7 +78,7 @@ class Tail:
             return []
         topic = dead_topic(self._stream)
         found: set[int | None] = set()
-        async with reader(self._bootstrap) as log:
+        async with self._client.reader() as log:
             last = await log.end(topic, partition)
             async for records in log.records(topic, partition, last - LETTERS * (end - start), last):
                 found.update(map(wanted, dead_letter.known(records)))

@@ -29,8 +29,8 @@ from clearwell.kafka.clients import connect
 from clearwell.kafka.consumer_options import READ_COMMITTED
 from clearwell.kafka.failures import translated
 from clearwell.kafka.lineage import EPOCH, TIME, UNKNOWN, Parted, Point, way_out
+from clearwell.kafka.log_client import KafkaLog, log_of
 from clearwell.kafka.names import model_group
-from clearwell.kafka.range_reader import log_of
 from clearwell.records.duplicates import Repeats
 from clearwell.subscriptions.assignor import SharesAssignor
 from clearwell.subscriptions.coverage import Coverage
@@ -94,7 +94,7 @@ class Member:
         self.instance = instance
         self._memory = memory
         self._unsaved: dict[int, Position] = {}
-        self._log = log_of(bootstrap, topic)
+        self._log = log_of(KafkaLog(bootstrap), topic)
         self.lanes: dict[int, Lane] = {}
         self.generation = -1
         self.coverage = Coverage(bootstrap, model_group(name), topic)

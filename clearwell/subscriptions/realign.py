@@ -22,6 +22,7 @@ from clearwell.errors import ConfigError, Retryable
 from clearwell.kafka import admin
 from clearwell.kafka.groups import committed
 from clearwell.kafka.lineage import Point, branch_id
+from clearwell.kafka.log_client import KafkaLog, log_of
 from clearwell.kafka.names import (
     archive_group,
     clean_topic,
@@ -31,7 +32,7 @@ from clearwell.kafka.names import (
     model_group,
     raw_topic,
 )
-from clearwell.kafka.range_reader import log_of, reader
+from clearwell.kafka.range_reader import reader
 from clearwell.records import clean
 from clearwell.records.duplicates import Repeats
 from clearwell.registry import Registry, subscriptions
@@ -85,7 +86,7 @@ def _service(kafka: str, group: str, topic: str, branches: bool) -> Iterator[Par
         if note.topic_id != now:
             continue
         epoch = now.epochs[partition]
-        end = log_of(kafka, topic).parted_at(partition, Point(offset, note.epoch, note.time), epoch)
+        end = log_of(KafkaLog(kafka), topic).parted_at(partition, Point(offset, note.epoch, note.time), epoch)
         if end is not None:
             origins = (*note.branches, (branch_id(now, epoch), end)) if branches else note.branches
             after = OffsetAndMetadata(end, str(replace(note, epoch=epoch, time=-1, branches=origins)), -1)
@@ -107,7 +108,7 @@ def _model(kafka: str, group: str, topic: str) -> Iterator[PartedReader]:
     for partition, (offset, text) in sorted(committed(kafka, group, topic).items()):
         position = resume(OffsetAndMetadata(offset, text, -1), now)
         epoch = now.epochs[partition]
-        end = log_of(kafka, topic).parted_at(partition, Point.of(position.offset, position.marks), epoch)
+        end = log_of(KafkaLog(kafka), topic).parted_at(partition, Point.of(position.offset, position.marks), epoch)
         if end is not None:
             marks = asyncio.run(_marks(kafka, topic, partition, end)) | Point(end, epoch).marks
             after = Position(str(now), end, marks).committed()

@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from clearwell.kafka import admin
+from clearwell.kafka.log_client import LogClient
 
 log = logging.getLogger(__name__)
 
@@ -20,14 +20,14 @@ class Gaps:
 
     def __init__(
         self,
-        bootstrap: str,
+        client: LogClient,
         topic: str,
         group: str,
         note: Callable[[int, int, int], None],
         tell: Callable[[str], None] = lambda _: None,
     ) -> None:
         """`note(partition, first, end)` keeps a loss for the status, and may block; `tell` hears it as a sentence."""
-        self._bootstrap = bootstrap
+        self._client = client
         self._topic = topic
         self._group = group
         self._note = note
@@ -42,7 +42,7 @@ class Gaps:
         """
         if first <= expected:
             return expected
-        begins = await asyncio.to_thread(admin.begin_offsets, self._bootstrap, self._topic)
+        begins = await asyncio.to_thread(self._client.begin_offsets, self._topic)
         end = max(expected, min(first, begins.get(partition, 0)))
         if end > expected:
             self.lost += end - expected

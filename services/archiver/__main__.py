@@ -13,8 +13,8 @@ from clearwell.destinations.lake.upkeep import Pace
 from clearwell.errors import ConfigError
 from clearwell.kafka import admin
 from clearwell.kafka.lineage import Lineage, way_out
+from clearwell.kafka.log_client import KafkaLog, log_of
 from clearwell.kafka.names import archive_group, raw_topic
-from clearwell.kafka.range_reader import log_of
 from clearwell.plugins.lakes import lake_root
 from clearwell.privacy.open import open_keyring
 from clearwell.worker import faust_app
@@ -35,11 +35,11 @@ async def make(stream: str, to: str) -> faust_app.Job:
     archive = Archive(archive_place(root, stream), stream, open_keyring(where), group, pace)
     writer = ArchiveWriter(archive, pace.seconds)
     await writer.open()
-    lineage = Lineage(log_of(where.kafka, topic), way_out(stream))
+    lineage = Lineage(log_of(KafkaLog(where.kafka), topic), way_out(stream))
     identity = TopicIdentity(topic, lambda: admin.topic_now(where.kafka, topic), lineage)
     positions = ArchivePositions(writer, identity)
     app = faust_app.build_app(group, where.kafka, positions)
-    gaps = Gaps(where.kafka, topic, group, LossNotes(where, topic, group))
+    gaps = Gaps(KafkaLog(where.kafka), topic, group, LossNotes(where, topic, group))
     return faust_app.Job(app, identity, Archiver(writer, positions, identity, gaps))
 
 

@@ -9,8 +9,8 @@ from clearwell import settings
 from clearwell.contract.load import find
 from clearwell.kafka import admin
 from clearwell.kafka.lineage import Lineage, way_out
+from clearwell.kafka.log_client import KafkaLog, log_of
 from clearwell.kafka.names import cleaner_group, raw_topic
-from clearwell.kafka.range_reader import log_of
 from clearwell.pipeline.compiler import compile
 from clearwell.privacy.open import open_keyring
 from clearwell.records.recent_history import Tail
@@ -31,12 +31,12 @@ async def make(stream: str, version: int | None) -> faust_app.Job:
     pipeline = compile(contract, keyring)
     topic = raw_topic(stream)
     admin.require_topics(where.kafka, stream, contract.version)
-    lineage = Lineage(log_of(where.kafka, topic), way_out(stream))
+    lineage = Lineage(log_of(KafkaLog(where.kafka), topic), way_out(stream))
     identity = TopicIdentity(topic, lambda: admin.topic_now(where.kafka, topic), lineage)
     group, positions = cleaner_group(stream, contract.version), GroupPositions(identity)
     app = faust_app.build_app(group, where.kafka, positions)
-    gaps = Gaps(where.kafka, topic, group, LossNotes(where, topic, group))
-    tail = Tail(where.kafka, stream)
+    gaps = Gaps(KafkaLog(where.kafka), topic, group, LossNotes(where, topic, group))
+    tail = Tail(KafkaLog(where.kafka), stream)
     senders = Senders(where.postgres, stream)
     work = Cleaner(pipeline, keyring, identity, positions, gaps, tail, senders, lambda: faust_app.producer_of(app))
     return faust_app.Job(app, identity, work)

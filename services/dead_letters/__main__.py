@@ -9,8 +9,8 @@ from clearwell import settings
 from clearwell.dead_letters.arrive import Judge
 from clearwell.kafka import admin
 from clearwell.kafka.lineage import Lineage, way_out
+from clearwell.kafka.log_client import KafkaLog, log_of
 from clearwell.kafka.names import dead_topic, letters_group
-from clearwell.kafka.range_reader import log_of
 from clearwell.privacy.open import open_keyring
 from clearwell.registry import Registry
 from clearwell.worker import faust_app
@@ -26,10 +26,10 @@ async def make(stream: str) -> faust_app.Job:
     where = settings.load()
     topic, group = dead_topic(stream), letters_group(stream)
     keyring = open_keyring(where)  # a letter that does not open is none of ours
-    lineage = Lineage(log_of(where.kafka, topic), way_out(stream))
+    lineage = Lineage(log_of(KafkaLog(where.kafka), topic), way_out(stream))
     identity = TopicIdentity(topic, lambda: admin.topic_now(where.kafka, topic), lineage)
     app = faust_app.build_app(group, where.kafka, GroupPositions(identity))
-    gaps = Gaps(where.kafka, topic, group, LossNotes(where, topic, group))
+    gaps = Gaps(KafkaLog(where.kafka), topic, group, LossNotes(where, topic, group))
     return faust_app.Job(app, identity, LetterCopier(Judge(stream, keyring), Registry(where.postgres), identity, gaps))
 
 

@@ -14,8 +14,8 @@ from clearwell.destinations.protocol import Inspectable
 from clearwell.errors import ClearwellError, ConfigError
 from clearwell.kafka import admin
 from clearwell.kafka.lineage import Lineage
+from clearwell.kafka.log_client import KafkaLog, log_of
 from clearwell.kafka.names import clean_topic, deliverer_group, raw_topic
-from clearwell.kafka.range_reader import log_of
 from clearwell.pipeline.clean import CleanCodec
 from clearwell.plugins.routes import open_destination
 from clearwell.privacy.open import open_keyring
@@ -58,7 +58,9 @@ async def _job(where: Settings, contract: Contract, route: Route, group: str, he
     schema = bind(contract).schema
     topic = clean_topic(contract.stream, contract.version)
     admin.require_topics(where.kafka, contract.stream, contract.version)
-    lineage = Lineage(log_of(where.kafka, topic), lambda partition, end: _way_out(contract, route, partition, end))
+    lineage = Lineage(
+        log_of(KafkaLog(where.kafka), topic), lambda partition, end: _way_out(contract, route, partition, end)
+    )
     identity = TopicIdentity(topic, lambda: admin.topic_now(where.kafka, topic), lineage)
     store = Store(open_destination(where, route, schema, group), health)
     arrow_without_pandas()
@@ -66,10 +68,10 @@ async def _job(where: Settings, contract: Contract, route: Route, group: str, he
     await store.call(store.destination.open)
     positions = StorePositions(store, identity)
     app = faust_app.build_app(group, where.kafka, positions)
-    tail = Tail(where.kafka, contract.stream)
+    tail = Tail(KafkaLog(where.kafka), contract.stream)
     refused = RefusedRows(route.to, contract, open_keyring(where), tail, lambda: faust_app.producer_of(app))
     origins = Origins(partial(admin.id_and_ends, where.kafka, raw_topic(contract.stream)))
-    gaps = Gaps(where.kafka, topic, group, LossNotes(where, topic, group), health.lost)
+    gaps = Gaps(KafkaLog(where.kafka), topic, group, LossNotes(where, topic, group), health.lost)
     codec = CleanCodec(schema)
     work = Deliverer(
         Writer(store, refused.bury), refused, positions, identity, origins, gaps, codec, route.wants(schema)
