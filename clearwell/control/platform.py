@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Self
 
 from sqlalchemy.orm import Session
 
+from clearwell.privacy.keyring import Keyring
+from clearwell.privacy.open import open_keyring
 from clearwell.registry import Registry, audit
 from clearwell.settings import Settings
 
@@ -28,15 +31,16 @@ def user_name() -> str:
 
 
 class Platform:
-    """Settings and registry of one platform; a context manager that lets go of its connections at the end.
+    """Settings, registry and key ring of one platform; a context manager that lets go of its connections at the end.
 
-    Connects at first use; thread-safe; one for each process is enough.
+    Connects at first use; thread-safe; one for each process is enough. Kafka's admin clients are the process's own
+    (`clearwell.kafka.admin`), since other threads may be using them when a platform is closed.
     """
 
     def __init__(self, settings: Settings) -> None:
         """Raises ConfigError when the registry's address is none."""
         self.settings = settings
-        self._registry = Registry(settings.postgres)
+        self.registry = Registry(settings.postgres)
 
     def __enter__(self) -> Self:
         return self
@@ -46,17 +50,22 @@ class Platform:
 
     def close(self) -> None:
         """Let go of all connections; calling it again is harmless."""
-        self._registry.close()
+        self.registry.close()
+
+    @cached_property
+    def keyring(self) -> Keyring:
+        """The key ring, opened at first use. Raises ConfigError when its file is missing, damaged or not private."""
+        return open_keyring(self.settings)
 
     @contextmanager
     def looking(self) -> Iterator[Session]:
         """One transaction to read in. Raises as `Registry.session`."""
-        with self._registry.session() as session:
+        with self.registry.session() as session:
             yield session
 
     @contextmanager
     def changing(self, actor: Actor) -> Iterator[Session]:
         """One transaction for guards, change and audit: what is audited in it is the actor's. Raises as `looking`."""
-        with self._registry.session() as session:
+        with self.registry.session() as session:
             audit.act_as(session, actor.name, actor.face, actor.reason)
             yield session
