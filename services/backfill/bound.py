@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from clearwell.errors import ConfigError
+from clearwell.control.times import parse_time
 
 
 class Bound(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -23,15 +23,8 @@ class Bound(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def parse(text: str, option: str) -> Bound:
-    """Digits are an offset; else ISO 8601, in UTC where it names no zone. Raises ConfigError naming `option`."""
+    """Digits are an offset; else a time. Raises ConfigError naming `option`."""
     if re.fullmatch(r"[0-9]{1,18}", text):
         return Bound(offset=int(text))
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise ConfigError(
-            f'{option} "{text}" is neither an offset nor a time: write 5000, 2013-01-01 or 2013-01-01T06:00:00Z.'
-        ) from None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return Bound(time=int(moment.timestamp() * 1000))
+    time = parse_time(text, option, alternative="an offset such as 5000")
+    return Bound(time=int(time.timestamp() * 1000))

@@ -242,7 +242,7 @@ def test_mistakes_are_one_sentence_and_an_exit_code(platform: Platform, tmp_path
     for arguments, said in (
         (["run", "flihgts_x", "--into", str(tmp_path)], b'error: There is no contract for a stream "flihgts_x"'),
         (["run", platform.stream, "--into", str(blocked / "in")], b"can't be written (Not a directory)"),
-        (["plan", platform.stream, "--from", "noon", "--into", str(tmp_path)], b"neither an offset nor a time"),
+        (["plan", platform.stream, "--from", "noon", "--into", str(tmp_path)], b"not a time, nor an offset"),
         (["rum"], b'No such command "rum". Did you mean "run"?'),
     ):
         with start(platform, *arguments) as process:

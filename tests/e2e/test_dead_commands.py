@@ -149,7 +149,7 @@ def test_the_worst_inputs_are_answered_in_one_sentence(platform: Platform, dead:
     assert "There is no dead letter 99999999" in dead.text("show", 99_999_999, code=2)
     assert "Say which dead letters" in dead.text("drop", "--yes", code=2)
     assert "No dead letter has the stream" in dead.text("list", "--stream", platform.stream[:-1], code=2)
-    assert "is no time" in dead.text("list", "--since", "yesterday", code=2)
+    assert "is not a time" in dead.text("list", "--since", "yesterday", code=2)
     still = dead("fix", letter.id, "--event", _file(platform, b'{"id":1}'), code=1)
     assert (still["verdict"], still["fixed"]) == ("rejected", False)
     whole = dead("fix", letter.id, "--event", _file(platform, next(numbered(1))))

@@ -185,8 +185,8 @@ def test_what_can_not_be_replayed(
     monkeypatch.setenv("CLEARWELL_SCHEMAS", str(platform.settings.schemas))
     told = {
         ("archive", "earliest"): "nothing to pause or to deliver again. `clearwell lake check",
-        ("postgres", "yesterday"): "--from is neither `earliest`, nor offsets",
-        ("postgres", "0:1,0:x"): "--from is neither `earliest`, nor offsets",
+        ("postgres", "yesterday"): "is not a time, nor `earliest`, nor offsets",
+        ("postgres", "0:1,0:x"): "is not a time, nor `earliest`, nor offsets",
         ("postgres", "99:0"): "has no partition 99: there are 0 to 3",
         ("postgress", "earliest"): 'Did you mean "postgres"?',
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -59,15 +59,6 @@ def test_offsets_are_read_in_spans() -> None:
     assert list(spans([7])) == [(7, 8)]
     assert list(spans([9, 3, GAP])) == [(3, GAP + 1)]
     assert list(spans([0, GAP + 1, GAP + 2 + GAP + 1])) == [(0, GAP + 2), (2 * GAP + 3, 2 * GAP + 4)]
-
-
-def test_times_of_filters() -> None:
-    assert wanted(NOTHING | {"since": "2026-11-27"}).since == NOW
-    assert wanted(NOTHING | {"until": "2026-11-27T02:00:00+02:00"}).until == NOW
-    ago = wanted(NOTHING | {"since": "2h"}).since
-    assert ago is not None and abs(datetime.now(UTC) - ago - timedelta(hours=2)) < timedelta(minutes=1)
-    with pytest.raises(ConfigError, match="--until is no time"):
-        wanted(NOTHING | {"until": "soon"})
 
 
 def test_an_event_fails_in_one_place() -> None:

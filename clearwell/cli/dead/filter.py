@@ -11,7 +11,7 @@ import click
 from sqlalchemy.orm import Session
 
 from clearwell import settings
-from clearwell.cli.times import moment
+from clearwell.control.times import parse_time
 from clearwell.errors import ClearwellError, ConfigError
 from clearwell.local.services import contracts
 from clearwell.registry import dead_letters
@@ -107,4 +107,4 @@ def _advice(letter: Letter, states: Sequence[LetterState]) -> str:
 
 def _moment(given: dict[str, Any], option: str) -> datetime | None:
     text: str | None = given[option]
-    return None if text is None else moment(text, f"--{option} is no time")
+    return None if text is None else parse_time(text, f"--{option}")

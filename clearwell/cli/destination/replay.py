@@ -13,8 +13,8 @@ from clearwell.accounts.replay import Replay, carry_out, plan
 from clearwell.cli.connector.open import open_session
 from clearwell.cli.destination.life import chosen
 from clearwell.cli.output import counted, dry_run_option, emit, home_option, json_option, progress
-from clearwell.cli.times import moment
 from clearwell.contract.model import Contract
+from clearwell.control.times import parse_time
 from clearwell.errors import ConfigError
 from clearwell.kafka import admin
 from clearwell.kafka.names import clean_topic
@@ -78,7 +78,7 @@ def _place(since: str) -> dict[int, int] | datetime | None:
     if _OFFSETS.match(since):
         pairs = (pair.split(":") for pair in since.split(","))
         return {int(partition): int(offset) for partition, offset in pairs}
-    return moment(since, "--from is neither `earliest`, nor offsets such as 0:1200,1:900, nor a time")
+    return parse_time(since, "--from", alternative="`earliest`, nor offsets such as 0:1200,1:900")
 
 
 def _one(to: str, stream: str | None) -> tuple[Contract, Delivery]:

@@ -7,9 +7,10 @@ from typing import Any
 import click
 
 from clearwell import settings
-from clearwell.cli.features.shown import cell, instant
+from clearwell.cli.features.shown import cell
 from clearwell.cli.output import emit, home_option, json_option, table
 from clearwell.contract.features import FeatureView
+from clearwell.control.times import parse_time
 from clearwell.destinations.features.read import OnlineRow, read_online
 from clearwell.errors import ConfigError, nearest
 from clearwell.features.declared import find_view
@@ -20,7 +21,7 @@ from clearwell.features.keys import parse_entity
 @click.argument("view")
 @click.argument("keys", nargs=-1, required=True, metavar="KEY...")
 @click.option("--feature", "names", multiple=True, help="Only this feature; may be given again.")
-@click.option("--at", help="Of this instant, as 2013-01-01T10:00:00Z; default: now.")
+@click.option("--at", help="Of this time, or so long ago: 2013-01-01T10:00:00Z, 2h; default: now.")
 @home_option
 @json_option
 def get(view: str, keys: tuple[str, ...], names: tuple[str, ...], at: str | None, as_json: bool) -> None:
@@ -40,7 +41,7 @@ def get(view: str, keys: tuple[str, ...], names: tuple[str, ...], at: str | None
     one = find_view(settings.schemas_folder(), view).view
     entities = [parse_entity(one, key) for key in keys]
     chosen = _chosen(one, names)
-    rows = read_online(settings.load(), one, entities, None if at is None else instant("--at", at))
+    rows = read_online(settings.load(), one, entities, None if at is None else parse_time(at, "--at"))
     emit(
         as_json, {"view": view, "rows": [_object(one, row, chosen) for row in rows]}, lambda: _sheet(one, rows, chosen)
     )

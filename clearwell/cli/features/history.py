@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import click
 from rich.console import RenderableType
 
 from clearwell import settings
-from clearwell.cli.features.shown import cell, instant
+from clearwell.cli.features.shown import cell
 from clearwell.cli.output import emit, home_option, json_option, table
 from clearwell.contract.features import FeatureView
+from clearwell.control.times import parse_range
 from clearwell.destinations.features.tiles import Entity
-from clearwell.errors import ConfigError
 from clearwell.features.declared import find_view
 from clearwell.features.history import history, read_timelines
 from clearwell.features.keys import parse_entity
@@ -27,8 +26,10 @@ Histories = Mapping[Entity, Sequence[Moment]]
 @click.command("history")
 @click.argument("view")
 @click.option("--entity", "keys", multiple=True, metavar="KEY", help="Only this entity; may be given again.")
-@click.option("--from", "start", help="From this instant on, as 2013-01-01T10:00:00Z; default: the first event.")
-@click.option("--to", "end", help="Up to this instant; default: now.")
+@click.option(
+    "--from", "start", help="From this time on, or from so long ago: 2013-01-01, 2h; default: the first event."
+)
+@click.option("--to", "end", help="Up to this time; default: now.")
 @click.option(
     "--limit", type=click.IntRange(1, 1_000_000), default=1_000, help="At most this many lines; default: 1000."
 )
@@ -47,10 +48,7 @@ def history_command(
     """
     one = find_view(settings.schemas_folder(), view).view
     entities = [parse_entity(one, key) for key in keys] or None
-    first = None if start is None else instant("--from", start)
-    last = datetime.now(UTC) if end is None else instant("--to", end)
-    if first is not None and first > last:
-        raise ConfigError("--from is after --to.")
+    first, last = parse_range(start, end, ("--from", "--to"))
     timelines = read_timelines(settings.load(), one, last, entities)
     known = sorted(entities or timelines)
     found: dict[Entity, list[Moment]] = {}

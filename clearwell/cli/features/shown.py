@@ -1,22 +1,8 @@
-"""How commands about features read instants and show values."""
+"""How commands about features show values."""
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
-
-from clearwell.contract.model import Type
-from clearwell.contract.values import python_value
-from clearwell.errors import ConfigError
-
-
-def instant(option: str, text: str) -> datetime:
-    """The instant that was given for `option`. Raises ConfigError."""
-    try:
-        found: datetime = python_value(Type.TIMESTAMP, text)
-    except ValueError as error:
-        raise ConfigError(f"{option} {error}.") from None
-    return found
 
 
 def cell(value: Any) -> object:

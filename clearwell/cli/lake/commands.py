@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import click
@@ -15,6 +15,7 @@ from clearwell.cli.lake.place import FOLDERS, bare, lake_option, place_in, table
 from clearwell.cli.lake.tidy import compact, vacuum
 from clearwell.cli.output import emit, home_option, json_option, table
 from clearwell.contract.model import ARCHIVE
+from clearwell.control.times import parse_time
 from clearwell.destinations.lake import archive, tables
 from clearwell.plugins.lakes import lake_root
 
@@ -53,17 +54,17 @@ def list_(name: str | None, as_json: bool) -> None:
 @lake_commands.command()
 @click.argument("table_name", metavar="TABLE")
 @click.option("--version", type=int, help="As it was at this version (`lake history` lists them).")
-@click.option("--at", type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]), help="As it was then (UTC).")
+@click.option("--at", help="As it was then, or so long ago: 2026-11-27, 2h.")
 @click.option("--rows", type=click.IntRange(0, 1000), default=5, show_default=True, help="How many rows to show.")
 @lake_option
 @home_option
 @json_option
-def show(table_name: str, version: int | None, at: datetime | None, rows: int, name: str | None, as_json: bool) -> None:
+def show(table_name: str, version: int | None, at: str | None, rows: int, name: str | None, as_json: bool) -> None:
     """Show a table's size, columns and some rows, now or as it was."""
     if version is not None and at is not None:
         raise click.UsageError("Give --version or --at, not both.")
     place = table_in(lake_root(settings.load(), bare(name)), table_name)
-    found = tables.opened(place, version if at is None else at.replace(tzinfo=UTC))
+    found = tables.opened(place, version if at is None else parse_time(at, "--at"))
     info = tables.info_of(table_name, found)
     columns = {one.name: str(one.type) for one in tables.columns_of(found)}
     some = tables.query(place, found, f"SELECT * FROM t LIMIT {rows}").to_pylist()  # noqa: S608 - a number
