@@ -72,7 +72,7 @@ def plan_services(home: Path, plan: Plan) -> tuple[Process, ...]:
         stream, version = contract.stream, contract.version
         base = ["--stream", stream, "--version", str(version)]
         made.append(_process("cleaner", base, cleaner_group(stream, version), env, where.kafka))
-        made.append(_process("letters", ["--stream", stream], letters_group(stream), env, where.kafka))
+        made.append(_process("dead_letters", ["--stream", stream], letters_group(stream), env, where.kafka))
         for to in dict.fromkeys(route.to for route in contract.routes):
             group = deliverer_group(stream, version, to)
             made.append(_process("deliverer", [*base, "--destination", to], group, env, where.kafka))

@@ -36,7 +36,7 @@ def tables(stack: Settings) -> None:
 def dead(platform: Platform, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Commands:
     """The commands, with cleaner and copier at work."""
     platform.start("cleaner")
-    platform.start("letters")
+    platform.start("dead_letters")
     return Commands(platform, monkeypatch, capsys)
 
 

@@ -38,7 +38,7 @@ def shop(
     platform.start("deliverer", "--destination", "postgres")
     _when_there(platform, "ALTER TABLE {} ADD CONSTRAINT small CHECK (amount < 1000)")
     platform.start("deliverer", "--destination", "mongo")
-    platform.start("letters")
+    platform.start("dead_letters")
     platform.start("cleaner")
     for number in range(40):
         platform.put([_event(number, 5_000 if number < 6 else 1)], number % 2)

@@ -31,11 +31,11 @@ def test_letters_are_copied_once_though_the_service_is_killed_again_and_again(pl
     platform.put(bad)
     platform.start("cleaner")
     for _ in range(4):
-        service = platform.start("letters", CLEARWELL_WORKER="w")
+        service = platform.start("dead_letters", CLEARWELL_WORKER="w")
         until(lambda: "starts at offset" in service.text() or letters(platform))  # noqa: B023 - called at once
         time.sleep(dice.uniform(0, 0.4))
         service.kill()
-    platform.start("letters", CLEARWELL_WORKER="w")
+    platform.start("dead_letters", CLEARWELL_WORKER="w")
     found = arrived(platform, len(bad))
     assert dead_records(platform) >= len(bad)
     assert len({(one.raw_topic, one.raw_partition, one.raw_offset) for one in found}) == len(bad)
@@ -75,7 +75,7 @@ def test_records_of_others_land_as_what_they_are_and_control_nothing(platform: P
     ]
     platform.append(names.dead_topic(platform.stream), ((b"cw1.local-1.AAAA", headers, 2) for headers in hostile))
     platform.append(names.dead_topic(platform.stream), [(None, good, 2), (b"\xff", good, 1)])
-    service = platform.start("letters")
+    service = platform.start("dead_letters")
     found = arrived(platform, 1 + len(hostile) + 2)
     ours = [one for one in found if one.ours]
     assert [(one.raw_topic, one.raw_partition, one.raw_offset) for one in ours] == [(raw_id, 2, 0)]
@@ -107,7 +107,7 @@ def test_a_letter_that_was_moved_to_another_place_is_not_ours(platform: Platform
     ]
     moved = [_with(headers, names.DEAD_DESTINATION, b"postgres"), _with(headers, names.RAW_OFFSET, b"6"), headers[:7]]
     platform.append(names.dead_topic(platform.stream), ((record.value, one, 1) for one in [headers, *moved]))
-    platform.start("letters")
+    platform.start("dead_letters")
     found = arrived(platform, 4)
     assert [(one.ours, one.destination) for one in found] == [(True, "mongo"), *[(False, "")] * 3]
 

@@ -49,7 +49,7 @@ def test_rejected_events_are_in_raw_once(
     spoil = BROKEN["origin is not one of the allowed values"]
     platform.put(map(spoil, numbered(2_000)))
     platform.start("cleaner")
-    copier = platform.start("letters")
+    copier = platform.start("dead_letters")
     arrived(platform, 2_000)
     copier.stop()  # what is rejected again stays away, so that each letter is replayed once
     raw = raw_topic(platform.stream)
@@ -59,7 +59,7 @@ def test_rejected_events_are_in_raw_once(
     assert kills == 4
     assert states(platform) == {"replayed": 2_000}
     assert sum(admin.end_offsets(platform.settings.kafka, raw).values()) == 4_000
-    platform.start("letters")  # all of them come back, each to its own letter
+    platform.start("dead_letters")  # all of them come back, each to its own letter
     until_states(platform, lambda found: found == {"waiting": 2_000})
     assert Counter(one.attempts for one in letters(platform)) == {1: 2_000}
 
@@ -76,7 +76,7 @@ def test_refused_events_are_in_their_destination_once(
         session.execute(SQL("ALTER TABLE {} ADD CONSTRAINT none CHECK (amount <> 1)").format(table))
         event = b'{"id":"b%d","at":"2026-01-01T00:00:00Z","amount":1}'
         platform.put([event % number for number in range(200)])
-        platform.start("letters")
+        platform.start("dead_letters")
         platform.start("cleaner")
         arrived(platform, 200)
         session.execute(SQL("ALTER TABLE {} DROP CONSTRAINT none").format(table))
