@@ -8,9 +8,9 @@ import click
 
 from clearwell import settings
 from clearwell.cli.output import dry_run_option, emit, home_option, json_option
+from clearwell.contract.load import newest_contracts
 from clearwell.local import outlook
 from clearwell.local.prepare import prepare as make_ready
-from clearwell.local.services import contracts
 
 
 @click.command()
@@ -30,7 +30,7 @@ def prepare(dry_run: bool, as_json: bool) -> None:
         return
     where.home.mkdir(parents=True, exist_ok=True)
     make_ready(where)
-    streams = [f"{one.stream} v{one.version}" for one in contracts(where.schemas)]
+    streams = [f"{one.stream} v{one.version}" for one in newest_contracts(where.schemas)]
     emit(as_json, {"prepared": streams}, lambda: f"Ready for {', '.join(streams) or 'no contract yet'}.")
 
 

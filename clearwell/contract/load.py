@@ -95,6 +95,11 @@ def all_contracts(folder: Path) -> list[Contract]:
     return [load(path) for path in contract_files(folder)]
 
 
+def newest_contracts(folder: Path) -> list[Contract]:
+    """The highest version of every stream of a schemas folder, which need not be there. Raises ContractError."""
+    return [find(folder, stream) for stream in sorted({file.parent.name for file in folder.glob("*/v*.yaml")})]
+
+
 def find(folder: Path, stream: str, version: int | None = None) -> Contract:
     """A stream's contract, the highest version by default. Raises ConfigError with the nearest name, or as `load`."""
     return load(find_file(folder, stream, version))

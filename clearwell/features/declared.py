@@ -7,10 +7,10 @@ from pathlib import Path
 
 from clearwell.contract.feature_views import views_of
 from clearwell.contract.features import FeatureView
+from clearwell.contract.load import newest_contracts
 from clearwell.contract.model import CleanSchema, Contract
 from clearwell.contract.routes import check_shared
 from clearwell.errors import ConfigError, nearest
-from clearwell.local.services import contracts
 from clearwell.steps import bind
 
 
@@ -29,7 +29,7 @@ def declared_views(schemas: Path) -> list[Declared]:
     Raises ConfigError when a contract is wrong, or two streams share a view.
     """
     found: list[Declared] = []
-    newest = contracts(schemas)
+    newest = newest_contracts(schemas)
     check_shared(newest)
     for contract in newest:
         schema = bind(contract).schema

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clearwell import settings
+from clearwell.contract.load import newest_contracts
 from clearwell.local import jars, pins, state
 from clearwell.local.ports import Ports, choose
 from clearwell.local.prepare import lacks_keys
 from clearwell.local.servers import check_external, require_parts
-from clearwell.local.services import contracts, service_names
+from clearwell.local.services import service_names
 from clearwell.local.start import check_folder, running_plan
 from clearwell.local.stop import require_data_folder
 from clearwell.settings import Settings, external, redact
@@ -41,7 +42,7 @@ def of_up(home: Path, services: bool, ports: Ports) -> Start:
     require_parts(named)
     check_folder(home)
     keys = settings.key_file(os.environ | {"CLEARWELL_HOME": str(home)})
-    wanted = sorted(service_names(contracts(settings.schemas_folder()))) if services else []
+    wanted = sorted(service_names(newest_contracts(settings.schemas_folder()))) if services else []
     running = state.running(home)
     create: list[str] = []
     download = 0
@@ -104,7 +105,7 @@ def of_prepare(where: Settings) -> Preparation:
     """What `prepare` would make now. Asks Kafka and Postgres."""
     from clearwell.kafka import admin
 
-    found = contracts(where.schemas)
+    found = newest_contracts(where.schemas)
     keys = [str(where.keys)] if lacks_keys(where.home, where.keys) else []
     try:
         topics = [topic for one in found for topic in admin.missing_topics(where.kafka, one.stream, one.version)]

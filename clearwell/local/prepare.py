@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from clearwell.contract.load import newest_contracts
 from clearwell.errors import ConfigError
-from clearwell.local.services import contracts
 from clearwell.settings import Settings
 
 KEYS_MADE = "keys.made"
@@ -23,7 +23,7 @@ def prepare(settings: Settings) -> None:
     make_keys(settings)
     migrate(settings.postgres)
     try:
-        for contract in contracts(settings.schemas):
+        for contract in newest_contracts(settings.schemas):
             admin.ensure_topics(settings.kafka, contract.stream, contract.version)
     finally:
         admin.close()  # a kept client would look for a stopped Kafka for as long as this process lives

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from clearwell import settings
+from clearwell.contract.load import newest_contracts
 from clearwell.contract.model import Contract
 from clearwell.kafka.names import archive_group, cleaner_group, deliverer_group, letters_group
 from clearwell.local.pins import CHECKOUT
@@ -22,14 +23,6 @@ from clearwell.worker.batch_watch import VARIABLE as BATCH_NOTE
 
 COLLECTOR = "collector"
 LISTEN = "CLEARWELL_LISTEN"
-
-
-def contracts(schemas: Path) -> list[Contract]:
-    """The highest version of every stream under `schemas`. Raises ContractError when one is wrong."""
-    from clearwell.contract.load import find
-
-    streams = sorted({file.parent.name for file in schemas.glob("*/v*.yaml")})
-    return [find(schemas, stream) for stream in streams]
 
 
 def environment(home: Path, plan: Plan) -> Mapping[str, str]:
@@ -68,7 +61,7 @@ def plan_services(home: Path, plan: Plan) -> tuple[Process, ...]:
     env = environment(home, plan)
     where = settings.load(os.environ | dict(env))
     made = []
-    for contract in contracts(Path(plan.schemas)):
+    for contract in newest_contracts(Path(plan.schemas)):
         stream, version = contract.stream, contract.version
         base = ["--stream", stream, "--version", str(version)]
         made.append(_process("cleaner", base, cleaner_group(stream, version), env, where.kafka))

@@ -18,6 +18,7 @@ from typing import IO
 import msgspec
 
 from clearwell import settings
+from clearwell.contract.load import newest_contracts
 from clearwell.errors import ConfigError, Fatal, Retryable
 from clearwell.local import jars, pins, state
 from clearwell.local.jars import Progress
@@ -26,7 +27,7 @@ from clearwell.local.message import Message
 from clearwell.local.ports import Ports, choose
 from clearwell.local.prepare import prepare
 from clearwell.local.servers import require_parts
-from clearwell.local.services import contracts, environment, service_names
+from clearwell.local.services import environment, service_names
 from clearwell.local.stop import end_orphans
 from clearwell.local.surroundings import for_services
 from clearwell.settings import Endpoints, external
@@ -150,7 +151,7 @@ def _locked(home: Path) -> Iterator[None]:
 def _start(home: Path, plan: state.Plan, progress: Progress) -> None:
     end_orphans(home)
     if plan.services:
-        contracts(Path(plan.schemas))
+        newest_contracts(Path(plan.schemas))
     if "kafka" not in external():
         jars.fetch(pins.load(), progress)
     plan = msgspec.structs.replace(plan, ports=choose(plan.ports, state.ports(home)))
@@ -221,7 +222,7 @@ def _join(home: Path, plan: state.Plan) -> None:
     running = state.running(home)
     if running is None or not plan.services:
         return
-    names = service_names(contracts(Path(plan.schemas)))
+    names = service_names(newest_contracts(Path(plan.schemas)))
     if names - {one.name for one in running.processes}:
         plan = msgspec.structs.replace(plan, ports=old.ports, test_commands=old.test_commands)
         prepare(settings.load(os.environ | dict(environment(home, plan))))

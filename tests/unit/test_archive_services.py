@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from clearwell.local.services import contracts, service_names
+from clearwell.contract.load import newest_contracts
+from clearwell.local.services import service_names
 
 FLIGHTS = Path(__file__).parents[2] / "schemas" / "flights" / "v1.yaml"
 
@@ -13,6 +14,6 @@ def test_an_archiver_and_no_deliverer(tmp_path: Path) -> None:
     text = FLIGHTS.read_text()
     (tmp_path / "flights").mkdir()
     (tmp_path / "flights" / "v1.yaml").write_text(text)
-    before = service_names(contracts(tmp_path))
+    before = service_names(newest_contracts(tmp_path))
     (tmp_path / "flights" / "v1.yaml").write_text(text.replace("routes:\n", "routes:\n  - {to: archive.cold}\n"))
-    assert service_names(contracts(tmp_path)) - before == {"archive.cold.flights"}
+    assert service_names(newest_contracts(tmp_path)) - before == {"archive.cold.flights"}

@@ -11,9 +11,9 @@ import click
 from sqlalchemy.orm import Session
 
 from clearwell import settings
+from clearwell.contract.load import newest_contracts
 from clearwell.control.times import parse_time
 from clearwell.errors import ClearwellError, ConfigError
-from clearwell.local.services import contracts
 from clearwell.registry import dead_letters
 from clearwell.registry.dead_letters import Filter, Letter, LetterState
 
@@ -66,7 +66,7 @@ def wanted(given: dict[str, Any], default: Sequence[LetterState] = ()) -> Filter
 def require_known(session: Session, chosen: Filter) -> None:
     """Raises ConfigError, with the nearest spelling, for a name that neither a dead letter nor a contract has."""
     try:
-        declared = contracts(settings.schemas_folder())
+        declared = newest_contracts(settings.schemas_folder())
     except ClearwellError:  # a wrong contract hides no dead letters
         declared = []
     if any(one.stream == chosen.stream for one in declared):

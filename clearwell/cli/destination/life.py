@@ -9,9 +9,9 @@ import click
 from clearwell import settings
 from clearwell.cli.connector.open import open_session
 from clearwell.cli.output import dry_run_option, emit, home_option, json_option
+from clearwell.contract.load import newest_contracts
 from clearwell.contract.model import Contract
 from clearwell.errors import ConfigError, nearest
-from clearwell.local.services import contracts
 from clearwell.registry import deliveries
 from clearwell.registry.deliveries import Delivery
 
@@ -54,7 +54,7 @@ def resume(to: str, stream: str | None, dry_run: bool, as_json: bool) -> None:
 
 def chosen(to: str, stream: str | None) -> list[tuple[Contract, Delivery]]:
     """The deliveries to `to`, of one stream or all. Raises ConfigError with the nearest name when there is none."""
-    declared = contracts(settings.schemas_folder())
+    declared = newest_contracts(settings.schemas_folder())
     every = [(one, delivery) for one in declared for delivery in deliveries.deliveries_of(one)]
     found = [pair for pair in every if pair[1].destination == to]
     if not found:

@@ -13,12 +13,12 @@ from clearwell.cli.connector.look import sheet
 from clearwell.cli.connector.open import open_session, shown_time
 from clearwell.cli.destination.life import chosen
 from clearwell.cli.output import emit, home_option, json_option, table
+from clearwell.contract.load import newest_contracts
 from clearwell.contract.model import Contract
 from clearwell.errors import ClearwellError
 from clearwell.kafka import admin
 from clearwell.kafka.groups import committed
 from clearwell.kafka.names import clean_topic
-from clearwell.local.services import contracts
 from clearwell.plugins.routes import open_destination
 from clearwell.registry import deliveries, destinations
 from clearwell.registry.deliveries import Delivery, Standing
@@ -47,7 +47,7 @@ def list_command(as_json: bool) -> None:
     with open_session() as session:
         stores = [_store(one) for one in destinations.all_of(session)]
         standings = {one.delivery.group: one for one in deliveries.all_of(session)}
-    every = [one for contract in contracts(where.schemas) for one in deliveries.deliveries_of(contract)]
+    every = [one for contract in newest_contracts(where.schemas) for one in deliveries.deliveries_of(contract)]
     rows = [_row(one, standings.get(one.group)) | {"behind": behind(where, one)} for one in every]
     rows += _former(
         where, [one for group, one in standings.items() if group not in {now.group for now in every}], every

@@ -11,10 +11,10 @@ from clearwell import settings
 from clearwell.cli.connector.open import open_registry, open_session
 from clearwell.cli.connector.register import config_of
 from clearwell.cli.output import dry_run_option, emit, home_option, json_option
+from clearwell.contract.load import newest_contracts
 from clearwell.control import destination_registration
 from clearwell.control.destination_registration import Addition, StoreSpec
 from clearwell.errors import ConfigError
-from clearwell.local.services import contracts
 from clearwell.plugins.spec import load_yaml
 from clearwell.registry import destinations
 
@@ -60,7 +60,7 @@ def check(to: str, as_json: bool) -> None:
       clearwell destination check mongo
     """
     where = settings.load()
-    streams = destination_registration.check(where, _known(to), contracts(where.schemas))
+    streams = destination_registration.check(where, _known(to), newest_contracts(where.schemas))
     what = f"for {', '.join(streams)}" if streams else "; no route leads to it"
     emit(as_json, {"to": to, "streams": streams, "ok": True}, lambda: f"{to} can be reached {what}.".replace(" ;", ";"))
 
@@ -79,7 +79,7 @@ def remove(to: str, dry_run: bool, as_json: bool) -> None:
       clearwell destination remove postgres.warehouse --dry-run
     """
     kind, name = destination_registration.split(to)
-    users = destination_registration.users_of(contracts(settings.schemas_folder()), to)
+    users = destination_registration.users_of(newest_contracts(settings.schemas_folder()), to)
     with open_session() as session:
         destinations.get(session, kind, name)
         if users:
