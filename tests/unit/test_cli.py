@@ -69,6 +69,22 @@ def test_the_overview_names_every_command_and_imports_none(capsys: pytest.Captur
     assert not {"kafka", "psycopg", "pymongo", "pyarrow", "sqlalchemy"} & set(said.split())
 
 
+def test_a_noun_answers_to_its_plural_and_a_verb_to_none(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["connectors", "list", "--help"]) == 0
+    assert "clearwell connector list [OPTIONS]" in capsys.readouterr().out
+    assert cli.main(["statuss"]) == 2
+    assert 'Did you mean "status"?' in capsys.readouterr().err
+
+
+def test_a_former_name_calls_the_command_and_is_in_no_help(capsys: pytest.CaptureFixture[str]) -> None:
+    group = Group("noun", aliases={"add": "register"}, help="A noun.")
+    group.add_command(click.Command("register", callback=lambda: click.echo("registered")))
+    assert cli.main(["add"], group) == 0
+    assert cli.main(["--help"], group) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("registered\n") and "add" not in out.partition("Commands:")[2]
+
+
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["--version"]) == 0
     assert capsys.readouterr().out.startswith("clearwell 0.")
