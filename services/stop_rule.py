@@ -35,11 +35,11 @@ class StopRule:
         self._forget_before(next_offset - 1)
 
     def count(self, last: int, bad: Sequence[BadEvent]) -> None:
-        """Take in the bad events, rising, of a slice that ended at offset `last`; one is counted once.
+        """Take in the bad events, rising, of a batch that ended at offset `last`; one is counted once.
 
         Raises TooManyBad when the rule says stop; after `forgive` it may be called again with the same.
         """
-        for offset, connector in bad:  # one by one: a slice may be longer than the window
+        for offset, connector in bad:  # one by one: a batch may be longer than the window
             if offset <= self._counted:
                 continue
             self._counted = offset

@@ -20,7 +20,7 @@ from clearwell.kafka.groups import committed
 from clearwell.kafka.names import clean_topic, cleaner_group, dead_topic, dropped_topic, raw_topic
 from clearwell.kafka.range_reader import Reader, reader
 from clearwell.records import clean, dead_letter, dropped
-from clearwell.records.duplicates import Repeats
+from clearwell.records.duplicates import Duplicates
 from clearwell.records.origins import Origins
 from clearwell.registry import Registry
 from clearwell.settings import Settings
@@ -130,14 +130,14 @@ class _Partition:
         return ledger.close(self.partition, holes, missing, expired, waiting, self._forged)
 
     async def _clean(self, ledger: Ledger, books: Iterable[Books], refused: Refused, complete: bool) -> None:
-        topic, repeats, oldest = clean_topic(self._stream, self._version), Repeats(), None
+        topic, repeats, oldest = clean_topic(self._stream, self._version), Duplicates(), None
         begin = await self._log.begin(topic, self.partition)
         for book in books:
             there = refused[book.name, book.topic_id]
             book.begin(self.partition, begin, there, complete, parted=bool(self.note.branches))
         async for records in self._all(topic):
             topics, offsets = clean.raw_identities(records)
-            explained = self._origins.explained(self.partition, topics, offsets, repeats.marks)
+            explained = self._origins.explained(self.partition, topics, offsets, repeats.high_watermarks)
             if not all(explained):
                 self._forged += explained.count(False)
                 records = list(compress(records, explained))
@@ -145,7 +145,7 @@ class _Partition:
             ours = [offset for of, offset in zip(topics, offsets, strict=True) if of == self.note.origin_at(offset)]
             oldest = ours[0] if oldest is None and ours else oldest
             ledger.note(CLEAN, ours)
-            news = repeats.fresh_many(topics, offsets)
+            news = repeats.are_new(topics, offsets)
             fresh = [record for record, new in zip(records, news, strict=True) if new]
             for book in books:
                 there = refused[book.name, book.topic_id]

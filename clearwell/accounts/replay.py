@@ -18,8 +18,8 @@ from clearwell.kafka.range_reader import Reader, reader
 from clearwell.pipeline.clean import CleanCodec
 from clearwell.plugins.routes import open_destination
 from clearwell.records import clean
-from clearwell.records.duplicates import Repeats
-from clearwell.records.recent_history import Tail
+from clearwell.records.duplicates import Duplicates
+from clearwell.records.recent_history import RecentHistory
 from clearwell.settings import Settings
 from clearwell.steps import bind
 
@@ -119,7 +119,7 @@ class _Past:
         schema = bind(contract).schema
         self._log, self._to = log, route.to
         self._topic = clean_topic(contract.stream, contract.version)
-        self._tail = Tail(KafkaLog(settings.kafka), contract.stream)
+        self._tail = RecentHistory(KafkaLog(settings.kafka), contract.stream)
         self._codec = CleanCodec(schema)
         self._wants = route.wants(schema)
         self._report, self._done, self._total = report, 0, total
@@ -130,28 +130,28 @@ class _Past:
         Counted from the beginning or, where retention has taken that, back from what they are now.
         """
         partition, begin = now.partition, await self._log.begin(self._topic, now.partition)
-        before, marks = await self._count(topic_id, partition, begin, max(begin, offset))
+        before, high_watermarks = await self._count(topic_id, partition, begin, max(begin, offset))
         if begin > 0:
-            after, _ = await self._count(topic_id, partition, max(begin, offset), now.next_offset, marks)
+            after, _ = await self._count(topic_id, partition, max(begin, offset), now.next_offset, high_watermarks)
             before = _minus(now, after)
         self._done += offset
-        return Start(replace(before, next_offset=offset), marks)
+        return Start(replace(before, next_offset=offset), high_watermarks)
 
     async def _count(
-        self, topic_id: str, partition: int, first: int, end: int, marks: Mapping[str, int] | None = None
+        self, topic_id: str, partition: int, first: int, end: int, high_watermarks: Mapping[str, int] | None = None
     ) -> tuple[Accounts, dict[str, int]]:
-        """What clean offsets [first, end) add to the accounts; `marks` as they are before, and as they are after."""
+        """What clean offsets [first, end) add to the accounts, and the high watermarks after them."""
         refused = len(await self._tail.refused_offsets(self._to, partition, topic_id, first, end))
-        seen = Repeats(marks)
+        seen = Duplicates(high_watermarks)
         repeats = unrouted = routed = 0
         async for records in self._log.records(self._topic, partition, first, end):
-            fresh = seen.fresh_many(*clean.raw_identities(records))
+            fresh = seen.are_new(*clean.raw_identities(records))
             news = [record for record, new in zip(records, fresh, strict=True) if new]
             chosen = self._routed(news)
             repeats += len(records) - len(news)
             routed, unrouted = routed + chosen, unrouted + len(news) - chosen
             self._report(min(self._done + records[-1].offset + 1, self._total), self._total)
-        return Accounts(partition, end, routed - refused, unrouted, repeats, refused), dict(seen.marks)
+        return Accounts(partition, end, routed - refused, unrouted, repeats, refused), dict(seen.high_watermarks)
 
     def _routed(self, records: Sequence[Any]) -> int:
         if self._wants is None:

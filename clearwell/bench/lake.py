@@ -111,8 +111,8 @@ def _batches(rows: int) -> Iterator[CleanBatch]:
             for n in range(begin, end)
         ]
         offsets, values, topics = range(begin, end), [b""] * len(made), ["raw-bench"] * len(made)
-        marks = {"raw-bench": end - 1}
-        yield CleanBatch("clean-bench", 0, end, 1, made, values, offsets, topics, offsets, marks)
+        high_watermarks = {"raw-bench": end - 1}
+        yield CleanBatch("clean-bench", 0, end, 1, made, values, offsets, topics, offsets, high_watermarks)
 
 
 def _numbers(rng: random.Random) -> Iterator[float]:

@@ -140,7 +140,7 @@ def _batch(events: Sequence[_Event], claim: Claim) -> CleanBatch:
         offsets=[one.letter.clean_offset or 0 for one in events],
         raw_topics=[one.letter.raw_topic for one in events],
         raw_offsets=[one.letter.raw_offset for one in events],
-        marks=claim.marks,
+        high_watermarks=claim.high_watermarks,
     )
 
 

@@ -28,7 +28,7 @@ class _Position:
     generation: int
     epoch: int
     accounts: Accounts
-    marks: Mapping[str, int] = field(default_factory=dict)
+    high_watermarks: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -74,7 +74,7 @@ class MemoryDestination:
             raise older_generation(self._group, partition, generation, "the memory store")
         claimed = replace(known, generation=generation, epoch=known.epoch + 1)
         self._store.positions[place] = claimed
-        return Claim(claimed.epoch, claimed.accounts.next_offset, dict(claimed.marks))
+        return Claim(claimed.epoch, claimed.accounts.next_offset, dict(claimed.high_watermarks))
 
     def write(self, batch: CleanBatch) -> None:
         """All or nothing, as a transaction would be."""
@@ -95,7 +95,7 @@ class MemoryDestination:
             known.accounts.repeats + len(batch.repeats),
             known.accounts.refused + len(batch.refused),
         )
-        self._store.positions[place] = replace(known, accounts=counted, marks=dict(batch.marks))
+        self._store.positions[place] = replace(known, accounts=counted, high_watermarks=dict(batch.high_watermarks))
 
     def accounts(self, topic_id: str) -> Sequence[Accounts]:
         """One entry for each partition that was claimed, by number."""
@@ -108,7 +108,9 @@ class MemoryDestination:
             place = (self._group, topic_id, start.accounts.partition)
             known = self._store.positions.get(place)
             if known is not None and known.accounts.next_offset > start.accounts.next_offset:
-                earlier = replace(known, epoch=known.epoch + 1, accounts=start.accounts, marks=dict(start.marks))
+                earlier = replace(
+                    known, epoch=known.epoch + 1, accounts=start.accounts, high_watermarks=dict(start.high_watermarks)
+                )
                 self._store.positions[place] = earlier
 
     def held(self) -> int:

@@ -47,12 +47,13 @@ class Claim:
     """What a store knew about a partition when it was claimed.
 
     `epoch` grows with each claim; a write under an older epoch is refused. `next_offset` is the clean offset to read
-    next (0 for a new one). `marks` maps a raw topic id to the highest raw offset delivered: repeats end at or below it.
+    next (0 for a new one). `high_watermarks` maps a raw topic id to the highest raw offset delivered: duplicates end at
+    or below it.
     """
 
     epoch: int
     next_offset: int
-    marks: Mapping[str, int] = field(default_factory=dict)
+    high_watermarks: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ class CleanBatch:
     bool, datetime with a time zone, date, bytes, list, what `json.loads` gives for json, and None.
     The batch covers clean offsets up to (not including) `next_offset`, also where `rows` is empty.
     `unrouted`, `repeats` and `refused` are the clean offsets of that range that are not in `rows`, by why they are not.
-    `marks` is the state after the batch.
+    `high_watermarks` is the state after the batch.
     """
 
     topic_id: str
@@ -92,7 +93,7 @@ class CleanBatch:
     offsets: Sequence[int]
     raw_topics: Sequence[str]
     raw_offsets: Sequence[int]
-    marks: Mapping[str, int]
+    high_watermarks: Mapping[str, int]
     unrouted: Sequence[int] = ()
     repeats: Sequence[int] = ()
     refused: Sequence[int] = ()
@@ -109,13 +110,13 @@ class CleanBatch:
         """
         middle = len(self.rows) // 2
         border = self.offsets[middle]
-        marks = dict(self.marks)
+        high_watermarks = dict(self.high_watermarks)
         for topic, offset in zip(reversed(self.raw_topics[middle:]), reversed(self.raw_offsets[middle:]), strict=True):
-            marks[topic] = offset - 1
+            high_watermarks[topic] = offset - 1
         first = replace(
             self._part(slice(0, middle), -1, border),
             next_offset=border,
-            marks={t: m for t, m in marks.items() if m >= 0},
+            high_watermarks={t: m for t, m in high_watermarks.items() if m >= 0},
         )
         return first, self._part(slice(middle, None), border, self.next_offset)
 
@@ -250,10 +251,10 @@ class LeavesOut(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Where a replay of one partition begins: `accounts` and `marks` as they were when the position was there."""
+    """Where a replay of one partition begins: `accounts` and `high_watermarks` are those of that position."""
 
     accounts: Accounts
-    marks: Mapping[str, int] = field(default_factory=dict)
+    high_watermarks: Mapping[str, int] = field(default_factory=dict)
 
 
 @runtime_checkable

@@ -20,7 +20,7 @@ from clearwell.errors import Fatal
 UNKNOWN = -1
 
 EPOCH, TIME = "~epoch", "~time"
-"""What marks hold beside raw topic ids (which have 22 characters): the leader epoch and last time of a position."""
+"""Kept among high watermarks, beside raw topic ids (of 22 characters): a position's leader epoch and last time."""
 
 MOST_EPOCHS = 20_000
 """Leader epochs that are tried to tell a branch of a topic from a foreign id."""
@@ -47,13 +47,13 @@ class Point:
     time: int = UNKNOWN
 
     @classmethod
-    def of(cls, offset: int, marks: Mapping[str, int]) -> Point:
-        """A position as marks remember it."""
-        return cls(offset, marks.get(EPOCH, UNKNOWN), marks.get(TIME, UNKNOWN))
+    def of(cls, offset: int, high_watermarks: Mapping[str, int]) -> Point:
+        """A position as it is kept among high watermarks."""
+        return cls(offset, high_watermarks.get(EPOCH, UNKNOWN), high_watermarks.get(TIME, UNKNOWN))
 
     @property
-    def marks(self) -> dict[str, int]:
-        """What marks remember of it."""
+    def high_watermarks(self) -> dict[str, int]:
+        """How it is kept among high watermarks."""
         return {name: known for name, known in ((EPOCH, self.epoch), (TIME, self.time)) if known >= 0}
 
 

@@ -17,7 +17,7 @@ CLEANED = 1_000
 """How many clean records tell how far a cleaner came whose group Kafka has forgotten."""
 
 
-class Tail:
+class RecentHistory:
     """Bounded reads of raw and dead topics, outside any consumer group."""
 
     def __init__(self, client: LogClient, stream: str) -> None:

@@ -31,7 +31,7 @@ from clearwell.kafka.failures import translated
 from clearwell.kafka.lineage import EPOCH, TIME, UNKNOWN, Parted, Point, way_out
 from clearwell.kafka.log_client import KafkaLog, log_of
 from clearwell.kafka.names import model_group
-from clearwell.records.duplicates import Repeats
+from clearwell.records.duplicates import Duplicates
 from clearwell.subscriptions.assignor import SharesAssignor
 from clearwell.subscriptions.coverage import Coverage
 from clearwell.subscriptions.late import LOST, commit_late
@@ -56,20 +56,20 @@ class PartitionLost(Retryable):
 
 
 @dataclass(slots=True, eq=False)
-class Lane:
+class HeldPartition:
     """One assigned partition: the clean offset expected next, the highest one committed, and what was seen."""
 
     next: int
     committed: int
-    repeats: Repeats
+    duplicates: Duplicates
     epoch: int = UNKNOWN
     time: int = UNKNOWN
     """Leader epoch, and time of the record before `next`: whether the log is still the same (see `lineage.py`)."""
 
     def position(self, topic_id: str) -> Position:
         """Where it is now."""
-        seen = {name: mark for name, mark in self.repeats.marks.items() if name not in (EPOCH, TIME)}
-        return Position(topic_id, self.next, seen | Point(self.next, self.epoch, self.time).marks)
+        seen = {name: mark for name, mark in self.duplicates.high_watermarks.items() if name not in (EPOCH, TIME)}
+        return Position(topic_id, self.next, seen | Point(self.next, self.epoch, self.time).high_watermarks)
 
 
 class Member:
@@ -95,7 +95,7 @@ class Member:
         self._memory = memory
         self._unsaved: dict[int, Position] = {}
         self._log = log_of(KafkaLog(bootstrap), topic)
-        self.lanes: dict[int, Lane] = {}
+        self.partitions: dict[int, HeldPartition] = {}
         self.generation = -1
         self.coverage = Coverage(bootstrap, model_group(name), topic)
         self._process = os.getpid()
@@ -145,36 +145,36 @@ class Member:
         """
         if self.generation < 0 or self.closed:
             return
-        if self.instance is None and self.lanes:
+        if self.instance is None and self.partitions:
             self.coverage.assume()
         elif self.coverage.lacks():
             self._consumer._coordinator.request_rejoin()  # kafka-python has no public way (Java: enforceRebalance)
 
-    def commit(self, partition: int, lane: Lane, position: Position) -> None:
+    def commit(self, partition: int, held: HeldPartition, position: Position) -> None:
         """Move the group's position to `position`, if the lane is still ours. Raises PartitionLost, Retryable."""
         self.require_own_process()
         with self._lock:
-            if position.offset <= lane.committed:
+            if position.offset <= held.committed:
                 return
             if self.closed:  # the loop was left, and nobody has followed since
-                done = commit_late(self.bootstrap, self.name, self.topic, partition, lane.committed, position)
+                done = commit_late(self.bootstrap, self.name, self.topic, partition, held.committed, position)
             else:
-                done = self._commit(partition, lane, position)
+                done = self._commit(partition, held, position)
             if not done:
                 raise self._lost(partition)
-            lane.committed = position.offset
+            held.committed = position.offset
             self._unsaved[partition] = position
         if self._left.is_set():  # nobody else is there to do it
             self._remember_at_last()
 
     def trace(self, epochs: Mapping[int, int]) -> None:
         """Raise Parted where the log is no longer the one that was read, given the leader epochs now; or Retryable."""
-        for partition, lane in self.lanes.items():
-            epoch = epochs.get(partition, lane.epoch)
-            end = self._log.parted_at(partition, Point(lane.next, lane.epoch, lane.time), epoch)
+        for partition, held in self.partitions.items():
+            epoch = epochs.get(partition, held.epoch)
+            end = self._log.parted_at(partition, Point(held.next, held.epoch, held.time), epoch)
             if end is not None:
-                raise Parted(self.topic, partition, end, lane.next, way_out(self.topic.split(".")[1]))
-            lane.epoch = epoch
+                raise Parted(self.topic, partition, end, held.next, way_out(self.topic.split(".")[1]))
+            held.epoch = epoch
 
     def close(self, wait_s: float = LEAVE_S) -> None:
         """Leave the group, so that others take the partitions over at once; waits for that, `wait_s` at most."""
@@ -209,7 +209,7 @@ class Member:
     def _claims(self) -> list[int]:
         at_work = self._at_work
         first = [at_work[0]] if at_work else []
-        return first + [partition for partition in sorted(self.lanes) if partition not in first]
+        return first + [partition for partition in sorted(self.partitions) if partition not in first]
 
     def _stay(self) -> None:
         """The thread: while the model works, answer the group; at the end, leave it."""
@@ -273,7 +273,7 @@ class Member:
         if at_work is not None and time.monotonic() - at_work[1] > self._tell_after:
             log.warning(
                 "%s has been at work on a batch of partition %d of %s for %.0f minutes; partitions %s wait for it",
-                model_group(self.name), at_work[0], self.topic, self._tell_after / 60, sorted(self.lanes),
+                model_group(self.name), at_work[0], self.topic, self._tell_after / 60, sorted(self.partitions),
             )  # fmt: skip
             self._tell_after *= 2
 
@@ -285,33 +285,35 @@ class Member:
         generation = self._consumer.group_metadata().generation_id
         places = sorted(self._consumer.assignment())
         # A poll may end between the new generation and its partitions, so both are looked at.
-        if generation == self.generation and {place.partition for place in places} == self.lanes.keys():
+        if generation == self.generation and {place.partition for place in places} == self.partitions.keys():
             return False
         if generation < 0:  # thrown out: what is ours shows when we have joined again
             self.generation = -1
             return True
         self.coverage.forget()
         with translated(self.bootstrap, f"finding where {model_group(self.name)} stands"):
-            self.lanes = self._taken_over(places)
+            self.partitions = self._taken_over(places)
         self.generation = generation
         return True
 
-    def _taken_over(self, places: Sequence[TopicPartition]) -> dict[int, Lane]:
+    def _taken_over(self, places: Sequence[TopicPartition]) -> dict[int, HeldPartition]:
         begins = self._consumer.beginning_offsets(places) if places else {}
-        lanes = {}
+        partitions = {}
         for place in places:
             position = resume(self._committed(place), self.topic_id)
-            lane = self.lanes.get(place.partition)
-            if lane is None or lane.committed != position.offset:
-                lane = Lane(max(position.offset, begins[place]), position.offset, Repeats(position.marks))
-                point = Point.of(position.offset, position.marks)
-                lane.epoch, lane.time = point.epoch, point.time
-                self.warn_of_gap(place.partition, position.offset, lane.next)
-            self._consumer.seek(place, lane.next)
-            lanes[place.partition] = lane
-        return lanes
+            held = self.partitions.get(place.partition)
+            if held is None or held.committed != position.offset:
+                held = HeldPartition(
+                    max(position.offset, begins[place]), position.offset, Duplicates(position.high_watermarks)
+                )
+                point = Point.of(position.offset, position.high_watermarks)
+                held.epoch, held.time = point.epoch, point.time
+                self.warn_of_gap(place.partition, position.offset, held.next)
+            self._consumer.seek(place, held.next)
+            partitions[place.partition] = held
+        return partitions
 
-    def _commit(self, partition: int, lane: Lane, position: Position) -> bool:
+    def _commit(self, partition: int, held: HeldPartition, position: Position) -> bool:
         """The generation may be over although the partition is still ours: then it is committed in the next one."""
         place, until = TopicPartition(self.topic, partition), time.monotonic() + REJOIN_S
         with translated(self.bootstrap, f"committing for {model_group(self.name)}"):
@@ -320,7 +322,7 @@ class Member:
                     if self._consumer._coordinator.need_rejoin():
                         self._consumer._coordinator.poll(timeout_ms=int(STAY_S * 1000))
                     self._settle()
-                    if self.lanes.get(partition) is not lane:
+                    if self.partitions.get(partition) is not held:
                         return False
                     self._consumer.commit({place: position.committed()}, timeout_ms=COMMIT_MS)
                     return True

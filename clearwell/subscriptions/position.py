@@ -9,14 +9,14 @@ import msgspec
 from kafka.structs import OffsetAndMetadata
 
 KEPT_TOPICS = 50
-"""Raw topics whose marks a commit carries: Kafka takes 4,096 bytes, one mark is below 50."""
+"""Raw topics whose high watermarks a commit carries: Kafka takes 4,096 bytes, each is below 50."""
 
 
 class _Note(msgspec.Struct, frozen=True):
-    """What is stored beside a committed offset: the clean topic's id, and the marks of `Repeats`."""
+    """What is stored beside a committed offset: the clean topic's id, and the high watermarks of `Duplicates`."""
 
     topic: str
-    marks: dict[str, int]
+    high_watermarks: dict[str, int] = msgspec.field(name="marks")
 
 
 _decoder = msgspec.json.Decoder(_Note)
@@ -28,11 +28,11 @@ class Position:
 
     topic_id: str
     offset: int
-    marks: Mapping[str, int] = field(default_factory=dict)
+    high_watermarks: Mapping[str, int] = field(default_factory=dict)
 
     def committed(self) -> OffsetAndMetadata:
         """As Kafka stores it."""
-        newest = dict(list(self.marks.items())[-KEPT_TOPICS:])
+        newest = dict(list(self.high_watermarks.items())[-KEPT_TOPICS:])
         return OffsetAndMetadata(self.offset, msgspec.json.encode(_Note(self.topic_id, newest)).decode(), -1)
 
 
@@ -49,4 +49,4 @@ def resume(known: OffsetAndMetadata | None, topic_id: str) -> Position:
         note = _decoder.decode(known.metadata or "")
     except msgspec.DecodeError:
         return Position(topic_id, known.offset)
-    return Position(topic_id, known.offset, note.marks) if note.topic == topic_id else Position(topic_id, 0)
+    return Position(topic_id, known.offset, note.high_watermarks) if note.topic == topic_id else Position(topic_id, 0)

@@ -34,7 +34,7 @@ from clearwell.kafka.names import (
 )
 from clearwell.kafka.range_reader import reader
 from clearwell.records import clean
-from clearwell.records.duplicates import Repeats
+from clearwell.records.duplicates import Duplicates
 from clearwell.registry import Registry, subscriptions
 from clearwell.settings import Settings
 from clearwell.subscriptions.position import Position, resume
@@ -108,20 +108,24 @@ def _model(kafka: str, group: str, topic: str) -> Iterator[PartedReader]:
     for partition, (offset, text) in sorted(committed(kafka, group, topic).items()):
         position = resume(OffsetAndMetadata(offset, text, -1), now)
         epoch = now.epochs[partition]
-        end = log_of(KafkaLog(kafka), topic).parted_at(partition, Point.of(position.offset, position.marks), epoch)
+        end = log_of(KafkaLog(kafka), topic).parted_at(
+            partition, Point.of(position.offset, position.high_watermarks), epoch
+        )
         if end is not None:
-            marks = asyncio.run(_marks(kafka, topic, partition, end)) | Point(end, epoch).marks
-            after = Position(str(now), end, marks).committed()
+            high_watermarks = (
+                asyncio.run(_high_watermarks(kafka, topic, partition, end)) | Point(end, epoch).high_watermarks
+            )
+            after = Position(str(now), end, high_watermarks).committed()
             yield PartedReader(group, topic, partition, offset, end, after, ours=False)
 
 
-async def _marks(kafka: str, topic: str, partition: int, end: int) -> dict[str, int]:
+async def _high_watermarks(kafka: str, topic: str, partition: int, end: int) -> dict[str, int]:
     """What a reader has seen that has read a clean partition up to `end`."""
-    seen = Repeats()
+    seen = Duplicates()
     async with reader(kafka) as log:
         async for records in log.records(topic, partition, 0, end):
-            seen.fresh_many(*clean.raw_identities(records))
-    return dict(seen.marks)
+            seen.are_new(*clean.raw_identities(records))
+    return dict(seen.high_watermarks)
 
 
 def _commit(kafka: str, group: str, offsets: Mapping[TopicPartition, OffsetAndMetadata], ours: bool) -> None:

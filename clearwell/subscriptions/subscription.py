@@ -23,7 +23,7 @@ from clearwell.pipeline.clean import CleanCodec
 from clearwell.records import clean
 from clearwell.records.origins import Origins, warn_of_forged
 from clearwell.subscriptions.batch import Batch
-from clearwell.subscriptions.member import Lane, Member, PartitionLost
+from clearwell.subscriptions.member import HeldPartition, Member, PartitionLost
 from clearwell.subscriptions.memory import Memory
 
 __all__ = ["PartitionLost", "Subscription", "chosen_fields"]
@@ -75,7 +75,7 @@ class Subscription(Iterator[Batch], AsyncIterator[Batch]):
         self._order = [schema.fields.index(field) for field in self._chosen]
         self._max_rows = max_rows
         self._idle = idle
-        self._ready: deque[tuple[Lane, Batch]] = deque()
+        self._ready: deque[tuple[HeldPartition, Batch]] = deque()
         self._closed = False
         self._superseded = False
         self._thread = 0
@@ -165,8 +165,8 @@ class Subscription(Iterator[Batch], AsyncIterator[Batch]):
         if not self._ready and not self._closed:
             self._fetch()
         while self._ready:
-            lane, batch = self._ready.popleft()
-            if self._member.lanes.get(batch.partition) is lane:  # else it has gone to another member meanwhile
+            held, batch = self._ready.popleft()
+            if self._member.partitions.get(batch.partition) is held:  # else it has gone to another member meanwhile
                 self._member.work(batch.partition)
                 return batch
         idle.look(joined=self._member.coverage.complete)
@@ -181,31 +181,31 @@ class Subscription(Iterator[Batch], AsyncIterator[Batch]):
         self._member.look_at_group()
 
     def _take(self, partition: int, records: Sequence[Any]) -> None:
-        lane = self._member.lanes[partition]
-        records = [record for record in records if record.offset >= lane.next]
+        held = self._member.partitions[partition]
+        records = [record for record in records if record.offset >= held.next]
         if not records:
             return
         first = records[0].offset
-        self._member.warn_of_gap(partition, lane.next, first)
-        lane.next, lane.time = records[-1].offset + 1, records[-1].timestamp
+        self._member.warn_of_gap(partition, held.next, first)
+        held.next, held.time = records[-1].offset + 1, records[-1].timestamp
         topics, offsets = clean.raw_identities(records)
         if not self._origins.explain(partition, topics, offsets):
             self._origins.refresh()
-            explained = self._origins.explained(partition, topics, offsets, lane.repeats.marks)
+            explained = self._origins.explained(partition, topics, offsets, held.duplicates.high_watermarks)
             if not all(explained):
                 forged = [record.offset for record, is_ours in zip(records, explained, strict=True) if not is_ours]
                 warn_of_forged(self.topic, partition, forged)
                 records = list(compress(records, explained))
                 topics, offsets = list(compress(topics, explained)), list(compress(offsets, explained))
-        fresh = lane.repeats.fresh_many(topics, offsets)  # invariant 3
+        fresh = held.duplicates.are_new(topics, offsets)  # invariant 3
         values = [record.value for record, new in zip(records, fresh, strict=True) if new]
         if not values:
             return
         rows = self._chosen_columns(self._codec.decode(values))
         origins = [(topic, offset) for topic, offset, new in zip(topics, offsets, fresh, strict=True) if new]
-        position = lane.position(self._member.topic_id)
-        commit = functools.partial(self._member.commit, lane=lane)
-        self._ready.append((lane, Batch(self._chosen, rows, origins, partition, first, position, commit)))
+        position = held.position(self._member.topic_id)
+        commit = functools.partial(self._member.commit, held=held)
+        self._ready.append((held, Batch(self._chosen, rows, origins, partition, first, position, commit)))
 
     def _chosen_columns(self, rows: Sequence[tuple[Any, ...]]) -> Sequence[Sequence[Any]]:
         order = self._order

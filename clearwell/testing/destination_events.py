@@ -77,9 +77,9 @@ def batch_of(
     attributes of the batch.
     """
     schema: CleanSchema = changes.pop("schema", SIMPLE)
-    marks = dict(claim.marks)
+    high_watermarks = dict(claim.high_watermarks)
     for event in events:
-        marks[event.raw_topic] = max(event.raw_offset, marks.get(event.raw_topic, -1))
+        high_watermarks[event.raw_topic] = max(event.raw_offset, high_watermarks.get(event.raw_topic, -1))
     held = [event.row for event in events] if rows is None else list(rows)
     whole = CleanBatch(
         topic_id=TOPIC,
@@ -91,7 +91,7 @@ def batch_of(
         offsets=range(next_offset - len(events), next_offset),
         raw_topics=[event.raw_topic for event in events],
         raw_offsets=[event.raw_offset for event in events],
-        marks=marks,
+        high_watermarks=high_watermarks,
     )
     return replace(whole, **changes)
 
@@ -103,12 +103,12 @@ def clean_json(row: Row, schema: CleanSchema) -> bytes:
 
 
 def batches_of(events: Sequence[Event], claim: Claim, size: int) -> list[CleanBatch]:
-    """`events` from the claim's offset on, in flushes of `size`, each with the marks up to its end."""
+    """`events` from the claim's offset on, in flushes of `size`, each with the high watermarks up to its end."""
     batches = []
     for start in range(claim.next_offset, len(events), size):
         end = min(start + size, len(events))
         batches.append(batch_of(events[start:end], claim, end))
-        claim = replace(claim, marks=batches[-1].marks)
+        claim = replace(claim, high_watermarks=batches[-1].high_watermarks)
     return batches
 
 

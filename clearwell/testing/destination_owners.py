@@ -27,8 +27,8 @@ class OwnersPart(DestinationBase):
         for generation, calls in enumerate((1, 2, 3, 1, 2, 50)):
             destination = opened()
             claim = destination.claim(TOPIC, 0, generation)
-            marks = {"raw-a": claim.next_offset - 1} if claim.next_offset else {}
-            assert claim.marks == marks, "The marks are not those of what was written."
+            high_watermarks = {"raw-a": claim.next_offset - 1} if claim.next_offset else {}
+            assert claim.high_watermarks == high_watermarks, "The marks are not those of what was written."
             for batch in batches_of(events, claim, 7)[: calls - 1]:
                 destination.write(batch)
             destination.close()
@@ -77,7 +77,7 @@ class OwnersPart(DestinationBase):
         new = successor.claim(TOPIC, 0, 2)
         with told("a write of a late owner", (CANARY,), Fenced):
             zombie.write(batch_of([Event(CANARY, START, 2, raw_offset=1)], old, 2))
-        successor.write(batch_of(events[1:], dataclasses.replace(new, marks={"raw-a": 0}), 2))
+        successor.write(batch_of(events[1:], dataclasses.replace(new, high_watermarks={"raw-a": 0}), 2))
         with told("a write of a late owner", (CANARY,), Fenced):
             zombie.write(batch_of([Event(CANARY, START, 4, raw_offset=2)], old, 3))
         self.require(case, successor, events)
@@ -94,7 +94,7 @@ class OwnersPart(DestinationBase):
         with told("a write of before the replay", (CANARY,), Fenced):
             destination.write(batch_of([Event(CANARY, START, 1, raw_offset=60)], before, 61))
         again = self.deliver(destination, events, size=17)
-        assert (again.next_offset, again.marks) == (0, {}), "What is replayed would be taken for repeats."
+        assert (again.next_offset, again.high_watermarks) == (0, {}), "What is replayed would be taken for repeats."
         self.require(case, destination, events)
         assert len(case.rows()) == 120 if destination.sends_again else case.rows() == rows, "A replay changed rows."
         assert destination.accounts(TOPIC) == [Accounts(0, 60, delivered=60)], "Wrong accounts."
@@ -108,7 +108,7 @@ class OwnersPart(DestinationBase):
             destination.set_back(TOPIC, [start])
             assert destination.accounts(TOPIC) == [was], "The accounts are not those of the place gone back to."
             claim = destination.claim(TOPIC, 0, 1)
-            assert (claim.next_offset, claim.marks) == (30, {"raw-a": 29}), "The next owner begins elsewhere."
+            assert (claim.next_offset, claim.high_watermarks) == (30, {"raw-a": 29}), "The next owner begins elsewhere."
 
     def test_unclaimed(self, case: Any, opened: Opener) -> None:
         """A partition must be claimed before it is written."""
@@ -134,7 +134,7 @@ class OwnersPart(DestinationBase):
         """It starts at its beginning."""
         destination = opened()
         self.deliver(destination, some_events(6, 10, 5))
-        assert destination.claim("clean-b", 0, 1) == Claim(epoch=1, next_offset=0, marks={}), "It holds old positions."
+        assert destination.claim("clean-b", 0, 1) == Claim(epoch=1, next_offset=0), "It holds old positions."
 
     def test_open_and_close_again(self, case: Any, opened: Opener) -> None:
         """Both are harmless when repeated, and every call connects when it has to."""
@@ -145,7 +145,7 @@ class OwnersPart(DestinationBase):
         destination.write(batch_of(events[:1], claim, 1))
         destination.close()
         destination.close()
-        destination.write(batch_of(events[1:], dataclasses.replace(claim, marks={"raw-a": 0}), 2))
+        destination.write(batch_of(events[1:], dataclasses.replace(claim, high_watermarks={"raw-a": 0}), 2))
         destination.open()
         self.require(case, destination, events)
 

@@ -54,7 +54,7 @@ class RefusalsPart(DestinationBase):
         self.require(case, destination, good)
         expected = Accounts(0, 170, len(good), unrouted=10, repeats=10, refused=len(bad))
         assert destination.accounts(TOPIC) == [expected], "The accounts do not add up."
-        assert destination.claim(TOPIC, 0, 1).marks == {"raw-a": 149}, "The marks are not at the end."
+        assert destination.claim(TOPIC, 0, 1).high_watermarks == {"raw-a": 149}, "The marks are not at the end."
 
     def test_poison_last_in_its_key(self, case: Any, opened: Opener) -> None:
         """The last version of a key that the store can take is there, where the newest is poison."""

@@ -20,7 +20,7 @@ class RowsPart(DestinationBase):
         """Into an empty store."""
         events = some_events(1, count=200, keys=70)
         destination = opened()
-        assert self.deliver(destination, events) == Claim(epoch=1, next_offset=0, marks={}), "A new claim holds more."
+        assert self.deliver(destination, events) == Claim(epoch=1, next_offset=0), "A new claim holds more."
         self.require(case, destination, events)
         assert destination.accounts(TOPIC) == [Accounts(0, next_offset=200, delivered=200)], "Wrong accounts."
         assert destination.claim(TOPIC, 0, 1) == Claim(2, 200, {"raw-a": 199}), "Another claim does not go on there."
@@ -98,15 +98,15 @@ class RowsPart(DestinationBase):
         assert destination.accounts(TOPIC)[0].delivered == 5, "`delivered` counts events, not rows."
 
     def test_recreated_raw_topic(self, case: Any, opened: Opener) -> None:
-        """Its offsets start again, and its events are news all the same; the marks of both are kept."""
+        """Its offsets start again, and its events are news all the same; the high watermarks of both are kept."""
         destination = opened()
         claim = destination.claim(TOPIC, 0, 1)
         events = [Event("a", START, 1, raw_offset=900), Event("a", START, 2, raw_offset=0, raw_topic="raw-b")]
         destination.write(batch_of(events[:1], claim, 1))
-        destination.write(batch_of(events[1:], replace(claim, marks={"raw-a": 900}), 2))
+        destination.write(batch_of(events[1:], replace(claim, high_watermarks={"raw-a": 900}), 2))
         found = [(row["number"], row["_raw_topic"], row["_raw_offset"]) for row in case.rows()]
         assert (2, "raw-b", 0) in found, "An event of the new topic did not replace one of the old."
-        assert destination.claim(TOPIC, 0, 1).marks == {"raw-a": 900, "raw-b": 0}, "Marks were lost."
+        assert destination.claim(TOPIC, 0, 1).high_watermarks == {"raw-a": 900, "raw-b": 0}, "Marks were lost."
 
     def test_a_key_that_moved_to_another_partition(self, case: Any, opened: Opener) -> None:
         """Partitions were added: its next event has a lower offset there, and is news all the same."""

@@ -18,8 +18,8 @@ from crc32c import crc32c
 from clearwell.kafka.message_format import AnyRecord, encode_records
 
 BATCH_BYTES = 5_000_000
-"""A batch is closed at this size (uncompressed), unless one record alone is larger: a slice of usual events makes one.
-With 1 MB, which cut each slice in three, raw → Postgres took 24.4 µs of CPU an event; now 20.8 (decision 0019)."""
+"""A batch is closed at this size (uncompressed), unless one record alone is larger: a batch of usual events makes one.
+With 1 MB, which cut each batch in three, raw → Postgres took 24.4 µs of CPU an event; now 20.8 (decision 0019)."""
 
 _ZSTD = 4
 _BEFORE_CRC = struct.Struct(">qiibI")  # base offset, length after itself, leader epoch, magic, CRC

@@ -18,7 +18,7 @@ import faust
 from clearwell.ending import FAILED_WITHIN, end_within, leave, run_and_leave
 from clearwell.errors import ClearwellError, Fatal
 from clearwell.kafka.security import KafkaSecurity, security_of
-from clearwell.worker.partition_processor import Lanes, SliceWork
+from clearwell.worker.partition_processor import BatchWork, PartitionProcessor
 from clearwell.worker.topic_identity import TopicIdentity
 from clearwell.worker.transport import BatchProducer, BatchSchema, Positions
 
@@ -52,7 +52,7 @@ class _App(faust.App):
     positions: Positions
 
     def Table(self, *args: Any, **kwargs: Any) -> Any:
-        """Refused: tables are silently wrong with slices; state lives in the log and in the destinations."""
+        """Refused: tables are silently wrong with batches; state lives in the log and in the destinations."""
         raise Fatal("Faust tables do not work with the batch transport.")
 
     GlobalTable = SetTable = SetGlobalTable = Table
@@ -77,7 +77,7 @@ def build_app(group: str, bootstrap: str, positions: Positions) -> faust.App:
         topic_disable_leader=True,
         topic_allow_declare=False,
         stream_wait_empty=True,
-        stream_buffer_maxsize=1,  # a second slice a partition: 40 MB, and no faster
+        stream_buffer_maxsize=1,  # a second batch a partition: 40 MB, and no faster
         broker_max_poll_records=6_000,  # see BATCH_BYTES
         broker_commit_interval=0.5,
         broker_session_timeout=10.0,
@@ -134,14 +134,14 @@ class Job:
 
     app: faust.App
     topic: TopicIdentity
-    work: SliceWork
+    work: BatchWork
     companion: Companion | None = None
 
 
 def run(make: Callable[[], Awaitable[Job]]) -> NoReturn:
     """Run a job until SIGTERM or SIGINT (exit code 0) or a failure (its exit code), and end the process.
 
-    `make` is awaited inside the event loop. A failure ends the process without acknowledging anything more: the slices
+    `make` is awaited inside the event loop. A failure ends the process without acknowledging anything more: the batches
     are read again (invariant 2).
     """
     gc.set_threshold(COLLECT_AFTER, 20, 100)
@@ -168,8 +168,8 @@ async def _run(make: Callable[[], Awaitable[Job]]) -> int:
     except ClearwellError as error:
         return report(error)
     app, name = job.app, job.topic.topic
-    lanes = Lanes(job.work, fail=end, lineage=job.topic.lineage)
-    app.agent(app.topic(name, schema=BatchSchema()), isolated_partitions=True, name=name)(lanes.run)
+    processor = PartitionProcessor(job.work, fail=end, lineage=job.topic.lineage)
+    app.agent(app.topic(name, schema=BatchSchema()), isolated_partitions=True, name=name)(processor.run)
     await app.start()
     watches = [asyncio.create_task(watch) for watch in (_watch(app, end), _guard(job.topic, end), _belong(app, end))]
     if job.companion is not None:

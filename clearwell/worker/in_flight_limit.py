@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 
 
-class Room:
+class InFlightLimit:
     """One event loop's; a taker that waits is passed by none, however little the others want."""
 
     def __init__(self, most: int) -> None:

@@ -1,4 +1,4 @@
-"""One lane a partition: slices in order, a few in flight, each acknowledged only when all it produced is durable."""
+"""The batches of each partition in order, a few in flight, each acknowledged only when all it produced is durable."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import Any, Protocol
 from clearwell.backoff import delays
 from clearwell.errors import Fatal, Retryable
 from clearwell.kafka.lineage import Lineage
-from clearwell.worker.in_flight_limit import Room
+from clearwell.worker.in_flight_limit import InFlightLimit
 
 log = logging.getLogger(__name__)
 
 IN_FLIGHT = 3
-"""Slices of one partition that may wait for durability at once (measured: 114k/s with one, 171k/s with three)."""
+"""Batches of one partition that may wait for durability at once (measured: 114k/s with one, 171k/s with three)."""
 
 MOST_RECORDS = 16_000
 """Records of all partitions that may wait for durability at once: a store that is slow decides how much of them is in
@@ -25,7 +25,7 @@ memory, not the number of partitions."""
 
 
 @dataclass(frozen=True, slots=True)
-class Slice:
+class FetchedBatch:
     """Consecutively fetched records (`clearwell.kafka.plain_records`) of one partition, in offset order, never none."""
 
     partition: int
@@ -43,8 +43,8 @@ class Slice:
         return int(self.records[-1].offset)
 
 
-class SliceWork(Protocol):
-    """What a service does with slices."""
+class BatchWork(Protocol):
+    """What a service does with batches."""
 
     async def begin(self, partition: int, first: int, generation: int) -> None:
         """A partition starts (again) at offset `first`: rebuild what is remembered about it."""
@@ -52,69 +52,69 @@ class SliceWork(Protocol):
     async def skip(self, partition: int, expected: int, first: int) -> None:
         """Offsets [expected, first) of a partition under way held nothing: retention took them, or they are no events.
 
-        To be called before the slice that begins at `first` is handled.
+        To be called before the batch that begins at `first` is handled.
         """
 
-    async def handle(self, piece: Slice) -> Awaitable[None]:
+    async def handle(self, fetched: FetchedBatch) -> Awaitable[None]:
         """Do the work and start its effects, in order; what is returned completes when they are durable.
 
-        The records are taken out of the slice once this has returned: they would be kept until then for nothing.
+        The records are taken out of the batch once this has returned: they would be kept until then for nothing.
         """
 
 
 @dataclass(slots=True)
-class Lane:
-    """The state of one partition. `next` is the offset expected next; -1 before the first slice."""
+class PartitionState:
+    """The state of one partition. `next` is the offset expected next; -1 before the first batch."""
 
     generation: int = -1
     next: int = -1
     pending: deque[asyncio.Task[None]] = field(default_factory=deque)
 
 
-class Lanes:
+class PartitionProcessor:
     """Drives a SliceWork over a Faust stream with one agent instance a partition."""
 
-    def __init__(self, work: SliceWork, fail: Callable[[BaseException], None], lineage: Lineage | None = None) -> None:
+    def __init__(self, work: BatchWork, fail: Callable[[BaseException], None], lineage: Lineage | None = None) -> None:
         """`fail` ends the process; after it nothing is acknowledged any more. `lineage` hears how far each one is."""
         self._work = work
         self._lineage = lineage
         self._fail = fail
-        self._lanes: dict[int, Lane] = {}
-        self._room = Room(MOST_RECORDS)
+        self._partitions: dict[int, PartitionState] = {}
+        self._in_flight = InFlightLimit(MOST_RECORDS)
 
     async def run(self, stream: Any) -> None:
-        """The body of the agent. No exception escapes it: Faust would acknowledge the slice."""
+        """The body of the agent. No exception escapes it: Faust would acknowledge the batch."""
         async for event in stream.noack().events():
             try:
                 await self._take(event)
             except Exception as error:
                 self._fail(error)
-                await asyncio.Event().wait()  # this lane is over; the process is ending
+                await asyncio.Event().wait()  # this partition is over; the process is ending
 
     async def _take(self, event: Any) -> None:
         message = event.message
-        piece = Slice(message.partition, message.generation_id, message.value)
-        lane = self._lanes.setdefault(piece.partition, Lane())
-        if lane.generation != piece.generation or piece.first < lane.next:
-            await self._drain(lane)
-            await self._insist(lambda: self._work.begin(piece.partition, piece.first, piece.generation))
-            lane.generation = piece.generation
-        elif piece.first > lane.next:
-            await self._insist(lambda: self._work.skip(piece.partition, lane.next, piece.first))
-        count, time = len(piece.records), piece.records[-1].timestamp
-        await self._room.take(count)
+        fetched = FetchedBatch(message.partition, message.generation_id, message.value)
+        state = self._partitions.setdefault(fetched.partition, PartitionState())
+        if state.generation != fetched.generation or fetched.first < state.next:
+            await self._drain(state)
+            await self._insist(lambda: self._work.begin(fetched.partition, fetched.first, fetched.generation))
+            state.generation = fetched.generation
+        elif fetched.first > state.next:
+            await self._insist(lambda: self._work.skip(fetched.partition, state.next, fetched.first))
+        count, time = len(fetched.records), fetched.records[-1].timestamp
+        await self._in_flight.take(count)
         try:
-            durable = await self._work.handle(piece)
+            durable = await self._work.handle(fetched)
         except BaseException:  # Faust cancels the agent of a partition that goes to another member
-            self._room.free(count)
+            self._in_flight.free(count)
             raise
-        lane.next = piece.last + 1
+        state.next = fetched.last + 1
         if self._lineage is not None:
-            self._lineage.move(piece.partition, lane.next, time)
-        piece.records.clear()  # Faust holds on to the list until the slice is acknowledged, and longer
-        lane.pending.append(asyncio.create_task(self._finish(event, durable, count)))
-        while len(lane.pending) >= IN_FLIGHT:
-            await lane.pending.popleft()
+            self._lineage.move(fetched.partition, state.next, time)
+        fetched.records.clear()  # Faust holds on to the list until the batch is acknowledged, and longer
+        state.pending.append(asyncio.create_task(self._finish(event, durable, count)))
+        while len(state.pending) >= IN_FLIGHT:
+            await state.pending.popleft()
 
     async def _insist(self, action: Callable[[], Awaitable[None]]) -> None:
         for wait in delays():
@@ -134,12 +134,12 @@ class Lanes:
         else:
             event.ack()  # invariant 2
         finally:
-            self._room.free(count)
+            self._in_flight.free(count)
 
     @staticmethod
-    async def _drain(lane: Lane) -> None:
-        while lane.pending:
+    async def _drain(state: PartitionState) -> None:
+        while state.pending:
             try:
-                await lane.pending.popleft()
+                await state.pending.popleft()
             except Exception as error:
                 raise Fatal(f"a slice before this one failed: {error}") from error

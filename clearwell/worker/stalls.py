@@ -1,8 +1,8 @@
 """Tells of a partition that stands still: what was fetched is not acknowledged, or what is acknowledged not committed.
 
 Faust's own detector calls a healthy worker stuck: it compares the newest offset with the last commit, whatever is in
-between, and says so hundreds of times. This one looks at the oldest slice that is under way; while that stays the same
-for a minute, it is told, once a minute. A partition without a slice under way waits for nothing of ours.
+between, and says so hundreds of times. This one looks at the oldest batch that is under way; while that stays the same
+for a minute, it is told, once a minute. A partition without a batch under way waits for nothing of ours.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from faust.types import TP
 log = logging.getLogger(__name__)
 
 SECONDS = 60.0
-"""How long a slice may be under way before that is told, and until it is told again."""
+"""How long a batch may be under way before that is told, and until it is told again."""
 
 
 @dataclass(slots=True)
@@ -27,14 +27,14 @@ class _Oldest:
 
 
 class Stalls:
-    """Is shown the oldest slice of each partition again and again."""
+    """Is shown the oldest batch of each partition again and again."""
 
     def __init__(self, seconds: float = SECONDS) -> None:
         self._seconds = seconds
         self._oldest: dict[TP, _Oldest] = {}
 
     def look(self, tp: TP, offset: int | None, waits_for_commit: bool, now: float) -> None:
-        """`offset` is the last one of the oldest slice under way, None where there is none; `now` is in seconds.
+        """`offset` is the last one of the oldest batch under way, None where there is none; `now` is in seconds.
 
         `waits_for_commit`: all that it produced is durable, and only its offset is still to be committed.
         """

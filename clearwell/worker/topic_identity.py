@@ -2,7 +2,7 @@
 
 aiokafka's fetch names topics, not ids, so a topic deleted and made again under a running consumer would be read on as
 if nothing had happened. Ids never come back: if the id asked *after* a fetch is still the one known, the fetched
-records belong to it. So each slice is confirmed after it was fetched and before anything is made of it.
+records belong to it. So each batch is confirmed after it was fetched and before anything is made of it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 class TopicIdentity:
-    """The id of one topic; many slices that wait at once share one question to the broker."""
+    """The id of one topic; many batches that wait at once share one question to the broker."""
 
     def __init__(self, topic: str, ask: Callable[[], str], lineage: Lineage | None = None) -> None:
         """`ask` fetches the topic's id now (with a `lineage`: `admin.topic_now`); it blocks, is called in a thread, and

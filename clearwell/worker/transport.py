@@ -1,6 +1,6 @@
-"""A Faust transport in which one event is one fetched slice of ONE partition: a list of plain records.
+"""A Faust transport in which one event is one fetched batch of ONE partition: a list of plain records.
 
-Stock Faust costs about 65 µs a record; a slice costs about 100 µs whatever it holds. Chosen by
+Stock Faust costs about 65 µs a record; a batch costs about 100 µs whatever it holds. Chosen by
 `broker="kafkabatch://host:port"` (entry point `faust.transports`). It overrides private methods of Faust 0.15.3:
 the version is pinned and tests/unit/test_faust_pin.py fails when those methods change.
 
@@ -10,7 +10,7 @@ Rules that stock Faust does not keep, and this does:
   topic decides, not the group's offset alone (invariants 3 and 4);
 - only what a transaction has committed is read (Faust's own consumers read aborted and open transactions too);
 - no topic is made by asking for it, whatever the broker's `auto.create.topics.enable` says;
-- Faust tables are refused: they are silently wrong with slices.
+- Faust tables are refused: they are silently wrong with batches.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
 
 
 class BatchConsumer(driver.Consumer):
-    """Delivers slices and commits only the acknowledged prefix of each partition."""
+    """Delivers batches and commits only the acknowledged prefix of each partition."""
 
     _inflight: defaultdict[TP, deque[Message]]
 
@@ -177,7 +177,7 @@ class BatchConsumer(driver.Consumer):
 
     def _to_message(self, tp: TP, records: list[Any]) -> ConsumerMessage:
         last, tp = records[-1], TP(*tp)
-        value: Any = records  # Faust says bytes; what travels is the slice
+        value: Any = records  # Faust says bytes; what travels is the batch
         message = ConsumerMessage(
             *tp, last.offset, last.timestamp / 1000.0, last.timestamp_type, None, None, value,
             None, 0, 0, tp, generation_id=self.app.consumer_generation_id,
@@ -188,7 +188,7 @@ class BatchConsumer(driver.Consumer):
         return message
 
     def ack(self, message: Message) -> bool:
-        """Mark a slice as durable. Its records are freed; its place in the queue waits for those before it."""
+        """Mark a batch as durable. Its records are freed; its place in the queue waits for those before it."""
         if message.acked:
             return False
         message.acked = True
@@ -208,7 +208,7 @@ class BatchConsumer(driver.Consumer):
         return offset if queue or passed is None else max(passed, offset or 0)
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
-        """Offsets of slices are sparse by design: there are no gaps to keep."""
+        """Offsets of batches are sparse by design: there are no gaps to keep."""
 
     def on_buffer_full(self, tp: TP) -> None:
         """A full stream queue blocks the fetch loop; no pausing of partitions, no one-second sleep."""

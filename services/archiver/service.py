@@ -1,13 +1,13 @@
-"""Raw slices in, sealed events out: acknowledged when the archive has them (invariant 2)."""
+"""Raw batches in, sealed events out: acknowledged when the archive has them (invariant 2)."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable
 
-from clearwell.destinations.lake.archive import RawPiece
+from clearwell.destinations.lake.archive import RawRange
 from clearwell.worker.gaps import Gaps
-from clearwell.worker.partition_processor import Slice
+from clearwell.worker.partition_processor import FetchedBatch
 from clearwell.worker.topic_identity import TopicIdentity
 from services.archiver.positions import ArchivePositions
 from services.archiver.writer import ArchiveWriter
@@ -36,10 +36,10 @@ class Archiver:
         """What was gone before it was read is told."""
         await self._gaps.look(partition, expected, first)
 
-    async def handle(self, piece: Slice) -> Awaitable[None]:
-        """Queue one slice; it begins where the last one ended, since a log may have holes."""
+    async def handle(self, fetched: FetchedBatch) -> Awaitable[None]:
+        """Queue one batch; it begins where the last one ended, since a log may have holes."""
         await self._identity.confirm()  # invariant 3
-        topic_id = self._positions.origin(piece.partition)
-        first, end = self._next[piece.partition], piece.last + 1
-        self._next[piece.partition] = max(first, end)
-        return self._writer.write(RawPiece(topic_id, piece.partition, first, end, list(piece.records)))
+        topic_id = self._positions.origin(fetched.partition)
+        first, end = self._next[fetched.partition], fetched.last + 1
+        self._next[fetched.partition] = max(first, end)
+        return self._writer.write(RawRange(topic_id, fetched.partition, first, end, list(fetched.records)))

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from clearwell.backoff import delays
-from clearwell.destinations.lake.archive import Archive, RawPiece
+from clearwell.destinations.lake.archive import Archive, RawRange
 from clearwell.errors import Retryable
 
 log = logging.getLogger(__name__)
@@ -21,14 +21,14 @@ FULL = 10_000
 
 
 class ArchiveWriter:
-    """Queues pieces; the archive is used on a thread of its own, in order, and retried in place."""
+    """Queues ranges; the archive is used on a thread of its own, in order, and retried in place."""
 
     def __init__(self, archive: Archive, seconds: float) -> None:
-        """`seconds` is how long the first piece of a commit waits for others."""
+        """`seconds` is how long the first range of a commit waits for others."""
         self._archive = archive
         self._seconds = seconds
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="archive")
-        self._pieces: list[RawPiece] = []
+        self._pieces: list[RawRange] = []
         self._written: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -40,25 +40,25 @@ class ArchiveWriter:
         """See `Archive.next_offset`."""
         return await self._call(lambda: self._archive.next_offset(topic_id, partition))
 
-    def write(self, piece: RawPiece) -> asyncio.Future[None]:
-        """Completes when `piece` is durable; raises what the archive raised, other than Retryable."""
+    def write(self, raw_range: RawRange) -> asyncio.Future[None]:
+        """Completes when `range` is durable; raises what the archive raised, other than Retryable."""
         loop = asyncio.get_running_loop()
         if self._written is None:
             self._written = loop.create_future()
             self._timer = loop.call_later(self._seconds, self._flush)
         written = self._written
-        self._pieces.append(piece)
+        self._pieces.append(raw_range)
         if sum(len(one.records) for one in self._pieces) >= FULL:
             self._flush()
         return asyncio.shield(written)  # many wait for it: one that is cancelled must not cancel it
 
     def _flush(self) -> None:
-        pieces, written, timer = self._pieces, self._written, self._timer
+        ranges, written, timer = self._pieces, self._written, self._timer
         self._pieces, self._written, self._timer = [], None, None
         if timer is not None:
             timer.cancel()
         if written is not None:
-            self._call(lambda: self._archive.write(pieces)).add_done_callback(lambda done: _pass_on(done, written))
+            self._call(lambda: self._archive.write(ranges)).add_done_callback(lambda done: _pass_on(done, written))
 
     def _call(self, action: Callable[[], Result]) -> asyncio.Future[Result]:
         return asyncio.get_running_loop().run_in_executor(self._thread, self._insist, action)

@@ -13,7 +13,7 @@ from clearwell.kafka.log_client import KafkaLog, log_of
 from clearwell.kafka.names import cleaner_group, raw_topic
 from clearwell.pipeline.compiler import compile
 from clearwell.privacy.open import open_keyring
-from clearwell.records.recent_history import Tail
+from clearwell.records.recent_history import RecentHistory
 from clearwell.worker import faust_app
 from clearwell.worker.gaps import Gaps
 from clearwell.worker.positions import GroupPositions
@@ -36,7 +36,7 @@ async def make(stream: str, version: int | None) -> faust_app.Job:
     group, positions = cleaner_group(stream, contract.version), GroupPositions(identity)
     app = faust_app.build_app(group, where.kafka, positions)
     gaps = Gaps(KafkaLog(where.kafka), topic, group, LossNotes(where, topic, group))
-    tail = Tail(KafkaLog(where.kafka), stream)
+    tail = RecentHistory(KafkaLog(where.kafka), stream)
     senders = Senders(where.postgres, stream)
     work = Cleaner(pipeline, keyring, identity, positions, gaps, tail, senders, lambda: faust_app.producer_of(app))
     return faust_app.Job(app, identity, work)

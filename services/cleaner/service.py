@@ -1,4 +1,4 @@
-"""Raw slices in; clean records, dead letters and the account of drops out; acknowledged when all is durable."""
+"""Raw batches in; clean records, dead letters and the account of drops out; acknowledged when all is durable."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from clearwell.pipeline.compiler import Pipeline, State
 from clearwell.privacy.keyring import Keyring
 from clearwell.records import clean, dead_letter, dropped
 from clearwell.records.raw import raw_batch
-from clearwell.records.recent_history import Tail
+from clearwell.records.recent_history import RecentHistory
 from clearwell.worker.batch_watch import BatchWatch
 from clearwell.worker.gaps import Gaps
-from clearwell.worker.partition_processor import Slice
+from clearwell.worker.partition_processor import FetchedBatch
 from clearwell.worker.positions import GroupPositions
 from clearwell.worker.topic_identity import TopicIdentity
 from clearwell.worker.transport import BatchProducer
@@ -45,7 +45,7 @@ class Cleaner:
         identity: TopicIdentity,
         positions: GroupPositions,
         gaps: Gaps,
-        tail: Tail,
+        tail: RecentHistory,
         senders: Senders,
         producer: Callable[[], BatchProducer],
     ) -> None:
@@ -93,14 +93,14 @@ class Cleaner:
             record = dropped.encode_lost(self._positions.origin(partition), expected, end)
             await self._durable(await self._producer().send_records(self._dropped_topic, partition, [record]))
 
-    async def handle(self, piece: Slice) -> Awaitable[None]:
-        """Clean one slice and hand what comes out to the producer, in order."""
+    async def handle(self, fetched: FetchedBatch) -> Awaitable[None]:
+        """Clean one batch and hand what comes out to the producer, in order."""
         await self._identity.confirm()  # invariant 3
-        batch = raw_batch(self._positions.origin(piece.partition), piece.partition, piece.records)
-        with self._watch.during(self._raw_topic, piece.partition, piece.first, piece.last):
-            outcomes = self._pipeline.process(batch, self._states[piece.partition])
-        senders = senders_of(piece.records, outcomes.rejected)
-        await self._count(piece.partition, piece.last, list(senders.items()))
+        batch = raw_batch(self._positions.origin(fetched.partition), fetched.partition, fetched.records)
+        with self._watch.during(self._raw_topic, fetched.partition, fetched.first, fetched.last):
+            outcomes = self._pipeline.process(batch, self._states[fetched.partition])
+        senders = senders_of(fetched.records, outcomes.rejected)
+        await self._count(fetched.partition, fetched.last, list(senders.items()))
         return self._durable(await self._send(batch, outcomes, senders))
 
     async def _count(self, partition: int, last: int, rejected: Sequence[BadEvent]) -> None:

@@ -14,7 +14,7 @@ from clearwell.errors import Retryable
 from clearwell.registry import Registry, dead_arrivals
 from clearwell.registry.dead_arrivals import Arrival, Arrived
 from clearwell.worker.gaps import Gaps
-from clearwell.worker.partition_processor import Slice
+from clearwell.worker.partition_processor import FetchedBatch
 from clearwell.worker.topic_identity import TopicIdentity
 
 log = logging.getLogger(__name__)
@@ -39,20 +39,20 @@ class LetterCopier:
         """What was gone before it was copied is told."""
         await self._gaps.look(partition, expected, first)
 
-    async def handle(self, piece: Slice) -> Awaitable[None]:
-        """Judge a slice and queue its transaction."""
+    async def handle(self, fetched: FetchedBatch) -> Awaitable[None]:
+        """Judge a batch and queue its transaction."""
         topic_id = await self._identity.confirm()  # invariant 3
-        arrivals = self._judge.arrivals(topic_id, piece.partition, piece.records)
+        arrivals = self._judge.arrivals(topic_id, fetched.partition, fetched.records)
         foreign = sum(not one.ours for one in arrivals)
         if foreign:
             log.warning(
                 "partition %d: %d of the records at offsets %d to %d are no dead letters of ours; kept as such.",
-                *(piece.partition, foreign, piece.first, piece.last),
+                *(fetched.partition, foreign, fetched.first, fetched.last),
             )
-        return asyncio.get_running_loop().run_in_executor(self._thread, self._keep, piece.partition, arrivals)
+        return asyncio.get_running_loop().run_in_executor(self._thread, self._keep, fetched.partition, arrivals)
 
     def _keep(self, partition: int, arrivals: Sequence[Arrival]) -> None:
-        """Durable when it returns (invariant 2): only then is the slice acknowledged."""
+        """Durable when it returns (invariant 2): only then is the batch acknowledged."""
         for wait in delays():
             try:
                 with self._registry.connection() as connection:

@@ -20,7 +20,7 @@ from clearwell.pipeline.clean import CleanCodec
 from clearwell.plugins.routes import open_destination
 from clearwell.privacy.open import open_keyring
 from clearwell.records.origins import Origins
-from clearwell.records.recent_history import Tail
+from clearwell.records.recent_history import RecentHistory
 from clearwell.registry import Registry
 from clearwell.registry.deliveries import Delivery
 from clearwell.settings import Settings
@@ -68,7 +68,7 @@ async def _job(where: Settings, contract: Contract, route: Route, group: str, he
     await store.call(store.destination.open)
     positions = StorePositions(store, identity)
     app = faust_app.build_app(group, where.kafka, positions)
-    tail = Tail(KafkaLog(where.kafka), contract.stream)
+    tail = RecentHistory(KafkaLog(where.kafka), contract.stream)
     refused = RefusedRows(route.to, contract, open_keyring(where), tail, lambda: faust_app.producer_of(app))
     origins = Origins(partial(admin.id_and_ends, where.kafka, raw_topic(contract.stream)))
     gaps = Gaps(KafkaLog(where.kafka), topic, group, LossNotes(where, topic, group), health.lost)

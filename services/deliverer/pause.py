@@ -1,11 +1,11 @@
-"""A deliverer that a person has paused: it takes no more slices, keeps its partitions and its place, and goes on."""
+"""A deliverer that a person has paused: it takes no more batches, keeps its partitions and its place, and goes on."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
 
-from clearwell.worker.partition_processor import Slice, SliceWork
+from clearwell.worker.partition_processor import BatchWork, FetchedBatch
 from services.deliverer.health import Health
 from services.deliverer.positions import StorePositions
 
@@ -13,7 +13,7 @@ from services.deliverer.positions import StorePositions
 class Pausable:
     """Stands before a deliverer's work. The fetch loop waits behind it as behind a slow store; heartbeats go on."""
 
-    def __init__(self, work: SliceWork, positions: StorePositions, health: Health) -> None:
+    def __init__(self, work: BatchWork, positions: StorePositions, health: Health) -> None:
         self._work = work
         self._positions = positions
         self._health = health
@@ -22,17 +22,17 @@ class Pausable:
         self._open = asyncio.Event()
 
     async def begin(self, partition: int, first: int, generation: int) -> None:
-        """See `SliceWork`."""
+        """See `BatchWork`."""
         await self._work.begin(partition, first, generation)
 
     async def skip(self, partition: int, expected: int, first: int) -> None:
-        """See `SliceWork`."""
+        """See `BatchWork`."""
         await self._work.skip(partition, expected, first)
 
-    async def handle(self, piece: Slice) -> Awaitable[None]:
+    async def handle(self, fetched: FetchedBatch) -> Awaitable[None]:
         """What was queued before a pause is still written; nothing after it."""
         await self._open.wait()
-        return await self._work.handle(piece)
+        return await self._work.handle(fetched)
 
     async def run(self) -> None:
         """Open and shut. Raises Fatal when the position was set back meanwhile: the next process starts from there."""

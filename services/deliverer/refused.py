@@ -15,7 +15,7 @@ from clearwell.kafka.message_format import Record
 from clearwell.kafka.names import dead_topic
 from clearwell.privacy.keyring import Keyring
 from clearwell.records.dead_letter import Letters, Undelivered
-from clearwell.records.recent_history import Tail
+from clearwell.records.recent_history import RecentHistory
 from clearwell.worker.transport import BatchProducer
 from services.stop_rule import StopRule
 
@@ -30,7 +30,7 @@ class RefusedRows:
         destination: str,
         contract: Contract,
         keyring: Keyring,
-        tail: Tail,
+        tail: RecentHistory,
         producer: Callable[[], BatchProducer],
     ) -> None:
         """To be made inside the event loop. Raises Fatal when there is no key to seal with."""

@@ -1,4 +1,4 @@
-"""Clean slices in, rows of one destination out: repeats removed, in order, acknowledged when the store has them."""
+"""Clean batches in, rows of one destination out: repeats removed, in order, acknowledged when the store has them."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from clearwell.errors import Retryable
 from clearwell.kafka.shared_question import SharedQuestion
 from clearwell.pipeline.clean import CleanCodec
 from clearwell.records import clean
-from clearwell.records.duplicates import Repeats
+from clearwell.records.duplicates import Duplicates
 from clearwell.records.origins import Origins, warn_of_forged
 from clearwell.worker.gaps import Gaps
-from clearwell.worker.partition_processor import Slice
+from clearwell.worker.partition_processor import FetchedBatch
 from clearwell.worker.topic_identity import TopicIdentity
 from services.deliverer.positions import StorePositions
 from services.deliverer.refused import RefusedRows
@@ -33,7 +33,7 @@ class _Partition:
     """What is known of one partition: the next clean offset to take, and which raw offsets have been seen."""
 
     next: int
-    repeats: Repeats
+    duplicates: Duplicates
 
 
 class Deliverer:
@@ -68,7 +68,7 @@ class Deliverer:
         if claim is None:  # the group is being formed anew: this agent ends when its partition is given out again
             raise Retryable(f"Partition {partition} is being given out anew.")
         await self._refused.begin(partition, self._identity.id, claim.next_offset)
-        self._partitions[partition] = _Partition(claim.next_offset, Repeats(claim.marks))
+        self._partitions[partition] = _Partition(claim.next_offset, Duplicates(claim.high_watermarks))
         log.info("partition %d starts at offset %d (generation %d)", partition, claim.next_offset, generation)
         await self.skip(partition, claim.next_offset, first)
 
@@ -76,41 +76,41 @@ class Deliverer:
         """What was gone before it was read is told; the balance knows it by the store's counters."""
         await self._gaps.look(partition, expected, first)
 
-    async def handle(self, piece: Slice) -> Awaitable[None]:
-        """Decode one slice and queue its write."""
+    async def handle(self, fetched: FetchedBatch) -> Awaitable[None]:
+        """Decode one batch and queue its write."""
         topic_id = await self._identity.confirm()
-        known, records = self._partitions[piece.partition], piece.records
-        if piece.first < known.next:
+        known, records = self._partitions[fetched.partition], fetched.records
+        if fetched.first < known.next:
             records = [record for record in records if record.offset >= known.next]
         topics, offsets = clean.raw_identities(records)
         forged: list[int] = []
-        if not self._origins.explain(piece.partition, topics, offsets):
+        if not self._origins.explain(fetched.partition, topics, offsets):
             await self._raw_question.ask()
-            explained = self._origins.explained(piece.partition, topics, offsets, known.repeats.marks)
+            explained = self._origins.explained(fetched.partition, topics, offsets, known.duplicates.high_watermarks)
             if not all(explained):
                 forged = _offsets_but(explained, records)
-                warn_of_forged(self._identity.topic, piece.partition, forged)
+                warn_of_forged(self._identity.topic, fetched.partition, forged)
                 records, topics, offsets = (
                     _only(explained, records),
                     _only(explained, topics),
                     _only(explained, offsets),
                 )
-        batch = self._batch(topic_id, piece, records, topics, offsets, forged)
+        batch = self._batch(topic_id, fetched, records, topics, offsets, forged)
         return self._durable(self._writer.write(batch), batch)
 
     def _batch(
         self,
         topic_id: str,
-        piece: Slice,
+        fetched: FetchedBatch,
         records: Sequence[Any],
         topics: Sequence[str],
         offsets: Sequence[int],
         forged: list[int],
     ) -> CleanBatch:
-        known, time = self._partitions[piece.partition], piece.records[-1].timestamp
+        known, time = self._partitions[fetched.partition], fetched.records[-1].timestamp
         repeats = forged  # in the store's accounts: passed over, as those are
         unrouted: list[int] = []
-        fresh = known.repeats.fresh_many(topics, offsets)  # invariant 3
+        fresh = known.duplicates.are_new(topics, offsets)  # invariant 3
         if not all(fresh):
             repeats = sorted([*forged, *_offsets_but(fresh, records)])
             records, topics, offsets = _only(fresh, records), _only(fresh, topics), _only(fresh, offsets)
@@ -120,32 +120,32 @@ class Deliverer:
             unrouted = _offsets_but(chosen, records)
             records, rows = _only(chosen, records), _only(chosen, rows)
             topics, offsets = _only(chosen, topics), _only(chosen, offsets)
-        known.next = max(known.next, piece.last + 1)
+        known.next = max(known.next, fetched.last + 1)
         return CleanBatch(
             topic_id=topic_id,
-            partition=piece.partition,
+            partition=fetched.partition,
             next_offset=known.next,
-            epoch=self._positions.claims[piece.partition].epoch,
+            epoch=self._positions.claims[fetched.partition].epoch,
             rows=rows,
             values=[record.value for record in records],
             offsets=[record.offset for record in records],
             raw_topics=topics,
             raw_offsets=offsets,
-            marks=self._marks(piece.partition, known, time),
+            high_watermarks=self._high_watermarks(fetched.partition, known, time),
             unrouted=unrouted,
             repeats=repeats,
         )
 
-    def _marks(self, partition: int, known: _Partition, time: int) -> dict[str, int]:
+    def _high_watermarks(self, partition: int, known: _Partition, time: int) -> dict[str, int]:
         """What the store keeps beside the position: what was seen, and under which leader epoch (see `lineage.py`)."""
-        marks, lineage = dict(known.repeats.marks), self._identity.lineage
+        high_watermarks, lineage = dict(known.duplicates.high_watermarks), self._identity.lineage
         if lineage is not None:
-            marks |= replace(lineage.point(partition), time=time).marks
-        return marks
+            high_watermarks |= replace(lineage.point(partition), time=time).high_watermarks
+        return high_watermarks
 
     async def _durable(self, written: asyncio.Future[None], batch: CleanBatch) -> None:
         await written
-        self._positions.claims[batch.partition] = Claim(batch.epoch, batch.next_offset, batch.marks)
+        self._positions.claims[batch.partition] = Claim(batch.epoch, batch.next_offset, batch.high_watermarks)
 
 
 def _only(wanted: Sequence[bool], items: Sequence[Item]) -> list[Item]:

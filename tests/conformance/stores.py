@@ -63,9 +63,9 @@ def some_events(rng: random.Random, count: int, keys: int) -> list[Event]:
 
 def batch_of(events: Sequence[Event], claim: Claim, next_offset: int, **changes: Any) -> CleanBatch:
     """A CleanBatch of `events` in partition 0 of the clean topic "clean-a"."""
-    marks = dict(claim.marks)
+    high_watermarks = dict(claim.high_watermarks)
     for event in events:
-        marks[event.raw_topic] = max(event.raw_offset, marks.get(event.raw_topic, -1))
+        high_watermarks[event.raw_topic] = max(event.raw_offset, high_watermarks.get(event.raw_topic, -1))
     whole = CleanBatch(
         topic_id="clean-a",
         partition=0,
@@ -76,7 +76,7 @@ def batch_of(events: Sequence[Event], claim: Claim, next_offset: int, **changes:
         offsets=range(next_offset - len(events), next_offset),
         raw_topics=[event.raw_topic for event in events],
         raw_offsets=[event.raw_offset for event in events],
-        marks=marks,
+        high_watermarks=high_watermarks,
     )
     return replace(whole, **changes)
 

@@ -135,7 +135,7 @@ def forks() -> None:
             sys.stdout.write(f"{type(error).__name__}\n")
             sys.exit(0)
     _, status = os.waitpid(child, 0)
-    next_batch = events._member.lanes  # the parent still follows
+    next_batch = events._member.partitions  # the parent still follows
     sys.stdout.write(f"child {os.waitstatus_to_exitcode(status)}, {len(next_batch)} partitions\n")
     say()
 

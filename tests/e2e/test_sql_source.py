@@ -83,7 +83,12 @@ def sqlite(tmp_path: Path) -> Iterator[Sqlite]:
 
 @pytest.mark.parametrize(
     ("page", "count"),
-    [pytest.param(1, 24, marks=pytest.mark.slow), pytest.param(3, 60, marks=pytest.mark.slow), (7, 60), (1_000, 60)],
+    [
+        pytest.param(1, 24, marks=pytest.mark.slow),
+        pytest.param(3, 60, marks=pytest.mark.slow),
+        (7, 60),
+        (1_000, 60),
+    ],
 )
 def test_every_row_once_and_every_position_resumes(rows: SqlCase, page: int, count: int) -> None:
     """Seven rows share a cursor. The pages read are the square of `count / page`."""

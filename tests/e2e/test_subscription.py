@@ -240,7 +240,7 @@ def test_a_member_too_many_idles_and_disturbs_no_one(stream: Stream) -> None:
             other.start()
         try:
             with stream.follow(stream.name, idle=7.0, member="m9") as spare:
-                while spare._member.generation < 0 or spare._member.lanes:  # until the others hold all
+                while spare._member.generation < 0 or spare._member.partitions:  # until the others hold all
                     spare._fetch()
                 generation = spare._member.generation
                 assert (ids(spare), spare._member.generation) == ([], generation)

@@ -31,7 +31,7 @@ from clearwell.kafka.names import clean_topic, raw_topic
 from clearwell.kafka.range_reader import reader
 from clearwell.privacy.local import LocalKeyring
 from clearwell.records.clean import raw_identity
-from clearwell.records.duplicates import Repeats
+from clearwell.records.duplicates import Duplicates
 from clearwell.registry import State, connectors
 from clearwell.settings import Settings
 from tests.support.collecting import Sandbox, header, until
@@ -219,7 +219,7 @@ async def _numbers(kafka: str, topic: str) -> list[int]:
     found: list[int] = []
     async with reader(kafka) as log:
         for partition in range(admin.partition_count(kafka, topic)):
-            repeats = Repeats()
+            repeats = Duplicates()
             async for records in log.records(topic, partition, 0, 10**9):
                 fresh = [record for record in records if repeats.fresh(*raw_identity(record.headers))]
                 found += [msgspec.json.decode(record.value)["n"] for record in fresh]

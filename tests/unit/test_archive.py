@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from clearwell.destinations.lake.archive import Archive, ArchivedEvent, RawPiece, open_event
+from clearwell.destinations.lake.archive import Archive, ArchivedEvent, RawRange, open_event
 from clearwell.destinations.lake.root import Place
 from clearwell.errors import ConfigError, Fatal
 from clearwell.privacy.envelope import SealError
@@ -45,9 +45,9 @@ def archive(tmp_path: Path, keyring: LocalKeyring) -> Archive:
     return made
 
 
-def piece(first: int, end: int, records: Sequence[Any] | None = None, partition: int = 0) -> RawPiece:
+def piece(first: int, end: int, records: Sequence[Any] | None = None, partition: int = 0) -> RawRange:
     """All offsets of the range, unless said otherwise."""
-    return RawPiece(
+    return RawRange(
         TOPIC, partition, first, end, [Record(o) for o in range(first, end)] if records is None else records
     )
 

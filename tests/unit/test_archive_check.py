@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from clearwell.accounts.archive import ArchivedOffsets, PartitionArchive, check_partition
-from clearwell.destinations.lake.archive import Archive, RawPiece
+from clearwell.destinations.lake.archive import Archive, RawRange
 from clearwell.destinations.lake.root import Place
 from clearwell.kafka.lineage import branch_id
 from clearwell.kafka.range_reader import Reader
@@ -53,7 +53,7 @@ def archive(tmp_path: Path, place: Place) -> Archive:
 def put(archive: Archive, origin: str, first: int, end: int, lacking: int = -1) -> None:
     """As the archiver does: a position that begins where a branch does jumps there."""
     records = [Record(offset) for offset in range(first, end) if offset != lacking]
-    archive.write([RawPiece(origin, 0, archive.next_offset(origin, 0), end, records)])
+    archive.write([RawRange(origin, 0, archive.next_offset(origin, 0), end, records)])
 
 
 def check(place: Place, log: Log, *branches: tuple[str, int]) -> PartitionArchive:

@@ -10,7 +10,7 @@ import pytest
 from aiokafka.structs import OffsetAndMetadata
 from faust.types import TP
 
-from clearwell.destinations.lake.archive import Archive, RawPiece
+from clearwell.destinations.lake.archive import Archive, RawRange
 from clearwell.destinations.lake.root import Place
 from clearwell.kafka.admin import TopicNow
 from clearwell.kafka.lineage import Lineage, Parted, branch_id, way_out
@@ -54,7 +54,7 @@ def begin(made: ArchivePositions, offset: int, note: Note) -> int:
 
 
 def put(archive: Archive, origin: str, first: int, end: int) -> None:
-    archive.write([RawPiece(origin, 0, archive.next_offset(origin, 0), end, [Record(n) for n in range(first, end)])])
+    archive.write([RawRange(origin, 0, archive.next_offset(origin, 0), end, [Record(n) for n in range(first, end)])])
 
 
 def test_a_log_that_went_back_stops_the_archiver_until_it_is_realigned(archive: Archive) -> None:

@@ -70,7 +70,7 @@ def check(world: World, claim: Claim) -> None:
     assert sorted(world.letters) == world.letters, "in order"
     (found,) = MemoryDestination(world.store, SIMPLE, "group").accounts(TOPIC)
     assert (found.next_offset, found.delivered, found.refused) == (COUNT, COUNT - len(BAD), len(BAD))
-    assert claim.marks == {"raw-a": 100 + COUNT - 1}
+    assert claim.high_watermarks == {"raw-a": 100 + COUNT - 1}
 
 
 def calls_of_a_quiet_run() -> int:

@@ -114,8 +114,8 @@ def test_what_a_group_stores_is_read_back_and_old_notes_are_taken() -> None:
 
 def test_marks_keep_a_point() -> None:
     assert Point.of(40, {TOPIC_ID: 30, EPOCH: 3, TIME: 9}) == Point(40, 3, 9)
-    assert Point(40).marks == {}
-    assert Point.of(40, Point(40, 3, 9).marks) == Point(40, 3, 9)
+    assert Point(40).high_watermarks == {}
+    assert Point.of(40, Point(40, 3, 9).high_watermarks) == Point(40, 3, 9)
 
 
 def test_a_branch_is_a_topic_s_own_and_its_events_are_explained() -> None:

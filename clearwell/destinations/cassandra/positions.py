@@ -72,7 +72,7 @@ def advance(link: Link, known: Found, batch: CleanBatch) -> None:
     Raises Retryable when it was changed since: the next try is told by `behind` whether somebody has claimed it.
     """
     counts = {name: known[name] + count for name, count in counts_of(batch).items()}
-    _change(link, known, {**counts, "next_offset": batch.next_offset, "marks": _text(batch.marks)})
+    _change(link, known, {**counts, "next_offset": batch.next_offset, "marks": _text(batch.high_watermarks)})
 
 
 def set_back(link: Link, group: str, topic_id: str, start: Start) -> None:
@@ -82,7 +82,7 @@ def set_back(link: Link, group: str, topic_id: str, start: Start) -> None:
     if known is None or known["next_offset"] <= was.next_offset:
         return
     moved = {name: getattr(was, name) for name in ("next_offset", *_COUNTS)}
-    _change(link, known, {**moved, "marks": _text(start.marks), "epoch": known["epoch"] + 1})
+    _change(link, known, {**moved, "marks": _text(start.high_watermarks), "epoch": known["epoch"] + 1})
 
 
 def accounts(link: Link, group: str, topic_id: str) -> Sequence[Accounts]:
@@ -98,8 +98,8 @@ def _place(group: str, topic_id: str, partition: int) -> dict[str, Any]:
     return {"group_name": group, "topic_id": topic_id, "partition_number": partition}
 
 
-def _text(marks: Any) -> str:
-    return msgspec.json.encode(dict(marks)).decode()
+def _text(high_watermarks: Any) -> str:
+    return msgspec.json.encode(dict(high_watermarks)).decode()
 
 
 def _read(link: Link, place: Found) -> Found | None:

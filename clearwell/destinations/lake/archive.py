@@ -54,7 +54,7 @@ WHOLE = "*/archive"
 
 
 @dataclass(frozen=True, slots=True)
-class RawPiece:
+class RawRange:
     """Raw records of one partition: all there are from offset `first` up to (not including) `next_offset`."""
 
     topic_id: str
@@ -101,62 +101,62 @@ class Archive:
 
         return self.table.insist(f"read the position of partition {partition}", attempt)
 
-    def write(self, pieces: Sequence[RawPiece]) -> None:
-        """One commit for all of `pieces`; doing it again changes nothing.
+    def write(self, ranges: Sequence[RawRange]) -> None:
+        """One commit for all of `ranges`; doing it again changes nothing.
 
-        Raises Fatal when a piece begins beyond the position, for events between would be in no archive (invariant 5).
+        Raises Fatal when a range begins beyond the position, for events between would be in no archive (invariant 5).
         """
 
         def attempt() -> None:
             self.table.refresh()
             numbers: dict[str, int] = {}
-            fresh = [part for one in pieces if (part := self._advance(one, numbers)) is not None]
+            fresh = [part for one in ranges if (part := self._advance(one, numbers)) is not None]
             if numbers:
                 self.table.commit(self._rows(fresh), numbers)
                 self._upkeep.committed()
 
-        self.table.insist(f"archive {', '.join(map(_coordinates, pieces))}", attempt)
+        self.table.insist(f"archive {', '.join(map(_coordinates, ranges))}", attempt)
 
     def close(self) -> None:
         """Let go of the table."""
         self.table.close()
 
-    def _advance(self, piece: RawPiece, numbers: dict[str, int]) -> RawPiece | None:
-        """What of `piece` is not archived yet, as of `numbers`, in which the position moves."""
-        app = self._app(piece.topic_id, piece.partition)
+    def _advance(self, raw_range: RawRange, numbers: dict[str, int]) -> RawRange | None:
+        """What of `range` is not archived yet, as of `numbers`, in which the position moves."""
+        app = self._app(raw_range.topic_id, raw_range.partition)
         known = numbers.get(app, self.table.number(app) or 0)
-        if known >= piece.next_offset:
+        if known >= raw_range.next_offset:
             return None
-        if known < piece.first:
+        if known < raw_range.first:
             raise Fatal(
-                f"The archive {self.table.place.shown} stands at offset {known} of partition {piece.partition}, before "
-                f"offset {piece.first}, which came next: somebody set it back. Start the archiver again."
+                f"The archive {self.table.place.shown} stands at offset {known} of partition {raw_range.partition}, "
+                f"before offset {raw_range.first}, which came next: somebody rewound it. Start the archiver again."
             )
-        records = [one for one in piece.records if one.offset >= known]
-        numbers[app] = piece.next_offset
-        return RawPiece(piece.topic_id, piece.partition, known, piece.next_offset, records)
+        records = [one for one in raw_range.records if one.offset >= known]
+        numbers[app] = raw_range.next_offset
+        return RawRange(raw_range.topic_id, raw_range.partition, known, raw_range.next_offset, records)
 
-    def _rows(self, pieces: Sequence[RawPiece]) -> pa.RecordBatch:
-        times = [max(one.timestamp, 0) for piece in pieces for one in piece.records]
+    def _rows(self, ranges: Sequence[RawRange]) -> pa.RecordBatch:
+        times = [max(one.timestamp, 0) for raw_range in ranges for one in raw_range.records]
         at = pa.array(times, pa.timestamp("ms", tz="UTC"))
         columns = [
-            pa.array([piece.topic_id for piece in pieces for _ in piece.records], pa.string()),
-            pa.array([piece.partition for piece in pieces for _ in piece.records], pa.int32()),
-            pa.array([one.offset for piece in pieces for one in piece.records], pa.int64()),
+            pa.array([raw_range.topic_id for raw_range in ranges for _ in raw_range.records], pa.string()),
+            pa.array([raw_range.partition for raw_range in ranges for _ in raw_range.records], pa.int32()),
+            pa.array([one.offset for raw_range in ranges for one in raw_range.records], pa.int64()),
             at.cast(pa.date32()),
             at.cast(COLUMNS.field(INGESTED_AT).type),
-            pa.array([len(one.value or b"") for piece in pieces for one in piece.records], pa.int64()),
-            pa.array([sealed for piece in pieces for sealed in self._sealed(piece)], pa.string()),
+            pa.array([len(one.value or b"") for raw_range in ranges for one in raw_range.records], pa.int64()),
+            pa.array([sealed for raw_range in ranges for sealed in self._sealed(raw_range)], pa.string()),
         ]
         return pa.RecordBatch.from_arrays(columns, schema=COLUMNS)
 
-    def _sealed(self, piece: RawPiece) -> Iterator[str]:
+    def _sealed(self, raw_range: RawRange) -> Iterator[str]:
         key = self._keyring.seal_key(None)
         if self._sealer is None or self._sealer.key_id != key.id:  # rotated
             self._sealer = Sealer(key, self._stream)
         encode, seal = msgspec.msgpack.encode, self._sealer.seal
-        for one, nonce in zip(piece.records, draw_nonces(len(piece.records)), strict=True):
-            place = _event_id(piece.topic_id, piece.partition, one.offset)
+        for one, nonce in zip(raw_range.records, draw_nonces(len(raw_range.records)), strict=True):
+            place = _event_id(raw_range.topic_id, raw_range.partition, one.offset)
             yield seal(WHOLE, place, encode((one.key, one.value, one.headers)), nonce)
 
     def _app(self, topic_id: str, partition: int) -> str:
@@ -181,5 +181,5 @@ def _event_id(topic_id: str, partition: int, offset: int) -> str:
     return f"{topic_id}/{partition}/{offset}"
 
 
-def _coordinates(piece: RawPiece) -> str:
-    return f"offsets {piece.first} to {piece.next_offset - 1} of partition {piece.partition}"
+def _coordinates(raw_range: RawRange) -> str:
+    return f"offsets {raw_range.first} to {raw_range.next_offset - 1} of partition {raw_range.partition}"

@@ -120,7 +120,7 @@ class LakeDestination:
         self._table.close()
 
     def _note(self, batch: CleanBatch) -> None:
-        news = sorted((batch.marks.keys() | set(batch.raw_topics)) - self._topics)
+        news = sorted((batch.high_watermarks.keys() | set(batch.raw_topics)) - self._topics)
         if news:
             note_topics(self._table, news)
             self._topics.update(news)

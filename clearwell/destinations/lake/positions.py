@@ -36,7 +36,7 @@ class Position:
     accounts: Accounts
     generation: int = 0
     epoch: int = 0
-    marks: Mapping[str, int] = field(default_factory=dict)
+    high_watermarks: Mapping[str, int] = field(default_factory=dict)
 
 
 class Positions:
@@ -58,7 +58,7 @@ class Positions:
         if partition >= (self._table.number(count) or 0):
             numbers[count] = partition + 1
         self._table.commit(None, numbers)
-        return Claim(claimed.epoch, claimed.accounts.next_offset, dict(claimed.marks))
+        return Claim(claimed.epoch, claimed.accounts.next_offset, dict(claimed.high_watermarks))
 
     def advance(self, batch: CleanBatch) -> dict[str, int]:
         """The numbers to commit with the rows of `batch`; {} when it was written before. Raises Fenced."""
@@ -70,15 +70,21 @@ class Positions:
         was, more = known.accounts, counts_of(batch)
         counted = {name: getattr(was, name) + count for name, count in more.items()}
         moved = Accounts(batch.partition, batch.next_offset, **counted)
-        return self._numbers(batch.topic_id, replace(known, accounts=moved, marks=dict(batch.marks)))
+        return self._numbers(
+            batch.topic_id, replace(known, accounts=moved, high_watermarks=dict(batch.high_watermarks))
+        )
 
     def set_back(self, topic_id: str, start: Start) -> dict[str, int]:
         """The numbers of a new epoch at an earlier position; {} where it is that early already."""
         known = self._read(topic_id, start.accounts.partition)
         if known.accounts.next_offset <= start.accounts.next_offset:
             return {}
-        marks = dict.fromkeys(known.marks, NO_MARK) | dict(start.marks)  # a number can't be taken away
-        return self._numbers(topic_id, replace(known, accounts=start.accounts, epoch=known.epoch + 1, marks=marks))
+        high_watermarks = dict.fromkeys(known.high_watermarks, NO_MARK) | dict(
+            start.high_watermarks
+        )  # a number can't be taken away
+        return self._numbers(
+            topic_id, replace(known, accounts=start.accounts, epoch=known.epoch + 1, high_watermarks=high_watermarks)
+        )
 
     def accounts(self, topic_id: str) -> Sequence[Accounts]:
         """One entry for each partition that was claimed, by number."""
@@ -100,8 +106,10 @@ class Positions:
 
         counts = {name: counter(name) for name in ("delivered", "unrouted", "repeats", "refused")}
         found = {topic: self._table.number(f"{app}#mark/{topic}") for topic in raw_topics(self._table)}
-        marks = {topic: mark for topic, mark in found.items() if mark is not None and mark != NO_MARK}
-        return Position(Accounts(partition, next_offset, **counts), counter("generation"), counter("epoch"), marks)
+        high_watermarks = {topic: mark for topic, mark in found.items() if mark is not None and mark != NO_MARK}
+        return Position(
+            Accounts(partition, next_offset, **counts), counter("generation"), counter("epoch"), high_watermarks
+        )
 
     def _numbers(self, topic_id: str, position: Position) -> dict[str, int]:
         """All of a position's numbers: setting them all makes any two writers of it conflict."""
@@ -109,8 +117,8 @@ class Positions:
         app = self._app(topic_id, was.partition)
         counters = {"generation": position.generation, "epoch": position.epoch, "delivered": was.delivered}
         counters |= {"unrouted": was.unrouted, "repeats": was.repeats, "refused": was.refused}
-        marks = {f"{app}#mark/{topic}": mark for topic, mark in position.marks.items()}
-        return {app: was.next_offset, **{f"{app}#{name}": count for name, count in counters.items()}, **marks}
+        high_watermarks = {f"{app}#mark/{topic}": mark for topic, mark in position.high_watermarks.items()}
+        return {app: was.next_offset, **{f"{app}#{name}": count for name, count in counters.items()}, **high_watermarks}
 
 
 def held_up_to(raw_topic: str, raw_partition: int) -> str:

@@ -54,7 +54,7 @@ def advance(positions: Positions, group: str, batch: CleanBatch) -> None:
     mine = {"_id": _id(group, batch.topic_id, batch.partition), "epoch": batch.epoch}
     behind = mine | {"next_offset": {"$lt": batch.next_offset}}
     counted = counts_of(batch)
-    moved = {"next_offset": batch.next_offset, "marks": dict(batch.marks), "updated_at": datetime.now(UTC)}
+    moved = {"next_offset": batch.next_offset, "marks": dict(batch.high_watermarks), "updated_at": datetime.now(UTC)}
     if positions.update_one(behind, {"$set": moved, "$inc": counted}).matched_count:
         return
     if is_behind(positions, group, batch):
@@ -66,7 +66,7 @@ def set_back(positions: Positions, group: str, topic_id: str, start: Start) -> N
     was = start.accounts
     later = {"_id": _id(group, topic_id, was.partition), "next_offset": {"$gt": was.next_offset}}
     counts = {name: getattr(was, name) for name in ("delivered", "unrouted", "repeats", "refused")}
-    moved = {"next_offset": was.next_offset, "marks": dict(start.marks), "updated_at": datetime.now(UTC)}
+    moved = {"next_offset": was.next_offset, "marks": dict(start.high_watermarks), "updated_at": datetime.now(UTC)}
     positions.update_one(later, {"$set": moved | counts, "$inc": {"epoch": 1}})
 
 

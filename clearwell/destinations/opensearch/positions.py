@@ -68,7 +68,9 @@ def advance(client: OpenSearch, known: Known, batch: CleanBatch) -> None:
     Raises Retryable when it was changed since: the next try is told by `behind` whether somebody has claimed it.
     """
     counts = {name: known.holds[name] + count for name, count in counts_of(batch).items()}
-    _put(client, known, {**known.holds, **counts, "next_offset": batch.next_offset, "marks": dict(batch.marks)})
+    _put(
+        client, known, {**known.holds, **counts, "next_offset": batch.next_offset, "marks": dict(batch.high_watermarks)}
+    )
 
 
 def set_back(client: OpenSearch, group: str, topic_id: str, start: Start) -> None:
@@ -78,7 +80,9 @@ def set_back(client: OpenSearch, group: str, topic_id: str, start: Start) -> Non
     if known is None or known.holds["next_offset"] <= was.next_offset:
         return
     moved = {name: getattr(was, name) for name in ("next_offset", *_COUNTS)}
-    _put(client, known, {**known.holds, **moved, "marks": dict(start.marks), "epoch": known.holds["epoch"] + 1})
+    _put(
+        client, known, {**known.holds, **moved, "marks": dict(start.high_watermarks), "epoch": known.holds["epoch"] + 1}
+    )
 
 
 def accounts(client: OpenSearch, group: str, topic_id: str) -> Sequence[Accounts]:

@@ -90,8 +90,8 @@ def claim(connection: Connection[Any], group: str, topic_id: str, partition: int
     found = connection.execute(_CLAIM, wanted).fetchone()
     if found is None:
         raise older_generation(group, partition, generation, f"the table {SCHEMA}.positions")
-    epoch, next_offset, marks = found
-    return Claim(epoch, next_offset, marks)
+    epoch, next_offset, high_watermarks = found
+    return Claim(epoch, next_offset, high_watermarks)
 
 
 def advance(connection: Connection[Any], group: str, batch: CleanBatch) -> bool:
@@ -106,7 +106,7 @@ def advance(connection: Connection[Any], group: str, batch: CleanBatch) -> bool:
         "partition": batch.partition,
         "epoch": batch.epoch,
         "next_offset": batch.next_offset,
-        "marks": Jsonb(dict(batch.marks)),
+        "marks": Jsonb(dict(batch.high_watermarks)),
         **counts_of(batch),
     }
     if connection.execute(_ADVANCE, values).rowcount == 1:
@@ -129,7 +129,7 @@ def set_back(connection: Connection[Any], group: str, topic_id: str, start: Star
     was = start.accounts
     counts = {name: getattr(was, name) for name in ("delivered", "unrouted", "repeats", "refused")}
     place = {"group": group, "topic_id": topic_id, "partition": was.partition, "next_offset": was.next_offset}
-    connection.execute(_SET_BACK, {**place, **counts, "marks": Jsonb(dict(start.marks))})
+    connection.execute(_SET_BACK, {**place, **counts, "marks": Jsonb(dict(start.high_watermarks))})
 
 
 def accounts(connection: Connection[Any], group: str, topic_id: str) -> Sequence[Accounts]:

@@ -63,7 +63,7 @@ class Positions:
         if known["next_offset"] >= batch.next_offset:
             return False
         counts: dict[str, Any] = {name: columns[name] + count for name, count in counts_of(batch).items()}
-        changed = {"next_offset": batch.next_offset, "marks": to_json(dict(batch.marks)), **counts}
+        changed = {"next_offset": batch.next_offset, "marks": to_json(dict(batch.high_watermarks)), **counts}
         connection.execute(update(self._table).where(*at).values(changed))
         return True
 
@@ -72,7 +72,7 @@ class Positions:
         was, columns = start.accounts, self._table.c
         later = (*self._at(self._place(topic_id, was.partition)), columns.next_offset > was.next_offset)
         moved: dict[str, Any] = {name: getattr(was, name) for name in ("next_offset", *_COUNTS)}
-        moved |= {"marks": to_json(dict(start.marks)), "epoch": columns.epoch + 1}
+        moved |= {"marks": to_json(dict(start.high_watermarks)), "epoch": columns.epoch + 1}
         connection.execute(update(self._table).where(*later).values(moved))
 
     def accounts(self, connection: Connection, topic_id: str) -> Sequence[Accounts]:

@@ -1,4 +1,4 @@
-"""Lanes give back the room of every slice, also of one whose partition goes to another member in the middle."""
+"""Lanes give back the room of every batch, also of one whose partition goes to another member in the middle."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from clearwell.worker.partition_processor import IN_FLIGHT, MOST_RECORDS, Lanes, Slice
+from clearwell.worker.partition_processor import IN_FLIGHT, MOST_RECORDS, FetchedBatch, PartitionProcessor
 
 
 @dataclass
 class Work:
-    """Hangs where it is told to; `handled` are the partitions whose slices were taken up."""
+    """Hangs where it is told to; `handled` are the partitions whose batches were taken up."""
 
     hang_in_handle: bool = False
     durable: asyncio.Event = field(default_factory=asyncio.Event)
@@ -25,8 +25,8 @@ class Work:
 
     async def skip(self, partition: int, expected: int, first: int) -> None: ...
 
-    async def handle(self, piece: Slice) -> Awaitable[None]:
-        self.handled.append(piece.partition)
+    async def handle(self, fetched: FetchedBatch) -> Awaitable[None]:
+        self.handled.append(fetched.partition)
         if self.hang_in_handle:
             await asyncio.Event().wait()
 
@@ -37,7 +37,7 @@ class Work:
 
 
 class Stream:
-    """What Faust gives an agent: slices of one partition, together as large as all the room."""
+    """What Faust gives an agent: batches of one partition, together as large as all the room."""
 
     def __init__(self, partition: int, acked: list[int], slices: int = 1) -> None:
         self._events = []
@@ -66,17 +66,17 @@ def test_a_cancelled_agent_leaves_its_room_to_the_others(where: str) -> None:
         failures: list[BaseException] = []
         acked: list[int] = []
         work = Work(hang_in_handle=where == "in handle")
-        lanes = Lanes(work, failures.append)
+        processor = PartitionProcessor(work, failures.append)
         if where == "waiting for room":
-            await lanes.run(Stream(0, acked))
-        revoked = asyncio.create_task(lanes.run(Stream(1, acked)))
+            await processor.run(Stream(0, acked))
+        revoked = asyncio.create_task(processor.run(Stream(1, acked)))
         await _settle()
         assert work.handled == ([1] if work.hang_in_handle else [0])
         revoked.cancel()
         await asyncio.gather(revoked, return_exceptions=True)
         work.hang_in_handle = False
         work.durable.set()
-        await asyncio.wait_for(lanes.run(Stream(2, acked)), 5)
+        await asyncio.wait_for(processor.run(Stream(2, acked)), 5)
         await _settle()
         assert acked == ([2] if where == "in handle" else [0, 2])
         assert failures == []
@@ -90,14 +90,14 @@ def test_a_cancelled_agent_whose_lane_is_full_leaves_its_room_too() -> None:
     async def scene() -> None:
         acked: list[int] = []
         work = Work()
-        lanes = Lanes(work, lambda error: None)
-        revoked = asyncio.create_task(lanes.run(Stream(1, acked, IN_FLIGHT)))
+        processor = PartitionProcessor(work, lambda error: None)
+        revoked = asyncio.create_task(processor.run(Stream(1, acked, IN_FLIGHT)))
         await _settle()
         assert work.handled == [1] * IN_FLIGHT
         revoked.cancel()
         await asyncio.gather(revoked, return_exceptions=True)
         work.durable.set()
-        await asyncio.wait_for(lanes.run(Stream(2, acked)), 5)
+        await asyncio.wait_for(processor.run(Stream(2, acked)), 5)
         await _settle()
         assert acked == [1] * (IN_FLIGHT - 1) + [2]
 
@@ -108,9 +108,9 @@ def test_what_waits_for_durability_keeps_the_next_slice_out() -> None:
     async def scene() -> None:
         acked: list[int] = []
         work = Work()
-        lanes = Lanes(work, lambda error: None)
-        await lanes.run(Stream(0, acked))
-        other = asyncio.create_task(lanes.run(Stream(1, acked)))
+        processor = PartitionProcessor(work, lambda error: None)
+        await processor.run(Stream(0, acked))
+        other = asyncio.create_task(processor.run(Stream(1, acked)))
         await _settle()
         assert work.handled == [0] and acked == []
         work.durable.set()

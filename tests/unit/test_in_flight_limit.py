@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clearwell.worker.in_flight_limit import Room
+from clearwell.worker.in_flight_limit import InFlightLimit
 
 
 async def _settle() -> None:
@@ -19,10 +19,10 @@ async def _settle() -> None:
 
 def test_a_large_taker_is_not_passed_by_small_ones() -> None:
     async def scene() -> list[str]:
-        room, order = Room(10), []
+        limit, order = InFlightLimit(10), []
 
         async def take(name: str, count: int) -> None:
-            await room.take(count)
+            await limit.take(count)
             order.append(name)
 
         await take("first", 6)
@@ -31,7 +31,7 @@ def test_a_large_taker_is_not_passed_by_small_ones() -> None:
         small = asyncio.create_task(take("small", 1))
         await _settle()
         assert order == ["first"]
-        room.free(6)
+        limit.free(6)
         await asyncio.gather(large, small)
         return order
 
@@ -40,12 +40,12 @@ def test_a_large_taker_is_not_passed_by_small_ones() -> None:
 
 def test_more_than_there_is_goes_alone() -> None:
     async def scene() -> None:
-        room = Room(10)
-        await room.take(25)
-        other = asyncio.create_task(room.take(1))
+        limit = InFlightLimit(10)
+        await limit.take(25)
+        other = asyncio.create_task(limit.take(1))
         await _settle()
         assert not other.done()
-        room.free(25)
+        limit.free(25)
         await other
 
     asyncio.run(scene())
@@ -54,18 +54,18 @@ def test_more_than_there_is_goes_alone() -> None:
 @pytest.mark.parametrize("granted", [False, True])
 def test_who_gives_up_takes_nothing_with_it(granted: bool) -> None:
     async def scene() -> None:
-        room = Room(10)
-        await room.take(10)
-        gone = asyncio.create_task(room.take(10))
+        limit = InFlightLimit(10)
+        await limit.take(10)
+        gone = asyncio.create_task(limit.take(10))
         await _settle()
         if granted:
-            room.free(10)  # its turn comes in the moment in which it is cancelled
+            limit.free(10)  # its turn comes in the moment in which it is cancelled
         gone.cancel()
         with pytest.raises(asyncio.CancelledError):
             await gone
         if not granted:
-            room.free(10)
-        await asyncio.wait_for(room.take(10), 1)
+            limit.free(10)
+        await asyncio.wait_for(limit.take(10), 1)
 
     asyncio.run(scene())
 
@@ -75,17 +75,17 @@ def test_everybody_gets_a_turn_in_order_and_never_too_much_is_out(counts: list[i
     chance = random.Random(seed)
 
     async def scene() -> None:
-        room, out, order = Room(most), [], []
+        limit, out, order = InFlightLimit(most), [], []
 
         async def work(index: int, count: int) -> None:
-            await room.take(count)
+            await limit.take(count)
             out.append(count)
             order.append(index)
             assert sum(out) <= most or out == [count]
             for _ in range(chance.randrange(4)):
                 await asyncio.sleep(0)
             out.remove(count)
-            room.free(count)
+            limit.free(count)
 
         await asyncio.gather(*(work(index, count) for index, count in enumerate(counts)))
         assert order == sorted(order)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from clearwell.errors import Fatal
 from clearwell.kafka.message_format import encode_headers
 from clearwell.records import clean
-from clearwell.records.duplicates import Repeats
+from clearwell.records.duplicates import Duplicates
 
 events = st.lists(st.tuples(st.sampled_from(["a" * 22, "b" * 22, "c" * 22]), st.integers(0, 50)), max_size=60)
 
@@ -25,24 +25,24 @@ def naive(seen: list[tuple[str, int]]) -> list[bool]:
 
 @given(events)
 def test_only_an_advancing_raw_offset_is_fresh(seen: list[tuple[str, int]]) -> None:
-    repeats = Repeats()
-    assert [repeats.fresh(*one) for one in seen] == naive(seen)
+    repeats = Duplicates()
+    assert [repeats.is_new(*one) for one in seen] == naive(seen)
 
 
 @given(events, st.integers(0, 60))
 def test_batches_and_restarts_give_the_same_answers(seen: list[tuple[str, int]], cut: int) -> None:
-    first = Repeats()
-    answers = first.fresh_many([t for t, _ in seen[:cut]], [o for _, o in seen[:cut]])
-    second = Repeats(first.marks)
-    answers += second.fresh_many([t for t, _ in seen[cut:]], [o for _, o in seen[cut:]])
+    first = Duplicates()
+    answers = first.are_new([t for t, _ in seen[:cut]], [o for _, o in seen[:cut]])
+    second = Duplicates(first.high_watermarks)
+    answers += second.are_new([t for t, _ in seen[cut:]], [o for _, o in seen[cut:]])
     assert answers == naive(seen)
-    assert second.marks == {t: max(o for other, o in seen if other == t) for t, _ in seen}
+    assert second.high_watermarks == {t: max(o for other, o in seen if other == t) for t, _ in seen}
 
 
 def test_marks_are_a_copy() -> None:
-    repeats = Repeats({"a": 3})
-    before = repeats.marks
-    assert repeats.fresh("a", 4)
+    repeats = Duplicates({"a": 3})
+    before = repeats.high_watermarks
+    assert repeats.is_new("a", 4)
     assert before == {"a": 3}
 
 
