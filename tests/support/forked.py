@@ -19,7 +19,7 @@ from clearwell.registry import leases
 from clearwell.registry.models import CollectorRow
 from tests.support.collecting import CHECKOUT, Sandbox, until
 
-SERVICES = ("archiver", "cleaner", "collector", "deliverer", "letters")
+SERVICES = ("archiver", "cleaner", "collector", "dead_letters", "deliverer")
 STORES = ("clearwell.destinations.postgres.destination", "clearwell.destinations.mongo.destination")
 
 
