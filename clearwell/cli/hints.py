@@ -13,6 +13,8 @@ WORDING = {
     "connectors.resume": "`clearwell connector resume {subject}` reads on.",
     "connectors.show": "See `clearwell connector show {subject}`.",
     "connectors.show_position": "`clearwell connector positions get {subject}` shows it; then set it again.",
+    "contracts.draft_elsewhere": "Remove it, or write elsewhere by --into.",
+    "contracts.draft_from": "Choose one by --from.",
 }
 """By act; `{subject}` is what it acts on."""
 

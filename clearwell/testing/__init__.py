@@ -1,4 +1,4 @@
-"""What tests stand on: suites that prove sources and destinations, contracts' examples, a keyring in memory.
+"""What tests stand on: suites that prove sources and destinations, a source that misbehaves.
 
 The suites need pytest and jsonschema (`pip install clearwell[testing]`); the rest of the package does not, so they are
 imported when they are asked for.

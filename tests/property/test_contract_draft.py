@@ -9,11 +9,11 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clearwell.cli.contract.check import check_file, check_together
 from clearwell.contract.draft import draft, stream_name
 from clearwell.contract.load import load
+from clearwell.control.contract_checks import check_contracts
 from clearwell.pipeline.compiler import compile
-from clearwell.testing.keys import MemoryKeyring
+from clearwell.privacy.memory import MemoryKeyring
 
 NAMES = st.one_of(
     st.text(max_size=80),
@@ -49,6 +49,6 @@ def test_any_samples_give_a_contract_that_passes_the_check(
         path = Path(folder) / stream / "v1.yaml"
         path.parent.mkdir()
         path.write_text(draft(stream, rows, declared, owner).text)
-        (checked,) = check_together([check_file(path)])
+        (checked,) = check_contracts([path])
         assert checked.problems == ()
         compile(load(path), MemoryKeyring())

@@ -7,8 +7,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from clearwell.privacy.envelope import Sealer, SealError, draw_nonces, unseal
+from clearwell.privacy.memory import MemoryKeyring
 from clearwell.privacy.pseudonym import hasher, pseudonymiser
-from clearwell.testing.keys import MemoryKeyring
 
 KEYRING = MemoryKeyring()
 ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)

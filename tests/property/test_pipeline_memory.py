@@ -14,7 +14,7 @@ from clearwell.contract.load import parse
 from clearwell.errors import Fatal
 from clearwell.pipeline import Outcomes, RawBatch
 from clearwell.pipeline.compiler import Pipeline, State, compile
-from clearwell.testing.keys import MemoryKeyring
+from clearwell.privacy.memory import MemoryKeyring
 
 TEXT = """
 stream: things

@@ -14,8 +14,8 @@ from clearwell.contract.model import Contract, Type
 from clearwell.errors import Fatal
 from clearwell.pipeline import RawBatch
 from clearwell.pipeline.compiler import compile
+from clearwell.privacy.memory import MemoryKeyring
 from clearwell.steps.generated import CONSTANT, OWN, TEMPLATE_GLOBALS, TEMPLATE_LOCALS, Code
-from clearwell.testing.keys import MemoryKeyring
 
 CANARY = "123-45-6789"
 CONSTANTS = {

@@ -10,9 +10,9 @@ from typing import Any
 import jsonschema  # type: ignore[import-untyped]
 import pytest
 
-from clearwell.cli.contract.schema import language_schema
 from clearwell.cli.main import main
 from clearwell.contract.tree import parse
+from clearwell.steps.language import language_schema
 from tests.unit.contract_text import text
 
 ROOT = Path(__file__).parents[2]
@@ -72,7 +72,7 @@ def test_check_shows_every_error_of_every_file(put: Put, capsys: pytest.CaptureF
     put("routs: []\n", stream="calls", owner="12")
     code, out, err = run(capsys, "check")
     assert code == 2
-    assert "2 of 2 are wrong" in out
+    assert "2 of 2 are invalid" in out
     assert [line.split(" ")[0] for line in err.splitlines()][:2] == [
         "schemas/calls/v1.yaml:3:",
         "schemas/calls/v1.yaml:11:",
@@ -171,6 +171,27 @@ def test_show(put: Put, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(capsys, "show", "visits", "--python")
     compile(out, "shown", "exec")
     assert out.startswith("def process(")
+
+
+def test_list_and_compare(put: Put, capsys: pytest.CaptureFixture[str]) -> None:
+    put(ROUTED)
+    put("  m: {type: int32}\n" + ROUTED, version="2")
+    put(ROUTED, version="3", n="{type: int64}")
+    listed = json.loads(run(capsys, "list", "--json")[1])["contracts"]
+    assert [(one["stream"], one["version"], one["routes"]) for one in listed] == [
+        ("visits", version, ["postgres"]) for version in (1, 2, 3)
+    ]
+    assert "visits  v3" in run(capsys, "list")[1]
+    assert run(capsys, "compare", "visits", "--new", "2")[1] == "fine    m is new\nReaders of visits v1 can read v2.\n"
+    compared = json.loads(run(capsys, "compare", "visits", "--old", "1", "--json")[1])
+    assert compared == {
+        "stream": "visits",
+        "old": 1,
+        "new": 3,
+        "readable": False,
+        "differences": [{"field": "n", "what": "has another type", "breaks": True}],
+    }
+    assert run(capsys, "compare", "visits", "--old", "7")[0] == 2
 
 
 def test_examples_that_go_otherwise_are_told(put: Put, capsys: pytest.CaptureFixture[str]) -> None:

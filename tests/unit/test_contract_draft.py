@@ -9,15 +9,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from clearwell.cli.contract.check import check_file, check_together
 from clearwell.contract.draft import draft, stream_name
 from clearwell.contract.load import parse
 from clearwell.contract.model import Contract, Type
 from clearwell.contract.personal import likely_personal
 from clearwell.contract.privacy import PrivacyKind
+from clearwell.control.contract_checks import check_contracts
 from clearwell.pipeline import RawBatch
 from clearwell.pipeline.compiler import compile
-from clearwell.testing.keys import MemoryKeyring
+from clearwell.privacy.memory import MemoryKeyring
 
 ORDERS = [
     {
@@ -217,5 +217,5 @@ def test_many_odd_fields_still_pass_the_check(tmp_path: Path) -> None:
     path = tmp_path / "true" / "v1.yaml"
     path.parent.mkdir()
     path.write_text(draft("true", [row], owner='{{ "x" }} ${a}\n').text)
-    (checked,) = check_together([check_file(path)])
+    (checked,) = check_contracts([path])
     assert checked.problems == ()

@@ -14,8 +14,8 @@ from clearwell.dead_letters.preview import DROPPED, KEPT, REJECTED, PipelineJudg
 from clearwell.dead_letters.replay import MOST_BYTES, MOST_LETTERS, portions
 from clearwell.dead_letters.shape import shape_of
 from clearwell.errors import ConfigError
+from clearwell.privacy.memory import MemoryKeyring
 from clearwell.registry.dead_letters import Letter, LetterState
-from clearwell.testing.keys import MemoryKeyring
 from tests.unit.contract_text import contract
 
 NOW = datetime(2026, 11, 27, tzinfo=UTC)

@@ -16,10 +16,10 @@ from clearwell.pipeline import RawBatch
 from clearwell.pipeline import protect as output
 from clearwell.pipeline.clean import CleanCodec
 from clearwell.pipeline.compiler import compile
+from clearwell.pipeline.examples import run_examples
 from clearwell.pipeline.protect import event_id_text, one_spelling
 from clearwell.privacy.envelope import SealError, unseal
-from clearwell.testing.examples import run_examples
-from clearwell.testing.keys import MemoryKeyring
+from clearwell.privacy.memory import MemoryKeyring
 
 FLIGHTS = Path(__file__).parents[2] / "schemas/flights/v1.yaml"
 

@@ -12,8 +12,8 @@ from clearwell.contract.model import Field, Type
 from clearwell.contract.privacy import Privacy, PrivacyKind
 from clearwell.privacy.classes import PROTECTIONS
 from clearwell.privacy.keyring import DataKey
+from clearwell.privacy.memory import MemoryKeyring
 from clearwell.privacy.pseudonym import derive_key, generaliser, hasher, pseudonymiser
-from clearwell.testing.keys import MemoryKeyring
 
 
 class FixedKeyring(MemoryKeyring):

@@ -9,9 +9,9 @@ from typing import Any
 from clearwell.contract.load import find
 from clearwell.kafka.names import REFUSED
 from clearwell.pipeline.compiler import compile
+from clearwell.privacy.memory import MemoryKeyring
 from clearwell.records.raw import UNKNOWN_REFUSAL, raw_batch
 from clearwell.source import Refusal
-from clearwell.testing.keys import MemoryKeyring
 from tests.support.platform import numbered
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"

@@ -12,10 +12,8 @@ import msgspec
 from clearwell import settings
 from clearwell.cli.connector.open import spec_of
 from clearwell.cli.output import dry_run_option, emit, home_option, json_option
-from clearwell.contract.draft import Draft, draft, stream_name
 from clearwell.control.connector_registration import probe
-from clearwell.errors import ConfigError, nearest
-from clearwell.plugins.spec import ConnectorSpec
+from clearwell.control.contract_drafts import ContractDraft, apply, plan_draft
 from clearwell.source import DiscoveredStream
 from clearwell.terminal import printable
 
@@ -74,62 +72,20 @@ def discover(
         found = {"streams": [_stream(one, samples) for one in streams]}
         emit(as_json, found, lambda: "\n".join(_told(streams, samples)))
         return
-    made = drafted(spec, _chosen(streams, spec, offered), owner)
-    path = (settings.schemas_folder() if into is None else into) / made.stream / "v1.yaml"
-    if path.exists() or not dry_run:
-        write(path, made.text, dry_run)
+    folder = settings.schemas_folder() if into is None else into
+    plan = plan_draft(folder, spec.stream, streams, offered, owner)
+    if not dry_run:
+        apply(plan)
+    draft = plan.draft
     shown = {
-        "file": str(path),
+        "file": str(plan.file),
         "dry_run": dry_run,
-        "contract": made.text,
-        "personal": made.personal,
-        "undeclared": made.undeclared,
-        "to_choose": made.missing,
+        "contract": draft.text,
+        "personal": draft.personal,
+        "undeclared": draft.undeclared,
+        "to_choose": draft.missing,
     }
-    emit(as_json, shown, lambda: made.text.rstrip() if dry_run else "\n".join(_written(path, made)))
-
-
-def drafted(spec: ConnectorSpec, stream: DiscoveredStream, owner: str) -> Draft:
-    """The contract of the specification's stream. Raises ConfigError when the source shows neither fields nor rows."""
-    if not stream.fields and not stream.sample:
-        raise ConfigError(f"{stream.name} has no events yet: there is nothing to draft a contract from.")
-    rows = msgspec.to_builtins(stream.sample, enc_hook=str, str_keys=True)
-    return draft(spec.stream, rows, stream.fields, owner)
-
-
-def write(path: Path, text: str, dry_run: bool) -> None:
-    """Write a new file and its folders. Raises ConfigError when it is there already, also in a dry run."""
-    try:
-        if dry_run or path.exists():
-            raise FileExistsError
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("x") as file:
-            file.write(text)
-    except FileExistsError:
-        raise ConfigError(f"{path} is there already: remove it, or write elsewhere by --into.") from None
-    except OSError as error:
-        raise ConfigError(f"{path} can't be written: {error.strerror}.") from None
-
-
-def _chosen(streams: Sequence[DiscoveredStream], spec: ConnectorSpec, offered: str | None) -> DiscoveredStream:
-    """The stream to draft from: the only one, the one named, or the one called as the connector's stream."""
-    names = [one.name for one in streams]
-    if not streams:
-        raise ConfigError("The source can't say what it offers before it was sent something: write the contract.")
-    if offered is not None:
-        for one in streams:
-            if one.name == offered:
-                return one
-        raise ConfigError(f'The source offers no "{offered}".{nearest(offered, names) or " " + _offers(names)}')
-    alike = [one for one in streams if stream_name(one.name) == spec.stream]
-    if len(streams) > 1 and len(alike) != 1:
-        raise ConfigError(f"{_offers(names)} Choose one by --from.")
-    return streams[0] if len(streams) == 1 else alike[0]
-
-
-def _offers(names: Sequence[str]) -> str:
-    more = f" and {len(names) - 20} more" if len(names) > 20 else ""
-    return printable(f"It offers {', '.join(names[:20])}{more}.")
+    emit(as_json, shown, lambda: draft.text.rstrip() if dry_run else "\n".join(_render_draft(plan)))
 
 
 def _stream(one: DiscoveredStream, samples: bool) -> dict[str, Any]:
@@ -148,12 +104,13 @@ def _told(streams: Sequence[DiscoveredStream], samples: bool) -> Iterator[str]:
             yield from (printable(f"  {msgspec.json.encode(row, enc_hook=str).decode()}") for row in one.sample)
 
 
-def _written(path: Path, made: Draft) -> Iterator[str]:
-    yield f"Wrote {path}."
-    if made.missing:
-        yield f"Choose {', '.join(made.missing)}: no field of the samples is fit; until then every event is rejected."
-    for name, why in made.personal.items():
+def _render_draft(plan: ContractDraft) -> Iterator[str]:
+    draft = plan.draft
+    yield f"Wrote {plan.file}."
+    if draft.missing:
+        yield f"Choose {', '.join(draft.missing)}: no field of the samples is fit; until then every event is rejected."
+    for name, why in draft.personal.items():
         yield f"  {name} {why}: protected."
-    if made.undeclared:
-        yield f"  {made.undeclared} fields can't be declared by their names and are dropped."
-    yield f"Look it over, then `clearwell contract check {made.stream}` and `clearwell connector register`."
+    if draft.undeclared:
+        yield f"  {draft.undeclared} fields can't be declared by their names and are dropped."
+    yield f"Look it over, then `clearwell contract check {draft.stream}` and `clearwell connector register`."

@@ -1,34 +1,43 @@
-"""`clearwell contract`: check, show and test the contracts of streams."""
+"""`clearwell contract`: list, check, show, compare and test the contracts of streams."""
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
-from clearwell import settings
-from clearwell.cli.contract.check import Checked, check_file, check_together
-from clearwell.cli.contract.schema import language_schema
-from clearwell.cli.contract.show import as_object, as_text
+from clearwell.cli.contract.show import render_contract
 from clearwell.cli.group import Group
-from clearwell.cli.output import emit, json_option, say
-from clearwell.contract.load import contract_files, find_file, load, version_of
+from clearwell.cli.output import emit, json_option, say, table
+from clearwell.control import contracts
+from clearwell.control.contract_checks import CheckedContract, check_contracts
 from clearwell.errors import ConfigError
-from clearwell.pipeline.compiler import compile as compile_pipeline
-from clearwell.testing.examples import Result, run_examples
-from clearwell.testing.keys import MemoryKeyring
+from clearwell.pipeline.examples import ExampleResult
+from clearwell.settings import schemas_folder
+from clearwell.steps.language import language_schema
 
 SCHEMA_FILE = Path("docs/reference/contract.schema.json")
-_LIKE_A_CONTRACT = re.compile(r"[vV][0-9]+\.[yY][aA]?[mM][lL]")
 _VERSION = click.option("--version", "number", type=click.IntRange(1, 9_999), help="Default: the highest.")
 
 
 @click.group(cls=Group)
 def contract() -> None:
-    """Check, show and test contracts: the YAML files schemas/<stream>/v<version>.yaml."""
+    """List, check, show and test contracts: the YAML files schemas/<stream>/v<version>.yaml."""
+
+
+@contract.command("list")
+@json_option
+def list_command(as_json: bool) -> None:
+    """Show all contracts, version by version."""
+    listed = contracts.list_contracts(schemas_folder())
+    rows = [
+        [one.stream, f"v{one.version}", one.owner, one.fields, one.steps, one.examples, ", ".join(one.routes)]
+        for one in listed
+    ]
+    heads = ("stream", "version", "owner", "fields", "steps", "examples", "routes")
+    emit(as_json, {"contracts": listed}, lambda: table(heads, rows) if rows else "There are no contracts yet.")
 
 
 @contract.command()
@@ -46,20 +55,20 @@ def check(ctx: click.Context, targets: Sequence[str], as_json: bool) -> None:
       clearwell contract check flights
       clearwell contract check schemas/flights/v2.yaml
     """
-    checked = check_together([check_file(path) for path in _files(targets)])
-    wrong = [one for one in checked if one.problems]
-    emit(as_json, {"contracts": checked, "ok": not wrong}, lambda: _said(checked))
+    checked = check_contracts(contracts.find_contract_files(schemas_folder(), targets))
+    problems = [problem for one in checked for problem in one.problems]
+    emit(as_json, {"contracts": checked, "ok": not problems}, lambda: _render_checks(checked))
     if not as_json:
-        for problem in (problem for one in wrong for problem in one.problems):
+        for problem in problems:
             say(str(problem), err=True)
-    if wrong:
+    if problems:
         ctx.exit(ConfigError.exit_code)
 
 
-def _said(checked: Sequence[Checked]) -> str:
+def _render_checks(checked: Sequence[CheckedContract]) -> str:
     lines = [one.summary for one in checked]
-    wrong = sum(bool(one.problems) for one in checked)
-    return "\n".join([*lines, f"{wrong} of {len(checked)} are wrong:"] if wrong else lines)
+    invalid = sum(bool(one.problems) for one in checked)
+    return "\n".join([*lines, f"{invalid} of {len(checked)} are invalid:"] if invalid else lines)
 
 
 @contract.command()
@@ -74,11 +83,38 @@ def show(stream: str, number: int | None, python: bool, as_json: bool) -> None:
       clearwell contract show flights
       clearwell contract show flights --python
     """
-    pipeline = compile_pipeline(load(_file(stream, number)), MemoryKeyring())
+    path = contracts.contract_file(schemas_folder(), stream, number)
     if python:
-        emit(as_json, {"python": pipeline.source}, lambda: pipeline.source)
+        source = contracts.show_python(path)
+        emit(as_json, {"python": source}, lambda: source)
         return
-    emit(as_json, as_object(pipeline), lambda: as_text(pipeline))
+    details = contracts.show_contract(path)
+    emit(as_json, details, lambda: render_contract(details))
+
+
+@contract.command()
+@click.argument("stream")
+@click.option("--old", type=click.IntRange(1, 9_999), help="Default: the version before the new one.")
+@click.option("--new", type=click.IntRange(1, 9_999), help="Default: the highest version.")
+@json_option
+def compare(stream: str, old: int | None, new: int | None, as_json: bool) -> None:
+    """Show what differs between two versions, and whether readers of the old one can read the new one.
+
+    \b
+      clearwell contract compare flights
+      clearwell contract compare flights --old 1 --new 3
+    """
+    comparison = contracts.compare_versions(schemas_folder(), stream, old, new)
+    emit(as_json, comparison, lambda: _render_comparison(comparison))
+
+
+def _render_comparison(comparison: contracts.ContractComparison) -> str:
+    lines = [
+        f"{'breaks' if one.breaks else 'fine':<6}  {f'{one.field} {one.what}'.strip()}"
+        for one in comparison.differences
+    ]
+    verb = "can" if comparison.readable else "can't"
+    return "\n".join([*lines, f"Readers of {comparison.stream} v{comparison.old} {verb} read v{comparison.new}."])
 
 
 @contract.command()
@@ -92,16 +128,16 @@ def test(ctx: click.Context, stream: str, number: int | None, as_json: bool) -> 
     \b
       clearwell contract test flights
     """
-    pipeline = compile_pipeline(load(_file(stream, number)), MemoryKeyring())
-    results = run_examples(pipeline)
-    failed = [one for one in results if not one.passed]
-    shown = [{"name": one.name, "passed": one.passed, "problems": one.problems} for one in results]
-    emit(as_json, {"tests": shown, "passed": len(results) - len(failed), "failed": len(failed)}, lambda: _told(results))
+    results = contracts.run_tests(contracts.contract_file(schemas_folder(), stream, number))
+    failed = sum(not one.passed for one in results)
+    tests = [{"name": one.name, "passed": one.passed, "problems": one.problems} for one in results]
+    counts = {"passed": len(results) - failed, "failed": failed}
+    emit(as_json, {"tests": tests} | counts, lambda: _render_tests(results))
     if failed:
         ctx.exit(1)
 
 
-def _told(results: Sequence[Result]) -> str:
+def _render_tests(results: Sequence[ExampleResult]) -> str:
     if not results:
         return "The contract carries no examples: write some under `tests:`."
     lines = []
@@ -126,48 +162,3 @@ def schema(write: bool, as_json: bool) -> None:
     except OSError as error:
         raise ConfigError(f"{SCHEMA_FILE} can't be written: {error.strerror}.") from error
     emit(as_json, {"file": str(SCHEMA_FILE)}, lambda: f"Wrote {SCHEMA_FILE}.")
-
-
-def _files(targets: Sequence[str]) -> list[Path]:
-    """The contract files that the arguments mean: files, folders of contracts, or streams (all their versions)."""
-    folder = settings.schemas_folder()
-    if not targets:
-        contract_files(folder)  # says so when there is no such folder
-        return [_short(path) for path in _inside(folder)]
-    paths: list[Path] = []
-    for target in targets:
-        path = Path(target)
-        if path.is_dir():
-            paths += _inside(path)
-        elif _means_file(target):
-            paths.append(path)
-        else:
-            find_file(folder, target)
-            paths += [one for one in contract_files(folder) if one.parent.name == target]
-    return [_short(path) for path in paths]
-
-
-def _inside(folder: Path) -> list[Path]:
-    """The contracts in a folder of streams, or of one stream; misnamed ones too, so that none is passed over.
-
-    Raises ConfigError when there are none: a check of nothing would look like a check that went well.
-    """
-    found = [path for path in (*folder.glob("*/*"), *folder.glob("*")) if _LIKE_A_CONTRACT.fullmatch(path.name)]
-    if not found:
-        raise ConfigError(f"There are no contracts in {folder}: write one as <stream>/v1.yaml.")
-    return sorted(found, key=lambda path: (path.parent, version_of(path), path))
-
-
-def _file(target: str, number: int | None) -> Path:
-    found = Path(target) if _means_file(target) else find_file(settings.schemas_folder(), target, number)
-    return _short(found)
-
-
-def _means_file(target: str) -> bool:
-    return target.endswith((".yaml", ".yml")) or "/" in target
-
-
-def _short(path: Path) -> Path:
-    """The path as people here would write it."""
-    here = Path.cwd()
-    return path.relative_to(here) if path.is_absolute() and path.is_relative_to(here) else path

@@ -20,7 +20,7 @@ _TOPIC_ID = "A" * 22
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class ExampleResult:
     """How one example went; `problems` is empty when it went as the contract says."""
 
     name: str
@@ -33,10 +33,10 @@ class Result:
         return not self.problems
 
 
-def run_examples(pipeline: Pipeline) -> list[Result]:
+def run_examples(pipeline: Pipeline) -> list[ExampleResult]:
     """Run every example of the pipeline's contract, each on a new state; the outcome is that of its last event."""
     examples = pipeline.contract.examples
-    return [Result(one.name, one.where, tuple(_problems(pipeline, one))) for one in examples]
+    return [ExampleResult(one.name, one.where, tuple(_problems(pipeline, one))) for one in examples]
 
 
 def _problems(pipeline: Pipeline, example: Example) -> Iterator[str]:

@@ -1,13 +1,14 @@
-"""What `clearwell contract check` finds out about each file."""
+"""What a check finds out about contracts: all that can be checked without servers, within and between files."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from clearwell.cli.output import counted
+import msgspec
+
 from clearwell.contract.compare import Comparison, compare
 from clearwell.contract.load import load
 from clearwell.contract.model import CleanSchema, Contract
@@ -19,9 +20,8 @@ from clearwell.errors import ClearwellError, ContractError, Location
 from clearwell.steps import bind
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One thing that is wrong, and where."""
+class Problem(msgspec.Struct, frozen=True):
+    """One thing that is wrong, and the line that it is in."""
 
     file: str
     line: int
@@ -32,8 +32,7 @@ class Problem:
         return f"{self.file}:{self.line}: {self.message}"
 
 
-@dataclass(frozen=True, slots=True)
-class Checked:
+class CheckedContract(msgspec.Struct, frozen=True):
     """The result for one file. `breaks`: what readers of the version before can't bear; None without such a version."""
 
     file: str
@@ -43,39 +42,24 @@ class Checked:
 
 
 @dataclass(frozen=True, slots=True)
-class _Good:
-    checked: Checked
-    contract: Contract = field(repr=False)
+class _Checked:
+    """`contract` is None where something is wrong with it."""
+
+    result: CheckedContract
+    contract: Contract | None = None
 
 
-def check_file(path: Path) -> Checked | _Good:
-    """Load the contract in `path` and check all that can be checked without servers."""
+def check_contracts(paths: Sequence[Path]) -> list[CheckedContract]:
+    """Check each file, and those that are valid together (two streams into one table, say): told of the first."""
+    checked = [_check(path) for path in paths]
+    results = [one.result for one in checked]
     try:
-        contract = load(path)
-        schema = bind(contract).schema
-        verify(contract, schema)
+        check_shared(one.contract for one in checked if one.contract is not None)
     except ContractError as error:
-        return _wrong(str(path), error)
-    older = _older_versions(path, contract)
-    problems = Problems()
-    check_versions(Version(contract, schema), older, problems)
-    if problems:
-        return _wrong(str(path), ContractProblems(problems.found()))
-    before = next((one.schema for one in older if one.contract.version == contract.version - 1), None)
-    comparison = compare(before, schema) if before is not None else None
-    return _Good(Checked(str(path), _summary(path, contract, schema, comparison), (), _breaks(comparison)), contract)
-
-
-def check_together(found: Sequence[Checked | _Good]) -> list[Checked]:
-    """The results, with what is wrong between contracts (two streams into one table) added to the first."""
-    results = [one.checked if isinstance(one, _Good) else one for one in found]
-    try:
-        check_shared(one.contract for one in found if isinstance(one, _Good))
-    except ContractError as error:
-        wrong = _wrong("", error).problems
-        files = {problem.file for problem in wrong}
+        problems = _invalid("", error).problems
+        files = {problem.file for problem in problems}
         results = [
-            replace(one, summary=f"{one.file}: wrong", problems=tuple(p for p in wrong if p.file == one.file))
+            CheckedContract(one.file, f"{one.file}: invalid", tuple(p for p in problems if p.file == one.file))
             if one.file in files
             else one
             for one in results
@@ -83,23 +67,41 @@ def check_together(found: Sequence[Checked | _Good]) -> list[Checked]:
     return results
 
 
-def _wrong(file: str, error: ContractError) -> Checked:
+def _check(path: Path) -> _Checked:
+    try:
+        contract = load(path)
+        schema = bind(contract).schema
+        verify(contract, schema)
+    except ContractError as error:
+        return _Checked(_invalid(str(path), error))
+    older = _older_versions(path, contract)
+    problems = Problems()
+    check_versions(Version(contract, schema), older, problems)
+    if problems:
+        return _Checked(_invalid(str(path), ContractProblems(problems.found())))
+    before = next((one.schema for one in older if one.contract.version == contract.version - 1), None)
+    comparison = compare(before, schema) if before is not None else None
+    summary = _summary(path, contract, schema, comparison)
+    return _Checked(CheckedContract(str(path), summary, (), _breaks(comparison)), contract)
+
+
+def _invalid(file: str, error: ContractError) -> CheckedContract:
     problems = Problems()
     problems.add_error(error, Location(file, 1))
-    found = tuple(Problem(where.file, where.line, where.column, message) for where, message in problems.found())
-    return Checked(file, f"{file}: {counted(len(found), 'error')}", found)
+    listed = tuple(Problem(at.file, at.line, at.column, message) for at, message in problems.found())
+    return CheckedContract(file, f"{file}: {len(listed)} error{'s'[: len(listed) != 1]}", listed)
 
 
 def _older_versions(path: Path, contract: Contract) -> list[Version]:
-    """The versions before it that are there and right; what is wrong with others is told where they are checked."""
-    found = []
+    """The valid versions before it; what is wrong with others is told where they are checked."""
+    versions = []
     for number in range(1, contract.version):
         older = path.with_name(f"v{number}.yaml")
         if older.is_file():
             with suppress(ClearwellError):
                 loaded = load(older)
-                found.append(Version(loaded, bind(loaded).schema))
-    return found
+                versions.append(Version(loaded, bind(loaded).schema))
+    return versions
 
 
 def _breaks(comparison: Comparison | None) -> tuple[str, ...] | None:
@@ -112,7 +114,7 @@ def _summary(path: Path, contract: Contract, schema: CleanSchema, comparison: Co
     protected = sum(one.privacy is not None for one in schema.fields)
     routes = ", ".join(route.to for route in (*contract.routes, *contract.archives)) or "no destination"
     text = (
-        f"{path}: right. {contract.stream} v{contract.version}: {len(contract.fields)} fields in, "
+        f"{path}: valid. {contract.stream} v{contract.version}: {len(contract.fields)} fields in, "
         f"{len(contract.steps)} steps, {len(schema.fields)} fields out ({protected} protected), to {routes}; "
         f"{len(contract.examples)} examples."
     )

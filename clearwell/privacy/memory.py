@@ -1,4 +1,4 @@
-"""A keyring in memory, for tests and for the examples of contracts: nothing it protects outlives the process."""
+"""A key ring in memory, for tests and for the examples of contracts: nothing it protects outlives the process."""
 
 from __future__ import annotations
 
