@@ -7,6 +7,7 @@ import importlib.util
 import io
 import json
 import os
+import shutil
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from clearwell.errors import ConfigError
 
+STREAM = "flights"
 FLIGHTS = 336_776
 """Events in the package's flights.csv; its source is the US Bureau of Transportation Statistics."""
 
@@ -37,6 +39,15 @@ class Source:
     def events(self) -> int:
         """Lines of the file."""
         return self.good + self.bad + self.repeated
+
+
+def write_contract(schemas: Path) -> Path | None:
+    """Put the contract of the flights into a folder of contracts that has none; returns the file that was made."""
+    folder = schemas / STREAM
+    if folder.exists():
+        return None
+    folder.mkdir(parents=True)
+    return shutil.copyfile(Path(__file__).with_name("flights.yaml"), folder / "v1.yaml")
 
 
 def write_source(folder: Path, events: int) -> Source:

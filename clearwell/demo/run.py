@@ -19,7 +19,7 @@ from clearwell.contract.load import find
 from clearwell.contract.model import Contract
 from clearwell.control.connector_registration import plan_registration, register
 from clearwell.control.platform import Actor, Platform, user_name
-from clearwell.demo.flights import Source, write_source
+from clearwell.demo.flights import STREAM, Source, write_contract, write_source
 from clearwell.demo.follower import Follower
 from clearwell.demo.model import FIELDS, DelayModel
 from clearwell.demo.stages import DeadLetters, Snapshot, Stages
@@ -33,7 +33,6 @@ from clearwell.plugins.spec import load_spec
 from clearwell.settings import Settings
 from clearwell.subscriptions.registered import register as subscribe
 
-STREAM = "flights"
 SUBSCRIPTION = "delay-model"
 LOOK = 0.5
 """Seconds between two looks at the stages."""
@@ -71,6 +70,9 @@ class Summary:
 def run(home: Path, events: int, progress: Callable[[str, int, int], None], say: Say, show: Show) -> Summary:
     """Run the demo in the data folder `home`. Raises ClearwellError; what was started keeps running."""
     start = time.monotonic()
+    made = write_contract(settings.schemas_folder())
+    if made is not None:
+        say(f"wrote the contract of the flights: {made}")
     say("starting Kafka, PostgreSQL, MongoDB and our services")
     stack.up(home, progress=progress)
     where = settings.load()

@@ -1,7 +1,7 @@
-"""Which jars the embedded Kafka is made of: `deploy/local.toml`, and how that file is made anew.
+"""Which jars the embedded Kafka is made of: `clearwell/local/pins.toml`, and how that file is made anew.
 
-`python -m clearwell.local.pins > deploy/local.toml` resolves the two roots below once more, downloads every jar and
-writes coordinates, SHA-256 and size of each. Nothing else resolves anything: what runs is what is pinned.
+`python -m clearwell.local.pins > clearwell/local/pins.toml` resolves the two roots below once more, downloads every jar
+and writes coordinates, SHA-256 and size of each. Nothing else resolves anything: what runs is what is pinned.
 """
 
 from __future__ import annotations
@@ -19,10 +19,7 @@ from clearwell.errors import ConfigError
 ROOTS = ("org.apache.kafka:kafka_2.13:4.3.1", "org.slf4j:slf4j-simple:1.7.36")
 """With log4j-slf4j-impl instead of slf4j-simple, jgo resolves an older kafka-clients that does not fit."""
 
-CHECKOUT = Path(__file__).parents[2]
-"""The folder that holds `clearwell`, `services`, `connectors` and `deploy`: the platform runs from a checkout."""
-
-PINS_FILE = CHECKOUT / "deploy" / "local.toml"
+PINS_FILE = Path(__file__).with_suffix(".toml")
 
 
 class Jar(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -46,13 +43,13 @@ class Pins(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def load(file: Path = PINS_FILE) -> Pins:
-    """The pins. Raises ConfigError outside a checkout or when the file is damaged."""
+    """The pins. Raises ConfigError when the file is missing or damaged."""
     try:
         return msgspec.convert(tomllib.loads(file.read_text()), Pins)
     except FileNotFoundError:
-        raise ConfigError(f"{file} is not there: the embedded stack runs from a checkout of Clearwell.") from None
+        raise ConfigError(f"{file} is missing: install Clearwell again.") from None
     except (msgspec.ValidationError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{file} is damaged ({error}): restore it from version control.") from error
+        raise ConfigError(f"{file} is damaged ({error}): install Clearwell again.") from error
 
 
 def resolve(roots: tuple[str, ...], work: Path) -> list[Jar]:
@@ -73,7 +70,7 @@ def main() -> None:
     """Write the pins file's text to standard output."""
     with tempfile.TemporaryDirectory() as work:
         jars = resolve(ROOTS, Path(work))
-    lines = ["# Made by `python -m clearwell.local.pins > deploy/local.toml`; do not edit by hand."]
+    lines = ["# Made by `python -m clearwell.local.pins > clearwell/local/pins.toml`; do not edit by hand."]
     for jar in jars:
         lines.append(f'[[jars]]\ncoordinates = "{jar.coordinates}"\nsha256 = "{jar.sha256}"\nsize = {jar.size}')
     sys.stdout.write("\n\n".join(lines) + "\n")

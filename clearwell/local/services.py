@@ -15,7 +15,6 @@ from clearwell import settings
 from clearwell.contract.load import newest_contracts
 from clearwell.contract.model import Contract
 from clearwell.kafka.names import archive_group, cleaner_group, deliverer_group, letters_group
-from clearwell.local.pins import CHECKOUT
 from clearwell.local.ports import LOOPBACK
 from clearwell.local.process import Process
 from clearwell.local.state import LOGS, Plan
@@ -27,14 +26,12 @@ LISTEN = "CLEARWELL_LISTEN"
 
 def environment(home: Path, plan: Plan) -> Mapping[str, str]:
     """What each service gets on top of the supervisor's own environment."""
-    path = os.pathsep.join(filter(None, (str(CHECKOUT), os.environ.get("PYTHONPATH", ""))))
     return {
         "CLEARWELL_HOME": str(home),
         "CLEARWELL_SCHEMAS": plan.schemas,
         "CLEARWELL_KEYS": plan.keys,
         "CLEARWELL_WORKER": "local",
         "APP_DATADIR": str(home / "faust"),  # Faust makes it, and we keep nothing in it
-        "PYTHONPATH": path,
         **listen(plan),
     }
 

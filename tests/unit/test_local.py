@@ -111,7 +111,7 @@ def test_the_pins_name_one_version_of_each_jar_and_kafka_throughout() -> None:
 
 
 def test_a_damaged_or_missing_pins_file_is_told(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="checkout"):
+    with pytest.raises(ConfigError, match="missing"):
         pins.load(tmp_path / "none.toml")
     (tmp_path / "bad.toml").write_text("[[jars]]\ncoordinates = 3")
     with pytest.raises(ConfigError, match="damaged"):
