@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Sequence
 
-from clearwell.contract.model import Limits
+from clearwell.contract.model import RejectionLimits
 from clearwell.errors import Fatal
 
 BadEvent = tuple[int, str]
@@ -23,7 +23,7 @@ class TooManyBad(Fatal):
 class StopRule:
     """Counts bad events among the last `of_last` offsets of one partition."""
 
-    def __init__(self, limits: Limits, told: str, next_offset: int, bad: Sequence[BadEvent] = ()) -> None:
+    def __init__(self, limits: RejectionLimits, told: str, next_offset: int, bad: Sequence[BadEvent] = ()) -> None:
         """`told` says in the message what the events were and what to do.
 
         `bad` are the events below `next_offset` that were counted before, so that a restart forgets nothing.

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 from clearwell.accounts.ledger import CLEAN, Ledger
 from clearwell.destinations.lake.archive import archive_place
-from clearwell.destinations.lake.root import Place, Root
+from clearwell.destinations.lake.root import Root, TableLocation
 from clearwell.destinations.lake.tables import opened, query
 from clearwell.destinations.shape import RAW_OFFSET, RAW_PARTITION, RAW_TOPIC
 from clearwell.kafka import admin
 from clearwell.kafka.groups import committed
 from clearwell.kafka.names import archive_group, raw_topic
-from clearwell.kafka.range_reader import Reader, reader
+from clearwell.kafka.range_reader import RangeReader, reader
 from clearwell.settings import Settings
-from clearwell.worker.positions import Note
+from clearwell.worker.positions import CommitNote
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +53,9 @@ async def _check(settings: Settings, root: Root, stream: str, to: str) -> list[P
     topic, group = raw_topic(stream), archive_group(stream, to)
     topic_id = admin.topic_id(settings.kafka, topic)
     table = ArchivedOffsets(archive_place(root, stream), group)
-    known = {at: Note.read(text) for at, (_, text) in committed(settings.kafka, group, topic).items()}
+    known = {at: CommitNote.read(text) for at, (_, text) in committed(settings.kafka, group, topic).items()}
     partitions = range(admin.partition_count(settings.kafka, topic))
-    notes = [known[at] if at in known and known[at].topic_id == topic_id else Note(topic_id) for at in partitions]
+    notes = [known[at] if at in known and known[at].topic_id == topic_id else CommitNote(topic_id) for at in partitions]
     async with reader(settings.kafka) as log:
         return [await check_partition(log, topic, partition, table, notes[partition]) for partition in partitions]
 
@@ -63,7 +63,7 @@ async def _check(settings: Settings, root: Root, stream: str, to: str) -> list[P
 class ArchivedOffsets:
     """What an archive, written for one consumer group, holds of a raw topic. Blocks; raises as its table does."""
 
-    def __init__(self, place: Place, group: str) -> None:
+    def __init__(self, place: TableLocation, group: str) -> None:
         self._place = place
         self._group = group
         self._table = opened(place)
@@ -80,7 +80,7 @@ class ArchivedOffsets:
 
 
 async def check_partition(
-    log: Reader, topic: str, partition: int, archive: ArchivedOffsets, note: Note
+    log: RangeReader, topic: str, partition: int, archive: ArchivedOffsets, note: CommitNote
 ) -> PartitionArchive:
     """One entry. `note` tells the origins that events have since the log lost its end, as the archiver goes by it."""
     first, end = await log.begin(topic, partition), await log.end(topic, partition)

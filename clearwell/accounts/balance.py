@@ -18,13 +18,13 @@ from clearwell.errors import ConfigError
 from clearwell.kafka import admin
 from clearwell.kafka.groups import committed
 from clearwell.kafka.names import clean_topic, cleaner_group, dead_topic, dropped_topic, raw_topic
-from clearwell.kafka.range_reader import Reader, reader
+from clearwell.kafka.range_reader import RangeReader, reader
 from clearwell.records import clean, dead_letter, dropped
 from clearwell.records.duplicates import Duplicates
 from clearwell.records.origins import Origins
 from clearwell.registry import Registry
 from clearwell.settings import Settings
-from clearwell.worker.positions import Note
+from clearwell.worker.positions import CommitNote
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ async def _balance(settings: Settings, contract: Contract) -> Balance:
         for partition in range(admin.partition_count(settings.kafka, raw_topic(stream))):
             audit = _Partition(log, contract, ids[raw_topic(stream)], partition)
             offset, text = cleaned.get(partition, (0, ""))
-            note = Note.read(text)
+            note = CommitNote.read(text)
             ours = note.topic_id == audit.topic_id
             audit.note = note if ours else audit.note
             partitions.append(await audit.run(offset if ours else None, books, reasons))
@@ -102,13 +102,13 @@ Refused = defaultdict[tuple[str, str | None], set[int | None]]
 class _Partition:
     """Reads what became of one raw partition."""
 
-    def __init__(self, log: Reader, contract: Contract, topic_id: str, partition: int) -> None:
+    def __init__(self, log: RangeReader, contract: Contract, topic_id: str, partition: int) -> None:
         self._log = log
         self._stream = contract.stream
         self._version = contract.version
         self._raw = raw_topic(contract.stream)
         self.topic_id = topic_id
-        self.note = Note(topic_id)
+        self.note = CommitNote(topic_id)
         self.partition = partition
         self._forged = 0
 

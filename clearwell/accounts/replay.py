@@ -14,7 +14,7 @@ from clearwell.errors import ConfigError
 from clearwell.kafka import admin
 from clearwell.kafka.log_client import KafkaLog
 from clearwell.kafka.names import clean_topic, deliverer_group
-from clearwell.kafka.range_reader import Reader, reader
+from clearwell.kafka.range_reader import RangeReader, reader
 from clearwell.pipeline.clean import CleanCodec
 from clearwell.plugins.routes import open_destination
 from clearwell.records import clean
@@ -108,7 +108,7 @@ class _Past:
 
     def __init__(
         self,
-        log: Reader,
+        log: RangeReader,
         settings: Settings,
         contract: Contract,
         route: Route,

@@ -19,7 +19,7 @@ import psycopg
 from psycopg import sql
 
 from clearwell.bench.latency import latency_p99
-from clearwell.bench.measure import LOOK, Work, running, watch
+from clearwell.bench.measure import LOOK, Measurement, running, watch
 from clearwell.bench.scene import PARTITIONS, Scene, fill_raw, scene
 from clearwell.destinations.protocol import Destination
 from clearwell.errors import ConfigError, Fatal
@@ -103,7 +103,9 @@ def bench_end_to_end(settings: Settings, events: int, say: Say) -> Figures:
     return _figures(events, work, limit, 0.75, "confluent-kafka consume + decode + the same upsert", p99)
 
 
-def _figures(events: int, work: Work, limit: float, goal: float, name: str, latency: float | None = None) -> Figures:
+def _figures(
+    events: int, work: Measurement, limit: float, goal: float, name: str, latency: float | None = None
+) -> Figures:
     ratio = work.events_per_second / limit
     rate = round(work.events_per_second)
     cpu, rss = round(work.cpu_seconds, 2), round(work.peak_rss_mb, 1)
@@ -122,7 +124,7 @@ def _limit(one: Scene, kind: str, events: int) -> float:
     return float(json.loads(done.stdout)["events_per_second"])
 
 
-def clean_all(one: Scene, events: int) -> Work:
+def clean_all(one: Scene, events: int) -> Measurement:
     """One cleaner process, until `events` events are clean."""
     kafka, topic = one.settings.kafka, clean_topic(one.stream, one.contract.version)
     with running("services.cleaner", _arguments(one), one.env) as process:

@@ -19,7 +19,7 @@ from clearwell.bench.figures import Say
 from clearwell.contract.model import CleanSchema, Field, Type
 from clearwell.destinations.lake.columns import EVENT_DATE, columns_of
 from clearwell.destinations.lake.destination import LakeDestination
-from clearwell.destinations.lake.root import Place
+from clearwell.destinations.lake.root import TableLocation
 from clearwell.destinations.protocol import CleanBatch
 
 FLUSH = 10_000
@@ -84,7 +84,7 @@ def bench_lake(rows: int, say: Say) -> LakeFigures:
 
 
 def _deliver(folder: Path, batches: list[CleanBatch]) -> float:
-    store = LakeDestination(Place(str(folder)), _SCHEMA, "bench")
+    store = LakeDestination(TableLocation(str(folder)), _SCHEMA, "bench")
     store.open()
     store.claim("clean-bench", 0, 1)
     begin = time.perf_counter()

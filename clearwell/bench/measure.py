@@ -22,7 +22,7 @@ PATIENCE = 300.0
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class Measurement:
     """Events a second from the first to the last progress seen, and CPU seconds spent meanwhile (all processes)."""
 
     events_per_second: float
@@ -56,7 +56,7 @@ def running(module: str, arguments: Sequence[str], env: Mapping[str, str]) -> It
             raise Fatal(f"{module} ended by itself with exit code {ended}: {''.join(log[-5:]).strip()}")
 
 
-def watch(processes: Sequence[psutil.Process], done: Callable[[], int], total: int) -> Work:
+def watch(processes: Sequence[psutil.Process], done: Callable[[], int], total: int) -> Measurement:
     """Look at `done()` until it reaches `total`. Raises Fatal when nothing moves for a long time or a process ends."""
     first = last = None
     peak = 0
@@ -75,7 +75,7 @@ def watch(processes: Sequence[psutil.Process], done: Callable[[], int], total: i
             raise Fatal(f"Nothing moved for {PATIENCE:.0f} s: {count} of {total} events were done.")
         time.sleep(LOOK)
     seconds = max(last[0] - first[0], LOOK)
-    return Work((last[1] - first[1]) / seconds, _cpu(processes) - before, peak / 1e6)
+    return Measurement((last[1] - first[1]) / seconds, _cpu(processes) - before, peak / 1e6)
 
 
 def _cpu(processes: Sequence[psutil.Process]) -> float:

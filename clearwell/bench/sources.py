@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import psutil
 
 from clearwell.bench.figures import Say
-from clearwell.bench.measure import LOOK, Work, running, watch
+from clearwell.bench.measure import LOOK, Measurement, running, watch
 from clearwell.bench.scene import Scene, scene
 from clearwell.bench.senders import VARIABLE, WARM_UP
 from clearwell.bench.source_scene import connector, followed_table, free_port, slots, write_file
@@ -130,7 +130,9 @@ def bench_webhook(settings: Settings, events: int, say: Say) -> SourceFigures:
     return _figures("webhook", events, work, rates, "an aiohttp server that answers at once", **more)
 
 
-def _between_limits(one: Scene, name: str, limit: Sequence[str], events: int, say: Say) -> tuple[Sequence[float], Work]:
+def _between_limits(
+    one: Scene, name: str, limit: Sequence[str], events: int, say: Say
+) -> tuple[Sequence[float], Measurement]:
     """The limit before and after, and a collector that reads the connector `name`."""
     say("limit: the bare client")
     before = _limit(one, limit)
@@ -173,7 +175,7 @@ def _answering_at_once(env: Mapping[str, str], events: int, say: Say) -> dict[st
 
 def _sent(
     env: Mapping[str, str], port: int, path: str, events: int, process: psutil.Process
-) -> tuple[dict[str, float], Work]:
+) -> tuple[dict[str, float], Measurement]:
     """What the senders found, and what the collector took for it, the warm-up included."""
     module = "clearwell.bench.senders"
     command = [sys.executable, "-m", module, str(port), path, str(events)]
@@ -185,7 +187,7 @@ def _sent(
         found = _said(module, senders.returncode, *senders.communicate())
     after = process.cpu_times()
     cpu = after.user + after.system - before.user - before.system
-    return found, Work(found["events_per_second"], cpu, peak / 1e6)
+    return found, Measurement(found["events_per_second"], cpu, peak / 1e6)
 
 
 def _wait_for_door(port: int, path: str) -> None:
@@ -220,7 +222,9 @@ def _require_all(one: Scene, count: int) -> None:
         raise Fatal(f"{count} requests were answered, but {there} events are in Kafka.")
 
 
-def _figures(kind: str, events: int, work: Work, limits: Sequence[float], limit: str, **more: float) -> SourceFigures:
+def _figures(
+    kind: str, events: int, work: Measurement, limits: Sequence[float], limit: str, **more: float
+) -> SourceFigures:
     if not work.events_per_second:
         raise ConfigError(f"All {events} events came between two looks: measure more of them, by --events.")
     mean = sum(limits) / len(limits)

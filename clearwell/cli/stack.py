@@ -72,7 +72,7 @@ def up(
     emit(as_json, shown, lambda: _ready(home, shown, changed))
 
 
-def _would_start(would: outlook.Start) -> str:
+def _would_start(would: outlook.StartPlan) -> str:
     found = ["A stack runs here already."] if would.running else []
     found += [f"{name} at {address} would be used as it is." for name, address in would.use.items()]
     if would.download_bytes:

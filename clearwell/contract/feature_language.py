@@ -22,7 +22,7 @@ from typing import Any
 from clearwell.contract.features import Aggregate, Window
 from clearwell.contract.fields import FIELD_NAME
 from clearwell.contract.problems import Problems
-from clearwell.contract.shapes import Key, ListOf, Named, Record, Text
+from clearwell.contract.shapes import Key, ListOf, Named, RecordShape, Text
 from clearwell.contract.tree import Node
 from clearwell.contract.values import kind
 from clearwell.errors import Location
@@ -121,7 +121,7 @@ _SAYS = {
     Aggregate.DISTINCT: "How many different values this field has in the window.",
 }
 
-AGGREGATE = Record(
+AGGREGATE = RecordShape(
     {one.value: Key(FIELD_NAME, says=says) for one, says in _SAYS.items()}
     | {
         "window": Key(Duration(), required=False, says="How much event time it looks back on: 1h, 24h, 7d."),
@@ -145,7 +145,7 @@ class FeatureShape:
         return {"anyOf": [FIELD_NAME.schema() | {"description": "Plain: the latest value."}, AGGREGATE.schema()]}
 
 
-_ENTITY = Record(
+_ENTITY = RecordShape(
     {
         "name": Key(VIEW_NAME, required=True, says="What the features are of."),
         "keys": Key(ListOf(FIELD_NAME, 1, 8, lone=True), required=True, says="The clean fields that tell them apart."),

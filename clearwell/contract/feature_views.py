@@ -10,7 +10,7 @@ from clearwell.contract.feature_language import OPTIONS, WrittenEntity, WrittenF
 from clearwell.contract.features import Aggregate, Entity, Feature, FeatureView
 from clearwell.contract.model import CleanSchema, Contract, Field, Type
 from clearwell.contract.problems import Problems
-from clearwell.contract.shapes import Record
+from clearwell.contract.shapes import RecordShape
 from clearwell.contract.tree import Node
 from clearwell.contract.values import NUMBERS, ORDERED
 from clearwell.errors import Location, nearest
@@ -46,7 +46,7 @@ def views_of(contract: Contract, schema: CleanSchema) -> tuple[FeatureView, ...]
 def read_view(schema: CleanSchema, name: str, options: Node, problems: Problems) -> FeatureView | None:
     """The view called `name` whose options are the map `options`; None after noting what is wrong."""
     before = len(problems)
-    read = Record(OPTIONS).read(options, f"the route to {KIND}.{name}", problems)
+    read = RecordShape(OPTIONS).read(options, f"the route to {KIND}.{name}", problems)
     if read is None:
         return None
     fields = {field.name: field for field in schema.fields}

@@ -8,7 +8,7 @@ from clearwell.contract.model import Field, Type
 from clearwell.contract.patterns import compile_pattern
 from clearwell.contract.privacy import Privacy, PrivacyKind
 from clearwell.contract.problems import Problems
-from clearwell.contract.shapes import Choice, Constant, Flag, Key, ListOf, Positive, Record, Text, Whole
+from clearwell.contract.shapes import Choice, Flag, Key, ListOf, PlainValue, Positive, RecordShape, Text, Whole
 from clearwell.contract.tree import Node
 from clearwell.contract.values import NUMBERS, ORDERED, canonical, python_value, width_misfit
 from clearwell.errors import Location
@@ -33,7 +33,7 @@ class PrivacyShape:
     def read(self, node: Node, called: str, problems: Problems) -> Privacy | None:
         if isinstance(node.value, dict):
             kind = next((kind for kind in self.with_width if kind in node.value), self.with_width[0])
-            width = Record({kind.value: Key(Positive(), required=True)}).read(node, called, problems)
+            width = RecordShape({kind.value: Key(Positive(), required=True)}).read(node, called, problems)
             return Privacy(kind, float(width[kind])) if width else None
         if node.value in self.with_width:
             problems.add(f"{called} needs the width of a bucket: write {{{node.value}: 10}}.", node.where)
@@ -43,7 +43,7 @@ class PrivacyShape:
 
     def schema(self) -> dict[str, Any]:
         says = "Width of a bucket: in the field's unit; days of a date, seconds of a timestamp."
-        widths = [Record({kind.value: Key(Positive(), required=True, says=says)}) for kind in self.with_width]
+        widths = [RecordShape({kind.value: Key(Positive(), required=True, says=says)}) for kind in self.with_width]
         return {"anyOf": [{"enum": list(self.plain)}, *(width.schema() for width in widths)]}
 
 
@@ -159,16 +159,16 @@ class _Found:
         return privacy
 
 
-FIELD = Record(
+FIELD = RecordShape(
     {
         "type": Key(Choice([type_.value for type_ in Type]), required=True, says="The exact type; nothing is cast."),
         "required": Key(Flag(), says="Whether every event has it, not null. Default: false."),
         "items": Key(Choice([type_.value for type_ in SCALARS]), says="The type of a list's items."),
-        "min": Key(Constant(), says="Least value, inclusive; of the field's type and unit."),
-        "max": Key(Constant(), says="Greatest value, inclusive; of the field's type and unit."),
+        "min": Key(PlainValue(), says="Least value, inclusive; of the field's type and unit."),
+        "max": Key(PlainValue(), says="Greatest value, inclusive; of the field's type and unit."),
         "max_length": Key(Whole(1, MAX_LENGTH), says="Most characters, bytes or items."),
         "pattern": Key(Text(500), says="A regular expression (RE2) that the whole value matches."),
-        "allowed": Key(ListOf(Constant(), minimum=1), says="The only values there are."),
+        "allowed": Key(ListOf(PlainValue(), minimum=1), says="The only values there are."),
         "precision": Key(Whole(1, 38), says="Digits of a decimal in all. Default: 38."),
         "scale": Key(Whole(0, 38), says="Digits of a decimal after the point. Default: 9."),
         "unit": Key(Text(64), says="What a number counts, such as min or mile."),

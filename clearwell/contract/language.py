@@ -8,9 +8,9 @@ from typing import Any
 from clearwell.contract.condition import COMPARISONS, read_condition
 from clearwell.contract.feature_language import OPTIONS as FEATURE_OPTIONS
 from clearwell.contract.fields import FIELD, FIELD_NAME
-from clearwell.contract.model import Condition, Example, Limits, Op, Route, StepCall, UnknownFields
+from clearwell.contract.model import Condition, Example, Op, RejectionLimits, Route, StepCall, UnknownFields
 from clearwell.contract.problems import Problems
-from clearwell.contract.shapes import Anything, Choice, Key, ListOf, Named, Record, Text, Whole, refuse_templates
+from clearwell.contract.shapes import Anything, Choice, Key, ListOf, Named, RecordShape, Text, Whole, refuse_templates
 from clearwell.contract.tree import Node
 from clearwell.contract.values import kind
 
@@ -59,8 +59,8 @@ def _build_route(read: dict[str, Any], node: Node, called: str, problems: Proble
     return Route(read["to"], read.get("when"), options, node.where)
 
 
-def _build_limits(read: dict[str, Any], node: Node, called: str, problems: Problems) -> Limits | None:
-    limits = Limits(**read)
+def _build_limits(read: dict[str, Any], node: Node, called: str, problems: Problems) -> RejectionLimits | None:
+    limits = RejectionLimits(**read)
     if limits.rejected <= limits.of_last:
         return limits
     problems.add(f"{called}: `rejected` can't be more than `of_last` ({limits.of_last}).", node.where)
@@ -106,7 +106,7 @@ class ExpectShape:
         return {"type": "object"}
 
 
-ROUTE = Record(
+ROUTE = RecordShape(
     {
         "to": Key(DESTINATION, required=True, says="The destination: a kind such as postgres, or kind.name."),
         "when": Key(WhenShape(), says="Only events for which this holds. Default: all."),
@@ -117,7 +117,7 @@ ROUTE = Record(
     others=Anything({"type": ["string", "number", "boolean"]}),
 )
 
-LIMITS = Record(
+LIMITS = RecordShape(
     {
         "rejected": Key(
             Whole(1, 10_000_000),
@@ -129,7 +129,7 @@ LIMITS = Record(
     build=_build_limits,
 )
 
-EXAMPLE = Record(
+EXAMPLE = RecordShape(
     {
         "name": Key(Text(200), required=True, says="What the example shows."),
         "given": Key(GivenShape(), required=True, says="A raw event, or several; the outcome is the last one's."),
@@ -140,7 +140,7 @@ EXAMPLE = Record(
     build=_build_example,
 )
 
-CONTRACT = Record(
+CONTRACT = RecordShape(
     {
         "stream": Key(STREAM_NAME, required=True, says="The stream's name; also the folder of the file."),
         "version": Key(Whole(1, 9_999), required=True, says="The version; also the file's name, v<version>.yaml."),

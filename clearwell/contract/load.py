@@ -10,7 +10,7 @@ from typing import Any
 
 from clearwell.contract.fields import EXTRA
 from clearwell.contract.language import CONTRACT
-from clearwell.contract.model import ARCHIVE, Contract, Limits, UnknownFields
+from clearwell.contract.model import ARCHIVE, Contract, RejectionLimits, UnknownFields
 from clearwell.contract.problems import Problems
 from clearwell.contract.tree import MAX_BYTES, Node
 from clearwell.contract.tree import parse as parse_tree
@@ -68,7 +68,7 @@ def parse(text: str, file: str) -> Contract:
         fields=fields,
         steps=tuple(read.get("steps", ())),
         routes=tuple(one for one in routes if one.kind != ARCHIVE),
-        limits=read.get("limits", Limits()),
+        limits=read.get("limits", RejectionLimits()),
         examples=tuple(read.get("tests", ())),
         where=Location(file, 1),
         lines=root.lines(),

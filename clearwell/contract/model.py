@@ -155,7 +155,7 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class RejectionLimits:
     """The stop rule: end the cleaner when `rejected` of the last `of_last` events were rejected."""
 
     rejected: int = 5_000
@@ -197,7 +197,7 @@ class Contract:
     fields: tuple[Field, ...]
     steps: tuple[StepCall, ...]
     routes: tuple[Route, ...]
-    limits: Limits
+    limits: RejectionLimits
     examples: tuple[Example, ...]
     where: Location = setting(compare=False, default=Location("?", 1))
     lines: Mapping[str, Location] = setting(default_factory=dict, compare=False)

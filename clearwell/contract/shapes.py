@@ -151,7 +151,7 @@ class Anything:
 
 
 @dataclass(frozen=True)
-class Constant:
+class PlainValue:
     """Text, a number, true or false; whether it fits a field's type is judged where the type is known."""
 
     def read(self, node: Node, called: str, problems: Problems) -> str | int | float | bool | None:
@@ -202,7 +202,7 @@ class Key:
 
 
 @dataclass(frozen=True)
-class Record:
+class RecordShape:
     """A map with known keys; others are refused with the nearest right spelling, unless `others` reads them.
 
     `build` makes the value from what was read (wrong keys are left out of it) and may note more problems.

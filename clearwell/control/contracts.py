@@ -14,7 +14,7 @@ from clearwell.contract.feature_language import spelled
 from clearwell.contract.feature_views import views_of
 from clearwell.contract.features import Feature
 from clearwell.contract.load import all_contracts, contract_files, find, find_file, load, version_of
-from clearwell.contract.model import Condition, Field, Limits
+from clearwell.contract.model import Condition, Field, RejectionLimits
 from clearwell.errors import ConfigError
 from clearwell.pipeline.compiler import Pipeline
 from clearwell.pipeline.compiler import compile as compile_pipeline
@@ -74,7 +74,7 @@ class ContractDetails(msgspec.Struct, frozen=True, kw_only=True):
     steps: Sequence[Mapping[str, Any]]
     clean: Sequence[Mapping[str, Any]]
     routes: Sequence[Mapping[str, Any]]
-    limits: Limits
+    limits: RejectionLimits
     examples: Sequence[str]
     lookback: int
     feature_views: Sequence[ShownView]

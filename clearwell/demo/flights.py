@@ -27,7 +27,7 @@ REPEATS = 12
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class SourceFile:
     """A written source file: how many good, bad and repeated events are in it."""
 
     path: Path
@@ -50,7 +50,7 @@ def write_contract(schemas: Path) -> Path | None:
     return shutil.copyfile(Path(__file__).with_name("flights.yaml"), folder / "v1.yaml")
 
 
-def write_source(folder: Path, events: int) -> Source:
+def write_source(folder: Path, events: int) -> SourceFile:
     """Write the first `events` flights as NDJSON into `folder`, with bad and repeated ones at even distances.
 
     The same arguments give the same bytes. A file that is already there is used. Raises ConfigError when `events` is
@@ -59,7 +59,7 @@ def write_source(folder: Path, events: int) -> Source:
     if not 1 <= events <= FLIGHTS:
         raise ConfigError(f"--events must be between 1 and {FLIGHTS}, not {events}.")
     repeated = min(REPEATS, events)
-    source = Source(folder / f"flights-{events}.ndjson", events, len(BROKEN), repeated)
+    source = SourceFile(folder / f"flights-{events}.ndjson", events, len(BROKEN), repeated)
     if not source.path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         unfinished = source.path.with_suffix(".part")

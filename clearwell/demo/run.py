@@ -19,7 +19,7 @@ from clearwell.contract.load import find
 from clearwell.contract.model import Contract
 from clearwell.control.connector_registration import plan_registration, register
 from clearwell.control.platform import Actor, Platform, user_name
-from clearwell.demo.flights import STREAM, Source, write_contract, write_source
+from clearwell.demo.flights import STREAM, SourceFile, write_contract, write_source
 from clearwell.demo.follower import Follower
 from clearwell.demo.model import FIELDS, DelayModel
 from clearwell.demo.stages import DeadLetters, Snapshot, Stages
@@ -116,7 +116,7 @@ def run(home: Path, events: int, progress: Callable[[str, int, int], None], say:
     )
 
 
-def _agrees(accounts: Balance, source: Source, backfilled: int, subscribed: int) -> bool:
+def _agrees(accounts: Balance, source: SourceFile, backfilled: int, subscribed: int) -> bool:
     """The accounts add up, and to what was put in."""
     return (
         accounts.balanced
@@ -133,7 +133,7 @@ def _followed(where: Settings, contract: Contract) -> int:
     return sum(offset for offset, _ in committed(where.kafka, model_group(SUBSCRIPTION), topic).values())
 
 
-def _refuse_other_data(where: Settings, source: Source) -> None:
+def _refuse_other_data(where: Settings, source: SourceFile) -> None:
     brought = sum(admin.end_offsets(where.kafka, f"raw.{STREAM}").values())
     if brought not in (0, source.events):
         raise ConfigError(
@@ -142,7 +142,7 @@ def _refuse_other_data(where: Settings, source: Source) -> None:
         )
 
 
-def _register(where: Settings, home: Path, source: Source) -> None:
+def _register(where: Settings, home: Path, source: SourceFile) -> None:
     spec = home / "demo" / "connector.yaml"
     config = {"path": str(source.path), "id_field": "id"}
     spec.write_text(

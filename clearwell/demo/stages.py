@@ -10,7 +10,7 @@ from clearwell.destinations.protocol import Destination
 from clearwell.kafka import admin
 from clearwell.kafka.groups import committed
 from clearwell.kafka.names import clean_topic, cleaner_group, dead_topic, deliverer_group, model_group, raw_topic
-from clearwell.kafka.range_reader import Reader
+from clearwell.kafka.range_reader import RangeReader
 from clearwell.plugins.routes import open_destination
 from clearwell.records import dead_letter
 from clearwell.settings import Settings
@@ -89,7 +89,7 @@ class Stages:
 class DeadLetters:
     """Counts new dead letters of raw events by reason, reading each only once."""
 
-    def __init__(self, log: Reader, stream: str, ends: Callable[[], dict[int, int]]) -> None:
+    def __init__(self, log: RangeReader, stream: str, ends: Callable[[], dict[int, int]]) -> None:
         self._log = log
         self._topic = dead_topic(stream)
         self._ends = ends

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 
 from clearwell.contract.model import CleanSchema
 from clearwell.destinations.fencing import older_epoch, older_generation
-from clearwell.destinations.newest import Version, key_of, newest_rows, replaces
+from clearwell.destinations.newest import RowVersion, key_of, newest_rows, replaces
 from clearwell.destinations.protocol import (
     Accounts,
     Claim,
@@ -35,7 +35,7 @@ class _Position:
 class MemoryStore:
     """What outlives a destination, as a database outlives a process: rows as dicts by key, and positions."""
 
-    rows: dict[Any, tuple[Version, dict[str, Any]]] = field(default_factory=dict)
+    rows: dict[Any, tuple[RowVersion, dict[str, Any]]] = field(default_factory=dict)
     positions: dict[tuple[str, str, int], _Position] = field(default_factory=dict)
 
 
@@ -120,13 +120,13 @@ class MemoryDestination:
     def close(self) -> None:
         """Nothing to do."""
 
-    def _row(self, batch: CleanBatch, index: int) -> tuple[Any, Version, dict[str, Any]]:
+    def _row(self, batch: CleanBatch, index: int) -> tuple[Any, RowVersion, dict[str, Any]]:
         values = batch.rows[index]
         key = self._key(values)
         if key is None or (len(self._schema.key) > 1 and None in key):
             raise RowsRefused(RowReason.CONSTRAINT, f"A row of {batch.coordinates()} has no key.")
         row = dict(zip(self._names, values, strict=True))
-        version = Version(
+        version = RowVersion(
             row[self._schema.event_time], batch.raw_topics[index], batch.raw_offsets[index], batch.partition
         )
         return key, version, row

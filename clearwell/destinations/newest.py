@@ -19,7 +19,7 @@ from clearwell.contract.model import CleanSchema
 from clearwell.destinations.protocol import CleanBatch
 
 
-class Version(NamedTuple):
+class RowVersion(NamedTuple):
     """What the rule looks at."""
 
     event_time: datetime | None
@@ -28,7 +28,7 @@ class Version(NamedTuple):
     raw_partition: int
 
 
-def replaces(new: Version, stored: Version) -> bool:
+def replaces(new: RowVersion, stored: RowVersion) -> bool:
     """Whether `new` takes the place of `stored`."""
     if new.event_time != stored.event_time:
         return stored.event_time is None or (new.event_time is not None and new.event_time > stored.event_time)
@@ -53,9 +53,11 @@ def newest_rows(batch: CleanBatch, schema: CleanSchema) -> Sequence[int]:
     if len(set(keys)) == len(keys):
         return range(len(keys))
     time = [field.name for field in schema.fields].index(schema.event_time)
-    best: dict[Any, tuple[int, Version]] = {}
+    best: dict[Any, tuple[int, RowVersion]] = {}
     for index, one in enumerate(keys):
-        version = Version(batch.rows[index][time], batch.raw_topics[index], batch.raw_offsets[index], batch.partition)
+        version = RowVersion(
+            batch.rows[index][time], batch.raw_topics[index], batch.raw_offsets[index], batch.partition
+        )
         if one not in best or replaces(version, best[one][1]):
             best[one] = (index, version)
     return sorted(index for index, _ in best.values())

@@ -92,7 +92,7 @@ class KafkaLog:
     def commit(self, group: str, topic: str, offsets: Mapping[int, tuple[int, str]]) -> bool:
         return groups.commit(self.address, group, topic, offsets)
 
-    def reader(self) -> AbstractAsyncContextManager[range_reader.Reader]:
+    def reader(self) -> AbstractAsyncContextManager[range_reader.RangeReader]:
         return range_reader.reader(self.address)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 
-class Message(msgspec.Struct, frozen=True, omit_defaults=True):
+class StackMessage(msgspec.Struct, frozen=True, omit_defaults=True):
     """Progress (`what`, `done` of `total`), or `ready`, or an `error` with its exit code; the last two end the talk."""
 
     what: str = ""

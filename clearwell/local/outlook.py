@@ -22,7 +22,7 @@ from clearwell.settings import Settings, external, redact
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
+class StartPlan:
     """What `up` would do.
 
     running: whether a stack runs, which it would join. start: names of processes. use: named servers and their
@@ -36,7 +36,7 @@ class Start:
     download_bytes: int
 
 
-def of_up(home: Path, services: bool, ports: Ports) -> Start:
+def of_up(home: Path, services: bool, ports: Ports) -> StartPlan:
     """What `up` would do with the same arguments."""
     named = external()
     require_parts(named)
@@ -59,7 +59,7 @@ def of_up(home: Path, services: bool, ports: Ports) -> Start:
     start = [name for name in wanted if name not in there]
     if services and start and lacks_keys(home, keys):
         create.append(str(keys))
-    return Start(running is not None, start, {name: redact(url) for name, url in named.items()}, create, download)
+    return StartPlan(running is not None, start, {name: redact(url) for name, url in named.items()}, create, download)
 
 
 def _missing_jars() -> int:

@@ -12,7 +12,7 @@ from clearwell.errors import ConfigError, Retryable
 from clearwell.local import jars, kafka, mongo, pins, postgres
 from clearwell.local.ports import LOOPBACK
 from clearwell.local.process import Process
-from clearwell.local.state import Plan
+from clearwell.local.state import StackPlan
 from clearwell.settings import Endpoints, redact
 
 CHECKS: Mapping[str, Callable[[str], None]] = {"kafka": kafka.check, "postgres": postgres.check, "mongo": mongo.check}
@@ -48,7 +48,7 @@ def require_parts(external: Mapping[str, str]) -> None:
         )
 
 
-def plan_servers(home: Path, plan: Plan, external: Mapping[str, str]) -> Servers:
+def plan_servers(home: Path, plan: StackPlan, external: Mapping[str, str]) -> Servers:
     """The servers of this data folder. Blocks while jars are looked up; raises as `jars.fetch` does."""
     ports = plan.ports
     made: dict[str, Process] = {}

@@ -17,14 +17,14 @@ from clearwell.contract.model import Contract
 from clearwell.kafka.names import archive_group, cleaner_group, deliverer_group, letters_group
 from clearwell.local.ports import LOOPBACK
 from clearwell.local.process import Process
-from clearwell.local.state import LOGS, Plan
+from clearwell.local.state import LOGS, StackPlan
 from clearwell.worker.batch_watch import VARIABLE as BATCH_NOTE
 
 COLLECTOR = "collector"
 LISTEN = "CLEARWELL_LISTEN"
 
 
-def environment(home: Path, plan: Plan) -> Mapping[str, str]:
+def environment(home: Path, plan: StackPlan) -> Mapping[str, str]:
     """What each service gets on top of the supervisor's own environment."""
     return {
         "CLEARWELL_HOME": str(home),
@@ -36,7 +36,7 @@ def environment(home: Path, plan: Plan) -> Mapping[str, str]:
     }
 
 
-def listen(plan: Plan) -> Mapping[str, str]:
+def listen(plan: StackPlan) -> Mapping[str, str]:
     """Where the collector takes events over HTTP: as the environment says, else at the stack's own port."""
     if os.environ.get(LISTEN) or plan.ports.push is None:
         return {}
@@ -53,7 +53,7 @@ def service_names(found: Iterable[Contract]) -> set[str]:
     return names
 
 
-def plan_services(home: Path, plan: Plan) -> tuple[Process, ...]:
+def plan_services(home: Path, plan: StackPlan) -> tuple[Process, ...]:
     """All services of the contracts in the plan's folder. Raises ContractError when one is wrong."""
     env = environment(home, plan)
     where = settings.load(os.environ | dict(env))
@@ -75,8 +75,8 @@ def plan_services(home: Path, plan: Plan) -> tuple[Process, ...]:
 def _process(service: str, args: list[str], group: str, env: Mapping[str, str], bootstrap: str) -> Process:
     argv = (sys.executable, "-m", f"services.{service}", *args)
     note = str(Path(env["CLEARWELL_HOME"]) / LOGS / f"{group}.batch")
-    alive = Member(bootstrap, group, f"{group}.{env['CLEARWELL_WORKER']}")
-    return Process(group, argv, ready=Joined(bootstrap, group), alive=alive, env={**env, BATCH_NOTE: note})
+    alive = ServiceMember(bootstrap, group, f"{group}.{env['CLEARWELL_WORKER']}")
+    return Process(group, argv, ready=GroupJoined(bootstrap, group), alive=alive, env={**env, BATCH_NOTE: note})
 
 
 def _collector(env: Mapping[str, str], postgres: str) -> Process:
@@ -87,7 +87,7 @@ def _collector(env: Mapping[str, str], postgres: str) -> Process:
     return Process(COLLECTOR, argv, ready=Connected(postgres, name), env={**env, "PGAPPNAME": name}, endpoint=endpoint)
 
 
-class Joined:
+class GroupJoined:
     """Ready means: somebody new is in its consumer group, and the rebalance is over.
 
     A static member stays in its group while its process is away, and comes back with a new member id.
@@ -117,7 +117,7 @@ class Joined:
         self._before = members
 
 
-class Member:
+class ServiceMember:
     """Whether a worker is in its consumer group, by its name there (static membership)."""
 
     def __init__(self, bootstrap: str, group: str, instance: str) -> None:

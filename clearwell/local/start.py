@@ -23,7 +23,7 @@ from clearwell.errors import ConfigError, Fatal, Retryable
 from clearwell.local import jars, pins, state
 from clearwell.local.jars import Progress
 from clearwell.local.logs import append, roll
-from clearwell.local.message import Message
+from clearwell.local.message import StackMessage
 from clearwell.local.ports import Ports, choose
 from clearwell.local.prepare import prepare
 from clearwell.local.servers import require_parts
@@ -67,7 +67,7 @@ def up(
     home = home.absolute()
     require_parts(external())
     _make_folder(home)
-    plan = state.Plan(
+    plan = state.StackPlan(
         ports=ports or Ports(),
         services=services,
         schemas=str((schemas or settings.schemas_folder()).absolute()),
@@ -148,7 +148,7 @@ def _locked(home: Path) -> Iterator[None]:
         yield
 
 
-def _start(home: Path, plan: state.Plan, progress: Progress) -> None:
+def _start(home: Path, plan: state.StackPlan, progress: Progress) -> None:
     end_orphans(home)
     if plan.services:
         newest_contracts(Path(plan.schemas))
@@ -167,7 +167,7 @@ def _start(home: Path, plan: state.Plan, progress: Progress) -> None:
             raise
 
 
-def _spawn(home: Path, plan: state.Plan) -> tuple[int, IO[bytes]]:
+def _spawn(home: Path, plan: state.StackPlan) -> tuple[int, IO[bytes]]:
     """Start the supervisor; returns its process group and its standard output. It detaches itself from this process."""
     log_file = home / state.LOGS / "supervisor.log"
     roll(log_file)
@@ -190,7 +190,7 @@ def _spawn(home: Path, plan: state.Plan) -> tuple[int, IO[bytes]]:
 def _follow(lines: IO[bytes], home: Path, progress: Progress) -> None:
     """Read what the supervisor says until it is ready."""
     for line in lines:
-        message = msgspec.json.decode(line, type=Message)
+        message = msgspec.json.decode(line, type=StackMessage)
         if message.ready:
             return
         if message.error:
@@ -199,14 +199,14 @@ def _follow(lines: IO[bytes], home: Path, progress: Progress) -> None:
     raise Fatal(f"The supervisor ended while starting. Its log: {home / state.LOGS / 'supervisor.log'}")
 
 
-def _error(message: Message) -> Exception:
+def _error(message: StackMessage) -> Exception:
     known = {one.exit_code: one for one in (ConfigError, Retryable, Fatal)}
     return known.get(message.exit_code, Fatal)(message.error)
 
 
-def running_plan(home: Path, wanted: Ports) -> state.Plan:
+def running_plan(home: Path, wanted: Ports) -> state.StackPlan:
     """What the running stack was asked for. Raises ConfigError when its ports are others than the `wanted` ones."""
-    old = msgspec.json.decode((home / state.PLAN_FILE).read_bytes(), type=state.Plan)
+    old = msgspec.json.decode((home / state.PLAN_FILE).read_bytes(), type=state.StackPlan)
     for name, port in msgspec.structs.asdict(wanted).items():
         if port is not None and port != getattr(old.ports, name):
             raise ConfigError(
@@ -216,7 +216,7 @@ def running_plan(home: Path, wanted: Ports) -> state.Plan:
     return old
 
 
-def _join(home: Path, plan: state.Plan) -> None:
+def _join(home: Path, plan: state.StackPlan) -> None:
     """The stack runs already: have its supervisor start the services that it lacks."""
     old = running_plan(home, plan.ports)
     running = state.running(home)

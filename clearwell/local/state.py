@@ -21,7 +21,7 @@ SERVERS = KAFKA, POSTGRES, MONGO = "kafka", "postgres", "mongo"
 STARTING, READY, RESTARTING, STOPPED, STUCK = "starting", "ready", "restarting", "stopped", "stuck"
 
 
-class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class StackPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What `up` asks of the supervisor. Written into the data folder; holds no secrets (invariant 10).
 
     test_commands: let clients inject failures into the MongoDB-wire server (`configureFailPoint`).
@@ -81,7 +81,7 @@ class StackState(msgspec.Struct):
 def ports(home: Path) -> Ports | None:
     """The ports that the stack of this data folder has, or had; None before its first start."""
     try:
-        return msgspec.json.decode((home / PLAN_FILE).read_bytes(), type=Plan).ports
+        return msgspec.json.decode((home / PLAN_FILE).read_bytes(), type=StackPlan).ports
     except (FileNotFoundError, msgspec.DecodeError):  # a damaged one is written anew
         return None
 

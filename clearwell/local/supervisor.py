@@ -21,7 +21,7 @@ from clearwell import settings
 from clearwell.errors import ClearwellError, Fatal
 from clearwell.local import clients, services, state
 from clearwell.local.keeper import Keeper
-from clearwell.local.message import Message
+from clearwell.local.message import StackMessage
 from clearwell.local.prepare import prepare
 from clearwell.local.process import Process
 from clearwell.local.servers import check_external, plan_servers
@@ -53,11 +53,11 @@ class Supervisor:
             if not starting.done():
                 return 0
             starting.result()
-            say(Message(ready=True))
+            say(StackMessage(ready=True))
             await self._watch()
         except ClearwellError as error:
             log.error("%s", error)
-            say(Message(error=str(error), exit_code=error.exit_code))
+            say(StackMessage(error=str(error), exit_code=error.exit_code))
             return error.exit_code
         finally:
             starting.cancel()
@@ -79,12 +79,12 @@ class Supervisor:
             await asyncio.to_thread(prepare, settings.load())
             await self._start_services(plan)
 
-    def _plan(self) -> state.Plan:
-        return msgspec.json.decode((self._home / state.PLAN_FILE).read_bytes(), type=state.Plan)
+    def _plan(self) -> state.StackPlan:
+        return msgspec.json.decode((self._home / state.PLAN_FILE).read_bytes(), type=state.StackPlan)
 
     async def _start_processes(self, processes: tuple[Process, ...]) -> None:
         """Start side by side and wait until each is ready; the first that ends instead is the failure of all."""
-        say(Message(what="starting", done=0, total=len(processes)))
+        say(StackMessage(what="starting", done=0, total=len(processes)))
 
         async def begin(process: Process) -> None:
             await asyncio.to_thread(process.setup)
@@ -94,12 +94,12 @@ class Supervisor:
         try:
             for count, begun in enumerate(asyncio.as_completed(starts), start=1):
                 await begun
-                say(Message(what="starting", done=count, total=len(processes)))
+                say(StackMessage(what="starting", done=count, total=len(processes)))
         finally:  # one that failed, or the end of `up`: what is still set up must not start after that
             for start in starts:
                 start.cancel()
 
-    async def _start_services(self, plan: state.Plan) -> None:
+    async def _start_services(self, plan: state.StackPlan) -> None:
         """Start the services that are not there yet; whoever wants them to be ready looks at the state."""
         there = {keeper.process.name for keeper in self._keepers}
         planned = await asyncio.to_thread(services.plan_services, self._home, plan)
@@ -156,7 +156,7 @@ class Supervisor:
             log.error("%s can't be written: %s", state.STATE_FILE, error.strerror)
 
 
-def say(message: Message) -> None:
+def say(message: StackMessage) -> None:
     """Tell the waiting `up`; nobody may be listening any more."""
     try:
         sys.stdout.buffer.write(msgspec.json.encode(message) + b"\n")
@@ -184,7 +184,7 @@ def main() -> int:
         return asyncio.run(start())
     except OSError as error:
         log.exception("ended")
-        say(Message(error=f"The stack can't start: {error.strerror} ({error.filename}).", exit_code=2))
+        say(StackMessage(error=f"The stack can't start: {error.strerror} ({error.filename}).", exit_code=2))
         return 2
 
 

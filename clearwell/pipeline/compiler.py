@@ -14,14 +14,14 @@ from clearwell.pipeline.decode import emit_decode
 from clearwell.pipeline.explain import explainer
 from clearwell.pipeline.leaving import Leaving
 from clearwell.pipeline.protect import emit_output
-from clearwell.pipeline.state import State
+from clearwell.pipeline.state import PipelineState
 from clearwell.privacy.keyring import Keyring
 from clearwell.steps.generated import INDENT, Code
-from clearwell.steps.plan import Plan, bind
+from clearwell.steps.plan import StepPlan, bind
 
-__all__ = ["Pipeline", "State", "compile"]
+__all__ = ["Pipeline", "PipelineState", "compile"]
 
-Run = Callable[[Sequence[int], Sequence[bytes | None], State, Outcomes], None]
+Run = Callable[[Sequence[int], Sequence[bytes | None], PipelineState, Outcomes], None]
 
 NOT_DATA = (ClearwellError, MemoryError, NameError)
 """Exceptions that are no verdict on an event: a bad world, and a mistake in the code that we write."""
@@ -58,7 +58,7 @@ class Pipeline:
     before the first event whose outcome counts; 0 when the pipeline remembers nothing.
     """
 
-    def __init__(self, contract: Contract, plan: Plan, source: str, run: Run, memories: Sequence[Any]) -> None:
+    def __init__(self, contract: Contract, plan: StepPlan, source: str, run: Run, memories: Sequence[Any]) -> None:
         self.contract = contract
         self.schema: CleanSchema = plan.schema
         self.lookback = plan.lookback
@@ -67,11 +67,11 @@ class Pipeline:
         self._leaving = Leaving(plan.schema)
         self._memories = memories
 
-    def new_state(self) -> State:
+    def new_state(self) -> PipelineState:
         """The state of one partition of which nothing is known yet."""
-        return State(self._memories)
+        return PipelineState(self._memories)
 
-    def process(self, batch: RawBatch, state: State) -> Outcomes:
+    def process(self, batch: RawBatch, state: PipelineState) -> Outcomes:
         """Clean a batch: exactly one outcome for each of its events (invariant 5), in order.
 
         `state` belongs to the batch's partition and moves on with it. Bad data is a value in the result. Raises Fatal

@@ -18,7 +18,7 @@ from clearwell.privacy.envelope import Sealer, draw_nonces
 from clearwell.privacy.keyring import Keyring
 from clearwell.source import EVENT_LIMIT
 from clearwell.steps.generated import Code
-from clearwell.steps.plan import Plan
+from clearwell.steps.plan import StepPlan
 
 MAX_CLEAN_BYTES = 8 * EVENT_LIMIT
 """Key and value of a clean event together; the clean topic takes a little more, for the headers."""
@@ -45,7 +45,7 @@ class Sealers:
         return sealer
 
 
-def emit_output(code: Code, plan: Plan, keyring: Keyring) -> None:
+def emit_output(code: Code, plan: StepPlan, keyring: Keyring) -> None:
     """Write the lines that protect and keep one event. Raises Fatal when the keyring lacks a key (invariant 6)."""
     code.step = "protect"
     _emit_protection(code, plan, keyring)
@@ -61,7 +61,7 @@ def emit_output(code: Code, plan: Plan, keyring: Keyring) -> None:
     code.add("_keep_offset(_offset)", "_keep_key(_key)", "_keep_value(_clean)")
 
 
-def _emit_protection(code: Code, plan: Plan, keyring: Keyring) -> None:
+def _emit_protection(code: Code, plan: StepPlan, keyring: Keyring) -> None:
     stream, event_id = plan.schema.stream, plan.schema.event_id
     # The event id goes first: envelopes are bound to the id that readers see.
     protected = sorted((f for f in plan.clear.values() if f.privacy), key=lambda field: field.name != event_id)
@@ -78,7 +78,7 @@ def _emit_protection(code: Code, plan: Plan, keyring: Keyring) -> None:
             code.add(f"{code.variable(field.name)} = {seal}")
 
 
-def _emit_sealer(code: Code, plan: Plan, keyring: Keyring, count: int) -> None:
+def _emit_sealer(code: Code, plan: StepPlan, keyring: Keyring, count: int) -> None:
     """Nonces for the batch; the subject's sealer before the subject itself may lose its clear value."""
     sealers = Sealers(keyring, plan.schema.stream)
     sealers.of(None)
@@ -112,7 +112,7 @@ def _clear(code: Code, field: Field) -> str:
     return f"{code.reference('to_json', msgspec.json.encode)}({value})"
 
 
-def _subject_text(code: Code, plan: Plan) -> str:
+def _subject_text(code: Code, plan: StepPlan) -> str:
     """The subject as text, in the clear: it chooses the key. "None" where the contract names none."""
     if plan.schema.subject is None:
         return "None"

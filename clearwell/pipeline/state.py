@@ -9,13 +9,13 @@ from clearwell.errors import Fatal
 from clearwell.pipeline.batch import RawBatch
 
 
-class Memory(Protocol):
+class StepMemory(Protocol):
     """What one step remembers; `turn` is called with the first offset of each batch, to forget what is out of reach."""
 
     def turn(self, offset: int) -> None: ...
 
 
-class State:
+class PipelineState:
     """The memories of all steps for one partition of one incarnation of the raw topic (invariant 3).
 
     A batch of another incarnation starts afresh. One partition, one state, one thread.
@@ -23,10 +23,10 @@ class State:
 
     __slots__ = ("_make", "_topic_id", "memories", "next_offset")
 
-    def __init__(self, make: Sequence[Callable[[], Memory]]) -> None:
+    def __init__(self, make: Sequence[Callable[[], StepMemory]]) -> None:
         self._make = make
         self._topic_id: str | None = None
-        self.memories: list[Memory] = []
+        self.memories: list[StepMemory] = []
         self.next_offset = 0
 
     def admit(self, batch: RawBatch) -> None:

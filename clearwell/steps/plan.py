@@ -29,7 +29,7 @@ class BoundStep:
 
 
 @dataclass(frozen=True)
-class Plan:
+class StepPlan:
     """The steps in order. `clear` are the fields after the last step, before privacy; `schema` is what leaves.
 
     `lookback` is how many raw offsets of the partition determine the memory of all steps together: each may depend on
@@ -42,7 +42,7 @@ class Plan:
     lookback: int
 
 
-def bind(contract: Contract) -> Plan:
+def bind(contract: Contract) -> StepPlan:
     """Give the contract's steps their meaning. Raises ContractError with all that is wrong, each with its line."""
     problems = Problems()
     start = {field.name: field for field in contract.fields}
@@ -75,7 +75,7 @@ def bind(contract: Contract) -> Plan:
     problems.raise_any()
     schema = _schema(contract, fields)
     verify(contract, schema)
-    return Plan(tuple(bound), fields, schema, sum(one.step.lookback() for one in bound))
+    return StepPlan(tuple(bound), fields, schema, sum(one.step.lookback() for one in bound))
 
 
 def _extra(contract: Contract) -> Field:

@@ -38,7 +38,7 @@ from clearwell.records.duplicates import Duplicates
 from clearwell.registry import Registry, subscriptions
 from clearwell.settings import Settings
 from clearwell.subscriptions.position import Position, resume
-from clearwell.worker.positions import Note
+from clearwell.worker.positions import CommitNote
 
 PATIENCE = 60.0
 """Seconds in which Kafka must let a group of ours be set back."""
@@ -82,7 +82,7 @@ def realign(settings: Settings, readers: list[PartedReader]) -> None:
 def _service(kafka: str, group: str, topic: str, branches: bool) -> Iterator[PartedReader]:
     now = admin.topic_now(kafka, topic)
     for partition, (offset, text) in sorted(committed(kafka, group, topic).items()):
-        note = Note.read(text)
+        note = CommitNote.read(text)
         if note.topic_id != now:
             continue
         epoch = now.epochs[partition]

@@ -11,7 +11,7 @@ from clearwell.contract.model import CleanSchema, Field
 from clearwell.destinations.protocol import Claim, Destination
 from clearwell.destinations.shape import IDENTITY
 from clearwell.testing.destination_cases import Opener, opening
-from clearwell.testing.destination_events import SIMPLE, TOPIC, Event, Identity, Row, batches_of, newest, once
+from clearwell.testing.destination_events import SIMPLE, TOPIC, CleanEvent, Identity, Row, batches_of, newest, once
 
 
 class DestinationBase:
@@ -60,14 +60,16 @@ class DestinationBase:
             found["a row without a key"] = lambda row: (None, *row[1:])
         return found
 
-    def deliver(self, destination: Destination, events: Sequence[Event], generation: int = 1, size: int = 64) -> Claim:
+    def deliver(
+        self, destination: Destination, events: Sequence[CleanEvent], generation: int = 1, size: int = 64
+    ) -> Claim:
         """Claim, and deliver what is left of `events`."""
         claim = destination.claim(TOPIC, 0, generation)
         for batch in batches_of(events, claim, size):
             destination.write(batch)
         return claim
 
-    def require(self, case: Any, destination: Destination, events: Sequence[Event]) -> None:
+    def require(self, case: Any, destination: Destination, events: Sequence[CleanEvent]) -> None:
         """Assert that the store holds just what it must after `events` were delivered."""
         expected = [(event.identity, event.row) for event in self.expected(destination, events)]
         self.require_rows(case, destination, expected)
@@ -87,7 +89,7 @@ class DestinationBase:
         held = destination.held()
         assert held in (None, len(found)), f"`held` says {held} of {len(found)} rows."
 
-    def expected(self, destination: Destination, events: Iterable[Event]) -> list[Event]:
+    def expected(self, destination: Destination, events: Iterable[CleanEvent]) -> list[CleanEvent]:
         """The newest event of each key, or each once where history is kept or events are given away."""
         return newest(events) if keeps_newest(destination) else once(events)
 

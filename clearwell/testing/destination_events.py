@@ -39,7 +39,7 @@ Identity = tuple[str, int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class CleanEvent:
     """One clean event of SIMPLE, in partition 0; its clean offset is its place in a list."""
 
     id: str
@@ -59,17 +59,17 @@ class Event:
         return (self.raw_topic, 0, self.raw_offset)
 
 
-def some_events(seed: int, count: int, keys: int) -> list[Event]:
+def some_events(seed: int, count: int, keys: int) -> list[CleanEvent]:
     """Events in raw order whose keys repeat and whose times go back and forth, equal ones among them."""
     rng = random.Random(seed)  # noqa: S311 - no secret
     return [
-        Event(f"k{rng.randrange(keys)}", START + timedelta(minutes=rng.randrange(count // 4)), i, raw_offset=i)
+        CleanEvent(f"k{rng.randrange(keys)}", START + timedelta(minutes=rng.randrange(count // 4)), i, raw_offset=i)
         for i in range(count)
     ]
 
 
 def batch_of(
-    events: Sequence[Event], claim: Claim, next_offset: int, *, rows: Sequence[Row] | None = None, **changes: Any
+    events: Sequence[CleanEvent], claim: Claim, next_offset: int, *, rows: Sequence[Row] | None = None, **changes: Any
 ) -> CleanBatch:
     """A batch of `events` that ends before clean offset `next_offset`, the events being the last before it.
 
@@ -102,7 +102,7 @@ def clean_json(row: Row, schema: CleanSchema) -> bytes:
     return json.dumps(msgspec.to_builtins(event)).encode()  # msgspec's own writer refuses lone surrogates
 
 
-def batches_of(events: Sequence[Event], claim: Claim, size: int) -> list[CleanBatch]:
+def batches_of(events: Sequence[CleanEvent], claim: Claim, size: int) -> list[CleanBatch]:
     """`events` from the claim's offset on, in flushes of `size`, each with the high watermarks up to its end."""
     batches = []
     for start in range(claim.next_offset, len(events), size):
@@ -112,15 +112,15 @@ def batches_of(events: Sequence[Event], claim: Claim, size: int) -> list[CleanBa
     return batches
 
 
-def newest(events: Iterable[Event]) -> list[Event]:
+def newest(events: Iterable[CleanEvent]) -> list[CleanEvent]:
     """The newest event of each key, by sorting: another way than the code's (invariant 4)."""
     ordered = sorted(events, key=lambda one: (one.at is not None, one.at or START, one.raw_offset))
     return list({event.id: event for event in ordered}.values())
 
 
-def once(events: Iterable[Event]) -> list[Event]:
+def once(events: Iterable[CleanEvent]) -> list[CleanEvent]:
     """Each event once, in the order of the first."""
-    first: dict[Identity, Event] = {}
+    first: dict[Identity, CleanEvent] = {}
     for event in events:
         first.setdefault(event.identity, event)
     return list(first.values())

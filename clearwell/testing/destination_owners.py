@@ -12,8 +12,8 @@ from clearwell.destinations.protocol import Accounts, Claim, Destination, Replay
 from clearwell.errors import Fenced
 from clearwell.testing.destination_base import DestinationBase
 from clearwell.testing.destination_cases import Opener, fresh, told
-from clearwell.testing.destination_events import START, TOPIC, Event, batch_of, batches_of, some_events
-from clearwell.testing.destination_process import Process
+from clearwell.testing.destination_events import START, TOPIC, CleanEvent, batch_of, batches_of, some_events
+from clearwell.testing.destination_process import WritingProcess
 
 CANARY = "canary-91ac"
 
@@ -43,7 +43,7 @@ class OwnersPart(DestinationBase):
         group = fresh("killed")
         opened(group=group)
         work = (case, self.schema, group, events, 5)
-        processes = [Process(generation, *work) for generation in range(3)]
+        processes = [WritingProcess(generation, *work) for generation in range(3)]
         try:
             for process, writes in zip(processes, (1, 4, 2), strict=True):
                 process.kill_after(writes)
@@ -72,14 +72,14 @@ class OwnersPart(DestinationBase):
         """A late owner is refused, and leaves no trace."""
         zombie, successor = opened(), opened()
         old = zombie.claim(TOPIC, 0, 1)
-        events = [Event("a", START, 1, raw_offset=0), Event("b", START, 3, raw_offset=1)]
+        events = [CleanEvent("a", START, 1, raw_offset=0), CleanEvent("b", START, 3, raw_offset=1)]
         zombie.write(batch_of(events[:1], old, 1))
         new = successor.claim(TOPIC, 0, 2)
         with told("a write of a late owner", (CANARY,), Fenced):
-            zombie.write(batch_of([Event(CANARY, START, 2, raw_offset=1)], old, 2))
+            zombie.write(batch_of([CleanEvent(CANARY, START, 2, raw_offset=1)], old, 2))
         successor.write(batch_of(events[1:], dataclasses.replace(new, high_watermarks={"raw-a": 0}), 2))
         with told("a write of a late owner", (CANARY,), Fenced):
-            zombie.write(batch_of([Event(CANARY, START, 4, raw_offset=2)], old, 3))
+            zombie.write(batch_of([CleanEvent(CANARY, START, 4, raw_offset=2)], old, 3))
         self.require(case, successor, events)
         assert successor.accounts(TOPIC)[0].next_offset == 2, "A late owner moved the position."
 
@@ -92,7 +92,7 @@ class OwnersPart(DestinationBase):
         destination.set_back(TOPIC, [Start(Accounts(0, 0)), Start(Accounts(7, 3))])
         assert destination.accounts(TOPIC) == [Accounts(0, 0)], "The accounts are not those of the beginning."
         with told("a write of before the replay", (CANARY,), Fenced):
-            destination.write(batch_of([Event(CANARY, START, 1, raw_offset=60)], before, 61))
+            destination.write(batch_of([CleanEvent(CANARY, START, 1, raw_offset=60)], before, 61))
         again = self.deliver(destination, events, size=17)
         assert (again.next_offset, again.high_watermarks) == (0, {}), "What is replayed would be taken for repeats."
         self.require(case, destination, events)
@@ -113,13 +113,13 @@ class OwnersPart(DestinationBase):
     def test_unclaimed(self, case: Any, opened: Opener) -> None:
         """A partition must be claimed before it is written."""
         with told("a write without a claim", (CANARY,), Fenced):
-            opened().write(batch_of([Event(CANARY, START, 1, raw_offset=0)], Claim(1, 0), 1))
+            opened().write(batch_of([CleanEvent(CANARY, START, 1, raw_offset=0)], Claim(1, 0), 1))
         assert case.rows() == [], "What was not claimed was written."
 
     def test_accounts_apart(self, opened: Opener) -> None:
         """Groups, topics and partitions are accounted apart."""
         one, other = opened(), opened(group=fresh("other"))
-        events = [Event("a", START, 1, raw_offset=0)]
+        events = [CleanEvent("a", START, 1, raw_offset=0)]
         for partition in (2, 0):
             claim = one.claim(TOPIC, partition, 1)
             one.write(batch_of(events, claim, 10 + partition, partition=partition, repeats=range(partition)))
@@ -141,7 +141,7 @@ class OwnersPart(DestinationBase):
         destination = opened()
         destination.open()
         claim = destination.claim(TOPIC, 0, 1)
-        events = [Event("a", START, 1, raw_offset=0), Event("b", START, 2, raw_offset=1)]
+        events = [CleanEvent("a", START, 1, raw_offset=0), CleanEvent("b", START, 2, raw_offset=1)]
         destination.write(batch_of(events[:1], claim, 1))
         destination.close()
         destination.close()

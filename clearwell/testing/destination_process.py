@@ -12,19 +12,19 @@ from collections.abc import Sequence
 from typing import Any
 
 from clearwell.contract.model import CleanSchema
-from clearwell.testing.destination_events import TOPIC, Event, batches_of
+from clearwell.testing.destination_events import TOPIC, CleanEvent, batches_of
 
 GO = b"go\n"
 
 
-class Process:
+class WritingProcess:
     """Claims with `generation`, once it is told to go, and writes what is left of `events` in flushes of `size`.
 
     The case is pickled: its class must be one that can be imported.
     """
 
     def __init__(
-        self, generation: int, case: Any, schema: CleanSchema, group: str, events: Sequence[Event], size: int
+        self, generation: int, case: Any, schema: CleanSchema, group: str, events: Sequence[CleanEvent], size: int
     ) -> None:
         """Starts it; it prepares itself and waits."""
         work = pickle.dumps(sys.path) + pickle.dumps((case, schema, group, list(events), size, generation))

@@ -10,7 +10,7 @@ import pytest
 from clearwell.destinations.protocol import Accounts, Destination, Inspectable, RowReason, RowsRefused
 from clearwell.testing.destination_base import DestinationBase
 from clearwell.testing.destination_cases import Opener, fresh, isolate, told
-from clearwell.testing.destination_events import SIMPLE, START, TOPIC, Event, batch_of, some_events
+from clearwell.testing.destination_events import SIMPLE, START, TOPIC, CleanEvent, batch_of, some_events
 
 CANARY = "canary-5e1b"
 
@@ -23,7 +23,7 @@ class RefusalsPart(DestinationBase):
         for number, (what, poison) in enumerate(self._poisons(case, opened()).items()):
             destination = opened(group=fresh("poisoned"))
             claim = destination.claim(TOPIC, 0, 1)
-            events = [Event(f"{CANARY}-{what}-{i}", START, i, raw_offset=3 * number + i) for i in range(3)]
+            events = [CleanEvent(f"{CANARY}-{what}-{i}", START, i, raw_offset=3 * number + i) for i in range(3)]
             rows = [events[0].row, poison(events[1].row), events[2].row]
             with told(what, (CANARY,), RowsRefused) as refused:
                 destination.write(batch_of(events, claim, 3, rows=rows))
@@ -61,7 +61,7 @@ class RefusalsPart(DestinationBase):
         name, poison = next(iter(self._poisons(case, opened()).items()))
         destination = opened()
         claim = destination.claim(TOPIC, 0, 1)
-        events = [Event("a", START, 1, raw_offset=0), Event("a", START, 2, raw_offset=1)]
+        events = [CleanEvent("a", START, 1, raw_offset=0), CleanEvent("a", START, 2, raw_offset=1)]
         batch = batch_of(events, claim, 2, rows=[events[0].row, poison(events[1].row)])
         assert [offset for offset, _ in isolate(destination, batch)] == [1], f"{name}: not refused alone."
         self.require(case, destination, events[:1])
@@ -74,7 +74,7 @@ class RefusalsPart(DestinationBase):
             with told(what, case.secrets):
                 made.append(make())
                 made[0].open()
-                self.deliver(made[0], [Event("a", START, 1, raw_offset=0)])
+                self.deliver(made[0], [CleanEvent("a", START, 1, raw_offset=0)])
             for destination in made:
                 assert not any(secret in repr(destination) for secret in case.secrets), f"{what}: repr shows a secret."
                 destination.close()
@@ -96,6 +96,6 @@ class RefusalsPart(DestinationBase):
         return self.poisons(case, destination) or pytest.skip("the store takes everything")
 
 
-def rows_of(events: list[Event]) -> set[str]:
+def rows_of(events: list[CleanEvent]) -> set[str]:
     """The ids of events."""
     return {event.id for event in events}

@@ -10,7 +10,7 @@ from typing import Any
 from clearwell.destinations.protocol import Accounts, Claim
 from clearwell.testing.destination_base import DestinationBase
 from clearwell.testing.destination_cases import Opener, fresh
-from clearwell.testing.destination_events import START, TOPIC, Event, batch_of, some_events
+from clearwell.testing.destination_events import START, TOPIC, CleanEvent, batch_of, some_events
 
 
 class RowsPart(DestinationBase):
@@ -65,10 +65,10 @@ class RowsPart(DestinationBase):
 
     def test_late_versions(self, case: Any, opened: Opener) -> None:
         """What is older by event time, or by raw offset at the same time, replaces nothing."""
-        newer = Event("a", START + timedelta(microseconds=2), 1, raw_offset=5)
-        late = Event("a", START + timedelta(microseconds=1), 2, raw_offset=9)
-        tied_but_earlier = Event("a", newer.at, 3, raw_offset=4)
-        without_time = Event("a", None, 4, raw_offset=10)
+        newer = CleanEvent("a", START + timedelta(microseconds=2), 1, raw_offset=5)
+        late = CleanEvent("a", START + timedelta(microseconds=1), 2, raw_offset=9)
+        tied_but_earlier = CleanEvent("a", newer.at, 3, raw_offset=4)
+        without_time = CleanEvent("a", None, 4, raw_offset=10)
         destination = opened()
         self.deliver(destination, [newer, late, tied_but_earlier, without_time], size=1)
         self.require(case, destination, [newer, late, tied_but_earlier, without_time])
@@ -76,10 +76,10 @@ class RowsPart(DestinationBase):
     def test_newer_versions(self, case: Any, opened: Opener) -> None:
         """What is newer replaces, at once."""
         versions = [
-            Event("a", None, 1, raw_offset=7),
-            Event("a", START, 2, raw_offset=1),
-            Event("a", START, 3, raw_offset=2),
-            Event("a", START + timedelta(microseconds=1), None, raw_offset=0),
+            CleanEvent("a", None, 1, raw_offset=7),
+            CleanEvent("a", START, 2, raw_offset=1),
+            CleanEvent("a", START, 3, raw_offset=2),
+            CleanEvent("a", START + timedelta(microseconds=1), None, raw_offset=0),
         ]
         destination = opened()
         claim = destination.claim(TOPIC, 0, 1)
@@ -90,8 +90,8 @@ class RowsPart(DestinationBase):
     def test_repeated_keys_in_one_flush(self, case: Any, opened: Opener) -> None:
         """The newest of them wins; of equal event times the later in raw."""
         minutes = [3, 9, 9, 1]
-        events = [Event("a", START + timedelta(minutes=m), i, raw_offset=i) for i, m in enumerate(minutes)]
-        events.append(Event("b", START, 7, raw_offset=4))
+        events = [CleanEvent("a", START + timedelta(minutes=m), i, raw_offset=i) for i, m in enumerate(minutes)]
+        events.append(CleanEvent("b", START, 7, raw_offset=4))
         destination = opened()
         self.deliver(destination, events)
         self.require(case, destination, events)
@@ -101,7 +101,7 @@ class RowsPart(DestinationBase):
         """Its offsets start again, and its events are news all the same; the high watermarks of both are kept."""
         destination = opened()
         claim = destination.claim(TOPIC, 0, 1)
-        events = [Event("a", START, 1, raw_offset=900), Event("a", START, 2, raw_offset=0, raw_topic="raw-b")]
+        events = [CleanEvent("a", START, 1, raw_offset=900), CleanEvent("a", START, 2, raw_offset=0, raw_topic="raw-b")]
         destination.write(batch_of(events[:1], claim, 1))
         destination.write(batch_of(events[1:], replace(claim, high_watermarks={"raw-a": 900}), 2))
         found = [(row["number"], row["_raw_topic"], row["_raw_offset"]) for row in case.rows()]
@@ -111,7 +111,7 @@ class RowsPart(DestinationBase):
     def test_a_key_that_moved_to_another_partition(self, case: Any, opened: Opener) -> None:
         """Partitions were added: its next event has a lower offset there, and is news all the same."""
         destination = opened()
-        old, new = Event("a", START, 1, raw_offset=900), Event("a", START, 2, raw_offset=3)
+        old, new = CleanEvent("a", START, 1, raw_offset=900), CleanEvent("a", START, 2, raw_offset=3)
         destination.write(batch_of([old], destination.claim(TOPIC, 0, 1), 1))
         destination.write(batch_of([new], destination.claim(TOPIC, 1, 1), 1, partition=1))
         found = [(row["number"], row["_raw_partition"], row["_raw_offset"]) for row in case.rows()]

@@ -15,7 +15,7 @@ from clearwell.errors import ConfigError
 from clearwell.plugins.options import told_options
 from clearwell.testing.destination_base import DestinationBase, identity_of, keeps_newest
 from clearwell.testing.destination_cases import Opener, fresh, told
-from clearwell.testing.destination_events import SIMPLE, START, TOPIC, Event, batch_of
+from clearwell.testing.destination_events import SIMPLE, START, TOPIC, CleanEvent, batch_of
 
 ENCRYPT = Privacy(PrivacyKind.ENCRYPT)
 
@@ -123,7 +123,7 @@ class SchemasPart(DestinationBase):
     def test_compound_key(self, case: Any, opened: Opener) -> None:
         """Exact to the microsecond, in any order."""
         schema = replace(SIMPLE, key=("id", "at"))
-        events = [Event("a", START + timedelta(microseconds=i // 2), i, raw_offset=i) for i in range(6)]
+        events = [CleanEvent("a", START + timedelta(microseconds=i // 2), i, raw_offset=i) for i in range(6)]
         destination = opened(schema=schema)
         self.deliver(destination, events, size=2)
         self.deliver(opened(schema=schema, group=fresh("replay")), events[::-1], size=4)
@@ -132,7 +132,7 @@ class SchemasPart(DestinationBase):
 
     def test_widened_schema(self, case: Any, opened: Opener) -> None:
         """What is missing is added; rows and deliverers of the older version go on beside it."""
-        events = [Event(f"k{i}", START, i, raw_offset=i) for i in range(4)]
+        events = [CleanEvent(f"k{i}", START, i, raw_offset=i) for i in range(4)]
         before = opened()
         claim = self.deliver(before, events[:2])
         wide = _widened()
@@ -149,7 +149,7 @@ class SchemasPart(DestinationBase):
     def test_widened_type(self, case: Any, opened: Opener) -> None:
         """A type that grows is taken exactly, or refused with what it was, what it is to be, and the way out."""
         before = opened()
-        self.deliver(before, [Event("a", START, 1, raw_offset=0)])
+        self.deliver(before, [CleanEvent("a", START, 1, raw_offset=0)])
         wide = replace(SIMPLE, version=2, fields=(*SIMPLE.fields[:2], Field("number", Type.INT64), *SIMPLE.fields[3:]))
         try:
             after = opened(schema=wide, group=fresh("wide"))
@@ -161,7 +161,7 @@ class SchemasPart(DestinationBase):
             assert before.held() in (1, None), "Rows were lost."
             return
         row = ("b", START, 2**40, "cw1.b")
-        batch = batch_of([Event("b", START, None, 1)], after.claim(TOPIC, 0, 1), 1, rows=[row], schema=wide)
+        batch = batch_of([CleanEvent("b", START, None, 1)], after.claim(TOPIC, 0, 1), 1, rows=[row], schema=wide)
         after.write(batch)
         found = {row["id"]: row["number"] for row in case.rows()}
         assert found == {"a": 1, "b": 2**40}, "A value of the wider type is not as it was written."
@@ -169,7 +169,7 @@ class SchemasPart(DestinationBase):
     def test_replay_fills_added_fields(self, case: Any, opened: Opener) -> None:
         """The same event under a widened contract replaces the row that lacks the field."""
         destination = opened()
-        event = Event("a", START, 1, raw_offset=0)
+        event = CleanEvent("a", START, 1, raw_offset=0)
         self.deliver(destination, [event])
         if not keeps_newest(destination):
             return
@@ -193,7 +193,9 @@ class SchemasPart(DestinationBase):
         schema = with_fields(*(Field(name, Type.STRING) for name in names))
         rows = []
         for number in range(2):
-            row = dict(zip((field.name for field in SIMPLE.fields), Event(f"k{number}", START, 1, 0).row, strict=True))
+            row = dict(
+                zip((field.name for field in SIMPLE.fields), CleanEvent(f"k{number}", START, 1, 0).row, strict=True)
+            )
             rows.append(row | {name: f"{name} of {number}" for name in names})
         self._round_trip(case, opened, schema, rows)
 
@@ -213,7 +215,7 @@ class SchemasPart(DestinationBase):
 
     def _refused_change(self, opened: Opener, schema: CleanSchema, named: str) -> None:
         destination = opened()
-        self.deliver(destination, [Event("a", START, 1, raw_offset=0)])
+        self.deliver(destination, [CleanEvent("a", START, 1, raw_offset=0)])
         with told("a change that is no addition", (), ConfigError) as refused:
             opened(schema=schema)
         assert named in str(refused.error), f"The message does not name {named}: {refused.error}"

@@ -35,7 +35,7 @@ LOOK_EVERY = 5.0
 _LENGTH = 512
 
 
-class Batch(msgspec.Struct, frozen=True):
+class WatchedBatch(msgspec.Struct, frozen=True):
     """What is worked on; `since` in seconds since the epoch."""
 
     topic: str
@@ -60,8 +60,8 @@ class BatchWatch:
         """`note`: see VARIABLE, which is asked when it is None."""
         where = note or (Path(os.environ[VARIABLE]) if os.environ.get(VARIABLE) else None)
         self._after, self._every = after, every
-        self._batch: Batch | None = None
-        self._told: Batch | None = None
+        self._batch: WatchedBatch | None = None
+        self._told: WatchedBatch | None = None
         self._file = None if where is None else os.open(where, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._write(None)
         self._thread: threading.Thread | None = None
@@ -72,7 +72,7 @@ class BatchWatch:
         if self._thread is None:
             self._thread = threading.Thread(target=self._look, name="batch watch", daemon=True)
             self._thread.start()
-        batch = self._batch = Batch(topic, partition, first, last, time.time())
+        batch = self._batch = WatchedBatch(topic, partition, first, last, time.time())
         self._write(batch)
         try:
             yield
@@ -84,7 +84,7 @@ class BatchWatch:
                 log.warning("The batch of %s, partition %d, from offset %d has ended after %.0f s.", topic, partition,
                             first, took)  # fmt: skip
 
-    def _write(self, batch: Batch | None) -> None:
+    def _write(self, batch: WatchedBatch | None) -> None:
         if self._file is not None:
             text = b"" if batch is None else msgspec.json.encode(batch)
             with contextlib.suppress(OSError):  # a full disk is told of by others
@@ -113,7 +113,7 @@ class BatchWatch:
 def stuck(note: Path, after: float = TOLD_AFTER) -> str | None:
     """What another process's note says of a batch that does not end; None when there is none such."""
     try:
-        batch = msgspec.json.decode(note.read_bytes().strip() or b"null", type=Batch | None)
+        batch = msgspec.json.decode(note.read_bytes().strip() or b"null", type=WatchedBatch | None)
     except (OSError, msgspec.DecodeError):  # not there yet, or read while it was written
         return None
     now = time.time()

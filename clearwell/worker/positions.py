@@ -14,7 +14,7 @@ from clearwell.worker.transport import Commit
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
+class CommitNote:
     """What a group stores beside an offset: for which incarnation of the topic it is, and how it was reached.
 
     `branches` are origins that the events have from an offset on, instead of the topic's id, oldest first: each came
@@ -30,7 +30,7 @@ class Note:
         return " ".join([self.topic_id, str(self.epoch), str(self.time), *(f"{a}@{b}" for a, b in self.branches)])
 
     @classmethod
-    def read(cls, text: str | None) -> Note:
+    def read(cls, text: str | None) -> CommitNote:
         """The note in a commit; one of before there were epochs, or of a person, says less."""
         topic_id, *rest = (text or "").split(" ") if text else [""]
         try:
@@ -59,7 +59,7 @@ class GroupPositions:
 
     def __init__(self, identity: TopicIdentity) -> None:
         self._identity = identity
-        self._notes: dict[int, Note] = {}
+        self._notes: dict[int, CommitNote] = {}
         self.points: dict[int, Point] = {}
         self.known: dict[int, int | None] = {}
         """By partition, where the group stood when it was assigned; None: it had committed nothing for this topic."""
@@ -69,21 +69,21 @@ class GroupPositions:
     ) -> Mapping[TP, int]:
         """See `clearwell.worker.transport.Positions`."""
         topic_id = await self._identity.refresh()
-        notes = {tp: Note.read(known.metadata) for tp, known in committed.items() if known is not None}
+        notes = {tp: CommitNote.read(known.metadata) for tp, known in committed.items() if known is not None}
         ours = {tp: committed[tp].offset for tp, note in notes.items() if note.topic_id == topic_id}  # type: ignore[union-attr]
         self.known = {tp.partition: ours.get(tp) for tp in committed}
-        self._notes = {tp.partition: notes[tp] if tp in ours else Note(topic_id) for tp in committed}
+        self._notes = {tp.partition: notes[tp] if tp in ours else CommitNote(topic_id) for tp in committed}
         at_notes = {tp.partition: (ours.get(tp, 0), self._notes[tp.partition]) for tp in committed}
         self.points = {at: Point(offset, note.epoch, note.time) for at, (offset, note) in at_notes.items()}
         await self._identity.resume(self.points)
         return {tp: self.known[tp.partition] or 0 for tp in committed}
 
     def metadata(self, tp: TP) -> str:
-        """A `Note`."""
+        """A `CommitNote`."""
         lineage = self._identity.lineage
         point = Point(0) if lineage is None else lineage.point(tp.partition)
-        known = self._notes.get(tp.partition, Note(self._identity.id))
-        return str(Note(self._identity.id, point.epoch, point.time, known.branches))
+        known = self._notes.get(tp.partition, CommitNote(self._identity.id))
+        return str(CommitNote(self._identity.id, point.epoch, point.time, known.branches))
 
     def branched_at(self, partition: int) -> int:
         """The offset from which on events have that origin."""

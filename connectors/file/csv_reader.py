@@ -12,7 +12,7 @@ import msgspec
 
 from clearwell.errors import ConfigError
 from clearwell.source import EVENT_LIMIT, Refusal, SourceEvent, refuse
-from connectors.file.csv_rows import Rows
+from connectors.file.csv_rows import CsvRows
 
 _INT = re.compile(r"[+-]?\d{1,40}\Z", re.ASCII)
 _FLOAT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,5})?\Z", re.ASCII)
@@ -56,7 +56,7 @@ class CsvForm:
 class CsvReader:
     """Makes events of rows."""
 
-    def __init__(self, file: str, rows: Rows, form: CsvForm, header: list[str] | None = None) -> None:
+    def __init__(self, file: str, rows: CsvRows, form: CsvForm, header: list[str] | None = None) -> None:
         """`header`: the names, where reading goes on after them."""
         self._file, self._rows, self._form = file, rows, form
         self.header: list[str] = []
@@ -116,7 +116,7 @@ class CsvReader:
         return refuse(event_id, len(data), data) if len(data) > EVENT_LIMIT else SourceEvent(event_id, data)
 
 
-def read_header(rows: Rows, file: str) -> list[str] | None:
+def read_header(rows: CsvRows, file: str) -> list[str] | None:
     """The names in the first of `rows`; None when there is none (yet).
 
     Raises ConfigError when it is no header. What the row says is never told: of a file without a header it is data

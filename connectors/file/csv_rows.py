@@ -17,7 +17,7 @@ Row: TypeAlias = tuple[int, list[str] | Refusal | None, bytes]
 _DELIMITERS = (";", "\t", "|", ",")
 
 
-class Rows:
+class CsvRows:
     """Reads one row after the other. While the lines `wait`, so does a row whose quotes are still open."""
 
     def __init__(self, lines: Lines, delimiter: str | None = None, quote: str = '"') -> None:

@@ -6,7 +6,7 @@ import logging
 
 from clearwell.errors import ConfigError
 from connectors.file.config import KNOWN, FileConfig, Form, form_of, known_form, require_used
-from connectors.file.stores import File, Store
+from connectors.file.stores import File, FileStore
 
 log = logging.getLogger(__name__)
 
@@ -14,10 +14,10 @@ TOLD = 5
 """Names of passed-over files that a line of the log shows."""
 
 
-class Folder:
+class SourceFolder:
     """Looks for files, as often as it is asked."""
 
-    def __init__(self, config: FileConfig, store: Store) -> None:
+    def __init__(self, config: FileConfig, store: FileStore) -> None:
         self._config, self._store = config, store
         self._told: set[str] = set()
         self.passed_over = 0

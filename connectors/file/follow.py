@@ -13,28 +13,28 @@ from pathlib import Path
 from clearwell.errors import ConfigError
 from clearwell.source import Batch
 from connectors.file.config import FileConfig, FilePosition
-from connectors.file.opening import OpenFile, Piece, opened_file
-from connectors.file.pace import Pace
-from connectors.file.stores import File, Store
+from connectors.file.opening import OpenFile, ReadBatch, opened_file
+from connectors.file.pace import PollTimer
+from connectors.file.stores import File, FileStore
 from connectors.file.tally import Tally
 
 log = logging.getLogger(__name__)
 
-_BEGINNING = Piece([], 0, "")
+_BEGINNING = ReadBatch([], 0, "")
 _CUT = (
     "%s was cut, and is read again from its beginning; what was appended to it since the last look, and cut too, "
     "can't be known"
 )
 
 
-class Follower:
+class FileFollower:
     """Reads what is appended to a file, for ever.
 
     A file is known by its inode and by what was read of it (`OpenFile.mark`). Each that takes its place is another
     turn, so that its ids are others, though its offsets are not.
     """
 
-    def __init__(self, config: FileConfig, store: Store, file: File, pace: Pace, tally: Tally) -> None:
+    def __init__(self, config: FileConfig, store: FileStore, file: File, pace: PollTimer, tally: Tally) -> None:
         self._config, self._store, self._file = config, store, file
         self._pace, self._tally = pace, tally
         self._inode = 0
@@ -44,7 +44,7 @@ class Follower:
         file: File | None = self._file
         turn, at = 0, _BEGINNING
         if after is not None:
-            turn, at = after.turn, Piece([], after.offset, after.mark)
+            turn, at = after.turn, ReadBatch([], after.offset, after.mark)
             file = await asyncio.to_thread(self._file_of, after)
             if file is None:
                 self._tell_of_a_gap(after)
@@ -58,7 +58,7 @@ class Follower:
                 async for beat in beats:
                     yield beat
 
-    async def _read(self, file: File, turn: int, at: Piece) -> AsyncGenerator[Batch, None]:
+    async def _read(self, file: File, turn: int, at: ReadBatch) -> AsyncGenerator[Batch, None]:
         """One file, until another is in its place, or it was cut."""
         pace, gone = self._pace, 0.0
         async with opened_file(
@@ -99,11 +99,11 @@ class Follower:
         """Wait until there is a file."""
         while not self._pace.closed and not await asyncio.to_thread(Path(self._file.path).exists):
             if self._pace.is_due():
-                yield [], self._position(turn, Piece([], 0, ""), 0)
+                yield [], self._position(turn, ReadBatch([], 0, ""), 0)
                 self._pace.spoke()
             await self._pace.wait()
 
-    def _position(self, turn: int, at: Piece, inode: int) -> FilePosition:
+    def _position(self, turn: int, at: ReadBatch, inode: int) -> FilePosition:
         return FilePosition(file=self._file.key, offset=at.end, turn=turn, mark=at.mark, inode=inode)
 
     def _file_of(self, after: FilePosition) -> File | None:
@@ -161,7 +161,7 @@ def _first_look(opened: OpenFile) -> tuple[int, _Seen]:
     return os.fstat(opened.number).st_ino, _Seen(opened)
 
 
-def _next(opened: OpenFile) -> tuple[Piece, _Seen]:
+def _next(opened: OpenFile) -> tuple[ReadBatch, _Seen]:
     piece = opened.piece()
     return piece, _Seen(opened)
 

@@ -19,19 +19,19 @@ from connectors.file.arrow_json import Forms
 from connectors.file.config import FileConfig, form_of, zone_of
 from connectors.file.content import Content
 from connectors.file.csv_reader import CsvForm, CsvReader, read_header
-from connectors.file.csv_rows import Rows
+from connectors.file.csv_rows import CsvRows
 from connectors.file.json_values import JsonReader, is_a_line_a_value
 from connectors.file.lines import Lines
 from connectors.file.ndjson import NdjsonReader
 from connectors.file.parquet import ParquetReader
-from connectors.file.stores import File, Store
+from connectors.file.stores import File, FileStore
 from connectors.file.tally import Tally
 
 MARKED = 256
 """Bytes at the beginning of a file, and before an offset, by which its content is known again."""
 
 
-class Reader(Protocol):
+class FileReader(Protocol):
     """Reads events of one format; `items` counts what it has read, before it makes events of it."""
 
     @property
@@ -42,7 +42,7 @@ class Reader(Protocol):
         """At most `count` events and the offset after them; no events at the end of the file."""
 
 
-class Piece(NamedTuple):
+class ReadBatch(NamedTuple):
     """Events, the offset after them, and what tells this file up to there from another (see `OpenFile.mark`)."""
 
     events: list[SourceEvent]
@@ -55,7 +55,7 @@ class OpenFile:
 
     def __init__(
         self,
-        store: Store,
+        store: FileStore,
         file: File,
         config: FileConfig,
         offset: int = 0,
@@ -102,10 +102,10 @@ class OpenFile:
         with self._failures():
             return self._reader.batch(count)
 
-    def piece(self) -> Piece:
+    def piece(self) -> ReadBatch:
         """The next batch, marked."""
         events, end = self.batch(self._config.batch_events)
-        return Piece(events, end, self.mark(end))
+        return ReadBatch(events, end, self.mark(end))
 
     @property
     def items(self) -> int:
@@ -181,7 +181,7 @@ class OpenFile:
         if self._lines is not None:
             self._lines.require_not_shorter(size)
 
-    def _read(self, opened: BinaryIO, offset: int, wait: bool) -> Reader:
+    def _read(self, opened: BinaryIO, offset: int, wait: bool) -> FileReader:
         config, key = self._config, self._file.key
         form = form_of(config.format, key)
         if form == "parquet":
@@ -199,7 +199,7 @@ class OpenFile:
         if config.follow and not lines.plain:
             raise self._no_follower()
         if form == "csv":
-            rows = Rows(lines, config.delimiter, config.quote)
+            rows = CsvRows(lines, config.delimiter, config.quote)
             return CsvReader(
                 self._name, rows, CsvForm(config.columns, config.id_field), self._header() if offset else None
             )
@@ -218,7 +218,7 @@ class OpenFile:
         opened, _ = self._store.open(self._file)
         config = self._config
         with Lines(Content(opened, config.encoding), self._file.key) as beginning:
-            header = read_header(Rows(beginning, config.delimiter, config.quote), self._file.key)
+            header = read_header(CsvRows(beginning, config.delimiter, config.quote), self._file.key)
         if header is None:
             raise self._changed("it is empty")
         return header
@@ -243,7 +243,7 @@ class OpenFile:
 
 @asynccontextmanager
 async def opened_file(
-    store: Store,
+    store: FileStore,
     file: File,
     config: FileConfig,
     offset: int = 0,

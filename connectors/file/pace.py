@@ -10,7 +10,7 @@ LONGEST = 5.0
 """Seconds between two looks, whatever was configured, so that closing is noticed and heartbeats come in time."""
 
 
-class Pace:
+class PollTimer:
     """Sleeps between looks, until it is closed."""
 
     def __init__(self, poll_seconds: float, heartbeat_seconds: float) -> None:

@@ -11,10 +11,10 @@ from typing import ClassVar
 from clearwell.errors import ClearwellError, ConfigError
 from clearwell.source import HEARTBEAT_SECONDS, Batch, Count, DiscoveredStream, SourceConfig, SourcePosition
 from connectors.file.config import FileConfig, FilePosition, form_of, require_consistent
-from connectors.file.folder import Folder
-from connectors.file.follow import Follower
+from connectors.file.folder import SourceFolder
+from connectors.file.follow import FileFollower
 from connectors.file.opening import OpenFile, opened_file
-from connectors.file.pace import Pace
+from connectors.file.pace import PollTimer
 from connectors.file.stores import File, store_of
 from connectors.file.tally import Tally
 from connectors.file.watch import Watcher
@@ -39,8 +39,8 @@ class FileSource:
         self._store = store_of(config.path, config.storage_options | config.storage_secrets)
         if config.follow and not self._store.local:
             raise ConfigError("`follow` needs a file of this machine: leave it out, or use `watch` for new files.")
-        self._folder = Folder(config, self._store)
-        self._pace = Pace(config.poll_seconds, HEARTBEAT_SECONDS)
+        self._folder = SourceFolder(config, self._store)
+        self._pace = PollTimer(config.poll_seconds, HEARTBEAT_SECONDS)
         self._tally = Tally()
 
     @property
@@ -98,7 +98,7 @@ class FileSource:
             batches = Watcher(self._config, self._store, self._folder, self._pace, self._tally).read(after)
         elif self._config.follow:
             (file,) = await asyncio.to_thread(self._followed, after)
-            batches = Follower(self._config, self._store, file, self._pace, self._tally).read(after)
+            batches = FileFollower(self._config, self._store, file, self._pace, self._tally).read(after)
         else:
             batches = self._read(after)
         async with aclosing(batches):

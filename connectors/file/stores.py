@@ -40,7 +40,7 @@ class File(NamedTuple):
     stamp: object = None
 
 
-class Store(Protocol):
+class FileStore(Protocol):
     """Blocks; what goes wrong is raised as ConfigError (to be mended) or Retryable (may pass)."""
 
     place: str
@@ -64,7 +64,7 @@ class Store(Protocol):
         """A context in which the failures of reading a file are given their meaning."""
 
 
-def store_of(path: str, options: Mapping[str, Any]) -> Store:
+def store_of(path: str, options: Mapping[str, Any]) -> FileStore:
     """The store that `path` names. Raises ConfigError for a URL that nothing can read."""
     scheme, found, rest = path.partition("://")
     if not found:

@@ -14,10 +14,10 @@ from clearwell.errors import ConfigError
 from clearwell.source import SourceEvent
 from connectors.file.config import FileConfig, FilePosition
 from connectors.file.finished import Done, Finished
-from connectors.file.folder import Folder
-from connectors.file.opening import OpenFile, Piece, opened_file
-from connectors.file.pace import Pace
-from connectors.file.stores import File, Store
+from connectors.file.folder import SourceFolder
+from connectors.file.opening import OpenFile, ReadBatch, opened_file
+from connectors.file.pace import PollTimer
+from connectors.file.stores import File, FileStore
 from connectors.file.tally import Tally
 
 log = logging.getLogger(__name__)
@@ -45,7 +45,9 @@ class Watcher:
     One that can't be read never stops another: it is told of in the log, and tried again when it changes.
     """
 
-    def __init__(self, config: FileConfig, store: Store, folder: Folder, pace: Pace, tally: Tally) -> None:
+    def __init__(
+        self, config: FileConfig, store: FileStore, folder: SourceFolder, pace: PollTimer, tally: Tally
+    ) -> None:
         self._config, self._store, self._folder = config, store, folder
         self._pace, self._tally = pace, tally
         self._looks: dict[str, _Look] = {}
@@ -111,7 +113,7 @@ class Watcher:
         """What is not read yet of a file that has settled; the last batch says that it is finished."""
         done = self._finished.of(file.key) or Done()
         whole = done.size == file.size and not done.bad  # its last line was waited for long enough
-        at = Piece([], done.offset, done.mark)
+        at = ReadBatch([], done.offset, done.mark)
         look = self._looks[file.key]
         look.tried = look.state
         self._finished.remove(file.key)
@@ -152,7 +154,7 @@ class Watcher:
         return FilePosition(file=file.key, offset=offset, mark=mark, done=finished.names, before=finished.floor)
 
 
-def _done(opened: OpenFile, file: File, at: Piece) -> Done:
+def _done(opened: OpenFile, file: File, at: ReadBatch) -> Done:
     """How far a file was read at its end."""
     taken = opened.taken
     if taken is None or opened.unfinished:

@@ -13,7 +13,7 @@ from yarl import URL
 from clearwell.errors import ConfigError, Retryable
 from connectors.http.failures import Busy, body_of, failures, require_success
 from connectors.http.json_body import path_of, records, tells_of_an_error
-from connectors.http.page import Page, Record, marked, whole_mark
+from connectors.http.page import Page, PageRecord, marked, whole_mark
 from connectors.http.split import NotJson
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class Api:
         self._trusted = True
         return Page(body, items, link)
 
-    def _records(self, body: bytes) -> list[Record]:
+    def _records(self, body: bytes) -> list[PageRecord]:
         """The records of an answer. Raises NotJson, and Retryable or ConfigError when there are none for a reason."""
         if not body.strip():
             return []

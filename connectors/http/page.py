@@ -12,7 +12,7 @@ MOST_MARKS = 10_000
 """Records of which a position remembers each: a page with more is remembered as a whole."""
 
 
-class Record(NamedTuple):
+class PageRecord(NamedTuple):
     """A record as written; `mark` is a short hash of it and of how many like it came before in the page."""
 
     data: bytes
@@ -24,11 +24,11 @@ class Page(NamedTuple):
     """An answer. `link` is the URL of the next page by its Link header."""
 
     body: bytes
-    records: Sequence[Record]
+    records: Sequence[PageRecord]
     link: URL | None = None
 
 
-def marked(records: Sequence[bytes]) -> list[Record]:
+def marked(records: Sequence[bytes]) -> list[PageRecord]:
     """Records with their marks; those alike to the last byte are told apart by counting."""
     counts: dict[bytes, int] = {}
     made = []
@@ -36,23 +36,23 @@ def marked(records: Sequence[bytes]) -> list[Record]:
         digest = hashlib.blake2b(data, digest_size=16).digest()
         count = counts[digest] = counts.get(digest, 0) + 1
         text = digest.hex() if count == 1 else f"{digest.hex()}-{count}"
-        made.append(Record(data, text if count > 1 else text[:16], text))
+        made.append(PageRecord(data, text if count > 1 else text[:16], text))
     return made
 
 
-def marks_of(records: Sequence[Record]) -> tuple[str, ...]:
+def marks_of(records: Sequence[PageRecord]) -> tuple[str, ...]:
     """What a position remembers of a page."""
     if len(records) > MOST_MARKS:
         return (whole_mark(records),)
     return tuple(record.mark for record in records)
 
 
-def whole_mark(records: Sequence[Record]) -> str:
+def whole_mark(records: Sequence[PageRecord]) -> str:
     """The mark of a whole page."""
     return "all-" + hashlib.blake2b("".join(one.hash for one in records).encode(), digest_size=8).hexdigest()
 
 
-def news(records: Sequence[Record], seen: Sequence[str]) -> list[Record]:
+def news(records: Sequence[PageRecord], seen: Sequence[str]) -> list[PageRecord]:
     """The records that were not `seen` yet."""
     known = frozenset(seen)
     if not known:

@@ -14,25 +14,25 @@ from yarl import URL
 
 from clearwell.errors import ConfigError
 from connectors.http.json_body import dotted, find, scalar
-from connectors.http.page import MOST_MARKS, Page, Record, marks_of
+from connectors.http.page import MOST_MARKS, Page, PageRecord, marks_of
 from connectors.http.split import NotJson
 
 _MAIL_DATE = re.compile(r"(?:[A-Za-z]{3,9}, )?[0-9]{1,2} [A-Za-z]{3} [0-9]{2,4} ")
 """The beginning of a time as RFC 2822 and HTTP have it."""
 
 
-class Place(NamedTuple):
+class PagePosition(NamedTuple):
     """`at` says which page (None: the first); `seen` are the marks of its records that were already taken."""
 
     at: str | None = None
     seen: tuple[str, ...] = ()
 
 
-class Step(NamedTuple):
+class PagingStep(NamedTuple):
     """After a page: the place to remember (None: the one before), and the place to go on at (None: no more now)."""
 
-    here: Place | None
-    following: Place | None
+    here: PagePosition | None
+    following: PagePosition | None
 
 
 class Paging(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="type"):
@@ -57,19 +57,19 @@ class Paging(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         """Whether 404 for the page at `at` says that there are no more pages, rather than that the URL is wrong."""
         return False
 
-    def has_moved(self, place: Place, page: Page | None) -> bool:
+    def has_moved(self, place: PagePosition, page: Page | None) -> bool:
         """Whether the page at `place` (None: it is not there) holds others than it did when it was read last."""
         return False
 
-    def step(self, url: URL, place: Place, page: Page, news: Sequence[Record]) -> Step:
+    def step(self, url: URL, place: PagePosition, page: Page, news: Sequence[PageRecord]) -> PagingStep:
         """What follows on `page`, of whose records `news` were not seen yet. Raises ConfigError.
 
         An empty page at the end is no place to remember: what is added next may be on the page before it.
         """
         following = self.next_at(url, place.at, page)
         if following is None or following == place.at:
-            return Step(Place(place.at, marks_of(page.records)) if page.records else None, None)
-        return Step(Place(following), Place(following))
+            return PagingStep(PagePosition(place.at, marks_of(page.records)) if page.records else None, None)
+        return PagingStep(PagePosition(following), PagePosition(following))
 
 
 class Single(Paging, frozen=True, kw_only=True, tag="none"):
@@ -123,7 +123,7 @@ class PageNumber(Paging, frozen=True, kw_only=True, tag="page"):
         """Any page but the first may be past the end."""
         return at is not None and int(at) != self.start
 
-    def has_moved(self, place: Place, page: Page | None) -> bool:
+    def has_moved(self, place: PagePosition, page: Page | None) -> bool:
         """A page that holds nothing of what was seen on it: what it held is on another, and so may be what was not."""
         if not place.seen or not self.ends_by_absence(place.at):
             return False
@@ -132,10 +132,10 @@ class PageNumber(Paging, frozen=True, kw_only=True, tag="page"):
         marks = {record.mark for record in page.records}
         return len(page.records) <= MOST_MARKS and marks.isdisjoint(place.seen)
 
-    def step(self, url: URL, place: Place, page: Page, news: Sequence[Record]) -> Step:
+    def step(self, url: URL, place: PagePosition, page: Page, news: Sequence[PageRecord]) -> PagingStep:
         """Remembers the page itself, not the next: it may not have been full yet."""
         _, following = Paging.step(self, url, place, page, news)
-        return Step(Place(place.at, marks_of(page.records)) if page.records else None, following)
+        return PagingStep(PagePosition(place.at, marks_of(page.records)) if page.records else None, following)
 
 
 class Offset(Paging, frozen=True, kw_only=True, tag="offset"):
@@ -240,7 +240,7 @@ class Since(Paging, frozen=True, kw_only=True, tag="since"):
         low, high = sorted((old, new), key=_rank)
         return f"Records with {self.field} between {low} and {high} would be {way}."
 
-    def step(self, url: URL, place: Place, page: Page, news: Sequence[Record]) -> Step:
+    def step(self, url: URL, place: PagePosition, page: Page, news: Sequence[PageRecord]) -> PagingStep:
         """Go on at the highest value as long as there is news."""
         values = [self.value(record.data) for record in page.records]
         _require_order([value for value in (place.at, *values) if value is not None], self.field)
@@ -250,14 +250,14 @@ class Since(Paging, frozen=True, kw_only=True, tag="since"):
                 raise ConfigError(
                     f"More records than a page holds share one {self.field}: choose a finer field or larger pages."
                 )
-            return Step(None, None)
+            return PagingStep(None, None)
         same = highest == place.at
         ties = [one.mark for one, value in zip(page.records, values, strict=True) if value in (highest, None)]
         seen = tuple(dict.fromkeys((*(place.seen if same else ()), *ties)))
         if len(seen) > MOST_MARKS:
             raise ConfigError(f"More than {MOST_MARKS} records share one {self.field}: choose a finer field.")
-        here = Place(highest, seen)
-        return Step(here, here)
+        here = PagePosition(highest, seen)
+        return PagingStep(here, here)
 
     def is_older(self, data: bytes, at: str | None) -> bool:
         """Whether a record lies before what was asked for: a server that ignores or rounds the value sends such."""

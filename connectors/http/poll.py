@@ -25,16 +25,16 @@ from clearwell.source import (
 from connectors.field_id import FieldId
 from connectors.http.api import Api, LoopWatch
 from connectors.http.failures import NotThere
-from connectors.http.page import Page, Record, news
-from connectors.http.paging import AnyPaging, Place, Since, Single
-from connectors.http.session import HttpConfig, Server, beats, pause
+from connectors.http.page import Page, PageRecord, news
+from connectors.http.paging import AnyPaging, PagePosition, Since, Single
+from connectors.http.session import HttpServer, HttpSourceConfig, beats, pause
 from connectors.samples import field_types, json_objects
 
 log = logging.getLogger(__name__)
 SAMPLE = 1_000
 
 
-class HttpPollConfig(HttpConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class HttpPollConfig(HttpSourceConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Which API to read, and how it is paged.
 
     url: of the first page, `https://…`. params: query parameters sent with every request. headers: sent with every
@@ -88,7 +88,7 @@ class HttpPollSource:
         if config.body is not None and config.method == "GET":
             raise ConfigError('A `body` is sent with `method: "POST"` alone.')
         self._config = config
-        self._server = Server(config)
+        self._server = HttpServer(config)
         self._url = self._server.url.update_query(config.params) if config.params else self._server.url
         self._id = None if config.id_field is None else FieldId(config.id_field)
         self._closed = asyncio.Event()
@@ -146,7 +146,7 @@ class HttpPollSource:
 
     async def _walk(self, api: Api, position: HttpPosition | None) -> AsyncGenerator[Found, None]:
         """Pages from `position` to the last one."""
-        place = Place() if position is None else Place(position.at, position.seen)
+        place = PagePosition() if position is None else PagePosition(position.at, position.seen)
         watch, resumed, paging = LoopWatch(), position is not None, self._config.paging
         while not self._closed.is_set():
             asking = asyncio.ensure_future(api.page(paging.request(self._url, place.at)))
@@ -162,7 +162,7 @@ class HttpPollSource:
             if resumed and paging.has_moved(place, page):
                 who = self._server.name
                 log.warning("%s: the page read last has moved, as when pages change their size; reading all again", who)
-                place, position, resumed = Place(), None, False
+                place, position, resumed = PagePosition(), None, False
                 continue
             if page is None:
                 return  # past the last page
@@ -179,19 +179,19 @@ class HttpPollSource:
                 return
             place = step.following
 
-    def _fresh(self, place: Place, page: Page) -> list[Record]:
+    def _fresh(self, place: PagePosition, page: Page) -> list[PageRecord]:
         paging = self._config.paging
         fresh = news(page.records, place.seen)
         if isinstance(paging, Since) and place.at is not None:
             return [record for record in fresh if not paging.is_older(record.data, place.at)]
         return fresh
 
-    def _event(self, record: Record) -> SourceEvent:
+    def _event(self, record: PageRecord) -> SourceEvent:
         if len(record.data) > EVENT_LIMIT:
             return refuse(record.hash, len(record.data), record.data)
         return SourceEvent(self._event_id(record), record.data)
 
-    def _event_id(self, record: Record) -> str:
+    def _event_id(self, record: PageRecord) -> str:
         event_id = None if self._id is None else self._id.of(record.data)
         paging = self._config.paging
         if event_id is None or not isinstance(paging, Since) or paging.field == self._config.id_field:
@@ -202,5 +202,5 @@ class HttpPollSource:
         async with self._server.session() as session:
             api = Api(session, self._server.name, self._config, trusted=False, waits=0)
             page = await api.page(self._config.paging.request(self._url, None))
-            self._config.paging.step(self._url, Place(), page, page.records)
+            self._config.paging.step(self._url, PagePosition(), page, page.records)
             return page

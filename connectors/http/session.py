@@ -34,7 +34,7 @@ from connectors.http.failures import place_of, web_url
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=3_600)]
 
 
-class HttpConfig(SourceConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class HttpSourceConfig(SourceConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What all sources that speak HTTP are told."""
 
     url: Annotated[str, SECRET_IN_URL]
@@ -68,10 +68,10 @@ class JudgingResolver(AbstractResolver):
         """Nothing is kept."""
 
 
-class Server:
+class HttpServer:
     """The server in a configuration. Makes no connection yet; raises ConfigError for what can't be one."""
 
-    def __init__(self, config: HttpConfig, schemes: tuple[str, ...] = ("https", "http")) -> None:
+    def __init__(self, config: HttpSourceConfig, schemes: tuple[str, ...] = ("https", "http")) -> None:
         self.url = web_url(config.url, "url", schemes)
         self.name = place_of(self.url)
         self._config = config

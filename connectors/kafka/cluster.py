@@ -20,7 +20,7 @@ LOOK_SECONDS = 5.0
 Client = TypeVar("Client")
 
 
-class Cluster:
+class SourceCluster:
     """Makes clients of one cluster; all its functions block."""
 
     def __init__(

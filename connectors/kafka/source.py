@@ -26,7 +26,7 @@ from clearwell.source import (
     SourcePosition,
     refuse,
 )
-from connectors.kafka.cluster import Cluster, Reading
+from connectors.kafka.cluster import Reading, SourceCluster
 from connectors.reader_thread import CountedBatch, Every, ReaderThread
 from connectors.samples import field_types, json_objects
 
@@ -86,7 +86,7 @@ class KafkaSource:
     def __init__(self, config: KafkaConfig) -> None:
         """Does no I/O yet."""
         self._config = config
-        self._cluster = Cluster(
+        self._cluster = SourceCluster(
             config.bootstrap, config.topic, config.isolation, config.security, config.ca, config.mechanism,
             config.username, config.password,
         )  # fmt: skip

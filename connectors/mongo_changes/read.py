@@ -13,14 +13,14 @@ from pymongo.database import Database
 from clearwell.errors import ConfigError
 from clearwell.source import HEARTBEAT_SECONDS, SourceEvent, SourcePosition
 from connectors.mongo_changes.extended_json import Events, from_text, to_text
-from connectors.mongo_changes.server import Plan, collections, now, opened
+from connectors.mongo_changes.server import ChangesReadPlan, collections, now, opened
 from connectors.reader_thread import CountedBatch, Every, ReaderThread
 
 BATCH_BYTES = 4_000_000
 AWAIT_MS = 100
 
 
-class SnapshotPlace(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class CollectionsPosition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How far a snapshot is: collections before `collection` are read, and of it the documents up to `id`.
 
     `id` is canonical Extended JSON; None: none yet.
@@ -40,13 +40,13 @@ class MongoChangesPosition(SourcePosition, frozen=True, forbid_unknown_fields=Tr
     token: str | None = None
     start: tuple[int, int] | None = None
     changes: Annotated[int, msgspec.Meta(ge=0)] = 0
-    snapshot: SnapshotPlace | None = None
+    snapshot: CollectionsPosition | None = None
 
 
-class Reader:
+class ChangesReader:
     """Runs in a thread."""
 
-    def __init__(self, plan: Plan, events: Events) -> None:
+    def __init__(self, plan: ChangesReadPlan, events: Events) -> None:
         """Does no I/O."""
         self._plan = plan
         self._events = events
@@ -68,14 +68,16 @@ class Reader:
         if plan.start is None and not plan.snapshot:
             time = Timestamp(time.time, time.inc + 1)  # after the last change, not with it
         names = collections(database, plan.collection) if plan.snapshot else []
-        return MongoChangesPosition(start=(time.time, time.inc), snapshot=SnapshotPlace(names[0]) if names else None)
+        return MongoChangesPosition(
+            start=(time.time, time.inc), snapshot=CollectionsPosition(names[0]) if names else None
+        )
 
     def _snapshot(
         self,
         thread: ReaderThread[CountedBatch],
         database: Database[dict[str, Any]],
         position: MongoChangesPosition,
-        place: SnapshotPlace,
+        place: CollectionsPosition,
     ) -> MongoChangesPosition:
         """Read the collections from `place` on: each document as it is when its turn comes."""
         names = [name for name in collections(database, self._plan.collection) if name >= place.collection]
@@ -85,8 +87,8 @@ class Reader:
             done = False
             while not done:
                 events, last, done, items = self._page(database[name], name, last, time)
-                left = [SnapshotPlace(name, last)] if not done else []
-                left += [SnapshotPlace(other) for other in names[index + 1 :]]
+                left = [CollectionsPosition(name, last)] if not done else []
+                left += [CollectionsPosition(other) for other in names[index + 1 :]]
                 position = msgspec.structs.replace(position, snapshot=left[0] if left else None)
                 thread.offer(((events, position), items))
             last = None
@@ -160,7 +162,7 @@ class Reader:
 
 
 def watch(
-    plan: Plan, database: Database[dict[str, Any]], position: MongoChangesPosition
+    plan: ChangesReadPlan, database: Database[dict[str, Any]], position: MongoChangesPosition
 ) -> ChangeStream[dict[str, Any]]:
     """The change stream from a position on.
 

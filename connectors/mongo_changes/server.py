@@ -30,7 +30,7 @@ _NO_REPLICA_SET = (40573,)
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ChangesReadPlan:
     """What to read, from the configuration. `collection` is None for all of the database; `size`: events of a batch."""
 
     url: str = field(repr=False)  # invariant 10
@@ -59,7 +59,7 @@ class Plan:
 
 
 @contextmanager
-def opened(plan: Plan, doing: str) -> Iterator[Database[dict[str, Any]]]:
+def opened(plan: ChangesReadPlan, doing: str) -> Iterator[Database[dict[str, Any]]]:
     """The database, connected, as long as the context lasts. Raises ConfigError or Retryable."""
     server = plan.place()
     with failures(server, doing):

@@ -14,8 +14,8 @@ from bson import Timestamp, json_util
 from clearwell.errors import ConfigError
 from clearwell.source import SECRET_IN_URL, Batch, Count, DiscoveredStream, SourceConfig, SourcePosition
 from connectors.mongo_changes.extended_json import Dialect, Envelope, Events
-from connectors.mongo_changes.read import MongoChangesPosition, Reader, watch
-from connectors.mongo_changes.server import Plan, collections, now, opened
+from connectors.mongo_changes.read import ChangesReader, MongoChangesPosition, watch
+from connectors.mongo_changes.server import ChangesReadPlan, collections, now, opened
 from connectors.reader_thread import CountedBatch, ReaderThread
 from connectors.samples import field_types, json_objects
 
@@ -79,7 +79,7 @@ class MongoChangesSource:
             raise ConfigError("`start_at` is for changes alone: set `snapshot: false` beside it.")
         if config.start_at is not None and config.start_at.tzinfo is None:
             raise ConfigError("`start_at` needs a time zone, such as 2026-01-01T00:00:00Z.")
-        self._plan = Plan(
+        self._plan = ChangesReadPlan(
             config.url,
             config.database,
             config.collection,
@@ -128,7 +128,7 @@ class MongoChangesSource:
         """The snapshot, then changes, for ever. Raises ConfigError when the oplog has lost what follows `after`."""
         if self._closed:
             return
-        work = functools.partial(Reader(self._plan, self._events).run, after=after)
+        work = functools.partial(ChangesReader(self._plan, self._events).run, after=after)
         thread = self._thread = ReaderThread[CountedBatch](work, "mongo_changes")
         try:
             while (taken := await thread.take()) is not None:

@@ -30,7 +30,7 @@ WAITING_MESSAGES = 10_000
 _REFUSED = ("Bad user name or password", "Not authorized", "Client identifier not valid", "Banned")
 
 
-class Message(NamedTuple):
+class MqttMessage(NamedTuple):
     """`mid` is the packet's number; `received_ns` the time it came; `retained`: it was there before we subscribed."""
 
     topic: str
@@ -115,8 +115,8 @@ class Session:
     def __init__(self, client: Client, place: str) -> None:
         self._client = client
         self._place = place
-        self._queue: queue.Queue[Message] = queue.Queue(WAITING_MESSAGES)
-        self._early: deque[Message] = deque()
+        self._queue: queue.Queue[MqttMessage] = queue.Queue(WAITING_MESSAGES)
+        self._early: deque[MqttMessage] = deque()
         self._answered = threading.Event()
         self._answer: Any = None
         self._ended = threading.Event()
@@ -174,11 +174,11 @@ class Session:
         if refused:
             raise ConfigError(f"The broker at {self._place} refused to send {', '.join(refused)}: grant the right.")
 
-    def take(self, count: int, seconds: float) -> list[Message]:
+    def take(self, count: int, seconds: float) -> list[MqttMessage]:
         """What has come, at most `count`; waits for the first. Raises Retryable once the connection has ended."""
         if self._early:
             return [self._early.popleft() for _ in range(min(count, len(self._early)))]
-        found: list[Message] = []
+        found: list[MqttMessage] = []
         try:
             found.append(self._queue.get(timeout=seconds))
             while len(found) < count:
@@ -191,7 +191,7 @@ class Session:
                 ) from None
         return found
 
-    def acknowledge(self, message: Message) -> None:
+    def acknowledge(self, message: MqttMessage) -> None:
         """Tell the broker that it may forget a message."""
         self._unacknowledged.discard(message.mid)  # first: then the broker may give its number to another
         self._client.ack(message.mid, message.qos)
@@ -238,7 +238,9 @@ class Session:
             if message.mid in self._unacknowledged:  # some brokers send again what is not acknowledged for seconds
                 return
             self._unacknowledged.add(message.mid)
-        one = Message(message.topic, bytes(message.payload), message.mid, message.qos, time.time_ns(), message.retain)
+        one = MqttMessage(
+            message.topic, bytes(message.payload), message.mid, message.qos, time.time_ns(), message.retain
+        )
         while not self._ended.is_set():
             try:
                 self._queue.put(one, timeout=0.5)

@@ -25,7 +25,7 @@ from clearwell.source import (
     refuse,
 )
 from connectors.field_id import FieldId
-from connectors.mqtt.session import Login, Message, Session
+from connectors.mqtt.session import Login, MqttMessage, Session
 from connectors.reader_thread import Every, ReaderThread
 from connectors.samples import field_types, json_objects
 
@@ -90,7 +90,7 @@ class MqttSource:
         )
         self._id = None if config.id_field is None else FieldId(config.id_field)
         self._session: Session | None = None
-        self._pending: deque[tuple[int, Message]] = deque()
+        self._pending: deque[tuple[int, MqttMessage]] = deque()
         self._closed = False
         self._items = 0
         asked = msgspec.json.encode([config.topics, config.qos])
@@ -124,7 +124,9 @@ class MqttSource:
         """Messages as they come, for ever. Raises Retryable when the connection ends: the broker then sends again."""
         taken = 0 if after is None else after.taken
         known = "" if after is None else after.subscription
-        thread: ReaderThread[list[Message]] = ReaderThread(lambda thread: self._follow(thread, known), "mqtt source")
+        thread: ReaderThread[list[MqttMessage]] = ReaderThread(
+            lambda thread: self._follow(thread, known), "mqtt source"
+        )
         try:
             while not self._closed and (messages := await thread.take()) is not None:
                 self._pending.extend(enumerate(messages, taken + 1))
@@ -159,7 +161,7 @@ class MqttSource:
         """Stop following; the broker keeps the session."""
         self._closed = True
 
-    def _follow(self, thread: ReaderThread[list[Message]], known: str) -> None:
+    def _follow(self, thread: ReaderThread[list[MqttMessage]], known: str) -> None:
         """In a thread: offer the messages of the session, which was subscribed to `known`."""
         session = self._login.open(self._config.client_id, clean=False)
         try:
@@ -185,10 +187,10 @@ class MqttSource:
             raise
         return session
 
-    def _events(self, messages: Sequence[Message]) -> list[SourceEvent]:
+    def _events(self, messages: Sequence[MqttMessage]) -> list[SourceEvent]:
         return [self._event(message) for message in messages]
 
-    def _event(self, message: Message) -> SourceEvent:
+    def _event(self, message: MqttMessage) -> SourceEvent:
         data = message.payload
         event_id = None if self._id is None else self._id.of(data)
         if event_id is None:

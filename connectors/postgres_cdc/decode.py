@@ -8,7 +8,7 @@ from struct import Struct
 
 from clearwell.source import SourceEvent
 from connectors.postgres_cdc.column_types import Types
-from connectors.postgres_cdc.events import UNCHANGED, Moment, Table, Values, Write, event_of
+from connectors.postgres_cdc.events import UNCHANGED, Table, Transaction, Values, Write, event_of
 
 _BEGIN = Struct("!QqI")
 _COMMIT = Struct("!QQq")
@@ -65,7 +65,7 @@ class Decoder:
         self._look_up, self._catalog_key = look_up, catalog_key
         self._skip = skip
         self._unread_from = 0
-        self._moment = Moment("", "", None)
+        self._moment = Transaction("", "", None)
         self._tables: dict[int, Table] = {}
         self._full: set[int] = set()
         self._handlers = {
@@ -88,7 +88,7 @@ class Decoder:
         self.transaction, micros, xid = _BEGIN.unpack_from(data, 1)
         self.index = 0
         self._unread_from = self._skip[1] if self._skip[0] == self.transaction else 0
-        self._moment = Moment(lsn_text(self.transaction), time_text(micros), xid)
+        self._moment = Transaction(lsn_text(self.transaction), time_text(micros), xid)
 
     def _commit(self, data: bytes, events: list[SourceEvent]) -> None:
         _, self.done, _ = _COMMIT.unpack_from(data, 2)

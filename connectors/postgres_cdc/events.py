@@ -20,7 +20,7 @@ ADDED = ("_op", "_table", "_lsn", "_commit_time", "_xid", "_unchanged", "_delete
 _encode = msgspec.json.Encoder().encode
 
 
-class Moment(NamedTuple):
+class Transaction(NamedTuple):
     """Which transaction a change is of. `id` and `lsn` are the same but for snapshots."""
 
     lsn: str
@@ -75,11 +75,11 @@ class Table:
         return b"[" + b",".join(names) + b"]"
 
 
-Write = Callable[[str, Table, Moment, Values | None, Values | None], bytes]
+Write = Callable[[str, Table, Transaction, Values | None, Values | None], bytes]
 """(op, table, moment, before, after) → an event's JSON."""
 
 
-def row_event(op: str, table: Table, moment: Moment, before: Values | None, after: Values | None) -> bytes:
+def row_event(op: str, table: Table, moment: Transaction, before: Values | None, after: Values | None) -> bytes:
     """The new row, flat, with fields that begin with an underscore beside it; of a deleted row what is known of it."""
     values = after if after is not None else before
     parts = [table.fields(values)] if values is not None else []
@@ -95,7 +95,9 @@ def row_event(op: str, table: Table, moment: Moment, before: Values | None, afte
     return b"{" + b",".join(parts) + b"}"
 
 
-def debezium_like_event(op: str, table: Table, moment: Moment, before: Values | None, after: Values | None) -> bytes:
+def debezium_like_event(
+    op: str, table: Table, moment: Transaction, before: Values | None, after: Values | None
+) -> bytes:
     """Before and after in objects of their own."""
     values = after if after is not None else before
     xid = b"null" if moment.xid is None else b"%d" % moment.xid
@@ -122,7 +124,7 @@ def event_of(
     write: Write,
     op: str,
     table: Table,
-    moment: Moment,
+    moment: Transaction,
     before: Values | None,
     after: Values | None,
 ) -> SourceEvent:

@@ -18,7 +18,7 @@ from connectors.postgres_cdc.decode import Decoder, lsn_number, lsn_text
 from connectors.postgres_cdc.events import Write
 from connectors.postgres_cdc.server import (
     Connection,
-    Server,
+    ReplicationServer,
     TableInfo,
     find_table,
     look_up_types,
@@ -36,7 +36,7 @@ LINGER_SECONDS, PAUSE_SECONDS = 0.05, 0.01
 Lsn = Annotated[str, msgspec.Meta(pattern="^[0-9A-F]{1,8}/[0-9A-F]{1,8}$")]
 
 
-class SnapshotPlace(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class TablesPosition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How far a snapshot is: tables before `table` are read, and of it the rows up to `key` (none yet: empty)."""
 
     table: str
@@ -50,13 +50,13 @@ class PostgresCdcPosition(SourcePosition, frozen=True, forbid_unknown_fields=Tru
     """
 
     lsn: Lsn
-    snapshot: SnapshotPlace | None = None
+    snapshot: TablesPosition | None = None
     transaction: Lsn | None = None
     events: Annotated[int, msgspec.Meta(ge=0)] = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ReplicationReadPlan:
     """What to read, from the configuration. `size`: events of a batch. `taken`: names that no column may have."""
 
     tables: tuple[str, ...]
@@ -70,10 +70,10 @@ class Plan:
     size: int
 
 
-class Reader:
+class ReplicationReader:
     """Runs in a thread. `flushed` may be set from another: events before that place are durable."""
 
-    def __init__(self, server: Server, plan: Plan) -> None:
+    def __init__(self, server: ReplicationServer, plan: ReplicationReadPlan) -> None:
         """Does no I/O."""
         self.flushed = 0
         self._server = server
@@ -114,7 +114,7 @@ class Reader:
         return self._first(thread, lsn), Exported(name, early)
 
     def _first(self, thread: ReaderThread[CountedBatch], lsn: int) -> PostgresCdcPosition:
-        beginning = SnapshotPlace(self._plan.tables[0], []) if self._plan.snapshot else None
+        beginning = TablesPosition(self._plan.tables[0], []) if self._plan.snapshot else None
         position = PostgresCdcPosition(lsn=lsn_text(lsn), snapshot=beginning)
         thread.offer((([], position), 0))
         return position
@@ -123,7 +123,7 @@ class Reader:
         self,
         thread: ReaderThread[CountedBatch],
         position: PostgresCdcPosition,
-        place: SnapshotPlace,
+        place: TablesPosition,
         exported: Exported | None,
     ) -> PostgresCdcPosition:
         """Read the tables from `place` on.
@@ -141,8 +141,8 @@ class Reader:
             for index, name in enumerate(names):
                 while key is not None:
                     events, key, rows = seen.page(infos[name], self._types, key, self._plan.size)
-                    after = [SnapshotPlace(name, key)] if key is not None else []
-                    left = after + [SnapshotPlace(other, []) for other in names[index + 1 :]]
+                    after = [TablesPosition(name, key)] if key is not None else []
+                    left = after + [TablesPosition(other, []) for other in names[index + 1 :]]
                     position = PostgresCdcPosition(lsn=position.lsn, snapshot=left[0] if left else None)
                     thread.offer(((events, position), rows))
                 key = []

@@ -52,7 +52,7 @@ class TableInfo:
     left_out: tuple[str, ...]
 
 
-class Server:
+class ReplicationServer:
     """Connects when it is asked to; holds no connection."""
 
     def __init__(self, url: str) -> None:

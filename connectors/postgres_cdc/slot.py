@@ -12,7 +12,7 @@ from psycopg.sql import SQL, Identifier, Literal
 from clearwell.backoff import delays
 from clearwell.errors import ConfigError
 from connectors.postgres_cdc.decode import lsn_number, lsn_text
-from connectors.postgres_cdc.server import GENERATED_VERSION, Connection, Server, TableInfo, find_table
+from connectors.postgres_cdc.server import GENERATED_VERSION, Connection, ReplicationServer, TableInfo, find_table
 
 OURS = "Made by Clearwell for the replication slot "
 """Begins the comment on a publication that we may drop again."""
@@ -144,7 +144,7 @@ def require_room(connection: Connection, place: str) -> None:
         raise ConfigError(f"{place} has all of its {most} replication slots in use: raise max_replication_slots.")
 
 
-def drop(server: Server, slot: str, publication: str) -> None:
+def drop(server: ReplicationServer, slot: str, publication: str) -> None:
     """Drop the slot, and the publication if we made it; harmless when they are gone."""
     with server.session("drop the replication slot") as connection:
         _drop_slot(connection, slot)

@@ -13,8 +13,8 @@ from psycopg.sql import SQL, Composed, Identifier, Literal
 
 from clearwell.source import SourceEvent
 from connectors.postgres_cdc.column_types import Types
-from connectors.postgres_cdc.events import Moment, Table, Write, event_of
-from connectors.postgres_cdc.server import Connection, Server, TableInfo
+from connectors.postgres_cdc.events import Table, Transaction, Write, event_of
+from connectors.postgres_cdc.server import Connection, ReplicationServer, TableInfo
 
 _EARLY_TIME = """
 SELECT clock_timestamp() AT TIME ZONE 'UTC' - CASE WHEN pg_has_role('pg_read_all_stats', 'USAGE')
@@ -35,13 +35,13 @@ def early_time(connection: Connection) -> str:
     return early.isoformat(timespec="microseconds") + "Z"
 
 
-class Snapshot:
+class TableSnapshot:
     """Reads pages of tables. `lsn` is the slot's consistent point, part of every row's id."""
 
     def __init__(self, connection: Connection, lsn: str, time: str, write: Write, taken: frozenset[str]) -> None:
         """Use `snapshot`."""
         self._connection = connection
-        self._moment = Moment(lsn, time, None)
+        self._moment = Transaction(lsn, time, None)
         self._write = write
         self._taken = taken
 
@@ -73,8 +73,8 @@ class Exported(NamedTuple):
 
 @contextmanager
 def snapshot(
-    server: Server, lsn: str, exported: Exported | None, write: Write, taken: frozenset[str]
-) -> Iterator[Snapshot]:
+    server: ReplicationServer, lsn: str, exported: Exported | None, write: Write, taken: frozenset[str]
+) -> Iterator[TableSnapshot]:
     """A snapshot: the exported one, or, when that is gone, one of now."""
     with server.session("read the tables") as connection:
         time = exported.time if exported is not None else early_time(connection)
@@ -83,7 +83,7 @@ def snapshot(
         with connection.transaction():
             if exported is not None:
                 connection.execute(SQL("SET TRANSACTION SNAPSHOT {}").format(Literal(exported.name)))
-            yield Snapshot(connection, lsn, time, write, taken)
+            yield TableSnapshot(connection, lsn, time, write, taken)
 
 
 def table_of(info: TableInfo, types: Types, taken: frozenset[str]) -> Table:

@@ -13,8 +13,8 @@ from clearwell.errors import ConfigError
 from clearwell.source import SECRET_IN_URL, Batch, Count, DiscoveredStream, SourceConfig, SourcePosition
 from connectors.postgres_cdc.decode import lsn_number
 from connectors.postgres_cdc.events import ADDED, ENVELOPES
-from connectors.postgres_cdc.read import Plan, PostgresCdcPosition, Reader, learned
-from connectors.postgres_cdc.server import Server, children, find_table, qualified, require_logical
+from connectors.postgres_cdc.read import PostgresCdcPosition, ReplicationReader, ReplicationReadPlan, learned
+from connectors.postgres_cdc.server import ReplicationServer, children, find_table, qualified, require_logical
 from connectors.postgres_cdc.slot import drop, find_slot, find_tables, require_room
 from connectors.postgres_cdc.snapshot import snapshot
 from connectors.reader_thread import CountedBatch, ReaderThread
@@ -82,8 +82,8 @@ class PostgresCdcSource:
     def __init__(self, config: PostgresCdcConfig) -> None:
         """Does no I/O yet."""
         self._config = config
-        self._server = Server(config.url)
-        self._plan = Plan(
+        self._server = ReplicationServer(config.url)
+        self._plan = ReplicationReadPlan(
             tuple(dict.fromkeys(map(qualified, config.tables))),
             config.slot,
             config.publication,
@@ -94,7 +94,7 @@ class PostgresCdcSource:
             zone_of(config.time_zone),
             config.batch_events,
         )
-        self._reader = Reader(self._server, self._plan)
+        self._reader = ReplicationReader(self._server, self._plan)
         self._thread: ReaderThread[CountedBatch] | None = None
         self._closed = False
         self._items = 0

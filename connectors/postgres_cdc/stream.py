@@ -20,7 +20,7 @@ from clearwell.deadline import call_seconds
 from clearwell.errors import ClearwellError, ConfigError, Retryable
 from clearwell.source import HEARTBEAT_SECONDS
 from connectors.postgres_cdc.decode import lsn_number, lsn_text
-from connectors.postgres_cdc.server import Connection, Server
+from connectors.postgres_cdc.server import Connection, ReplicationServer
 from connectors.reader_thread import Every, ReaderThread
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ _READING = "read the replication slot"
 class Stream:
     """A replication connection; for one thread."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: ReplicationServer) -> None:
         """Connects. Raises ConfigError or Retryable."""
         self._server = server
         self._connection: Connection = server.connect(replication=True)

@@ -8,7 +8,7 @@ from datetime import tzinfo
 from clearwell.errors import ConfigError
 from clearwell.source import SourcePosition
 from connectors.sql.places import Place
-from connectors.sql.window import Known
+from connectors.sql.window import SeenRows
 
 
 class SqlPosition(SourcePosition, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
@@ -25,7 +25,7 @@ class SqlPosition(SourcePosition, frozen=True, forbid_unknown_fields=True, kw_on
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class SqlReadPlan:
     """How to read, from the configuration; `delay` in seconds, `page` and `lookback` in rows."""
 
     incremental: bool
@@ -35,9 +35,9 @@ class Plan:
     zone: tzinfo
 
 
-def known(written: str | None) -> Known:
+def known(written: str | None) -> SeenRows:
     """The rows of a fingerprint list. Raises ConfigError when it is none."""
     try:
-        return Known(written or "")
+        return SeenRows(written or "")
     except ValueError:
         raise ConfigError("The position's list of known rows is damaged: set it right, or reset it.") from None

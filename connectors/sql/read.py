@@ -30,11 +30,11 @@ from clearwell.errors import ConfigError
 from clearwell.source import Refusal, SourceEvent
 from connectors.sql.fence import Fence, can_tell
 from connectors.sql.places import Place, from_place, id_of, to_place
-from connectors.sql.position import Plan, SqlPosition, known
-from connectors.sql.rows import Rows, Unwritable, may_be_null
+from connectors.sql.position import SqlPosition, SqlReadPlan, known
+from connectors.sql.rows import RowEncoder, Unwritable, may_be_null
 from connectors.sql.sqlite import Stored
 from connectors.sql.table import Database, ValuesUnreadable
-from connectors.sql.window import Known, entry_of, version_of
+from connectors.sql.window import SeenRows, entry_of, version_of
 
 ASIDE_MOST = 1_000
 """Rows without a place in the order, at most; each is looked at again at each look."""
@@ -48,7 +48,7 @@ BEYOND_ALL = Decimal("1e1000")
 COUNT_SECONDS = 20.0
 
 
-class Page(NamedTuple):
+class RowPage(NamedTuple):
     """Events, the position after them, and how many rows were read for them. Without events: it waits."""
 
     events: list[SourceEvent]
@@ -72,12 +72,17 @@ class TableReader:
     """Reads one table from a position on; each page is a call that blocks."""
 
     def __init__(
-        self, database: Database, table: Table, order: Sequence[Column[Any]], columns: Sequence[Column[Any]], plan: Plan
+        self,
+        database: Database,
+        table: Table,
+        order: Sequence[Column[Any]],
+        columns: Sequence[Column[Any]],
+        plan: SqlReadPlan,
     ) -> None:
         """`order`: cursor and key; `columns`: those to read, the order's among them."""
         self._database, self._table, self._order, self._columns, self._plan = database, table, order, columns, plan
         self._stored = database.stores_anything
-        self._rows = Rows(columns, plan.zone, self._stored)
+        self._rows = RowEncoder(columns, plan.zone, self._stored)
         self._places = [columns.index(column) for column in order]
         self._aside = _aside(order, plan.incremental, database.backend)
         self._bound: ColumnElement[bool] | None = None
@@ -94,7 +99,7 @@ class TableReader:
         self._seen, self._seen_aside = known(position.window), known(position.aside)
         self._position = None if position == SqlPosition() else position
 
-    def look(self) -> Iterator[Page]:
+    def look(self) -> Iterator[RowPage]:
         """All that is there now, in pages."""
         self._bound = None
         if self._plan.incremental:
@@ -129,7 +134,7 @@ class TableReader:
         query = select(func.count()).select_from(self._table).where(or_(false(), *parts))
         return self._database.count(query, COUNT_SECONDS)
 
-    def _fenced(self) -> Iterator[Page]:
+    def _fenced(self) -> Iterator[RowPage]:
         """Where the database can tell: go only as far as nobody can bring an earlier row any more."""
         if self._database.backend != "postgresql":
             return
@@ -148,17 +153,17 @@ class TableReader:
             whole = isinstance(cursor.type, DateTime | Date)
             is_open = fence.is_open(connection, whole)
         while not is_open:
-            yield Page([], self._position)
+            yield RowPage([], self._position)
             with self._database.connect() as connection:
                 is_open = fence.is_open(connection, whole)
         self._bound = cursor <= cast(bindparam(None, reached, Text), cursor.type)
 
-    def _again(self) -> Iterator[Page]:
+    def _again(self) -> Iterator[RowPage]:
         """Rows of the window that were not read as they are now: late commits, and changes the cursor does not show."""
         if self._after is None or not self._plan.lookback:
             return
         end, start = not_(self._follows(self._after)), self._floor
-        seen = Known.of([entry for _, entry in self._window]) if self._window else self._seen
+        seen = SeenRows.of([entry for _, entry in self._window]) if self._window else self._seen
         window: list[tuple[Place, bytes]] = []
         fresh: list[SourceEvent] = []
         while True:
@@ -170,13 +175,13 @@ class TableReader:
             start = rows[-1].place
             if len(fresh) > self._plan.page:  # with the old window: the last of them come with the new one
                 ready, fresh = fresh[: self._plan.page], fresh[self._plan.page :]
-                yield Page(ready, self._position, len(ready))
+                yield RowPage(ready, self._position, len(ready))
         self._window = window
         self._trim()
         if fresh:
             yield self._page(fresh)
 
-    def _set_aside(self) -> Iterator[Page]:
+    def _set_aside(self) -> Iterator[RowPage]:
         """Rows without a place in the order, each once as it is."""
         if self._aside is None:
             return
@@ -187,11 +192,11 @@ class TableReader:
                 "beyond all times, so that they can't be read in its order: choose another `cursor`."
             )
         fresh = self._new(rows, self._seen_aside)
-        self._seen_aside = Known.of([row.entry() for row in rows])
+        self._seen_aside = SeenRows.of([row.entry() for row in rows])
         if fresh:
             yield self._page(fresh)
 
-    def _new(self, rows: Sequence[Row], seen: Known) -> list[SourceEvent]:
+    def _new(self, rows: Sequence[Row], seen: SeenRows) -> list[SourceEvent]:
         """The events of rows that are not among `seen`; a changed one gets an id of its own."""
         made = []
         for row in rows:
@@ -219,15 +224,15 @@ class TableReader:
             self._floor = self._window[out - 1][0]
             del self._window[:out]
 
-    def _page(self, events: list[SourceEvent]) -> Page:
+    def _page(self, events: list[SourceEvent]) -> RowPage:
         looks_back = self._plan.incremental and self._plan.lookback and self._after is not None
         self._position = SqlPosition(
             after=self._after,
             floor=self._floor if looks_back else None,
-            window=Known.of([entry for _, entry in self._window]).text() if looks_back else None,
+            window=SeenRows.of([entry for _, entry in self._window]).text() if looks_back else None,
             aside=self._seen_aside.text() or None,
         )
-        return Page(events, self._position, len(events))
+        return RowPage(events, self._position, len(events))
 
     def _select(self, most: int, *where: ColumnElement[bool], bounded: bool = False, aside: bool = False) -> list[Row]:
         """Rows in order, at most so many."""

@@ -61,7 +61,7 @@ class Unwritable(Exception):
         self.refusal = refusal
 
 
-class Rows:
+class RowEncoder:
     """Encodes rows of the same columns as JSON objects."""
 
     def __init__(self, columns: Sequence[Column[Any]], zone: tzinfo, stored: bool) -> None:

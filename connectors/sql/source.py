@@ -23,7 +23,7 @@ from clearwell.source import (
 )
 from connectors.reader_thread import Every
 from connectors.sql.fence import can_tell
-from connectors.sql.position import Plan, SqlPosition
+from connectors.sql.position import SqlPosition, SqlReadPlan
 from connectors.sql.read import ASIDE_MOST, TableReader
 from connectors.sql.rows import contract_type, may_be_null, zone_of
 from connectors.sql.table import Database, find_table, key_of, require_ordered
@@ -33,7 +33,7 @@ COUNT_EVERY = 3600.0
 FENCE_SECONDS = 0.1
 
 
-class SqlConfig(SourceConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class SqlSourceConfig(SourceConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Which table to read, and in which order.
 
     url: a SQLAlchemy URL, such as `postgresql://reader:${env:CLEARWELL_SECRET_READER}@host/db`, `mysql://…` (extra
@@ -81,10 +81,10 @@ class SqlSource:
     """Reads a table of any SQL database in pages, each after the last row of the one before (keyset paging)."""
 
     name: ClassVar[str] = "sql"
-    Config: ClassVar[type[SourceConfig]] = SqlConfig
+    Config: ClassVar[type[SourceConfig]] = SqlSourceConfig
     Position: ClassVar[type[SourcePosition]] = SqlPosition
 
-    def __init__(self, config: SqlConfig) -> None:
+    def __init__(self, config: SqlSourceConfig) -> None:
         """Does no I/O yet. Raises ConfigError when the options contradict each other."""
         if (config.mode == "incremental") != (config.cursor is not None):
             raise ConfigError('Mode "incremental" needs a `cursor` column, and "snapshot" has none.')
@@ -217,7 +217,9 @@ class SqlSource:
 
     def _reader(self, table: Table) -> TableReader:
         config = self._config
-        plan = Plan(config.mode == "incremental", config.page, config.lookback, config.delay, zone_of(config.time_zone))
+        plan = SqlReadPlan(
+            config.mode == "incremental", config.page, config.lookback, config.delay, zone_of(config.time_zone)
+        )
         return TableReader(self._database, table, self._order(table), self._columns(table), plan)
 
     def _require_no_null_cursor(self, connection: Connection, table: Table) -> None:

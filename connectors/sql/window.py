@@ -10,7 +10,7 @@ PLACE_BYTES, CONTENT_BYTES = 3, 6
 _ENTRY = PLACE_BYTES + CONTENT_BYTES
 
 
-class Known:
+class SeenRows:
     """Rows by fingerprints of their place (cursor and key) and of all they hold, so that a repeat is recognised.
 
     Two rows that differ have the same fingerprint of content once in 2^48; that of places only shapes an id.
@@ -41,7 +41,7 @@ class Known:
         return b64encode(b"".join(self._entries)).decode()
 
     @classmethod
-    def of(cls, entries: Iterable[bytes]) -> Known:
+    def of(cls, entries: Iterable[bytes]) -> SeenRows:
         """These rows."""
         made = cls()
         made._entries = list(entries)

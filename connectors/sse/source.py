@@ -29,17 +29,17 @@ from clearwell.source import (
 from connectors.field_id import FieldId
 from connectors.http.failures import failures, require_success
 from connectors.http.json_body import events_of
-from connectors.http.session import HttpConfig, Seconds, Server, beats, pause
+from connectors.http.session import HttpServer, HttpSourceConfig, Seconds, beats, pause
 from connectors.http.stream import Inbox, make, passing_id, sample_for
 from connectors.samples import field_types, json_objects
-from connectors.sse.stream import Message, Parser
+from connectors.sse.stream import Parser, ServerSentEvent
 
 log = logging.getLogger(__name__)
 SAMPLE, SAMPLE_SECONDS = 200, 2.0
 FIRST_RETRY, LONGEST_RETRY = 1.0, 60.0
 
 
-class SseConfig(HttpConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class SseConfig(HttpSourceConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Which stream to follow.
 
     url: of the stream, `https://…`. headers: sent with every request; a secret one goes into `auth`. auth: who we are:
@@ -77,7 +77,7 @@ class SseSource:
     def __init__(self, config: SseConfig) -> None:
         """Does no I/O yet. Raises ConfigError when the options can't work."""
         self._config = config
-        self._server = Server(config)
+        self._server = HttpServer(config)
         self._id = None if config.id_field is None else FieldId(config.id_field)
         self._retry: float | None = None
         self._over = False
@@ -186,7 +186,7 @@ class SseSource:
     def _inbox(self, response: ClientResponse) -> Inbox[bytes]:
         return Inbox(response.content.readany, lambda chunk: not chunk)
 
-    def _events(self, messages: Sequence[Message]) -> list[SourceEvent]:
+    def _events(self, messages: Sequence[ServerSentEvent]) -> list[SourceEvent]:
         """A list is an event an element."""
         wanted, events = self._config.events, list[SourceEvent]()
         for message in messages:
@@ -198,7 +198,7 @@ class SseSource:
                 events.append(self._event(message, data, None if items is None else number))
         return events
 
-    def _event(self, message: Message, data: bytes, number: int | None) -> SourceEvent:
+    def _event(self, message: ServerSentEvent, data: bytes, number: int | None) -> SourceEvent:
         """Of a message, or of its element `number`."""
         event_id = None if self._id is None else self._id.of(data)
         suffix = "" if number is None else f"/{number}"
@@ -231,7 +231,7 @@ class SseSource:
         return found[:most]
 
 
-def _parts(messages: Sequence[Message], size: int) -> Iterator[Sequence[Message]]:
+def _parts(messages: Sequence[ServerSentEvent], size: int) -> Iterator[Sequence[ServerSentEvent]]:
     return (messages[at : at + size] for at in range(0, len(messages), size))
 
 

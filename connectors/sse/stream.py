@@ -13,7 +13,7 @@ _KEPT = EVENT_LIMIT + 16
 """Bytes of a line that are kept, the name of its field included; of the rest only the number is known."""
 
 
-class Message(NamedTuple):
+class ServerSentEvent(NamedTuple):
     """`data` has `size` bytes, and is cut when these are over EVENT_LIMIT.
 
     `last_id` is the last event id so far ("" where there is none), `nth` how many messages came without an id of their
@@ -40,7 +40,7 @@ class Parser:
         self._after_cr = False
         self._clear()
 
-    def feed(self, chunk: bytes) -> list[Message]:
+    def feed(self, chunk: bytes) -> list[ServerSentEvent]:
         """The messages that `chunk` completes."""
         if self._after_cr and chunk[:1] == b"\n":
             chunk = chunk[1:]
@@ -60,7 +60,7 @@ class Parser:
         self._line_size += len(part)
         self._line += part[: max(_KEPT - len(self._line), 0)]
 
-    def _end_line(self) -> Message | None:
+    def _end_line(self) -> ServerSentEvent | None:
         line, cut = bytes(self._line), self._line_size - len(self._line)
         self._line.clear()
         self._line_size = 0
@@ -87,13 +87,13 @@ class Parser:
         elif name == b"retry" and value.isdigit() and len(value) < 10:
             self.retry = int(value) / 1_000
 
-    def _dispatch(self) -> Message | None:
+    def _dispatch(self) -> ServerSentEvent | None:
         self._nth = 0 if self._named else self._nth + (1 if self._size else 0)
         self._named = False
         message = None
         if self._size:
             data = b"\n".join(self._data)
-            message = Message(self._type or "message", data, self._size - 1, self._last_id, self._nth)
+            message = ServerSentEvent(self._type or "message", data, self._size - 1, self._last_id, self._nth)
         self._clear()
         return message
 

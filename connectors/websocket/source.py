@@ -29,7 +29,7 @@ from clearwell.source import (
 from connectors.field_id import FieldId
 from connectors.http.failures import failures, require_success
 from connectors.http.json_body import events_of
-from connectors.http.session import HttpConfig, Server, beats, pause
+from connectors.http.session import HttpServer, HttpSourceConfig, beats, pause
 from connectors.http.stream import Inbox, make, passing_id, sample_for
 from connectors.samples import field_types, json_objects
 
@@ -55,7 +55,7 @@ class Frame(Protocol):
         """What it holds."""
 
 
-class WebSocketConfig(HttpConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class WebSocketConfig(HttpSourceConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Which messages to follow.
 
     url: `wss://…`. headers: sent when connecting; a secret one goes into `auth`. auth: who we are: `type: bearer`,
@@ -104,7 +104,7 @@ class WebSocketSource:
         if resumes != (config.position_field is not None):
             raise ConfigError("Going on needs `position_field`, and `resume` or `resume_param`: set both, or none.")
         self._config = config
-        self._server = Server(config, ("wss", "ws"))
+        self._server = HttpServer(config, ("wss", "ws"))
         self._id = None if config.id_field is None else FieldId(config.id_field)
         self._place = None if config.position_field is None else PlaceField(config.position_field)
         self._closed = asyncio.Event()

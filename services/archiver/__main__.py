@@ -9,7 +9,7 @@ from clearwell import settings
 from clearwell.contract.load import find
 from clearwell.contract.model import ARCHIVE, Contract
 from clearwell.destinations.lake.archive import Archive, archive_place
-from clearwell.destinations.lake.upkeep import Pace
+from clearwell.destinations.lake.upkeep import CommitPace
 from clearwell.errors import ConfigError
 from clearwell.kafka import admin
 from clearwell.kafka.lineage import Lineage, way_out
@@ -28,7 +28,7 @@ from services.losses import LossNotes
 
 async def make(stream: str, to: str) -> faust_app.Job:
     """The app, its topic and its work. Raises ConfigError or Retryable when anything it needs is missing."""
-    where, pace = settings.load(), Pace.of()
+    where, pace = settings.load(), CommitPace.of()
     require_route(find(where.schemas, stream), to)
     root = lake_root(where, to.partition(".")[2] or None)
     topic, group = raw_topic(stream), archive_group(stream, to)

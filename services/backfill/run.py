@@ -11,10 +11,10 @@ import msgspec
 from clearwell.contract.load import find
 from clearwell.errors import ConfigError
 from clearwell.kafka import admin
-from clearwell.kafka.range_reader import Reader, reader
+from clearwell.kafka.range_reader import RangeReader, reader
 from clearwell.pipeline.batch import Outcomes
 from clearwell.pipeline.clean import CleanCodec
-from clearwell.pipeline.compiler import Pipeline, State, compile
+from clearwell.pipeline.compiler import Pipeline, PipelineState, compile
 from clearwell.privacy.open import open_keyring
 from clearwell.records.raw import raw_batch
 from clearwell.settings import Settings
@@ -73,7 +73,7 @@ async def run(where: Settings, plan: Plan, into: Path, progress: Progress) -> tu
 class Replay:
     """One run of one plan. The state of the steps is carried from a chunk to the next, or rebuilt (invariant 8)."""
 
-    def __init__(self, where: Settings, plan: Plan, folder: Path, pipeline: Pipeline, log: Reader) -> None:
+    def __init__(self, where: Settings, plan: Plan, folder: Path, pipeline: Pipeline, log: RangeReader) -> None:
         self._where = where
         self._plan = plan
         self._folder = folder
@@ -83,7 +83,7 @@ class Replay:
         self._pipeline = pipeline
         self._hash = hashlib.sha256(pipeline.source.encode()).hexdigest()
         self._codec = CleanCodec(pipeline.schema)
-        self._state: State = pipeline.new_state()
+        self._state: PipelineState = pipeline.new_state()
         self._watch = BatchWatch()
         self._stands = (-1, -1)
 

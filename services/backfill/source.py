@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from clearwell.errors import Retryable
-from clearwell.kafka.range_reader import Reader
+from clearwell.kafka.range_reader import RangeReader
 from services.backfill.plan import Range
 
 SILENCE = 60.0
@@ -18,7 +18,7 @@ SILENCE = 60.0
 class Source:
     """Reads one topic. A range that begins where the last one ended goes on without asking Kafka again."""
 
-    def __init__(self, log: Reader, topic: str) -> None:
+    def __init__(self, log: RangeReader, topic: str) -> None:
         self._log = log
         self._topic = topic
         self._slices: Any = None

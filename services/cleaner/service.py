@@ -12,7 +12,7 @@ from aiokafka.errors import KafkaError
 from clearwell.errors import Retryable
 from clearwell.kafka.names import clean_topic, dead_topic, dropped_topic, raw_topic
 from clearwell.pipeline.batch import Outcomes, RawBatch
-from clearwell.pipeline.compiler import Pipeline, State
+from clearwell.pipeline.compiler import Pipeline, PipelineState
 from clearwell.privacy.keyring import Keyring
 from clearwell.records import clean, dead_letter, dropped
 from clearwell.records.raw import raw_batch
@@ -64,7 +64,7 @@ class Cleaner:
         self._dead_topic = dead_topic(contract.stream)
         self._dropped_topic = dropped_topic(contract.stream)
         self._schema = f"{contract.stream}/v{contract.version}"
-        self._states: dict[int, State] = {}
+        self._states: dict[int, PipelineState] = {}
         self._rules: dict[int, StopRule] = {}
 
     async def begin(self, partition: int, first: int, generation: int) -> None:

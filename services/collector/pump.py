@@ -132,7 +132,7 @@ class Pump:
         return self._producer.begin(self._topic, self._maker.make(events))
 
     async def _settle(self) -> None:
-        account = Account()
+        account = UnsavedCounts()
         while (flight := await self._sent.get()) is not None:
             with self._watch.waiting(watch.KAFKA):
                 await asyncio.to_thread(flight.sending.wait)
@@ -147,7 +147,7 @@ class Pump:
                     await self._source.acknowledged(flight.position)
 
 
-class Account:
+class UnsavedCounts:
     """What was acknowledged and is not saved yet: what came without a position is saved with the next one."""
 
     def __init__(self) -> None:

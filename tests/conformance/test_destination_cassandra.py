@@ -11,11 +11,11 @@ import pytest
 
 from clearwell.contract.model import Field, Type
 from clearwell.destinations.cassandra.destination import CassandraDestination
-from clearwell.destinations.cassandra.link import Link
+from clearwell.destinations.cassandra.link import CassandraSession
 from clearwell.destinations.protocol import Accounts, Claim, RowReason, RowsRefused
 from clearwell.errors import ConfigError, Fenced, Retryable
 from clearwell.testing.destination_cases import Opener, fresh
-from clearwell.testing.destination_events import SIMPLE, START, TOPIC, Event, batch_of
+from clearwell.testing.destination_events import SIMPLE, START, TOPIC, CleanEvent, batch_of
 from clearwell.testing.destinations import DestinationSuite
 from tests.support.cassandra_case import TABLE, CassandraCase, as_kept
 from tests.support.cassandra_server import CassandraServer
@@ -47,7 +47,7 @@ class TestCassandra(DestinationSuite):
         """As in the suite; the time in the key is a text, exact to the microsecond."""
         schema = replace(SIMPLE, key=("id", "at"))
         times = [START.replace(microsecond=i // 2) for i in range(6)]
-        events = [Event("a", time, i, raw_offset=i) for i, time in enumerate(times)]
+        events = [CleanEvent("a", time, i, raw_offset=i) for i, time in enumerate(times)]
         self.deliver(opened(schema=schema), events, size=2)
         self.deliver(opened(schema=schema, group="again"), events[::-1], size=4)
         assert [(row["at"], row["number"]) for row in case.rows()] == [
@@ -56,7 +56,7 @@ class TestCassandra(DestinationSuite):
 
     def test_a_tie_replaces_the_whole_row(self, case: CassandraCase, opened: Opener) -> None:
         """Also columns whose new value is smaller, or null."""
-        events = [Event("a", START, 9, raw_offset=0), Event("a", START, None, raw_offset=1)]
+        events = [CleanEvent("a", START, 9, raw_offset=0), CleanEvent("a", START, None, raw_offset=1)]
         destination = opened()
         self.deliver(destination, events, size=1)
         self.require(case, destination, events)
@@ -64,7 +64,7 @@ class TestCassandra(DestinationSuite):
     def test_two_writers_at_a_row(self, case: CassandraCase, opened: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
         """What was compared is what is replaced: a writer that was overtaken compares again."""
         destination, other = opened(), opened(group=fresh("other"))
-        first, late, newest = (Event("a", START.replace(hour=h), h, raw_offset=h) for h in (1, 2, 3))
+        first, late, newest = (CleanEvent("a", START.replace(hour=h), h, raw_offset=h) for h in (1, 2, 3))
         self.deliver(destination, [first])
         claim = destination.claim(TOPIC, 0, 1)
         overtaken = before(monkeypatch, "run_each", "UPDATE", lambda: self.deliver(other, [newest]))
@@ -77,7 +77,7 @@ class TestCassandra(DestinationSuite):
     ) -> None:
         """Right after it was compared: the newer version is written all the same."""
         destination = opened()
-        first, newer = Event("a", START, 1, raw_offset=0), Event("a", START, 2, raw_offset=1)
+        first, newer = CleanEvent("a", START, 1, raw_offset=0), CleanEvent("a", START, 2, raw_offset=1)
         self.deliver(destination, [first])
         claim = destination.claim(TOPIC, 0, 1)
         delete = f"DELETE FROM {case.keyspace}.{TABLE} WHERE id = 'a' IF EXISTS"
@@ -90,7 +90,7 @@ class TestCassandra(DestinationSuite):
         """It never starts at a position that is not the last one: what is counted would be counted again."""
         owner, successor = opened(), opened()
         old = owner.claim(TOPIC, 0, 1)
-        batch = batch_of([Event("a", START, 1, raw_offset=0)], old, 1)
+        batch = batch_of([CleanEvent("a", START, 1, raw_offset=0)], old, 1)
         overtaken = before(monkeypatch, "run", "UPDATE", lambda: owner.write(batch))
         with pytest.raises(Retryable):
             successor.claim(TOPIC, 0, 2)
@@ -102,7 +102,7 @@ class TestCassandra(DestinationSuite):
     ) -> None:
         """Past the fence, with its rows in: it can't move the position any more; the successor writes them again."""
         owner, successor = opened(), opened()
-        event = Event("a", START, 1, raw_offset=0)
+        event = CleanEvent("a", START, 1, raw_offset=0)
         batch = batch_of([event], owner.claim(TOPIC, 0, 1), 1)
         claims = before(monkeypatch, "run", "UPDATE", lambda: successor.claim(TOPIC, 0, 2))
         with pytest.raises(Retryable):
@@ -119,7 +119,7 @@ class TestCassandra(DestinationSuite):
         """By the server, which has a guardrail at 6 MiB, and by any server."""
         destination = opened()
         claim = destination.claim(TOPIC, 0, 1)
-        event = Event("a", START, 1, raw_offset=0)
+        event = CleanEvent("a", START, 1, raw_offset=0)
         with pytest.raises(RowsRefused) as refused:
             destination.write(batch_of([event], claim, 1, rows=[(*event.row[:3], "x" * size)]))
         assert refused.value.reason is RowReason.TOO_LARGE
@@ -130,7 +130,7 @@ class TestCassandra(DestinationSuite):
         """Refused: the driver alone would make an empty text of it."""
         schema = replace(SIMPLE, fields=(*SIMPLE.fields, Field("words", Type.LIST, items=Type.STRING)))
         destination = opened(schema=schema)
-        event = Event("a", START, 1, raw_offset=0)
+        event = CleanEvent("a", START, 1, raw_offset=0)
         with pytest.raises(RowsRefused):
             batch = batch_of(
                 [event], destination.claim(TOPIC, 0, 1), 1, rows=[(*event.row, ["a", None])], schema=schema
@@ -144,7 +144,7 @@ class TestCassandra(DestinationSuite):
         schema = replace(SIMPLE, fields=(*SIMPLE.fields, price), key=("price",))
         destination = opened(schema=schema)
         claim = destination.claim(TOPIC, 0, 1)
-        events = [Event("a", START, number, raw_offset=number) for number in range(2)]
+        events = [CleanEvent("a", START, number, raw_offset=number) for number in range(2)]
         for count, (event, value) in enumerate(zip(events, ("1.5", "1.50"), strict=True), 1):
             row = (*event.row, Decimal(value))
             destination.write(batch_of([event], claim, count, rows=[row], schema=schema))
@@ -154,7 +154,7 @@ class TestCassandra(DestinationSuite):
         """By an authority of its own, and a certificate for the address."""
         destination = CassandraDestination(case.config(ca=str(server.ca)), SIMPLE, TABLE, "tls")
         destination.open()
-        self.deliver(destination, [Event("a", START, 1, raw_offset=0)])
+        self.deliver(destination, [CleanEvent("a", START, 1, raw_offset=0)])
         assert destination.held() == 1
         destination.close()
 
@@ -169,7 +169,7 @@ class TestCassandra(DestinationSuite):
         destination = opened()
         claim = destination.claim(TOPIC, 0, 1)
         server.run(f"ALTER TABLE {case.keyspace}.{TABLE} DROP number")
-        event = Event("a", START, 1, raw_offset=0)
+        event = CleanEvent("a", START, 1, raw_offset=0)
         with pytest.raises(ConfigError, match="not as Clearwell made it"):
             destination.write(batch_of([event], claim, 1))
         opened().write(batch_of([event], claim, 1))
@@ -182,7 +182,7 @@ class TestCassandra(DestinationSuite):
 
     def test_a_server_that_goes_away(self, case: CassandraCase) -> None:
         """Retryable while it is gone; then the same batch goes in once."""
-        events = [Event("a", START, 1, raw_offset=0), Event("b", START, 1, raw_offset=1)]
+        events = [CleanEvent("a", START, 1, raw_offset=0), CleanEvent("b", START, 1, raw_offset=1)]
         with way_to(case.port) as way:
             destination = CassandraDestination(case.config(port=way.port), SIMPLE, TABLE, "gone")
             destination.open()
@@ -199,14 +199,14 @@ class TestCassandra(DestinationSuite):
 
 
 def before(patch: pytest.MonkeyPatch, method: str, verb: str, happens: Callable[[], object]) -> list[object]:
-    """Something that happens right before the first statement of that verb by a method of `Link`; its result."""
-    does, happened = getattr(Link, method), list[object]()
+    """What happens right before a `CassandraSession` method's first statement of that verb; its result."""
+    does, happened = getattr(CassandraSession, method), list[object]()
 
-    def first(self: Link, cql: str, *more: Any, **told: Any) -> Any:
+    def first(self: CassandraSession, cql: str, *more: Any, **told: Any) -> Any:
         if cql.startswith(verb) and not happened:
             happened.append(None)
             happened[0] = happens()
         return does(self, cql, *more, **told)
 
-    patch.setattr(Link, method, first)
+    patch.setattr(CassandraSession, method, first)
     return happened

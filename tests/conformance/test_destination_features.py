@@ -22,9 +22,9 @@ from clearwell.errors import ConfigError
 from clearwell.settings import Settings
 from clearwell.testing import DestinationSuite
 from clearwell.testing.destination_cases import fresh
-from clearwell.testing.destination_events import SIMPLE, START, TOPIC, Event, Row, batch_of
+from clearwell.testing.destination_events import SIMPLE, START, TOPIC, CleanEvent, Row, batch_of
 
-THREE = [Event(f"k{number}", START, number, number) for number in range(3)]
+THREE = [CleanEvent(f"k{number}", START, number, number) for number in range(3)]
 
 
 def view_of_all(schema: CleanSchema, name: str) -> FeatureView:

@@ -26,7 +26,7 @@ from clearwell.errors import ConfigError, Fatal, Retryable
 from clearwell.settings import Settings
 from clearwell.testing import DestinationSuite
 from clearwell.testing.destination_cases import Opener, fresh
-from clearwell.testing.destination_events import SIMPLE, START, TOPIC, Event, Row, batch_of, some_events
+from clearwell.testing.destination_events import SIMPLE, START, TOPIC, CleanEvent, Row, batch_of, some_events
 
 KEY, WRONG = "canary-key", "canary-wrong"
 FOLDER = "events"
@@ -135,7 +135,7 @@ class TestParquet(Files):
 
         days = [START, START + timedelta(days=1), START + timedelta(hours=23, minutes=59), None]
         destination = opened()
-        self.deliver(destination, [Event(f"k{n}", day, n, raw_offset=n) for n, day in enumerate(days)])
+        self.deliver(destination, [CleanEvent(f"k{n}", day, n, raw_offset=n) for n, day in enumerate(days)])
         found = duckdb.sql(
             f"SELECT clearwell_date::VARCHAR, count(*) FROM read_parquet('{case.config.url}/{FOLDER}/*/*.parquet', "
             "hive_partitioning = true) GROUP BY ALL ORDER BY ALL"
@@ -168,7 +168,7 @@ class TestParquet(Files):
         others = [folder / "README.md", folder / "_SUCCESS", folder / ".x.parquet.part"]
         for other in others:
             other.write_text("x")
-        self.deliver(destination, [Event("a", START, 1, raw_offset=0)])
+        self.deliver(destination, [CleanEvent("a", START, 1, raw_offset=0)])
         assert destination.held() == 1 and all(other.read_text() == "x" for other in others)
 
     def test_a_damaged_file(self, case: FilesCase, opened: Opener) -> None:
@@ -187,7 +187,7 @@ class TestParquet(Files):
         destination = opened()
         Path(case.config.url, FOLDER).chmod(0o500)
         with pytest.raises(ConfigError, match="rights"):
-            self.deliver(destination, [Event("a", START, 1, raw_offset=0)])
+            self.deliver(destination, [CleanEvent("a", START, 1, raw_offset=0)])
 
 
 def _put_without_position(destination: Any, batch: Any) -> None:

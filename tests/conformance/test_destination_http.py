@@ -23,7 +23,7 @@ from clearwell.errors import ClearwellError, ConfigError, Retryable
 from clearwell.settings import Settings
 from clearwell.testing import DestinationSuite
 from clearwell.testing.destination_cases import Opener, fresh
-from clearwell.testing.destination_events import SIMPLE, START, TOPIC, Event, Row, batch_of, some_events
+from clearwell.testing.destination_events import SIMPLE, START, TOPIC, CleanEvent, Row, batch_of, some_events
 from tests.support.web_server import WebServer, self_signed
 
 SECRET, NEXT = "whsec_Y2FuYXJ5LWNhbmFyeS1jYW5hcnktY2FuYXJ5", "whsec_" + "bmV4dA" * 8
@@ -162,7 +162,7 @@ class TestSingle(Http):
     def test_a_request(self, case: HttpCase, opened: Opener) -> None:
         """A CloudEvent in binary mode, whose body is the clean event untouched."""
         destination = opened()
-        batch = batch_of([Event("a", START, 1, raw_offset=7)], destination.claim(TOPIC, 0, 1), 1)
+        batch = batch_of([CleanEvent("a", START, 1, raw_offset=7)], destination.claim(TOPIC, 0, 1), 1)
         destination.write(batch)
         [(headers, body)] = RECEIVERS[case.url].requests
         assert body == batch.values[0]
@@ -196,7 +196,7 @@ class TestSingle(Http):
             config_of(case.url, secrets=[NEXT, SECRET]), SIMPLE, case.positions, fresh("both")
         )
         destination.open()
-        self.deliver(destination, [Event("a", START, 1, raw_offset=0)])
+        self.deliver(destination, [CleanEvent("a", START, 1, raw_offset=0)])
         destination.close()
         [(headers, body)] = RECEIVERS[case.url].requests
         Webhook(NEXT).verify(body, dict(headers), json_parse=False)
@@ -205,7 +205,7 @@ class TestSingle(Http):
     def test_answers(self, case: HttpCase, opened: Opener, status: int, kind: type[ClearwellError]) -> None:
         """What is told, and that the event goes in once the receiver is well."""
         destination, receiver = opened(), RECEIVERS[case.url]
-        batch = batch_of([Event("a", START, 1, raw_offset=0)], destination.claim(TOPIC, 0, 1), 1)
+        batch = batch_of([CleanEvent("a", START, 1, raw_offset=0)], destination.claim(TOPIC, 0, 1), 1)
         receiver.answers = [(status, {"Location": f"{case.url}/elsewhere"})]
         with pytest.raises(kind) as told:
             destination.write(batch)
@@ -216,7 +216,7 @@ class TestSingle(Http):
     def test_retry_after(self, case: HttpCase, opened: Opener) -> None:
         """Until then nothing is sent."""
         destination, receiver = opened(), RECEIVERS[case.url]
-        batch = batch_of([Event("a", START, 1, raw_offset=0)], destination.claim(TOPIC, 0, 1), 1)
+        batch = batch_of([CleanEvent("a", START, 1, raw_offset=0)], destination.claim(TOPIC, 0, 1), 1)
         receiver.answers = [(503, {"Retry-After": "1"})]
         began = time.monotonic()
         while not receiver.requests:
@@ -231,7 +231,7 @@ class TestSingle(Http):
         """A kept one that the receiver has closed meanwhile is no failure."""
         destination, receiver = opened(), RECEIVERS[case.url]
         claim = destination.claim(TOPIC, 0, 1)
-        events = [Event("a", START, 1, 0), Event("b", START, 2, 1)]
+        events = [CleanEvent("a", START, 1, 0), CleanEvent("b", START, 2, 1)]
         destination.write(batch_of(events[:1], claim, 1))
         receiver.server.close()
         with pytest.raises(Retryable, match="reached"):
@@ -240,14 +240,14 @@ class TestSingle(Http):
         destination.write(batch_of(events[1:], claim, 2))
         receiver.server.close()
         receiver.server = WebServer(receiver._answer, port=receiver.server.port)
-        destination.write(batch_of([Event("c", START, 3, 2)], claim, 3))
+        destination.write(batch_of([CleanEvent("c", START, 3, 2)], claim, 3))
         assert [event["id"] for event, _ in receiver.events()] == ["a", "b", "c"]
 
     def test_allow_list(self, case: HttpCase, opened: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
         """Judged when connecting, also anew while events flow."""
         destination = opened()
         destination.close()
-        batch = batch_of([Event("a", START, 1, raw_offset=0)], destination.claim(TOPIC, 0, 1), 1)
+        batch = batch_of([CleanEvent("a", START, 1, raw_offset=0)], destination.claim(TOPIC, 0, 1), 1)
         monkeypatch.setitem(os.environ, "CLEARWELL_EGRESS_ALLOW", "example.com")
         for attempt in (lambda: destination.write(batch), opened):
             with pytest.raises(ConfigError, match="CLEARWELL_EGRESS_ALLOW"):
@@ -263,7 +263,7 @@ class TestSingle(Http):
                 destination = HttpDestination(config, SIMPLE, case.positions, fresh("tls"))
                 try:
                     destination.open()
-                    self.deliver(destination, [Event("a", START, 1, raw_offset=0)])
+                    self.deliver(destination, [CleanEvent("a", START, 1, raw_offset=0)])
                     assert kind is None
                 except ConfigError as error:
                     assert kind is ConfigError and "could not prove who it is" in str(error)
@@ -283,7 +283,7 @@ class TestSingle(Http):
         destination = HttpDestination(config_of(server.url, timeout=0.2), SIMPLE, case.positions, fresh("silent"))
         destination.open()
         with pytest.raises(Retryable, match=r"0\.2 seconds"):
-            self.deliver(destination, [Event("a", START, 1, raw_offset=0)])
+            self.deliver(destination, [CleanEvent("a", START, 1, raw_offset=0)])
         destination.close()
         server.close()
 
@@ -322,7 +322,7 @@ def test_reasons(stack: Settings) -> None:
     receiver.answers = [(413, {}), (409, {})]
     destination = HttpDestination(config_of(receiver.url), SIMPLE, stack.postgres, fresh("reasons"))
     destination.open()
-    batch = batch_of([Event("a", START, 1, raw_offset=0)], destination.claim(TOPIC, 0, 1), 1)
+    batch = batch_of([CleanEvent("a", START, 1, raw_offset=0)], destination.claim(TOPIC, 0, 1), 1)
     for reason in (RowReason.TOO_LARGE, RowReason.REJECTED):
         with pytest.raises(RowsRefused) as refused:
             destination.write(batch)

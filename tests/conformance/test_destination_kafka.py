@@ -21,7 +21,7 @@ from clearwell.errors import ConfigError
 from clearwell.settings import Settings
 from clearwell.testing import DestinationSuite
 from clearwell.testing.destination_cases import Opener, fresh, isolate
-from clearwell.testing.destination_events import SIMPLE, START, TOPIC, Event, Row, batch_of
+from clearwell.testing.destination_events import SIMPLE, START, TOPIC, CleanEvent, Row, batch_of
 from tests.support.kafka_login import login, login_options
 from tests.support.secure_kafka import PASSWORD, USER, secure_kafka
 
@@ -117,7 +117,7 @@ class TestKafka(DestinationSuite):
     def test_a_record(self, case: KafkaCase, opened: Opener) -> None:
         """A CloudEvent in binary mode, whose value is the clean event untouched."""
         destination = opened()
-        batch = batch_of([Event("a", START, 1, raw_offset=7)], destination.claim(TOPIC, 0, 1), 1)
+        batch = batch_of([CleanEvent("a", START, 1, raw_offset=7)], destination.claim(TOPIC, 0, 1), 1)
         destination.write(batch)
         [record] = records_of(case.bootstrap, case.topic)
         assert (record.key, record.value) == (b"a", batch.values[0])
@@ -133,7 +133,7 @@ class TestKafka(DestinationSuite):
         make_topic(wide.bootstrap, wide.topic, 5)
         destination = wide.destination(replace(SIMPLE, key=("id", "number")), fresh("wide"))
         destination.open()
-        self.deliver(destination, [Event(f"k{n % 7}", START, n % 2, raw_offset=n) for n in range(140)])
+        self.deliver(destination, [CleanEvent(f"k{n % 7}", START, n % 2, raw_offset=n) for n in range(140)])
         destination.close()
         places: dict[bytes, set[int]] = {}
         for record in records_of(wide.bootstrap, wide.topic):
@@ -143,7 +143,7 @@ class TestKafka(DestinationSuite):
 
     def test_too_large_is_told_so(self, case: KafkaCase, opened: Opener) -> None:
         destination = opened()
-        event = Event("a", START, 1, raw_offset=0)
+        event = CleanEvent("a", START, 1, raw_offset=0)
         rows = [case.poisons["an event that is too large"](event.row)]
         batch = batch_of([event], destination.claim(TOPIC, 0, 1), 1, rows=rows)
         assert [error.reason for _, error in isolate(destination, batch)] == [RowReason.TOO_LARGE]

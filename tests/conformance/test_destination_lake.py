@@ -14,7 +14,7 @@ from deltalake import DeltaTable
 
 from clearwell.contract.model import CleanSchema, Field, Type
 from clearwell.destinations.lake.destination import LakeDestination
-from clearwell.destinations.lake.root import Place
+from clearwell.destinations.lake.root import TableLocation
 from clearwell.testing import DestinationSuite
 from clearwell.testing.destination_events import SIMPLE, Row
 from tests.support.s3_server import SECRET, S3Server
@@ -29,12 +29,12 @@ class LakeCase:
 
     url: str
     options: Mapping[str, str] = field(default_factory=dict)
-    wrong: Mapping[str, Place] = field(default_factory=dict)
+    wrong: Mapping[str, TableLocation] = field(default_factory=dict)
     secrets: Sequence[str] = (SECRET, WRONG)
 
     def destination(self, schema: CleanSchema, group: str) -> LakeDestination:
         """Of the table."""
-        return LakeDestination(Place(self.url, self.options), schema, group)
+        return LakeDestination(TableLocation(self.url, self.options), schema, group)
 
     def rows(self) -> list[dict[str, Any]]:
         """As Polars reads them."""
@@ -54,7 +54,7 @@ class LakeCase:
     def broken(self) -> Mapping[str, Callable[[], LakeDestination]]:
         """What a person gets wrong."""
 
-        def at(place: Place) -> Callable[[], LakeDestination]:
+        def at(place: TableLocation) -> Callable[[], LakeDestination]:
             return lambda: LakeDestination(place, SIMPLE, "broken")
 
         return {what: at(place) for what, place in self.wrong.items()}
@@ -98,8 +98,8 @@ class TestFolder(Lake):
         """A table of its own."""
         (tmp_path / "file").write_text("x")
         wrong = {
-            "a file in the way": Place(f"{tmp_path}/file/table"),
-            "a store that nobody knows": Place(f"nothing://user:{WRONG}@host/table"),
+            "a file in the way": TableLocation(f"{tmp_path}/file/table"),
+            "a store that nobody knows": TableLocation(f"nothing://user:{WRONG}@host/table"),
         }
         return LakeCase(str(tmp_path / "table"), wrong=wrong)
 
@@ -121,8 +121,8 @@ class TestS3(Lake):
         url, options = s3.url(unique("table")), s3.options
         quick = options | {"max_retries": "1", "retry_timeout": "1s"}
         wrong = {
-            "no such bucket": Place("s3://nowhere/table", options),
-            "nobody answers": Place(url, quick | {"aws_endpoint_url": "http://127.0.0.1:1"}),
-            "a server of something else": Place(url, quick | {"aws_endpoint_url": f"{s3.endpoint}/moto-api"}),
+            "no such bucket": TableLocation("s3://nowhere/table", options),
+            "nobody answers": TableLocation(url, quick | {"aws_endpoint_url": "http://127.0.0.1:1"}),
+            "a server of something else": TableLocation(url, quick | {"aws_endpoint_url": f"{s3.endpoint}/moto-api"}),
         }
         return LakeCase(url, options, wrong)

@@ -18,7 +18,7 @@ from clearwell.destinations.opensearch.destination import OpenSearchConfig, Open
 from clearwell.destinations.protocol import Destination, RowReason, RowsRefused
 from clearwell.errors import ConfigError, Retryable
 from clearwell.testing.destination_cases import Opener
-from clearwell.testing.destination_events import SIMPLE, START, TOPIC, Event, Row, batch_of
+from clearwell.testing.destination_events import SIMPLE, START, TOPIC, CleanEvent, Row, batch_of
 from clearwell.testing.destinations import DestinationSuite
 from tests.support import opensearch_door as door_of
 from tests.support.opensearch_door import Door
@@ -98,8 +98,8 @@ class TestOpenSearch(DestinationSuite):
 
     def test_two_incarnations_of_raw_in_one_flush(self, case: OpenSearchCase, opened: Opener) -> None:
         """The later one wins, however long its own offsets are."""
-        old = [Event("a", START, i, raw_offset=i) for i in (7, 5)]
-        new = Event("a", START, 3, raw_offset=2, raw_topic="raw-b")
+        old = [CleanEvent("a", START, i, raw_offset=i) for i in (7, 5)]
+        new = CleanEvent("a", START, 3, raw_offset=2, raw_topic="raw-b")
         destination = opened()
         self.deliver(destination, [*old, new], size=1)
         assert [row["number"] for row in case.rows()] == [3]
@@ -107,7 +107,7 @@ class TestOpenSearch(DestinationSuite):
     def test_the_key_as_id(self, case: OpenSearchCase, opened: Opener, server: OpenSearchServer) -> None:
         """A text is the id itself; keys that can't be ids are hashed, and stay apart."""
         keys = ["LH 454/é", "", "k" * 513, "k" * 514, "sha256:x"]
-        events = [Event(key, START, number, raw_offset=number) for number, key in enumerate(keys)]
+        events = [CleanEvent(key, START, number, raw_offset=number) for number, key in enumerate(keys)]
         destination = opened()
         self.deliver(destination, events)
         self.require(case, destination, events)
@@ -117,7 +117,7 @@ class TestOpenSearch(DestinationSuite):
         """Numbers, instants and words are found as what they are."""
         schema = replace(SIMPLE, fields=(*SIMPLE.fields, Field("price", Type.DECIMAL, precision=20, scale=2)))
         rows = [(f"k{i}", START.replace(hour=i), i, "AA", Decimal(i) + Decimal("0.10")) for i in range(4)]
-        events = [Event(row[0], row[1], row[2], raw_offset=i) for i, row in enumerate(rows)]
+        events = [CleanEvent(row[0], row[1], row[2], raw_offset=i) for i, row in enumerate(rows)]
         destination = opened(schema=schema)
         destination.write(batch_of(events, destination.claim(TOPIC, 0, 1), 4, rows=rows, schema=schema))
         assert destination.held() == 4
@@ -130,11 +130,11 @@ class TestOpenSearch(DestinationSuite):
         """Refused alone; a batch larger than a request is parted."""
         destination = opened()
         claim = destination.claim(TOPIC, 0, 1)
-        events = [Event(f"k{i}", START, 1, raw_offset=i) for i in range(4)]
+        events = [CleanEvent(f"k{i}", START, 1, raw_offset=i) for i in range(4)]
         rows = [(*event.row[:3], "x" * 6_000_000) for event in events]
         destination.write(batch_of(events, claim, 4, rows=rows))
         assert destination.held() == 4
-        large = Event("large", START, 1, raw_offset=4)
+        large = CleanEvent("large", START, 1, raw_offset=4)
         with pytest.raises(RowsRefused) as refused:
             destination.write(batch_of([large], claim, 5, rows=[(*large.row[:3], "x" * 21_000_000)]))
         assert refused.value.reason is RowReason.TOO_LARGE
@@ -144,7 +144,7 @@ class TestOpenSearch(DestinationSuite):
         schema = replace(SIMPLE, fields=(*SIMPLE.fields, Field("free", Type.JSON)))
         destination = opened(schema=schema)
         claim = destination.claim(TOPIC, 0, 1)
-        event = Event("a", START, 1, raw_offset=0)
+        event = CleanEvent("a", START, 1, raw_offset=0)
         destination.write(batch_of([event], claim, 1, rows=[(*event.row, _nested(15))], schema=schema))
         with pytest.raises(RowsRefused):
             destination.write(batch_of([event], claim, 2, rows=[(*event.row, _nested(700))], schema=schema))
@@ -154,7 +154,7 @@ class TestOpenSearch(DestinationSuite):
         """The server blocks the index by itself at its flood stage; the same batch goes in once that is over."""
         destination = opened()
         claim = destination.claim(TOPIC, 0, 1)
-        events = [Event("a", START, 1, raw_offset=0)]
+        events = [CleanEvent("a", START, 1, raw_offset=0)]
         server.ask("PUT", f"{case.index}/_settings", {"index.blocks.read_only_allow_delete": True})
         with pytest.raises(Retryable):
             destination.write(batch_of(events, claim, 1))
@@ -170,7 +170,7 @@ class TestOpenSearch(DestinationSuite):
         claim = destination.claim(TOPIC, 0, 1)
         server.ask("PUT", f"{case.index}/_settings", {"index.blocks.write": True})
         with pytest.raises(ConfigError, match="lift blocks"):
-            destination.write(batch_of([Event("a", START, 1, raw_offset=0)], claim, 1))
+            destination.write(batch_of([CleanEvent("a", START, 1, raw_offset=0)], claim, 1))
 
     def test_an_index_deleted_under_us(self, case: OpenSearchCase, opened: Opener, server: OpenSearchServer) -> None:
         """Ends the deliverer; the server does not make one with fields of its own."""
@@ -178,7 +178,7 @@ class TestOpenSearch(DestinationSuite):
         claim = destination.claim(TOPIC, 0, 1)
         server.ask("DELETE", case.index)
         with pytest.raises(ConfigError, match="is gone"):
-            destination.write(batch_of([Event("a", START, 1, raw_offset=0)], claim, 1))
+            destination.write(batch_of([CleanEvent("a", START, 1, raw_offset=0)], claim, 1))
         assert destination.held() == 0
 
     def test_an_index_of_somebody_else(self, case: OpenSearchCase, opened: Opener, server: OpenSearchServer) -> None:
@@ -191,7 +191,7 @@ class TestOpenSearch(DestinationSuite):
             OpenSearchConfig(url=door.url(), ca=str(door.ca)), SIMPLE, case.index, "behind the door"
         )
         destination.open()
-        events = [Event("a", START, 1, raw_offset=0), Event("b", START, 2, raw_offset=1)]
+        events = [CleanEvent("a", START, 1, raw_offset=0), CleanEvent("b", START, 2, raw_offset=1)]
         self.deliver(destination, events)
         self.require(case, destination, events)
         destination.close()
@@ -221,7 +221,7 @@ class TestOpenSearch(DestinationSuite):
         """Retryable while it is gone; what it acknowledged is there after SIGKILL, and the same batch goes in once."""
         destination = opened()
         claim = destination.claim(TOPIC, 0, 1)
-        events = [Event("a", START, 1, raw_offset=0), Event("b", START, 1, raw_offset=1)]
+        events = [CleanEvent("a", START, 1, raw_offset=0), CleanEvent("b", START, 1, raw_offset=1)]
         destination.write(batch_of(events[:1], claim, 1))
         server.stop()
         with pytest.raises(Retryable):

@@ -21,7 +21,7 @@ from clearwell.errors import ConfigError
 from clearwell.settings import Settings
 from clearwell.testing import DestinationSuite
 from clearwell.testing.destination_cases import Opener, fresh
-from clearwell.testing.destination_events import SIMPLE, START, Event, Row
+from clearwell.testing.destination_events import SIMPLE, START, CleanEvent, Row
 
 
 class PostgresCase:
@@ -71,7 +71,7 @@ class TestPostgres(DestinationSuite):
 
     def test_types_are_widened_where_nothing_is_lost(self, case: PostgresCase, opened: Opener) -> None:
         """Every row stays as it is, and deliverers of the older version go on beside the new one."""
-        events = [Event(f"k{i}", START, 2**31 - 1 - i, raw_offset=i) for i in range(4)]
+        events = [CleanEvent(f"k{i}", START, 2**31 - 1 - i, raw_offset=i) for i in range(4)]
         self.deliver(opened(), events[:2])
         wide = replace(SIMPLE, fields=(*SIMPLE.fields[:2], Field("number", Type.INT64), *SIMPLE.fields[3:]))
         self.deliver(opened(schema=wide, group=fresh("v2")), [replace(events[3], number=2**62)])
@@ -93,7 +93,7 @@ class TestPostgres(DestinationSuite):
         self, case: PostgresCase, opened: Opener, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """A view in the way, a large table."""
-        self.deliver(opened(), [Event("a", START, 1, raw_offset=1)])
+        self.deliver(opened(), [CleanEvent("a", START, 1, raw_offset=1)])
         wide = replace(SIMPLE, fields=(*SIMPLE.fields[:2], Field("number", Type.INT64), *SIMPLE.fields[3:]))
         names = {"view": Identifier(f"{case.table}_view"), "table": Identifier(case.table)}
         with psycopg.connect(case.dsn) as session:

@@ -19,7 +19,7 @@ from clearwell.destinations.protocol import Destination, RowReason, RowsRefused
 from clearwell.destinations.sql.destination import SqlConfig, SqlDestination
 from clearwell.errors import ConfigError, Retryable
 from clearwell.testing.destination_cases import Opener
-from clearwell.testing.destination_events import SIMPLE, START, TOPIC, Event, Row, batch_of
+from clearwell.testing.destination_events import SIMPLE, START, TOPIC, CleanEvent, Row, batch_of
 from clearwell.testing.destination_schemas import ALL, EXTREMES
 from clearwell.testing.destinations import DestinationSuite
 from tests.support.mariadb_server import PASSWORD, MariaDb
@@ -105,13 +105,13 @@ class Sql(DestinationSuite):
         """It refuses the row, and no other row is changed."""
         destination = opened()
         claim = destination.claim(TOPIC, 0, 1)
-        first = Event("a", START, 1, raw_offset=0)
+        first = CleanEvent("a", START, 1, raw_offset=0)
         destination.write(batch_of([first], claim, 1))
         engine = create_engine(case.url.replace("mysql:", "mysql+pymysql:"), poolclass=NullPool)
         with engine.begin() as connection:
             connection.execute(text(f"CREATE UNIQUE INDEX one_number ON {TABLE} (number)"))
         with pytest.raises(RowsRefused) as refused:
-            destination.write(batch_of([Event("c", START, 5, 1), Event("b", START, 1, 2)], claim, 3))
+            destination.write(batch_of([CleanEvent("c", START, 5, 1), CleanEvent("b", START, 1, 2)], claim, 3))
         assert refused.value.reason in (RowReason.NOT_UNIQUE, RowReason.CONSTRAINT)
         self.require(case, destination, [first])
 
@@ -122,7 +122,7 @@ class Sql(DestinationSuite):
         engine = create_engine(case.url.replace("mysql:", "mysql+pymysql:"), poolclass=NullPool)
         with engine.begin() as connection:
             connection.execute(text(f"ALTER TABLE {TABLE} DROP COLUMN number"))
-        event = Event("a", START, 1, raw_offset=0)
+        event = CleanEvent("a", START, 1, raw_offset=0)
         with pytest.raises(ConfigError, match="not as Clearwell made it"):
             destination.write(batch_of([event], claim, 1))
         opened().write(batch_of([event], claim, 1))
@@ -211,7 +211,7 @@ class TestMariaDb(Sql):
 
     def test_spaces_and_capitals_in_keys(self, case: SqlCase, opened: Opener) -> None:
         """Four keys, which the usual collations take for one."""
-        events = [Event(key, START, i, raw_offset=i) for i, key in enumerate(("a", "A", "a ", "ä"))]
+        events = [CleanEvent(key, START, i, raw_offset=i) for i, key in enumerate(("a", "A", "a ", "ä"))]
         destination = opened()
         self.deliver(destination, events)
         self.require(case, destination, events)
@@ -219,7 +219,7 @@ class TestMariaDb(Sql):
     def test_a_row_larger_than_a_packet(self, case: SqlCase, opened: Opener) -> None:
         destination = opened()
         claim = destination.claim(TOPIC, 0, 1)
-        event = Event("a", START, 1, raw_offset=0)
+        event = CleanEvent("a", START, 1, raw_offset=0)
         with pytest.raises(RowsRefused) as refused:
             destination.write(batch_of([event], claim, 1, rows=[(*event.row[:3], "x" * 5_000_000)]))
         assert refused.value.reason is RowReason.TOO_LARGE
@@ -230,7 +230,7 @@ class TestMariaDb(Sql):
         """Retryable while it is gone; then the same batch goes in, once."""
         destination = opened()
         claim = destination.claim(TOPIC, 0, 1)
-        events = [Event("a", START, 1, raw_offset=0), Event("b", START, 1, raw_offset=1)]
+        events = [CleanEvent("a", START, 1, raw_offset=0), CleanEvent("b", START, 1, raw_offset=1)]
         destination.write(batch_of(events[:1], claim, 1))
         mariadb.stop()
         with pytest.raises(Retryable):

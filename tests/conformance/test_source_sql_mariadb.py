@@ -13,7 +13,7 @@ import pytest
 
 from clearwell.errors import ConfigError
 from clearwell.testing import SourceSuite
-from connectors.sql.source import SqlConfig, SqlSource
+from connectors.sql.source import SqlSource, SqlSourceConfig
 from tests.support.mariadb_server import MariaDb
 from tests.support.sources.mariadb import MariaDbCase
 
@@ -52,7 +52,7 @@ def read(config: dict[str, Any]) -> list[dict[str, Any]]:
     """All rows, decoded."""
 
     async def collect() -> list[dict[str, Any]]:
-        source = SqlSource(msgspec.convert(config, SqlConfig))
+        source = SqlSource(msgspec.convert(config, SqlSourceConfig))
         try:
             async with aclosing(source.read(None)) as batches:  # type: ignore[type-var]
                 return [msgspec.json.decode(event.data) async for events, _ in batches for event in events]
@@ -94,7 +94,7 @@ def test_all_types_keep_all_they_say(rows: MariaDbCase) -> None:
             "one": 2026,
         }
     ]
-    (stream,) = SqlSource(msgspec.convert(config, SqlConfig)).discover()
+    (stream,) = SqlSource(msgspec.convert(config, SqlSourceConfig)).discover()
     wanted = {
         "id": "int64",
         "d": "decimal",
@@ -124,7 +124,7 @@ def test_a_delay_stays_behind_the_databases_clock(rows: MariaDbCase, kind: str) 
 def test_an_enum_is_no_order(rows: MariaDbCase) -> None:
     """MySQL sorts it by place and compares it by text: pages would pass rows over."""
     rows.run("CREATE TABLE t (id int PRIMARY KEY, level enum('low', 'high') NOT NULL)")
-    source = SqlSource(msgspec.convert(rows.config | {"table": "t", "cursor": "level"}, SqlConfig))
+    source = SqlSource(msgspec.convert(rows.config | {"table": "t", "cursor": "level"}, SqlSourceConfig))
     with pytest.raises(ConfigError, match="can't be read in the order of level"):
         source.check()
 
@@ -158,7 +158,7 @@ def test_zero_dates_are_values_and_places_like_others(rows: MariaDbCase) -> None
 def test_a_transaction_that_commits_late_is_looked_back_for(rows: MariaDbCase, server: MariaDb) -> None:
     """MySQL does not tell: the last rows are read again, and registering says how many."""
     rows.run("CREATE TABLE t (n int AUTO_INCREMENT PRIMARY KEY, id varchar(9))", "INSERT INTO t (id) VALUES ('first')")
-    source = SqlSource(msgspec.convert(rows.config | {"table": "t", "cursor": "n", "every": 0.05}, SqlConfig))
+    source = SqlSource(msgspec.convert(rows.config | {"table": "t", "cursor": "n", "every": 0.05}, SqlSourceConfig))
     assert "only the last 500 rows are looked at again" in source.warnings()[0]
 
     async def scene() -> list[str]:

@@ -11,7 +11,7 @@ import pytest
 from deltalake import DeltaTable
 
 from clearwell.accounts.archive import check_archive
-from clearwell.destinations.lake.root import Place, Root
+from clearwell.destinations.lake.root import Root, TableLocation
 from clearwell.kafka.names import raw_topic
 from tests.support.archives import opened, rows_in
 from tests.support.platform import PARTITIONS, Platform, Service, numbered, until
@@ -77,7 +77,7 @@ def test_killed_again_and_again(archived: Platform) -> None:
     found = opened(archived.keyring, archived.stream, rows_in(table(archived)))
     assert sorted(one.value or b"" for one in found.values()) == sorted(sent)
     assert service.stop() == 0
-    root = Root(Place(str(lake(archived))))
+    root = Root(TableLocation(str(lake(archived))))
     checked = check_archive(archived.settings, root, archived.stream, "archive")
     assert all(one.balanced and one.waiting == 0 and one.older == 0 for one in checked)
     assert sum(one.archived for one in checked) == len(sent)

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from clearwell.accounts.archive import check_archive
-from clearwell.destinations.lake.root import Place, Root
+from clearwell.destinations.lake.root import Root, TableLocation
 from clearwell.registry import Registry, destinations
 from tests.support.archives import opened, rows_in
 from tests.support.outage import Way, way_to
@@ -62,7 +62,7 @@ def count(root: Root, place: str) -> int:
 def test_the_platforms_own(platform: Platform, s3: S3Server, way: Way) -> None:
     """The store is away at the start and once more in the middle; the archiver waits, is killed, and goes on."""
     place, url = archived(platform, "archive"), s3.url(platform.stream)
-    root = Root(Place(url, s3.options))
+    root = Root(TableLocation(url, s3.options))
     env = {name.upper(): value for name, value in s3.options.items()} | {"CLEARWELL_LAKE": url}
     env["AWS_ENDPOINT_URL"] = f"http://127.0.0.1:{way.port}"
     way.shut()
@@ -104,7 +104,7 @@ def far(registry: Registry, s3: S3Server, unique: Callable[[str], str]) -> Itera
 
 def test_a_registered_one(platform: Platform, s3: S3Server, far: tuple[str, Mapping[str, str]]) -> None:
     to, env = far
-    place, root = archived(platform, to), Root(Place(s3.url(to.partition(".")[2]), s3.options))
+    place, root = archived(platform, to), Root(TableLocation(s3.url(to.partition(".")[2]), s3.options))
     service = start(platform, to)
     assert service.ended() == 2
     assert "FAR_SECRET" in service.text() and "Traceback" not in service.text()

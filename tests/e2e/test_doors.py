@@ -49,10 +49,10 @@ def test_kafka_lets_nobody_in_without_the_password(stack: Settings, port: str, w
         asyncio.run(knock(**{name: value for name, value in login(stack.kafka).items() if name != "bootstrap_servers"}))
 
 
-def plan(stack: Settings) -> state.Plan:
+def plan(stack: Settings) -> state.StackPlan:
     import msgspec
 
-    return msgspec.json.decode((stack.home / state.PLAN_FILE).read_bytes(), type=state.Plan)
+    return msgspec.json.decode((stack.home / state.PLAN_FILE).read_bytes(), type=state.StackPlan)
 
 
 def test_the_mongo_server_lets_nobody_in_without_the_password(stack: Settings) -> None:

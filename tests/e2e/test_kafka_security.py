@@ -16,7 +16,7 @@ from clearwell.kafka.names import cleaner_group, raw_topic
 from clearwell.kafka.producer import EventProducer
 from clearwell.kafka.range_reader import reader
 from clearwell.local.kafka import check
-from clearwell.local.services import Joined
+from clearwell.local.services import GroupJoined
 from clearwell.settings import Settings
 from tests.support.platform import PARTITIONS, Platform, numbered, until
 from tests.support.secure_kafka import PASSWORD, USER, SecureKafka, certificate, secure_kafka
@@ -63,7 +63,7 @@ def test_events_go_from_a_collectors_producer_through_a_cleaner(
     address = choose(protocol, mechanism)
     where = Settings(address, "postgresql://nobody@127.0.0.1:1/none", "mongodb://127.0.0.1:1/none", *[tmp_path] * 3)
     platform = Platform(where, tmp_path / "platform", unique("flights"))
-    joined = Joined(address, cleaner_group(platform.stream, 1))
+    joined = GroupJoined(address, cleaner_group(platform.stream, 1))
     try:
         check(address)
         until(lambda: is_empty(joined))
@@ -83,7 +83,7 @@ def test_events_go_from_a_collectors_producer_through_a_cleaner(
         platform.close()
 
 
-def is_empty(joined: Joined) -> bool:
+def is_empty(joined: GroupJoined) -> bool:
     """Whether the broker knows the group by now and finds nobody in it."""
     try:
         joined()

@@ -15,7 +15,7 @@ from clearwell.errors import Retryable
 from clearwell.settings import Settings
 from clearwell.source import Refusal
 from connectors.sql import fence
-from connectors.sql.source import SqlConfig, SqlSource
+from connectors.sql.source import SqlSource, SqlSourceConfig
 from tests.support.sql_reading import following, rows_of, whole
 
 Session = psycopg.Connection[tuple[Any, ...]]
@@ -268,7 +268,7 @@ def test_what_the_order_cannot_promise_is_warned_of(table: Table) -> None:
     table.make("n int primary key, at timestamptz, good timestamptz not null")
 
     def warnings(config: dict[str, Any]) -> list[str]:
-        return SqlSource(msgspec.convert(config, SqlConfig)).warnings()
+        return SqlSource(msgspec.convert(config, SqlSourceConfig)).warnings()
 
     assert warnings(table.once(cursor="good")) == []
     assert warnings(table.once(mode="snapshot")) == []

@@ -21,7 +21,7 @@ from clearwell.egress import VARIABLE
 from clearwell.errors import ClearwellError, ConfigError, Retryable
 from clearwell.settings import Settings
 from clearwell.source import SourceEvent, SourcePosition, stored_position
-from connectors.sql.source import SqlConfig, SqlPosition, SqlSource
+from connectors.sql.source import SqlPosition, SqlSource, SqlSourceConfig
 from tests.support.sources.sql import SqlCase, open_case
 
 
@@ -29,7 +29,7 @@ def read(config: dict[str, Any], after: SourcePosition | None = None) -> list[tu
     """All batches, to the end."""
 
     async def collect() -> list[tuple[list[SourceEvent], Any]]:
-        source = SqlSource(msgspec.convert(config, SqlConfig))
+        source = SqlSource(msgspec.convert(config, SqlSourceConfig))
         try:
             async with aclosing(source.read(after)) as batches:  # type: ignore[type-var, arg-type]
                 return [batch async for batch in batches]
@@ -46,7 +46,7 @@ def events(batches: list[tuple[list[SourceEvent], Any]]) -> list[SourceEvent]:
 
 def check(config: dict[str, Any]) -> None:
     """As registering does."""
-    SqlSource(msgspec.convert(config, SqlConfig)).check()
+    SqlSource(msgspec.convert(config, SqlSourceConfig)).check()
 
 
 @pytest.fixture
@@ -133,7 +133,7 @@ def test_a_watching_source_sees_new_rows_and_says_it_is_alive(rows: SqlCase, mon
     rows.fill(3)
 
     async def watch() -> list[int]:
-        source = SqlSource(msgspec.convert(rows.config | {"every": 0.05}, SqlConfig))
+        source = SqlSource(msgspec.convert(rows.config | {"every": 0.05}, SqlSourceConfig))
         counts = []
         async with aclosing(source.read(None)) as batches:  # type: ignore[type-var]
             async for found, position in batches:
@@ -170,7 +170,7 @@ def test_all_types_keep_all_they_say(stack: Settings, unique: Callable[[str], st
         )
         config = {"url": stack.postgres, "table": f"public.{table}", "mode": "snapshot", "time_zone": "Europe/Berlin"}
         (event,) = events(read(config))
-        streams = SqlSource(msgspec.convert(config, SqlConfig)).discover()
+        streams = SqlSource(msgspec.convert(config, SqlSourceConfig)).discover()
         session.execute(SQL("DROP TABLE {}").format(Identifier(table)))
     assert event.id == "00000000-0000-0000-0000-000000000001"
     assert b'"cash":"12345678901234567890.0123456789",' in event.data
@@ -267,7 +267,7 @@ def test_refused_unreachable_and_forbidden_servers(stack: Settings, monkeypatch:
         with pytest.raises(kind) as told:
             check({"url": url, "table": "t", "mode": "snapshot"})
         assert message in str(told.value)
-        assert "canary-secret" not in f"{told.value} {told.value.__cause__} {SqlConfig(url=url, table='t')!r}"
+        assert "canary-secret" not in f"{told.value} {told.value.__cause__} {SqlSourceConfig(url=url, table='t')!r}"
     monkeypatch.setenv(VARIABLE, "db.example.com")
     with pytest.raises(ConfigError, match="may not be reached"):
         check({"url": stack.postgres, "table": "t", "mode": "snapshot"})

@@ -17,7 +17,7 @@ from clearwell.errors import Retryable
 from clearwell.registry import Registry, destinations, migrate
 from clearwell.settings import Settings
 from clearwell.testing.destination_cases import told
-from clearwell.testing.destination_events import SIMPLE, START, TOPIC, Event, batch_of
+from clearwell.testing.destination_events import SIMPLE, START, TOPIC, CleanEvent, batch_of
 from tests.support.archives import opened, rows_in
 from tests.support.noise import CONTRACT, FEW, MANY, NOTE, ROOM, assert_once, put
 from tests.support.platform import Platform, until
@@ -111,7 +111,7 @@ def test_of_a_database_in_a_file(disk: SmallDisk) -> None:
     with closing(made):
         made.open()
         claim = made.claim(TOPIC, 0, 1)
-        events = [Event(f"k{n}", START, n, raw_offset=n) for n in range(MANY)]
+        events = [CleanEvent(f"k{n}", START, n, raw_offset=n) for n in range(MANY)]
         rows = [(*event.row[:3], "x" * NOTE) for event in events]
         batch = batch_of(events, claim, MANY, rows=rows)
         for _ in range(3):

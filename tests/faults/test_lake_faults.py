@@ -16,8 +16,8 @@ from clearwell.destinations.lake.columns import EVENT_DATE
 from clearwell.destinations.lake.compaction import compact
 from clearwell.destinations.lake.destination import LakeDestination
 from clearwell.destinations.lake.errors import translate
-from clearwell.destinations.lake.root import Place
-from clearwell.destinations.lake.upkeep import Pace
+from clearwell.destinations.lake.root import TableLocation
+from clearwell.destinations.lake.upkeep import CommitPace
 from clearwell.destinations.protocol import Claim
 from clearwell.errors import ClearwellError, ConfigError, Fatal, Retryable
 from clearwell.testing.destination_cases import told
@@ -35,7 +35,7 @@ def table(tmp_path: Path) -> Path:
 
 def filled(table: Path, rows: int = 30) -> tuple[LakeDestination, Claim]:
     """A writer that has written so many rows."""
-    made = LakeDestination(Place(str(table)), SIMPLE, "group")
+    made = LakeDestination(TableLocation(str(table)), SIMPLE, "group")
     made.open()
     claim = made.claim(TOPIC, 0, 1)
     for batch in batches_of(EVENTS[:rows], claim, 10):
@@ -61,7 +61,7 @@ def test_a_corrupt_log(table: Path, harm: Callable[[Path], None]) -> None:
     backup = shutil.copytree(table / "_delta_log", table.parent / "backup")
     harm(table)
     with told("a corrupt log", ("canary-7",), ConfigError) as error:
-        LakeDestination(Place(str(table)), SIMPLE, "group").open()
+        LakeDestination(TableLocation(str(table)), SIMPLE, "group").open()
     assert "is damaged" in str(error.error)
     shutil.rmtree(table / "_delta_log")
     shutil.copytree(backup, table / "_delta_log")
@@ -79,7 +79,7 @@ def test_a_column_whose_type_somebody_changed(table: Path) -> None:
     with told("a changed type", (), ConfigError):
         writer.write(batch_of(EVENTS[30:], claim, 60))
     with told("a changed type", (), ConfigError) as error:
-        LakeDestination(Place(str(table)), SIMPLE, "group").open()
+        LakeDestination(TableLocation(str(table)), SIMPLE, "group").open()
     assert '"number"' in str(error.error)
     assert polars.scan_delta(str(table)).collect().height == 30
 
@@ -101,21 +101,21 @@ def test_a_full_disk(tmp_path: Path) -> None:
 def test_a_folder_that_can_not_be_written(tmp_path: Path) -> None:
     """Told by ConfigError; /proc refuses even root."""
     with told("no rights", (), ClearwellError) as error:
-        LakeDestination(Place("/proc/lake/table"), SIMPLE, "group").open()
+        LakeDestination(TableLocation("/proc/lake/table"), SIMPLE, "group").open()
     assert not isinstance(error.error, Fatal)
 
 
 @pytest.mark.slow
 def test_wrong_keys_of_an_object_store() -> None:
     with S3Server(refuses=True) as server, told("wrong keys", (SECRET,), ConfigError) as error:
-        LakeDestination(Place(server.url("table"), server.options), SIMPLE, "group").open()
+        LakeDestination(TableLocation(server.url("table"), server.options), SIMPLE, "group").open()
     assert "refuses the credentials" in str(error.error)
 
 
 def test_a_clock_that_an_object_store_finds_wrong() -> None:
     """As S3 answers; the server of these tests looks at no clock."""
     answer = f"status 403 Forbidden: <Error><Code>RequestTimeTooSkewed</Code><AWSAccessKeyId>{SECRET}</AWSAccessKeyId>"
-    error = translate(OSError(answer), Place("s3://bucket/table"), "write")
+    error = translate(OSError(answer), TableLocation("s3://bucket/table"), "write")
     assert isinstance(error, ConfigError)
     assert (
         str(error) == "The store of the Delta table s3://bucket/table finds this machine's clock wrong: set it right."
@@ -129,7 +129,7 @@ def test_two_writers_and_a_compaction_at_once(table: Path) -> None:
 
     def write(partition: int) -> None:
         try:
-            made = LakeDestination(Place(str(table)), SIMPLE, "group", Pace(0.0, 3))
+            made = LakeDestination(TableLocation(str(table)), SIMPLE, "group", CommitPace(0.0, 3))
             made.open()
             claim = made.claim(TOPIC, partition, 1)
             for at in range(0, 60, 5):
@@ -141,7 +141,7 @@ def test_two_writers_and_a_compaction_at_once(table: Path) -> None:
     for thread in threads:
         thread.start()
     with contextlib.suppress(Retryable):
-        compact(Place(str(table)))
+        compact(TableLocation(str(table)))
     for thread in threads:
         thread.join()
     assert not failures
@@ -160,7 +160,7 @@ def test_many_compactions_at_once(table: Path) -> None:
 
     def tidy() -> None:
         try:
-            joined.append(compact(Place(str(table))).removed)
+            joined.append(compact(TableLocation(str(table))).removed)
         except Retryable as busy:
             told_of.append(str(busy))
 
@@ -172,4 +172,4 @@ def test_many_compactions_at_once(table: Path) -> None:
     assert polars.scan_delta(str(table)).collect().height == 60
     assert sum(joined) == 60 and len(joined) + len(told_of) == 4
     assert all("Somebody compacts" in one for one in told_of)
-    assert compact(Place(str(table))).removed == 0, "the lease was not given back"
+    assert compact(TableLocation(str(table))).removed == 0, "the lease was not given back"

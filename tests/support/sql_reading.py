@@ -10,14 +10,14 @@ from typing import Any
 import msgspec
 
 from clearwell.source import SourceEvent, stored_position
-from connectors.sql.source import SqlConfig, SqlPosition, SqlSource
+from connectors.sql.source import SqlPosition, SqlSource, SqlSourceConfig
 
 
 class Follower:
     """A source that is read in the background."""
 
     def __init__(self, config: dict[str, Any], after: SqlPosition | None = None) -> None:
-        self.source = SqlSource(msgspec.convert(config, SqlConfig))
+        self.source = SqlSource(msgspec.convert(config, SqlSourceConfig))
         self.position: Any = after
         self.events: list[SourceEvent] = []
         self._reading = asyncio.ensure_future(self._read(after))
@@ -65,7 +65,7 @@ def whole(config: dict[str, Any], after: SqlPosition | None = None) -> tuple[lis
     """All events to the end, and the last position as the registry gives it back."""
 
     async def read() -> tuple[list[SourceEvent], Any]:
-        source = SqlSource(msgspec.convert(config, SqlConfig))
+        source = SqlSource(msgspec.convert(config, SqlSourceConfig))
         events: list[SourceEvent] = []
         position: Any = after
         async for batch, reached in source.read(after):

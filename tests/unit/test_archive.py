@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from clearwell.destinations.lake.archive import Archive, ArchivedEvent, RawRange, open_event
-from clearwell.destinations.lake.root import Place
+from clearwell.destinations.lake.root import TableLocation
 from clearwell.errors import ConfigError, Fatal
 from clearwell.privacy.envelope import SealError
 from clearwell.privacy.local import LocalKeyring
@@ -40,7 +40,7 @@ def keyring(tmp_path: Path) -> LocalKeyring:
 
 @pytest.fixture
 def archive(tmp_path: Path, keyring: LocalKeyring) -> Archive:
-    made = Archive(Place(str(tmp_path / "archive")), "flights", keyring, "archive.flights")
+    made = Archive(TableLocation(str(tmp_path / "archive")), "flights", keyring, "archive.flights")
     made.open()
     return made
 
@@ -98,7 +98,7 @@ def test_events_sealed_before_a_rotation_still_open(tmp_path: Path, archive: Arc
 def test_any_owner_at_any_time_writes_each_event_once(tmp_path: Path, keyring: LocalKeyring) -> None:
     """Two owners with pieces cut differently, in any interleaving, as after rebalances and kills."""
     rng = random.Random(3)
-    place = Place(str(tmp_path / "archive"))
+    place = TableLocation(str(tmp_path / "archive"))
     owners = [Archive(place, "flights", keyring, "archive.flights") for _ in range(2)]
     owners[0].open()
     ends = {0: 200, 1: 150}
@@ -136,4 +136,4 @@ def test_another_table_in_the_way(tmp_path: Path, keyring: LocalKeyring) -> None
 
     write_deltalake(str(tmp_path / "archive"), pa.table({"a": [1]}))
     with pytest.raises(ConfigError, match="Clearwell did not make it"):
-        Archive(Place(str(tmp_path / "archive")), "flights", keyring, "g").open()
+        Archive(TableLocation(str(tmp_path / "archive")), "flights", keyring, "g").open()

@@ -11,11 +11,11 @@ import pytest
 
 from clearwell.accounts.archive import ArchivedOffsets, PartitionArchive, check_partition
 from clearwell.destinations.lake.archive import Archive, RawRange
-from clearwell.destinations.lake.root import Place
+from clearwell.destinations.lake.root import TableLocation
 from clearwell.kafka.lineage import branch_id
-from clearwell.kafka.range_reader import Reader
+from clearwell.kafka.range_reader import RangeReader
 from clearwell.privacy.local import LocalKeyring
-from clearwell.worker.positions import Note
+from clearwell.worker.positions import CommitNote
 from tests.unit.test_archive import TOPIC, Record
 
 GROUP = "archive.flights"
@@ -39,12 +39,12 @@ class Log:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
-    return Place(str(tmp_path / "archive"))
+def place(tmp_path: Path) -> TableLocation:
+    return TableLocation(str(tmp_path / "archive"))
 
 
 @pytest.fixture
-def archive(tmp_path: Path, place: Place) -> Archive:
+def archive(tmp_path: Path, place: TableLocation) -> Archive:
     made = Archive(place, "flights", LocalKeyring.create(tmp_path / "keys.json"), GROUP)
     made.open()
     return made
@@ -56,27 +56,29 @@ def put(archive: Archive, origin: str, first: int, end: int, lacking: int = -1) 
     archive.write([RawRange(origin, 0, archive.next_offset(origin, 0), end, records)])
 
 
-def check(place: Place, log: Log, *branches: tuple[str, int]) -> PartitionArchive:
+def check(place: TableLocation, log: Log, *branches: tuple[str, int]) -> PartitionArchive:
     return asyncio.run(
-        check_partition(cast(Reader, log), "raw.flights", 0, ArchivedOffsets(place, GROUP), Note(TOPIC, 4, 9, branches))
+        check_partition(
+            cast(RangeReader, log), "raw.flights", 0, ArchivedOffsets(place, GROUP), CommitNote(TOPIC, 4, 9, branches)
+        )
     )
 
 
-def test_an_archive_of_one_log(place: Place, archive: Archive) -> None:
+def test_an_archive_of_one_log(place: TableLocation, archive: Archive) -> None:
     put(archive, TOPIC, 0, 100, lacking=40)
     found = check(place, Log(20, 109))
     assert (found.first, found.next, found.archived, found.missing, found.older) == (20, 100, 99, 1, 20)
     assert (found.doubled, found.waiting, found.outlived, found.balanced) == (0, 10, 0, False)
 
 
-def test_a_log_that_parted_and_is_not_read_yet(place: Place, archive: Archive) -> None:
+def test_a_log_that_parted_and_is_not_read_yet(place: TableLocation, archive: Archive) -> None:
     put(archive, TOPIC, 0, 100)
     found = check(place, Log(0, 149), (FIRST, 70))
     assert (found.next, found.archived, found.outlived, found.waiting) == (70, 70, 30, 80)
     assert (found.missing, found.doubled, found.balanced) == (0, 0, True)
 
 
-def test_what_took_the_place_of_lost_events_is_looked_for(place: Place, archive: Archive) -> None:
+def test_what_took_the_place_of_lost_events_is_looked_for(place: TableLocation, archive: Archive) -> None:
     put(archive, TOPIC, 0, 100)
     put(archive, FIRST, 70, 150, lacking=80)
     found = check(place, Log(0, 149), (FIRST, 70))
@@ -84,7 +86,7 @@ def test_what_took_the_place_of_lost_events_is_looked_for(place: Place, archive:
     assert (found.missing, found.balanced) == (1, False), "a lost event at 80 is not the one that is there now"
 
 
-def test_a_log_that_parted_twice(place: Place, archive: Archive) -> None:
+def test_a_log_that_parted_twice(place: TableLocation, archive: Archive) -> None:
     put(archive, TOPIC, 0, 100)
     put(archive, FIRST, 70, 150)
     put(archive, SECOND, 60, 110)

@@ -11,11 +11,11 @@ from aiokafka.structs import OffsetAndMetadata
 from faust.types import TP
 
 from clearwell.destinations.lake.archive import Archive, RawRange
-from clearwell.destinations.lake.root import Place
+from clearwell.destinations.lake.root import TableLocation
 from clearwell.kafka.admin import TopicNow
 from clearwell.kafka.lineage import Lineage, Parted, branch_id, way_out
 from clearwell.privacy.local import LocalKeyring
-from clearwell.worker.positions import Note
+from clearwell.worker.positions import CommitNote
 from clearwell.worker.topic_identity import TopicIdentity
 from services.archiver.positions import ArchivePositions
 from services.archiver.writer import ArchiveWriter
@@ -28,7 +28,9 @@ PLACE = TP("raw.s", 0)
 @pytest.fixture
 def archive(tmp_path: Path) -> Archive:
     """An empty one."""
-    made = Archive(Place(str(tmp_path / "archive")), "s", LocalKeyring.create(tmp_path / "keys.json"), "archive.s")
+    made = Archive(
+        TableLocation(str(tmp_path / "archive")), "s", LocalKeyring.create(tmp_path / "keys.json"), "archive.s"
+    )
     made.open()
     return made
 
@@ -44,7 +46,7 @@ def positions(archive: Archive, broker: Broker) -> ArchivePositions:
     )
 
 
-def begin(made: ArchivePositions, offset: int, note: Note) -> int:
+def begin(made: ArchivePositions, offset: int, note: CommitNote) -> int:
     """The offset that a partition begins at, where the group has committed this."""
 
     async def commit(offsets: Mapping[TP, OffsetAndMetadata]) -> bool:
@@ -62,14 +64,14 @@ def test_a_log_that_went_back_stops_the_archiver_until_it_is_realigned(archive: 
     broker.append(100)
     read = at_end(broker)
     put(archive, TOPIC, 0, 100)
-    assert begin(positions(archive, broker), 100, Note(TOPIC, read.epoch, read.time)) == 100
+    assert begin(positions(archive, broker), 100, CommitNote(TOPIC, read.epoch, read.time)) == 100
     broker.elect(lose=30)
     broker.append(80)
     with pytest.raises(Parted, match=r"offsets 70 to 99, and has .* `clearwell stream realign s` tells what is lost"):
-        begin(positions(archive, broker), 100, Note(TOPIC, read.epoch, read.time))
+        begin(positions(archive, broker), 100, CommitNote(TOPIC, read.epoch, read.time))
 
     branch = branch_id(TOPIC, broker.epoch)
-    note = Note(TOPIC, broker.epoch, -1, ((branch, 70),))  # as `clearwell stream realign` commits it
+    note = CommitNote(TOPIC, broker.epoch, -1, ((branch, 70),))  # as `clearwell stream realign` commits it
     made = positions(archive, broker)
     assert (begin(made, 70, note), made.origin(0)) == (70, branch)
     put(archive, branch, 70, 120)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from clearwell.contract.load import all_contracts, contract_files, find, load, parse
-from clearwell.contract.model import Condition, Limits, Op, Type, UnknownFields
+from clearwell.contract.model import Condition, Op, RejectionLimits, Type, UnknownFields
 from clearwell.contract.privacy import Privacy, PrivacyKind
 from clearwell.contract.problems import ContractProblems
 from clearwell.contract.tree import MAX_BYTES
@@ -38,7 +38,7 @@ def test_the_flights_contract_loads() -> None:
 
 def test_what_is_left_out_has_its_default() -> None:
     small = contract()
-    assert small.limits == Limits(5_000, 10_000)
+    assert small.limits == RejectionLimits(5_000, 10_000)
     assert (small.subject, small.steps, small.routes, small.examples, small.description) == (None, (), (), (), "")
     assert small.unknown_fields is UnknownFields.REJECT
     assert small.fields[2].where == Location("visits/v1.yaml", 10, 3)

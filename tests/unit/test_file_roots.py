@@ -12,7 +12,7 @@ from clearwell.errors import ConfigError
 from clearwell.file_roots import require_readable
 from connectors.file.source import FileConfig, FileSource
 from connectors.file.stores import File, LocalStore
-from connectors.sql.source import SqlConfig, SqlSource
+from connectors.sql.source import SqlSource, SqlSourceConfig
 
 
 def refused(path: Path | str, **env: str) -> bool:
@@ -79,4 +79,4 @@ def test_an_sqlite_file_is_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     sqlite3.connect(tmp_path / "shop.db").execute("CREATE TABLE t (id)")
     config = {"url": f"sqlite:///{tmp_path}/shop.db", "table": "t", "cursor": "id"}
     with pytest.raises(ConfigError, match="in the data folder"):
-        SqlSource(msgspec.convert(config, SqlConfig)).check()
+        SqlSource(msgspec.convert(config, SqlSourceConfig)).check()

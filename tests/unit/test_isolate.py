@@ -12,13 +12,13 @@ import pytest
 from clearwell.destinations.memory import MemoryDestination, MemoryStore
 from clearwell.destinations.protocol import Claim, CleanBatch, RowReason, RowsRefused
 from clearwell.errors import Fatal, Retryable
-from clearwell.testing.destination_events import SIMPLE, START, TOPIC, Event, batch_of
+from clearwell.testing.destination_events import SIMPLE, START, TOPIC, CleanEvent, batch_of
 from services.deliverer.isolate import Isolation
 from services.deliverer.writer import join
 
 COUNT = 23
 BAD = {0, 7, 8, 22}
-EVENTS = [Event(f"k{n}", START, n, raw_offset=100 + n) for n in range(COUNT)]
+EVENTS = [CleanEvent(f"k{n}", START, n, raw_offset=100 + n) for n in range(COUNT)]
 
 
 class Killed(BaseException):

@@ -11,7 +11,7 @@ import pytest
 
 from clearwell.cli.main import main
 from clearwell.destinations.lake.destination import LakeDestination
-from clearwell.destinations.lake.root import Place
+from clearwell.destinations.lake.root import TableLocation
 from clearwell.destinations.lake.tables import RETENTION
 from clearwell.testing.destination_events import SIMPLE, TOPIC, batches_of, some_events
 
@@ -24,7 +24,7 @@ def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("CLEARWELL_LAKE", str(tmp_path))
     for name in ("KAFKA", "POSTGRES", "MONGO"):
         monkeypatch.setenv(f"CLEARWELL_{name}", "nowhere:1")
-    made = LakeDestination(Place(str(tmp_path / NAME)), SIMPLE, "group")
+    made = LakeDestination(TableLocation(str(tmp_path / NAME)), SIMPLE, "group")
     made.open()
     claim = made.claim(TOPIC, 0, 1)
     for batch in batches_of(some_events(1, 60, 20), claim, 10):

@@ -13,7 +13,7 @@ from deltalake import DeltaTable
 
 from clearwell.destinations.lake.compaction import compact
 from clearwell.destinations.lake.destination import LakeDestination
-from clearwell.destinations.lake.root import Place
+from clearwell.destinations.lake.root import TableLocation
 from clearwell.testing.destination_events import SIMPLE, START, TOPIC, batches_of, some_events
 
 EVENTS = some_events(5, 90, 30)
@@ -38,13 +38,13 @@ def by_duckdb(table: str, since: int) -> list[Any]:
 
 @pytest.mark.parametrize("read", [by_polars, by_duckdb])
 def test_read_without_us(tmp_path: Path, read: Callable[[str, int], list[Any]]) -> None:
-    made = LakeDestination(Place(str(tmp_path / "table")), SIMPLE, "group")
+    made = LakeDestination(TableLocation(str(tmp_path / "table")), SIMPLE, "group")
     made.open()
     for batch in batches_of(EVENTS, made.claim(TOPIC, 0, 1), 10):
         made.write(batch)
     expected = sorted((one.id, one.number, one.raw_offset) for one in EVENTS if (one.number or 0) >= 20)
     assert sorted(read(str(tmp_path / "table"), 20)) == expected
-    assert compact(Place(str(tmp_path / "table"))).removed == 9
+    assert compact(TableLocation(str(tmp_path / "table"))).removed == 9
     assert sorted(read(str(tmp_path / "table"), 20)) == expected
     times = polars.scan_delta(str(tmp_path / "table")).select("at").collect()["at"]
     assert times.dtype == polars.Datetime("us", "UTC") and times.min() == min(one.at or START for one in EVENTS)

@@ -9,7 +9,7 @@ import pytest
 
 from clearwell.kafka.lineage import EPOCH, TIME, Lineage, Log, Parted, Point, branch_id, is_branch
 from clearwell.records.origins import Origins
-from clearwell.worker.positions import Note
+from clearwell.worker.positions import CommitNote
 
 TOPIC_ID = "AAAAAAAAAAAAAAAAAAAAAA"
 
@@ -103,12 +103,12 @@ def test_random_lives_of_a_log() -> None:
 
 
 def test_what_a_group_stores_is_read_back_and_old_notes_are_taken() -> None:
-    note = Note(TOPIC_ID, 7, 1_796_000_000_000, ((branch_id(TOPIC_ID, 5), 700), (branch_id(TOPIC_ID, 7), 650)))
-    assert Note.read(str(note)) == note
-    assert Note.read(TOPIC_ID) == Note(TOPIC_ID)
-    assert Note.read(None) == Note.read("") == Note("")
+    note = CommitNote(TOPIC_ID, 7, 1_796_000_000_000, ((branch_id(TOPIC_ID, 5), 700), (branch_id(TOPIC_ID, 7), 650)))
+    assert CommitNote.read(str(note)) == note
+    assert CommitNote.read(TOPIC_ID) == CommitNote(TOPIC_ID)
+    assert CommitNote.read(None) == CommitNote.read("") == CommitNote("")
     assert [note.origin_at(offset) for offset in (649, 650, 699, 700)] == [TOPIC_ID] + [branch_id(TOPIC_ID, 7)] * 3
-    longest = Note(TOPIC_ID, 10**6, 10**13, tuple((branch_id(TOPIC_ID, n), 10**12) for n in range(80)))
+    longest = CommitNote(TOPIC_ID, 10**6, 10**13, tuple((branch_id(TOPIC_ID, n), 10**12) for n in range(80)))
     assert len(str(longest)) < 4_096, "Kafka takes no more beside an offset"
 
 

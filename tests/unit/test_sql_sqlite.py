@@ -15,7 +15,7 @@ from sqlalchemy import func, select, text
 
 from clearwell.errors import ConfigError
 from clearwell.source import Refusal
-from connectors.sql.source import SqlConfig, SqlPosition, SqlSource
+from connectors.sql.source import SqlPosition, SqlSource, SqlSourceConfig
 from connectors.sql.table import Database
 from tests.support.sql_reading import rows_of, whole
 
@@ -151,4 +151,4 @@ def test_a_damaged_window_is_one_sentence(tmp_path: Path) -> None:
 def test_the_order_of_sqlite_can_be_promised(tmp_path: Path) -> None:
     """It has one writer at a time."""
     config = sqlite_config(tmp_path / "d.db", "create table t(id integer primary key)", cursor="id")
-    assert SqlSource(msgspec.convert(config, SqlConfig)).warnings() == []
+    assert SqlSource(msgspec.convert(config, SqlSourceConfig)).warnings() == []

@@ -13,9 +13,9 @@ from clearwell.destinations.protocol import RowReason, RowsRefused
 from clearwell.destinations.sql.destination import SqlConfig, SqlDestination
 from clearwell.destinations.sql.errors import translate
 from clearwell.errors import ConfigError
-from clearwell.testing.destination_events import SIMPLE, START, TOPIC, Event, batch_of
+from clearwell.testing.destination_events import SIMPLE, START, TOPIC, CleanEvent, batch_of
 
-EVENTS = [Event(f"k{i}", START, i, raw_offset=i) for i in range(300)]
+EVENTS = [CleanEvent(f"k{i}", START, i, raw_offset=i) for i in range(300)]
 
 
 class Table:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clearwell.source import EVENT_LIMIT
-from connectors.sse.stream import Message, Parser
+from connectors.sse.stream import Parser, ServerSentEvent
 
 
 def parsed(stream: bytes, last_id: str = "") -> list[tuple[str, bytes, str, int]]:
@@ -30,9 +30,9 @@ def test_types_ids_and_retry() -> None:
     stream = b"\xef\xbb\xbfevent: add\rdata: 1\rid: a\r\r"
     stream += b"id: b\0c\nretry: 2500\nretry: soon\ndata: 2\r\n\r\nid: d\n\ndata: 3\n\n"
     assert parser.feed(stream) == [
-        Message("add", b"1", 1, "a", 0),
-        Message("message", b"2", 1, "a", 1),
-        Message("message", b"3", 1, "d", 1),
+        ServerSentEvent("add", b"1", 1, "a", 0),
+        ServerSentEvent("message", b"2", 1, "a", 1),
+        ServerSentEvent("message", b"3", 1, "d", 1),
     ]
     assert parser.retry == 2.5
 
@@ -67,7 +67,7 @@ PIECES = st.sampled_from(
 def test_any_portions_give_the_same(stream: bytes, cuts: list[int]) -> None:
     whole = Parser()
     expected = whole.feed(stream)
-    parser, found, start = Parser(), list[Message](), 0
+    parser, found, start = Parser(), list[ServerSentEvent](), 0
     for cut in [*sorted(cuts), len(stream)]:
         found += parser.feed(stream[start:cut])
         start = max(start, cut)

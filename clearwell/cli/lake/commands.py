@@ -109,7 +109,7 @@ def check(ctx: click.Context, stream: str, name: str | None, as_json: bool) -> N
     ctx.exit(0 if balanced else 1)
 
 
-def _infos(found: list[tables.TableInfo]) -> Any:
+def _infos(found: list[tables.LakeTableInfo]) -> Any:
     rows = [
         [one.table, str(one.version), _time(one.at), one.rows, one.files, one.small, f"{one.size / 1e6:,.1f} MB"]
         for one in found
@@ -124,7 +124,7 @@ def _checked(found: list[PartitionArchive], balanced: bool) -> Any:
     return Lines(table(["partition", "offsets", *columns], rows), "", verdict)
 
 
-def _object(info: tables.TableInfo) -> dict[str, Any]:
+def _object(info: tables.LakeTableInfo) -> dict[str, Any]:
     return {name: getattr(info, name) for name in ("table", "version", "at", "rows", "files", "size", "small")}
 
 

@@ -9,7 +9,7 @@ import click
 
 from clearwell.destinations.lake import archive
 from clearwell.destinations.lake import destination as lake
-from clearwell.destinations.lake.root import Place, Root
+from clearwell.destinations.lake.root import Root, TableLocation
 from clearwell.destinations.lake.tables import tables_of
 from clearwell.errors import ConfigError, nearest
 
@@ -27,12 +27,12 @@ def bare(name: str | None) -> str | None:
     return None if name is None else name.removeprefix("lake.")
 
 
-def place_in(root: Root, name: str) -> Place:
+def place_in(root: Root, name: str) -> TableLocation:
     """Where a table is."""
     return root.table(*name.split("/"))
 
 
-def table_in(root: Root, name: str) -> Place:
+def table_in(root: Root, name: str) -> TableLocation:
     """Where a table that is there is. Raises ConfigError with the nearest name."""
     known = tables_of(root, FOLDERS)
     if name not in known:

@@ -17,7 +17,7 @@ from clearwell.contract.model import CleanSchema
 from clearwell.destinations.cassandra import positions as cassandra_positions
 from clearwell.destinations.cassandra import table as cassandra_table
 from clearwell.destinations.cassandra.errors import DRIVER_ERRORS, translate
-from clearwell.destinations.cassandra.link import Found, Link, cluster_of
+from clearwell.destinations.cassandra.link import CassandraSession, Found, cluster_of
 from clearwell.destinations.cassandra.rows import TAKEN, row_maker, version_of
 from clearwell.destinations.newest import newest_rows, replaces
 from clearwell.destinations.protocol import (
@@ -97,7 +97,7 @@ class CassandraDestination:
         self._make = row_maker(schema)
         self._insert = cassandra_table.insert_new(schema, table)
         self._replace = cassandra_table.replace_known(schema, table)
-        self._link: Link | None = None
+        self._link: CassandraSession | None = None
 
     @classmethod
     def of(cls, target: Target) -> Self:
@@ -152,7 +152,7 @@ class CassandraDestination:
         if link is not None:
             link.close()
 
-    def _store(self, link: Link, rows: Sequence[Found]) -> None:
+    def _store(self, link: CassandraSession, rows: Sequence[Found]) -> None:
         """Put in what is new; replace what is older, while it is what it was when compared."""
         answers = link.run_each(self._insert, [cassandra_table.values_of(row) for row in rows], nulls=False)
         for _ in range(_ROUNDS):
@@ -182,7 +182,7 @@ class CassandraDestination:
         return rows
 
     @contextlib.contextmanager
-    def _talking(self, doing: str) -> Iterator[Link]:
+    def _talking(self, doing: str) -> Iterator[CassandraSession]:
         """The connection; what the driver raises becomes ours.
 
         A connection that failed is given up: the driver would wait longer and longer before it tries again.
@@ -197,11 +197,11 @@ class CassandraDestination:
                 self.close()
             raise ours from None
 
-    def _connect(self) -> Link:
+    def _connect(self) -> CassandraSession:
         config = self._config
         for host in self._hosts:
             require_allowed(host, config.port)
-        return Link(
+        return CassandraSession(
             cluster_of(self._hosts, config.port, config.user, config.password, config.datacenter, config.ca),
             config.keyspace,
         )

@@ -12,7 +12,7 @@ from clearwell.egress import rules
 _Connection: Any = Cluster.connection_class
 
 
-class JudgedConnection(_Connection):  # type: ignore[misc] # the driver has no types
+class CassandraEgressConnection(_Connection):  # type: ignore[misc] # the driver has no types
     """For the `connection_class` of a Cluster."""
 
     def _get_socket_addresses(self) -> list[Any]:

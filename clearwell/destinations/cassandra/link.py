@@ -14,7 +14,7 @@ from cassandra.concurrent import execute_concurrent
 from cassandra.policies import DCAwareRoundRobinPolicy, RetryPolicy, TokenAwarePolicy
 from cassandra.query import UNSET_VALUE, BoundStatement, PreparedStatement, SimpleStatement, dict_factory
 
-from clearwell.destinations.cassandra.egress import JudgedConnection
+from clearwell.destinations.cassandra.egress import CassandraEgressConnection
 from clearwell.destinations.protocol import RowReason, RowsRefused
 from clearwell.errors import ConfigError
 
@@ -64,7 +64,7 @@ class _Retries:
     on_read_timeout = on_unavailable = on_request_error = on_failure
 
 
-class Link:
+class CassandraSession:
     """One session; tables are those of `keyspace`. Statements are CQL with named places, `:name`, prepared once."""
 
     def __init__(self, cluster: Cluster, keyspace: str) -> None:
@@ -141,7 +141,7 @@ def cluster_of(
         connect_timeout=_CONNECTING_SECONDS,
         control_connection_timeout=_CONNECTING_SECONDS,
     )
-    cluster.connection_class = JudgedConnection
+    cluster.connection_class = CassandraEgressConnection
     return cluster
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from clearwell.destinations.cassandra.link import Found, Link
+from clearwell.destinations.cassandra.link import CassandraSession, Found
 from clearwell.destinations.fencing import older_epoch, older_generation
 from clearwell.destinations.protocol import Accounts, Claim, CleanBatch, Start, counts_of
 from clearwell.errors import Retryable
@@ -38,12 +38,12 @@ _CHANGE = (
 _OF_TOPIC = f"SELECT * FROM {TABLE} WHERE group_name = :group_name AND topic_id = :topic_id ALLOW FILTERING"
 
 
-def prepare(link: Link) -> None:
+def prepare(link: CassandraSession) -> None:
     """Make the table where it is missing."""
     link.define(_CREATE)
 
 
-def claim(link: Link, group: str, topic_id: str, partition: int, generation: int) -> Claim:
+def claim(link: CassandraSession, group: str, topic_id: str, partition: int, generation: int) -> Claim:
     """Refuse an older generation, else a new epoch. Raises Fenced, and Retryable when another one claims now."""
     place = _place(group, topic_id, partition)
     known = _read(link, place)
@@ -58,7 +58,7 @@ def claim(link: Link, group: str, topic_id: str, partition: int, generation: int
     return Claim(epoch, known["next_offset"], msgspec.json.decode(known["marks"], type=dict[str, int]))
 
 
-def behind(link: Link, group: str, batch: CleanBatch) -> Found | None:
+def behind(link: CassandraSession, group: str, batch: CleanBatch) -> Found | None:
     """The position, when the batch has still to be written. Raises Fenced when the partition was claimed since."""
     known = _read(link, _place(group, batch.topic_id, batch.partition))
     if known is None or known["epoch"] != batch.epoch:
@@ -66,7 +66,7 @@ def behind(link: Link, group: str, batch: CleanBatch) -> Found | None:
     return known if known["next_offset"] < batch.next_offset else None
 
 
-def advance(link: Link, known: Found, batch: CleanBatch) -> None:
+def advance(link: CassandraSession, known: Found, batch: CleanBatch) -> None:
     """Move the position that `behind` read, once the rows are durable.
 
     Raises Retryable when it was changed since: the next try is told by `behind` whether somebody has claimed it.
@@ -75,7 +75,7 @@ def advance(link: Link, known: Found, batch: CleanBatch) -> None:
     _change(link, known, {**counts, "next_offset": batch.next_offset, "marks": _text(batch.high_watermarks)})
 
 
-def set_back(link: Link, group: str, topic_id: str, start: Start) -> None:
+def set_back(link: CassandraSession, group: str, topic_id: str, start: Start) -> None:
     """A new epoch at an earlier position; nothing where it is that early already. Raises Retryable as `advance`."""
     was = start.accounts
     known = _read(link, _place(group, topic_id, was.partition))
@@ -85,7 +85,7 @@ def set_back(link: Link, group: str, topic_id: str, start: Start) -> None:
     _change(link, known, {**moved, "marks": _text(start.high_watermarks), "epoch": known["epoch"] + 1})
 
 
-def accounts(link: Link, group: str, topic_id: str) -> Sequence[Accounts]:
+def accounts(link: CassandraSession, group: str, topic_id: str) -> Sequence[Accounts]:
     """One entry for each partition that was claimed, by number."""
     if not link.columns(TABLE):
         return []
@@ -102,13 +102,13 @@ def _text(high_watermarks: Any) -> str:
     return msgspec.json.encode(dict(high_watermarks)).decode()
 
 
-def _read(link: Link, place: Found) -> Found | None:
+def _read(link: CassandraSession, place: Found) -> Found | None:
     """Serially, so that a change which is half done is done first."""
     found = link.run(_READ, place, serial=True)
     return found[0] if found else None
 
 
-def _change(link: Link, known: Found, changed: Found) -> None:
+def _change(link: CassandraSession, known: Found, changed: Found) -> None:
     conditions = {"known_epoch": known["epoch"], "known_offset": known["next_offset"]}
     _require(link.run(_CHANGE, {**known, **changed, **conditions}))
 

@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 
 from clearwell.contract.model import CleanSchema, Field, Type
-from clearwell.destinations.newest import Version
+from clearwell.destinations.newest import RowVersion
 from clearwell.destinations.shape import RAW_OFFSET, RAW_PARTITION, RAW_TOPIC
 
 EVENT_TIME_US = "_event_time_us"
@@ -84,11 +84,11 @@ def row_maker(schema: CleanSchema) -> Callable[[Sequence[Any], str, int, int], R
     return make
 
 
-def version_of(row: Mapping[str, Any]) -> Version:
+def version_of(row: Mapping[str, Any]) -> RowVersion:
     """What tells which of two rows is newer; a row that is gone is older than any."""
     found: list[Any] = [row.get(name) for name in OURS]
     time, raw_topic, raw_partition, raw_offset = found
-    return Version(None if time is None else _EPOCH + time * _MICROSECOND, raw_topic, raw_offset, raw_partition)
+    return RowVersion(None if time is None else _EPOCH + time * _MICROSECOND, raw_topic, raw_offset, raw_partition)
 
 
 def _converter(field: Field, schema: CleanSchema) -> Convert | None:

@@ -9,14 +9,14 @@ from typing import Any
 from cassandra import InvalidRequest
 
 from clearwell.contract.model import CleanSchema
-from clearwell.destinations.cassandra.link import Link
+from clearwell.destinations.cassandra.link import CassandraSession
 from clearwell.destinations.cassandra.rows import OURS, columns
 from clearwell.errors import ConfigError
 
 _COUNTING_SECONDS = 600.0
 
 
-def prepare(link: Link, schema: CleanSchema, table: str) -> None:
+def prepare(link: CassandraSession, schema: CleanSchema, table: str) -> None:
     """Create `table` for `schema`, or add the columns it lacks.
 
     Raises ConfigError when a column has another type, the key differs, or the table is not one of ours.
@@ -36,7 +36,7 @@ def prepare(link: Link, schema: CleanSchema, table: str) -> None:
                 raise
 
 
-def count(link: Link, table: str) -> int:
+def count(link: CassandraSession, table: str) -> int:
     """How many rows there are; reads all of them. 0 where there is no such table."""
     if not link.columns(table):
         return 0

@@ -37,7 +37,7 @@ class _Origin(msgspec.Struct):
 _origins = msgspec.json.Decoder(_Origin)
 
 
-class Content(NamedTuple):
+class FileFormat(NamedTuple):
     """One way of writing."""
 
     format: Format

@@ -14,8 +14,8 @@ from typing import Annotated, Any, ClassVar, Self
 import msgspec
 
 from clearwell.contract.model import CleanSchema, Type
-from clearwell.destinations.files.content import Compression, Content, Format
-from clearwell.destinations.files.index import Index, Piece, piece_of
+from clearwell.destinations.files.content import Compression, FileFormat, Format
+from clearwell.destinations.files.index import EventFile, Index, piece_of
 from clearwell.destinations.files.store import FileStore
 from clearwell.destinations.platform_positions import PlatformPositions
 from clearwell.destinations.protocol import Accounts, Claim, CleanBatch, DestinationConfig, RouteOptions, Start, Target
@@ -78,7 +78,7 @@ class FilesDestination:
         check_schema(schema, (*IDENTITY, DATE))
         self._schema, self._group = schema, group
         self._time = [field.name for field in schema.fields].index(schema.event_time)
-        self._content = Content(config.format, config.compression)
+        self._content = FileFormat(config.format, config.compression)
         options, root = config.storage_options | config.storage_secrets, config.url.rstrip("/")
         self._store, self._notes = FileStore(f"{root}/{folder}", options), FileStore(f"{root}/{NOTES}", options)
         self._note = f"{folder}.json"
@@ -141,7 +141,7 @@ class FilesDestination:
         self._notes.close()
         self._positions.close()
 
-    def _put(self, batch: CleanBatch) -> Iterator[Piece]:
+    def _put(self, batch: CleanBatch) -> Iterator[EventFile]:
         files: dict[tuple[str, str], list[int]] = {}
         for index in self._index.absent(batch):
             time = batch.rows[index][self._time]

@@ -24,7 +24,7 @@ _READ_FILES = 64
 """Files whose offsets are remembered, in a replay that goes through them in order."""
 
 
-class Piece(NamedTuple):
+class EventFile(NamedTuple):
     """One file by its name."""
 
     path: str
@@ -43,14 +43,14 @@ class Piece(NamedTuple):
         return cls(path, found["topic"], *(int(found[name]) for name in ("partition", "first", "last", "events")))
 
 
-def piece_of(folder: str, batch: CleanBatch, chosen: Sequence[int], group: str, ending: str) -> Piece:
+def piece_of(folder: str, batch: CleanBatch, chosen: Sequence[int], group: str, ending: str) -> EventFile:
     """The file that the rows of `batch` at `chosen`, all of one raw topic, go to."""
     topic, offsets = batch.raw_topics[chosen[0]], [batch.raw_offsets[index] for index in chosen]
     batch_name = f"{group} {batch.topic_id} {batch.epoch} {batch.next_offset}"
     tag = hashlib.blake2b(batch_name.encode(), digest_size=6).hexdigest()
     first, last = min(offsets), max(offsets)
     name = f"{topic}.{batch.partition:05}.{first:019}-{last:019}.{len(chosen)}.{tag}{ending}"
-    return Piece(f"{folder}/{name}", topic, batch.partition, first, last, len(chosen))
+    return EventFile(f"{folder}/{name}", topic, batch.partition, first, last, len(chosen))
 
 
 class Index:
@@ -58,7 +58,7 @@ class Index:
 
     def __init__(self, store: FileStore) -> None:
         self._store = store
-        self._pieces: dict[tuple[str, int], list[Piece]] | None = None
+        self._pieces: dict[tuple[str, int], list[EventFile]] | None = None
         self._read: dict[str, frozenset[int]] = {}
 
     def forget(self) -> None:
@@ -67,9 +67,9 @@ class Index:
 
     def count(self) -> int:
         """How many events there are, as the names say now."""
-        return sum(piece.events for path in self._store.find() if (piece := Piece.of(path)))
+        return sum(piece.events for path in self._store.find() if (piece := EventFile.of(path)))
 
-    def add(self, pieces: Iterable[Piece]) -> None:
+    def add(self, pieces: Iterable[EventFile]) -> None:
         """Files that were written."""
         for piece in pieces:
             self._known().setdefault((piece.topic, piece.partition), []).append(piece)
@@ -90,16 +90,16 @@ class Index:
                 chosen.append(index)
         return chosen
 
-    def _known(self) -> dict[tuple[str, int], list[Piece]]:
+    def _known(self) -> dict[tuple[str, int], list[EventFile]]:
         if self._pieces is None:
             self._pieces = {}
             for path in self._store.find():
-                piece = Piece.of(path)
+                piece = EventFile.of(path)
                 if piece is not None:
                     self._pieces.setdefault((piece.topic, piece.partition), []).append(piece)
         return self._pieces
 
-    def _offsets(self, piece: Piece) -> frozenset[int]:
+    def _offsets(self, piece: EventFile) -> frozenset[int]:
         found = self._read.get(piece.path)
         if found is None:
             data = self._store.get(piece.path)

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from urllib.parse import urlsplit
 
 from clearwell.deadline import broken_off
-from clearwell.destinations.http.requests import Request
+from clearwell.destinations.http.requests import PostRequest
 from clearwell.destinations.protocol import RowReason, RowsRefused
 from clearwell.egress import connect
 from clearwell.errors import ClearwellError, ConfigError, Retryable
@@ -66,7 +66,7 @@ class Receiver:
         self._connection: _Connection | None = None
         self._not_before = 0.0
 
-    def post(self, request: Request, what: str) -> None:
+    def post(self, request: PostRequest, what: str) -> None:
         """Return when the receiver has said that it has the events; `what` tells which they are, for messages.
 
         Raises RowsRefused when it refuses them, Retryable when it is not well or asked us to come again later,
@@ -101,7 +101,7 @@ class Receiver:
         if connection is not None:
             connection.close()
 
-    def _answer(self, request: Request) -> tuple[int, http.client.HTTPMessage]:
+    def _answer(self, request: PostRequest) -> tuple[int, http.client.HTTPMessage]:
         kept = self._connection is not None
         with self._failures():
             try:
@@ -112,7 +112,7 @@ class Receiver:
                 self.close()  # a kept connection ends at any time: that says nothing about the receiver
             return self._exchange(request)
 
-    def _exchange(self, request: Request) -> tuple[int, http.client.HTTPMessage]:
+    def _exchange(self, request: PostRequest) -> tuple[int, http.client.HTTPMessage]:
         if self._connection is None:
             self._connection = _Connection(self._host, self._port, self._timeout, self._tls)
         connection = self._connection

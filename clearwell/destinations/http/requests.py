@@ -24,7 +24,7 @@ SHORTEST = 24
 """Bytes of a secret at least, by Standard Webhooks."""
 
 
-class Request(NamedTuple):
+class PostRequest(NamedTuple):
     """One POST. `id` is the same whenever the same events are sent together."""
 
     id: str
@@ -40,13 +40,13 @@ class Requests:
         self._attributes = attributes_of(schema)
         self._signers = [_signer(secret) for secret in secrets]
 
-    def single(self, batch: CleanBatch, index: int) -> Request:
+    def single(self, batch: CleanBatch, index: int) -> PostRequest:
         """One event by itself; the request's id is the event's."""
         event_id = id_of(batch, index)
         told = {f"ce-{name}": value for name, value in self._attributes.items()}
         return self._signed(event_id, {**told, "ce-id": event_id, "content-type": JSON}, batch.values[index])
 
-    def array(self, batch: CleanBatch, indexes: Sequence[int]) -> Request:
+    def array(self, batch: CleanBatch, indexes: Sequence[int]) -> PostRequest:
         """Several events in order; the request's id says which of the clean topic they are."""
         first, last = batch.offsets[indexes[0]], batch.offsets[indexes[-1]]
         events = [
@@ -61,7 +61,7 @@ class Requests:
         name = f"{batch.topic_id}/{batch.partition}/{first}-{last}/{len(indexes)}"
         return self._signed(name, {"content-type": BATCH}, msgspec.json.encode(events))
 
-    def _signed(self, name: str, headers: Mapping[str, str], body: bytes) -> Request:
+    def _signed(self, name: str, headers: Mapping[str, str], body: bytes) -> PostRequest:
         now = datetime.now(UTC)
         text = body.decode()
         signatures = " ".join(signer.sign(name, now, text) for signer in self._signers)
@@ -70,7 +70,7 @@ class Requests:
             "webhook-timestamp": str(int(now.timestamp())),
             "webhook-signature": signatures,
         }
-        return Request(name, {**headers, **signed}, body)
+        return PostRequest(name, {**headers, **signed}, body)
 
 
 def _signer(secret: str) -> Webhook:

@@ -22,7 +22,7 @@ DELIVERY_SECONDS = 30
 """How long kafka-python retries by itself before a record has failed."""
 
 
-class Record(NamedTuple):
+class OutgoingRecord(NamedTuple):
     """What is sent; the key decides the partition, as with every Kafka client."""
 
     key: bytes | None
@@ -30,7 +30,7 @@ class Record(NamedTuple):
     headers: Sequence[Header]
 
 
-class Cluster:
+class DestinationCluster:
     """One topic of one cluster. One thread at a time."""
 
     def __init__(self, bootstrap: str, topic: str, security: KafkaSecurity, client_id: str) -> None:
@@ -55,7 +55,7 @@ class Cluster:
                 "another in the route."
             )
 
-    def send(self, records: Sequence[Record], what: str) -> None:
+    def send(self, records: Sequence[OutgoingRecord], what: str) -> None:
         """Return when Kafka has acknowledged all; `what` tells which they are, for messages.
 
         Raises RowsRefused when they are larger than the topic takes, Retryable and ConfigError; some may be in the

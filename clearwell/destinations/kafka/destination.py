@@ -14,7 +14,7 @@ import msgspec
 
 from clearwell.contract.model import CleanSchema
 from clearwell.destinations.cloud_event import JSON, attributes_of, id_of
-from clearwell.destinations.kafka.cluster import Cluster, Record, security_of
+from clearwell.destinations.kafka.cluster import DestinationCluster, OutgoingRecord, security_of
 from clearwell.destinations.newest import key_of
 from clearwell.destinations.platform_positions import PlatformPositions
 from clearwell.destinations.protocol import Accounts, Claim, CleanBatch, DestinationConfig, RouteOptions, Start, Target
@@ -68,7 +68,7 @@ class KafkaTopicDestination:
         """`positions` is the URL of the platform's Postgres. Raises ConfigError when a part of `config` can't be."""
         check_schema(schema, IDENTITY)
         security = security_of(config.security, config.ca, config.mechanism, config.username, config.password)
-        self._cluster = Cluster(config.bootstrap, topic, security, f"clearwell-{group}")
+        self._cluster = DestinationCluster(config.bootstrap, topic, security, f"clearwell-{group}")
         self._positions = PlatformPositions(positions, group)
         self._key = key_of(schema)
         self._constant = [
@@ -120,14 +120,14 @@ class KafkaTopicDestination:
         self._cluster.close()
         self._positions.close()
 
-    def _record(self, batch: CleanBatch, index: int) -> Record:
+    def _record(self, batch: CleanBatch, index: int) -> OutgoingRecord:
         varying = [
             (names.CE_ID, id_of(batch, index).encode()),
             (names.RAW_TOPIC_ID, batch.raw_topics[index].encode()),
             (names.RAW_OFFSET, b"%d" % batch.raw_offsets[index]),
         ]
         key = _key_bytes(self._key(batch.rows[index]))
-        return Record(key, batch.values[index], [*self._constant, *varying])
+        return OutgoingRecord(key, batch.values[index], [*self._constant, *varying])
 
 
 def _key_bytes(key: Any) -> bytes | None:

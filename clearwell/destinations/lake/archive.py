@@ -18,9 +18,9 @@ import msgspec
 import pyarrow as pa
 
 from clearwell.contract.model import ARCHIVE
-from clearwell.destinations.lake.root import Place, Root
+from clearwell.destinations.lake.root import Root, TableLocation
 from clearwell.destinations.lake.table import LakeTable
-from clearwell.destinations.lake.upkeep import NO_PACE, Pace, Upkeep
+from clearwell.destinations.lake.upkeep import NO_PACE, CommitPace, TableUpkeep
 from clearwell.destinations.shape import RAW_OFFSET, RAW_PARTITION, RAW_TOPIC
 from clearwell.errors import Fatal
 from clearwell.privacy.envelope import Sealer, draw_nonces, unseal
@@ -78,7 +78,9 @@ class ArchivedEvent(msgspec.Struct, frozen=True, array_like=True):
 class Archive:
     """The archive of one stream, written for one consumer group. Not thread-safe."""
 
-    def __init__(self, place: Place, stream: str, keyring: Keyring, group: str, pace: Pace = NO_PACE) -> None:
+    def __init__(
+        self, place: TableLocation, stream: str, keyring: Keyring, group: str, pace: CommitPace = NO_PACE
+    ) -> None:
         """Raises Fatal when the keyring has no key to seal with (invariant 6)."""
         keyring.seal_key(None)
         self._keyring = keyring
@@ -86,7 +88,7 @@ class Archive:
         self._group = group
         self._sealer: Sealer | None = None
         self.table = LakeTable(place, COLUMNS, INGEST_DATE, _STATISTICS)
-        self._upkeep = Upkeep(place, pace)
+        self._upkeep = TableUpkeep(place, pace)
 
     def open(self) -> None:
         """Create the table; raises as `LakeTable.prepare` does."""
@@ -163,7 +165,7 @@ class Archive:
         return f"{self._group}/{topic_id}/{partition}"
 
 
-def archive_place(root: Root, stream: str) -> Place:
+def archive_place(root: Root, stream: str) -> TableLocation:
     """Where the archive of `stream` is in a lake."""
     return root.table(FOLDER, stream)
 

@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 
 from deltalake import CommitProperties, DeltaTable, Transaction
 
-from clearwell.destinations.lake.root import Place
+from clearwell.destinations.lake.root import TableLocation
 from clearwell.destinations.lake.tables import TARGET, insist
 from clearwell.errors import Retryable
 
@@ -28,14 +28,14 @@ LEASE_TIME = timedelta(hours=6)
 
 
 @dataclass(frozen=True, slots=True)
-class Compacted:
+class TableCompaction:
     """Files before and after."""
 
     removed: int
     added: int
 
 
-def compact(place: Place) -> Compacted:
+def compact(place: TableLocation) -> TableCompaction:
     """Join small files, day by day.
 
     Raises Retryable, also while somebody else compacts, ConfigError or Fatal.
@@ -44,13 +44,13 @@ def compact(place: Place) -> Compacted:
         return insist(place, "compact it", _compact)
 
 
-def _compact(table: DeltaTable) -> Compacted:
+def _compact(table: DeltaTable) -> TableCompaction:
     done = table.optimize.compact(target_size=TARGET)
-    return Compacted(int(done["numFilesRemoved"]), int(done["numFilesAdded"]))
+    return TableCompaction(int(done["numFilesRemoved"]), int(done["numFilesAdded"]))
 
 
 @contextmanager
-def _lease(place: Place) -> Iterator[None]:
+def _lease(place: TableLocation) -> Iterator[None]:
     ours = int((time.time() + LEASE_TIME.total_seconds()) * 1000)
 
     def take(table: DeltaTable) -> None:

@@ -12,10 +12,10 @@ from typing import ClassVar, Self
 
 from clearwell.contract.model import CleanSchema
 from clearwell.destinations.lake.columns import EVENT_DATE, TAKEN, columns_of, table_columns
-from clearwell.destinations.lake.positions import Positions, held_up_to, note_topics
-from clearwell.destinations.lake.root import LakeConfig, Place, Root
+from clearwell.destinations.lake.positions import TablePositions, held_up_to, note_topics
+from clearwell.destinations.lake.root import LakeConfig, Root, TableLocation
 from clearwell.destinations.lake.table import LakeTable
-from clearwell.destinations.lake.upkeep import NO_PACE, Pace, Upkeep
+from clearwell.destinations.lake.upkeep import NO_PACE, CommitPace, TableUpkeep
 from clearwell.destinations.protocol import Accounts, Claim, CleanBatch, DestinationConfig, RouteOptions, Start, Target
 from clearwell.destinations.shape import NAME_RULE, RAW_OFFSET, RAW_PARTITION, RAW_TOPIC, check_schema, is_name
 from clearwell.errors import ConfigError
@@ -40,15 +40,15 @@ class LakeDestination:
     registered: ClassVar[bool] = True
     sends_again: ClassVar[bool] = False
 
-    def __init__(self, place: Place, schema: CleanSchema, group: str, pace: Pace = NO_PACE) -> None:
+    def __init__(self, place: TableLocation, schema: CleanSchema, group: str, pace: CommitPace = NO_PACE) -> None:
         """Raises ConfigError when a name or type of the schema can't be a column."""
         check_schema(schema, TAKEN)
         _check_case(schema)
         self._schema = schema
         self._table = LakeTable(place, table_columns(schema), EVENT_DATE)
-        self._positions = Positions(self._table, group)
+        self._positions = TablePositions(self._table, group)
         self._topics: set[str] = set()  # noted in the table already
-        self._upkeep = Upkeep(place, pace)
+        self._upkeep = TableUpkeep(place, pace)
 
     @classmethod
     def of(cls, target: Target) -> Self:
@@ -57,7 +57,7 @@ class LakeDestination:
         if target.options.table is not None and not is_name(name):
             raise ConfigError(f'"{name}" can\'t be the name of a table: use {NAME_RULE}.')
         place = Root.of(target.settings, target.config).table(FOLDER, name)
-        return cls(place, target.schema, target.group, Pace.of())
+        return cls(place, target.schema, target.group, CommitPace.of())
 
     def open(self) -> None:
         """Create or widen the table."""

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 from deltalake.exceptions import CommitFailedError, DeltaError, SchemaMismatchError, TableNotFoundError
 
-from clearwell.destinations.lake.root import Place
+from clearwell.destinations.lake.root import TableLocation
 from clearwell.errors import ClearwellError, ConfigError, Fatal, Retryable
 
 _RIGHTS = re.compile(r"Permission denied|PermissionDenied|os error 13|Read-only file system|Not a directory", re.I)
@@ -47,7 +47,7 @@ class Conflict(Exception):
 
 
 @contextmanager
-def talking(place: Place, doing: str) -> Iterator[None]:
+def talking(place: TableLocation, doing: str) -> Iterator[None]:
     """What deltalake raises inside becomes ours; `doing` says what for ("write partition 3 …").
 
     Raises Conflict, ConfigError, Retryable or Fatal.
@@ -64,7 +64,7 @@ def talking(place: Place, doing: str) -> Iterator[None]:
         raise translate(error, place, doing) from None
 
 
-def translate(error: Exception, place: Place, doing: str) -> ClearwellError:
+def translate(error: Exception, place: TableLocation, doing: str) -> ClearwellError:
     """What to raise; the error's own text stays here."""
     text, table = str(error), f"the Delta table {place.shown}"
     if _FULL.search(text):

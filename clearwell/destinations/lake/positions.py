@@ -30,7 +30,7 @@ TOPICS = "clearwell.topics"
 
 
 @dataclass(frozen=True, slots=True)
-class Position:
+class TablePosition:
     """What the table says of one group and partition."""
 
     accounts: Accounts
@@ -39,7 +39,7 @@ class Position:
     high_watermarks: Mapping[str, int] = field(default_factory=dict)
 
 
-class Positions:
+class TablePositions:
     """The positions of one group in one table; call the methods inside `LakeTable.insist`, after `refresh`."""
 
     def __init__(self, table: LakeTable, group: str) -> None:
@@ -95,11 +95,11 @@ class Positions:
     def _app(self, topic_id: str, partition: int) -> str:
         return f"{self._group}/{topic_id}/{partition}"
 
-    def _read(self, topic_id: str, partition: int) -> Position:
+    def _read(self, topic_id: str, partition: int) -> TablePosition:
         app = self._app(topic_id, partition)
         next_offset = self._table.number(app)
         if next_offset is None:
-            return Position(Accounts(partition, 0))
+            return TablePosition(Accounts(partition, 0))
 
         def counter(name: str) -> int:
             return self._table.number(f"{app}#{name}") or 0
@@ -107,11 +107,11 @@ class Positions:
         counts = {name: counter(name) for name in ("delivered", "unrouted", "repeats", "refused")}
         found = {topic: self._table.number(f"{app}#mark/{topic}") for topic in raw_topics(self._table)}
         high_watermarks = {topic: mark for topic, mark in found.items() if mark is not None and mark != NO_MARK}
-        return Position(
+        return TablePosition(
             Accounts(partition, next_offset, **counts), counter("generation"), counter("epoch"), high_watermarks
         )
 
-    def _numbers(self, topic_id: str, position: Position) -> dict[str, int]:
+    def _numbers(self, topic_id: str, position: TablePosition) -> dict[str, int]:
         """All of a position's numbers: setting them all makes any two writers of it conflict."""
         was = position.accounts
         app = self._app(topic_id, was.partition)

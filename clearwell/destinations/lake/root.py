@@ -33,7 +33,7 @@ class LakeConfig(DestinationConfig, frozen=True, forbid_unknown_fields=True, kw_
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class TableLocation:
     """One table: its URL or folder, and what its store's client is told (kept out of repr: invariant 10)."""
 
     url: str
@@ -63,7 +63,7 @@ class Place:
 class Root:
     """What all tables of one lake are under."""
 
-    place: Place
+    place: TableLocation
 
     @classmethod
     def of(cls, settings: Settings, config: LakeConfig | None = None) -> Self:
@@ -77,13 +77,13 @@ class Root:
         url = config.url or ""
         if not _URL.match(url):
             url = str(Path(url).absolute())
-        return cls(Place(url.rstrip("/"), config.storage_options | config.storage_secrets, judged))
+        return cls(TableLocation(url.rstrip("/"), config.storage_options | config.storage_secrets, judged))
 
     @property
     def folder(self) -> Path | None:
         """The folder, where it is one of this machine."""
         return None if _URL.match(self.place.url) else Path(self.place.url)
 
-    def table(self, *names: str) -> Place:
+    def table(self, *names: str) -> TableLocation:
         """The table at `names` below the root, such as ("lake", "flights_v1")."""
         return replace(self.place, url="/".join((self.place.url, *names)))

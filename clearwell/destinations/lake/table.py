@@ -17,7 +17,7 @@ from deltalake.exceptions import TableNotFoundError
 from deltalake.schema import Field
 
 from clearwell.destinations.lake.errors import Conflict, talking
-from clearwell.destinations.lake.root import Place
+from clearwell.destinations.lake.root import TableLocation
 from clearwell.errors import ConfigError, Retryable
 
 TRIES = 20
@@ -35,7 +35,7 @@ class LakeTable:
     """One Delta table. Raises ConfigError, Retryable and Fatal as `lake_errors` says."""
 
     def __init__(
-        self, place: Place, columns: pa.Schema, partition_by: str, more: Mapping[str, str] | None = None
+        self, place: TableLocation, columns: pa.Schema, partition_by: str, more: Mapping[str, str] | None = None
     ) -> None:
         """`columns` are those we write; the table may have more. `partition_by` is one of them.
 

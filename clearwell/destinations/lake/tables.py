@@ -14,7 +14,7 @@ from deltalake.fs import DeltaStorageHandler
 from pyarrow.fs import FileSelector, FileType, PyFileSystem
 
 from clearwell.destinations.lake.errors import Conflict, talking
-from clearwell.destinations.lake.root import Place, Root
+from clearwell.destinations.lake.root import Root, TableLocation
 from clearwell.errors import ConfigError, Retryable
 
 RETENTION = timedelta(days=7)
@@ -29,7 +29,7 @@ Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
-class TableInfo:
+class LakeTableInfo:
     """A table at one version, written `at`; `size` in bytes, `small` the files that compact would join."""
 
     table: str
@@ -42,7 +42,7 @@ class TableInfo:
 
 
 @dataclass(frozen=True, slots=True)
-class Version:
+class TableVersion:
     """One commit: what was done, and how many rows it added where that is known."""
 
     version: int
@@ -64,7 +64,7 @@ def tables_of(root: Root, folders: tuple[str, ...]) -> list[str]:
     return sorted(found)
 
 
-def opened(place: Place, at: int | datetime | None = None) -> DeltaTable:
+def opened(place: TableLocation, at: int | datetime | None = None) -> DeltaTable:
     """The table at a version, or as of a time; by default now. Raises ConfigError, also when it has no such version."""
     with talking(place, "read it"):
         table = DeltaTable(place.url, storage_options=place.client_options())
@@ -77,11 +77,11 @@ def opened(place: Place, at: int | datetime | None = None) -> DeltaTable:
     return table
 
 
-def info_of(name: str, table: DeltaTable) -> TableInfo:
+def info_of(name: str, table: DeltaTable) -> LakeTableInfo:
     """Its size, from its log alone."""
     files = pa.table(table.get_add_actions(flatten=True))
     small = sum(len(group) for group in _small(files))
-    return TableInfo(
+    return LakeTableInfo(
         table=name,
         version=table.version(),
         at=_written_at(table),
@@ -97,20 +97,20 @@ def columns_of(table: DeltaTable) -> pa.Schema:
     return pa.schema(table.schema().to_arrow())
 
 
-def history_of(place: Place, limit: int) -> list[Version]:
+def history_of(place: TableLocation, limit: int) -> list[TableVersion]:
     """The newest commits, newest first."""
     table = opened(place)
     with talking(place, "read its history"):
         return [_version(entry) for entry in table.history(limit)]
 
 
-def query(place: Place, table: DeltaTable, sql: str) -> pa.Table:
+def query(place: TableLocation, table: DeltaTable, sql: str) -> pa.Table:
     """What DataFusion answers; the table is called `t`."""
     with talking(place, "read its rows"):
         return pa.table(QueryBuilder().register("t", table).execute(sql).read_all())
 
 
-def vacuum(place: Place, older: timedelta, *, dry_run: bool, full: bool, force: bool = False) -> list[str]:
+def vacuum(place: TableLocation, older: timedelta, *, dry_run: bool, full: bool, force: bool = False) -> list[str]:
     """Delete files that no version of the last `older` needs; returns them.
 
     `full` also finds those of writers that died before their commit, by listing the whole table. `force` allows less
@@ -129,7 +129,7 @@ def vacuum(place: Place, older: timedelta, *, dry_run: bool, full: bool, force: 
     )
 
 
-def insist(place: Place, doing: str, attempt: Callable[[DeltaTable], Result]) -> Result:
+def insist(place: TableLocation, doing: str, attempt: Callable[[DeltaTable], Result]) -> Result:
     """`attempt` with the newest version of the table, from the top after each conflict."""
     for _ in range(TRIES):
         try:
@@ -160,11 +160,11 @@ def _written_at(table: DeltaTable) -> datetime:
     return _time(next(int(entry["timestamp"]) for entry in table.history() if entry["version"] == version))
 
 
-def _version(entry: dict[str, Any]) -> Version:
+def _version(entry: dict[str, Any]) -> TableVersion:
     metrics = entry.get("operationMetrics") or {}
     rows = metrics.get("num_added_rows")
     at = _time(int(entry["timestamp"]))
-    return Version(int(entry["version"]), at, str(entry["operation"]), None if rows is None else int(rows))
+    return TableVersion(int(entry["version"]), at, str(entry["operation"]), None if rows is None else int(rows))
 
 
 def _time(milliseconds: int) -> datetime:

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from clearwell.destinations.lake.compaction import compact
-from clearwell.destinations.lake.root import Place
+from clearwell.destinations.lake.root import TableLocation
 from clearwell.destinations.lake.tables import RETENTION, vacuum
 from clearwell.errors import ClearwellError, ConfigError
 
@@ -28,27 +28,27 @@ VACUUM_EVERY = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class CommitPace:
     """`seconds` between two commits of few rows; `compact_every` so many commits (0: never)."""
 
     seconds: float = 5.0
     compact_every: int = 500
 
     @classmethod
-    def of(cls, env: Mapping[str, str] = os.environ) -> Pace:
+    def of(cls, env: Mapping[str, str] = os.environ) -> CommitPace:
         """CLEARWELL_LAKE_COMMIT_SECONDS and CLEARWELL_LAKE_COMPACT_EVERY. Raises ConfigError on other than numbers."""
         seconds = _number(env, "CLEARWELL_LAKE_COMMIT_SECONDS", cls().seconds)
         return cls(seconds, int(_number(env, "CLEARWELL_LAKE_COMPACT_EVERY", cls().compact_every)))
 
 
-NO_PACE = Pace(0.0, 0)
+NO_PACE = CommitPace(0.0, 0)
 """Every commit at once, nothing compacted."""
 
 
-class Upkeep:
+class TableUpkeep:
     """Of one table, by one of its writers."""
 
-    def __init__(self, place: Place, pace: Pace) -> None:
+    def __init__(self, place: TableLocation, pace: CommitPace) -> None:
         self._place = place
         self._pace = pace
         self._last = -pace.seconds

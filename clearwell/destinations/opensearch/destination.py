@@ -25,7 +25,7 @@ from clearwell.destinations.opensearch import guard as opensearch_guard
 from clearwell.destinations.opensearch import index as opensearch_index
 from clearwell.destinations.opensearch import positions as opensearch_positions
 from clearwell.destinations.opensearch.documents import TAKEN, document_maker
-from clearwell.destinations.opensearch.egress import JudgedConnection
+from clearwell.destinations.opensearch.egress import OpenSearchEgressConnection
 from clearwell.destinations.protocol import (
     Accounts,
     Claim,
@@ -195,7 +195,7 @@ class OpenSearchDestination:
             ca_certs=self._config.ca,
             timeout=call_seconds(),
             max_retries=0,
-            connection_class=JudgedConnection,
+            connection_class=OpenSearchEgressConnection,
         )
 
 

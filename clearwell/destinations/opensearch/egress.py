@@ -36,7 +36,7 @@ def _connected(connection: HTTPConnection) -> socket.socket:
     return sock
 
 
-class JudgedConnection(Urllib3HttpConnection):
+class OpenSearchEgressConnection(Urllib3HttpConnection):
     """For OpenSearch's `connection_class`."""
 
     def __init__(self, *args: Any, **more: Any) -> None:

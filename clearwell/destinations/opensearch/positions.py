@@ -24,7 +24,7 @@ _MOST = 10_000  # hits, of one search; a topic with more partitions is not known
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class StoredPosition:
     """A position as it was read: what it holds, and by what it is told from later ones."""
 
     name: str
@@ -45,7 +45,7 @@ def claim(client: OpenSearch, group: str, topic_id: str, partition: int, generat
     if known is None:
         fresh = {"group": group, "topic_id": topic_id, "partition": partition, "next_offset": 0, "marks": {}}
         holds = fresh | dict.fromkeys(_COUNTS, 0) | {"epoch": 1, "generation": generation}
-        _put(client, Known(name, {}, {}), holds, op_type="create")
+        _put(client, StoredPosition(name, {}, {}), holds, op_type="create")
         return Claim(1, 0, {})
     if known.holds["generation"] > generation:
         raise older_generation(group, partition, generation, f"the index {INDEX}")
@@ -54,7 +54,7 @@ def claim(client: OpenSearch, group: str, topic_id: str, partition: int, generat
     return Claim(epoch, known.holds["next_offset"], known.holds["marks"])
 
 
-def behind(client: OpenSearch, group: str, batch: CleanBatch) -> Known | None:
+def behind(client: OpenSearch, group: str, batch: CleanBatch) -> StoredPosition | None:
     """The position, when the batch has still to be written. Raises Fenced when the partition was claimed since."""
     known = _read(client, document_id(f"{group}/{batch.topic_id}/{batch.partition}"))
     if known is None or known.holds["epoch"] != batch.epoch:
@@ -62,7 +62,7 @@ def behind(client: OpenSearch, group: str, batch: CleanBatch) -> Known | None:
     return known if known.holds["next_offset"] < batch.next_offset else None
 
 
-def advance(client: OpenSearch, known: Known, batch: CleanBatch) -> None:
+def advance(client: OpenSearch, known: StoredPosition, batch: CleanBatch) -> None:
     """Move the position that `behind` read, once the rows are durable.
 
     Raises Retryable when it was changed since: the next try is told by `behind` whether somebody has claimed it.
@@ -95,16 +95,18 @@ def accounts(client: OpenSearch, group: str, topic_id: str) -> Sequence[Accounts
     return [Accounts(one["partition"], one["next_offset"], *(one[name] for name in _COUNTS)) for one in held]
 
 
-def _read(client: OpenSearch, name: str) -> Known | None:
+def _read(client: OpenSearch, name: str) -> StoredPosition | None:
     """By its id, so that it is the newest one: only searches lag."""
     try:
         found = client.get(index=INDEX, id=name)
     except errors.NotFoundError:
         return None
-    return Known(name, found["_source"], {"if_seq_no": found["_seq_no"], "if_primary_term": found["_primary_term"]})
+    return StoredPosition(
+        name, found["_source"], {"if_seq_no": found["_seq_no"], "if_primary_term": found["_primary_term"]}
+    )
 
 
-def _put(client: OpenSearch, known: Known, holds: Mapping[str, Any], **how: str) -> None:
+def _put(client: OpenSearch, known: StoredPosition, holds: Mapping[str, Any], **how: str) -> None:
     try:
         client.index(index=INDEX, id=known.name, body=holds, params={**known.version, **how})
     except errors.ConflictError:

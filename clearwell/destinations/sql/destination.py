@@ -37,8 +37,8 @@ from clearwell.destinations.shape import (
     must_not_be_null,
 )
 from clearwell.destinations.sql.errors import null_column, translate
-from clearwell.destinations.sql.positions import TABLE, Positions
-from clearwell.destinations.sql.server import Server
+from clearwell.destinations.sql.positions import TABLE, SqlPositions
+from clearwell.destinations.sql.server import Database
 from clearwell.destinations.sql.table import DELIVERED_AT, TAKEN, prepare, table_of
 from clearwell.destinations.sql.upsert import upsert_of
 from clearwell.errors import ClearwellError, ConfigError
@@ -87,7 +87,7 @@ class SqlDestination:
         if not is_name(table) or table.lower() == TABLE or table.lower().startswith("sqlite_"):
             raise ConfigError(f'"{table}" can\'t be the name of a table: use {NAME_RULE}, and no name of the database.')
         check_schema(schema, TAKEN)
-        self._server = Server(config.url)
+        self._server = Database(config.url)
         self._config, self._schema, self._name, self._group, self._wanted = config, schema, table, group, upsert
         self._columns = [field.name for field in schema.fields]
         self._key = key_of(schema)
@@ -181,7 +181,7 @@ class SqlDestination:
                 self._session = self._server.connect()
                 dialect = self._session.dialect  # knows the server's kind and version only now
                 self._table = table_of(self._schema, self._name, self._config.schema, dialect)
-                self._positions = Positions(self._group, self._config.schema, dialect)
+                self._positions = SqlPositions(self._group, self._config.schema, dialect)
                 self._upsert = upsert_of(self._table, self._schema, self._wanted or dialect.name)
             with self._session.begin():
                 yield self._session

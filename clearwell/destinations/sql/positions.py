@@ -19,7 +19,7 @@ _COUNTS = ("delivered", "unrouted", "repeats", "refused")
 _NUMBERS = ("next_offset", "generation", "epoch", *_COUNTS)
 
 
-class Positions:
+class SqlPositions:
     """The table of positions of one group. Every method is called inside a transaction."""
 
     def __init__(self, group: str, namespace: str | None, dialect: Dialect) -> None:

@@ -13,7 +13,7 @@ from sqlalchemy import Column, ColumnElement, Connection, Table, and_, bindparam
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 
 from clearwell.contract.model import CleanSchema
-from clearwell.destinations.newest import Version, replaces
+from clearwell.destinations.newest import RowVersion, replaces
 from clearwell.destinations.shape import RAW_OFFSET, RAW_PARTITION, RAW_TOPIC
 from clearwell.destinations.sql.column_types import MYSQL
 
@@ -103,17 +103,17 @@ def _read_compare_write(table: Table, schema: CleanSchema) -> Upsert:
     )
 
     def upsert(connection: Connection, rows: Rows) -> None:
-        stored: dict[tuple[Any, ...], Version] = {}
+        stored: dict[tuple[Any, ...], RowVersion] = {}
         for keys in _parts([tuple(row[name] for name in schema.key) for row in rows], KEYS_AT_ONCE):
             query = select(*key, *(table.c[name].label(f"v_{name}") for name in versions))
             for found in connection.execute(query.where(_any_of(key, keys)).with_for_update()):
-                stored[tuple(found[: len(key)])] = Version(*found[len(key) :])
+                stored[tuple(found[: len(key)])] = RowVersion(*found[len(key) :])
         fresh, newer = [], []
         for row in rows:
             place = tuple(row[name] for name in schema.key)
             if place not in stored:
                 fresh.append(row)
-            elif replaces(Version(*(row[name] for name in versions)), stored[place]):
+            elif replaces(RowVersion(*(row[name] for name in versions)), stored[place]):
                 newer.append(
                     {f"key_{name}": row[name] for name in schema.key} | {f"new_{name}": row[name] for name in rest}
                 )
