@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
+from collections.abc import Iterator, Mapping
 
 import click
 
 from clearwell import settings
 from clearwell.cli.output import emit, home_option, json_option
+from clearwell.control.credentials import ServerLogin, list_logins
 from clearwell.errors import ConfigError
-from clearwell.local.clients import FOLDER
 
 
 @click.command()
@@ -28,42 +25,18 @@ def credentials(as_json: bool) -> None:
       kcat -F FILE -L
       PGPASSFILE=FILE psql -h 127.0.0.1 -p PORT -U clearwell clearwell
     """
-    where = settings.load()
-    folder = where.home / FOLDER
-    named = settings.external()
-    files = {
-        "kafka": (folder / "kafka.properties", folder / "librdkafka.properties"),
-        "postgres": (folder / "pgpass",),
-        "mongo": (folder / "mongo.url",),
-    }
-    shown = {
-        name: {"address": _address(getattr(where, name)), "user": "clearwell", "files": [str(file) for file in found]}
-        for name, found in files.items()
-        if name not in named and _there(found)
-    }
-    if not shown:
+    loaded = settings.load()
+    logins = list_logins(loaded)
+    if not logins:
         raise ConfigError(
             "Every server is one that CLEARWELL_KAFKA, _POSTGRES and _MONGO name: their logins are yours."
         )
-    emit(as_json, {"home": str(where.home), **shown}, lambda: _lines(shown))
+    emit(as_json, {"home": str(loaded.home), **logins}, lambda: "\n".join(_lines(logins)))
 
 
-def _address(server: str) -> str:
-    """Host and port."""
-    return server if "://" not in server else urlsplit(server).netloc.rpartition("@")[2]
-
-
-def _there(files: tuple[Path, ...]) -> bool:
-    return all(file.exists() for file in files)
-
-
-def _lines(shown: Mapping[str, Mapping[str, Any]]) -> str:
-    lines = []
-    for name, one in shown.items():
-        lines.append(f"{name}: {one['address']}, user {one['user']}, the password is in")
-        lines += [f"  {file}" for file in one["files"]]
-    lines += [
-        "In Python: `KafkaProducer(**clearwell.kafka_options())`, which aiokafka takes as well;",
-        "`psycopg.connect(…, passfile=FILE)`; `MongoClient(Path(FILE).read_text())`.",
-    ]
-    return "\n".join(lines)
+def _lines(logins: Mapping[str, ServerLogin]) -> Iterator[str]:
+    for server, login in logins.items():
+        yield f"{server}: {login.address}, user {login.user}, the password is in"
+        yield from (f"  {file}" for file in login.files)
+    yield "In Python: `KafkaProducer(**clearwell.kafka_options())`, which aiokafka takes as well;"
+    yield "`psycopg.connect(…, passfile=FILE)`; `MongoClient(Path(FILE).read_text())`."

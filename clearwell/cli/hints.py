@@ -15,6 +15,8 @@ WORDING = {
     "connectors.show_position": "`clearwell connector positions get {subject}` shows it; then set it again.",
     "contracts.draft_elsewhere": "Remove it, or write elsewhere by --into.",
     "contracts.draft_from": "Choose one by --from.",
+    "keys.create": "Make one with `clearwell keys create`, or set CLEARWELL_KEYS.",
+    "keys.make_private": "Run `chmod 600 {subject}`.",
 }
 """By act; `{subject}` is what it acts on."""
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import click
 
-from clearwell import settings
 from clearwell.cli.group import Group
 from clearwell.cli.output import AnyFunction, dry_run_option, emit, home_option, json_option, table
-from clearwell.errors import ConfigError
-from clearwell.privacy.local import LocalKeyring, next_id
+from clearwell.cli.platform import actor, platform_if_any
+from clearwell.control.keys import KeyChange, apply, list_keys, plan_create, plan_rotate
+from clearwell.settings import key_file
 
 
 @click.group(cls=Group)
@@ -36,10 +35,7 @@ def create(file: Path | None, dry_run: bool, as_json: bool) -> None:
       clearwell keys create
       CLEARWELL_KEYS=/etc/clearwell/keys.json clearwell keys create --dry-run
     """
-    path = file or settings.key_file()
-    if dry_run and path.exists():
-        raise ConfigError(f"There is a key file at {path} already; it is not touched.")
-    _change(path, next_id([]), dry_run, as_json, LocalKeyring.create, "made")
+    _carry_out(plan_create(file or key_file()), dry_run, as_json, "created")
 
 
 @keys.command()
@@ -52,9 +48,7 @@ def rotate(file: Path | None, dry_run: bool, as_json: bool) -> None:
 
     Cleaners that run find the new key within a few seconds.
     """
-    path = file or settings.key_file()
-    new = next_id(info.id for info in LocalKeyring(path).infos())
-    _change(path, new, dry_run, as_json, LocalKeyring.rotate, "rotated")
+    _carry_out(plan_rotate(file or key_file()), dry_run, as_json, "rotated")
 
 
 @keys.command("list")
@@ -63,18 +57,18 @@ def rotate(file: Path | None, dry_run: bool, as_json: bool) -> None:
 @json_option
 def list_command(file: Path | None, as_json: bool) -> None:
     """Show the ids of the keys, when each was made, and which one seals."""
-    path = file or settings.key_file()
-    found = LocalKeyring(path).infos()
-    rows = [(info.id, info.created, "seals" if info.active else "opens") for info in found]
-    emit(as_json, {"file": str(path), "keys": found}, lambda: table(("id", "created", "use"), rows))
+    path = file or key_file()
+    infos = list_keys(path)
+    rows = [(info.id, info.created, "seals" if info.active else "opens") for info in infos]
+    emit(as_json, {"file": str(path), "keys": infos}, lambda: table(("id", "created", "use"), rows))
 
 
-def _change(
-    path: Path, key_id: str, dry_run: bool, as_json: bool, change: Callable[[Path], LocalKeyring], done: str
-) -> None:
-    """Do it, or only say it; then show which key is active."""
+def _carry_out(plan: KeyChange, dry_run: bool, as_json: bool, verb: str) -> None:
+    shown = {"file": plan.file, "active": plan.active, "dry_run": dry_run}
+    text = f'The key file {plan.file} {"would be" if dry_run else "is"} {verb}; "{plan.active}" seals.'
     if not dry_run:
-        key_id = change(path).seal_key(None).id
-    would = "would be " if dry_run else "is "
-    shown = {"file": str(path), "active": key_id, "dry_run": dry_run}
-    emit(as_json, shown, lambda: f'The key file {path} {would}{done}; "{key_id}" seals.')
+        with platform_if_any() as platform:
+            done = apply(platform, actor(), plan)
+        shown |= {"active": done.active, "audited": done.audited}
+        text += "" if done.audited else " It is not audited: no registry answers."
+    emit(as_json, shown, lambda: text)

@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from clearwell import settings
 from clearwell.control.platform import Actor, Platform, user_name
+from clearwell.errors import ConfigError
 
 
 def open_platform() -> Platform:
     """The platform of this command's settings."""
     return Platform(settings.load())
+
+
+@contextmanager
+def platform_if_any() -> Iterator[Platform | None]:
+    """The same, or None where no stack runs and none is named: for what can be done without."""
+    try:
+        platform = open_platform()
+    except ConfigError:
+        yield None
+        return
+    with platform:
+        yield platform
 
 
 def actor() -> Actor:

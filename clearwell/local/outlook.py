@@ -1,4 +1,4 @@
-"""What `up`, `down` and `prepare` would do, for `--dry-run`: nothing here changes anything.
+"""What `up` and `down` would do, for `--dry-run`: nothing here changes anything.
 
 Each raises what the real one would raise before it begins.
 """
@@ -18,7 +18,7 @@ from clearwell.local.servers import check_external, require_parts
 from clearwell.local.services import service_names
 from clearwell.local.start import check_folder, running_plan
 from clearwell.local.stop import require_data_folder
-from clearwell.settings import Settings, external, redact
+from clearwell.settings import external, redact
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,48 +85,3 @@ def of_down(home: Path, wipe: bool) -> Stop:
     servers = [one.name for one in alive if one.name in state.SERVERS]
     supervisor = ["supervisor"] if found is not None and found.supervisor.process() is not None else []
     return Stop(ours + servers + supervisor, [str(home)] if wipe and home.exists() else [])
-
-
-@dataclass(frozen=True, slots=True)
-class Preparation:
-    """What `prepare` would make: the key file, migrations of the registry's tables, topics."""
-
-    keys: list[str]
-    migrations: list[str]
-    topics: list[str]
-
-    @property
-    def nothing(self) -> bool:
-        """Whether all of it is there."""
-        return not (self.keys or self.migrations or self.topics)
-
-
-def of_prepare(where: Settings) -> Preparation:
-    """What `prepare` would make now. Asks Kafka and Postgres."""
-    from clearwell.kafka import admin
-
-    found = newest_contracts(where.schemas)
-    keys = [str(where.keys)] if lacks_keys(where.home, where.keys) else []
-    try:
-        topics = [topic for one in found for topic in admin.missing_topics(where.kafka, one.stream, one.version)]
-    finally:
-        admin.close()
-    return Preparation(keys, _missing_migrations(where.postgres), topics)
-
-
-def _missing_migrations(postgres: str) -> list[str]:
-    """Alembic's revisions that the registry has not had, oldest first."""
-    from alembic.runtime.migration import MigrationContext
-    from alembic.script import ScriptDirectory
-
-    from clearwell.registry import Registry, models
-
-    script = ScriptDirectory(str(Path(models.__file__).with_name("migrations")))
-    registry = Registry(postgres)
-    options = {"version_table_schema": models.SCHEMA}
-    try:
-        with registry.connection() as connection:
-            now = MigrationContext.configure(connection, opts=options).get_current_revision()
-    finally:
-        registry.close()
-    return [one.revision for one in script.iterate_revisions("head", now or "base")][::-1]

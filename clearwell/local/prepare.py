@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from clearwell.contract.load import newest_contracts
-from clearwell.errors import ConfigError
+from clearwell.errors import ConfigError, Hint
 from clearwell.settings import Settings
 
 KEYS_MADE = "keys.made"
@@ -45,7 +45,7 @@ def lacks_keys(home: Path, keys: Path) -> bool:
     if keys.exists():
         return False
     if keys.parent != home:
-        raise ConfigError(f"There is no key file at {keys}: make one with `clearwell keys create`.")
+        raise ConfigError(f"There is no key file at {keys}.", code="no_key_file", hint=Hint("keys.create"))
     if (home / KEYS_MADE).exists():
         raise ConfigError(
             f"The key file {keys} has gone: put its copy back. Without it, what it has sealed stays closed; "

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import msgspec
 
-from clearwell.errors import ConfigError
+from clearwell.errors import ConfigError, Hint
 from clearwell.privacy.envelope import KEY_BYTES, KEY_ID
 from clearwell.privacy.keyring import DataKey
 from clearwell.privacy.pseudonym import derive_key
@@ -115,14 +115,29 @@ class LocalKeyring:
         return cls(path)
 
     @classmethod
-    def rotate(cls, path: Path) -> LocalKeyring:
-        """Add a key and make it the active one; what the older ones sealed still opens. Raises ConfigError."""
+    def rotate(cls, path: Path, before: str | None = None) -> LocalKeyring:
+        """Add a key and make it the active one; what the older ones sealed still opens.
+
+        Raises ConfigError, also (code "plan_is_old") when the active key is not `before` any more.
+        """
         with _locked(path):
             known = _read(path)
+            if before not in (None, known.active):
+                raise ConfigError(
+                    f'The key file {path} has been rotated since this was planned: "{known.active}" seals, not '
+                    f'"{before}".',
+                    code="plan_is_old",
+                )
             new = next_id(known.keys)
             keys = {**known.keys, new: _Key(_now(), _fresh())}
             _write(path, _File(FORMAT, new, known.pseudonym, keys), replace=True)
         return cls(path)
+
+
+def require_no_file(path: Path) -> None:
+    """Raise ConfigError when there is a key file already."""
+    if path.exists():
+        raise _exists(path)
 
 
 def next_id(taken: Iterable[str]) -> str:
@@ -152,12 +167,14 @@ def _read(path: Path) -> _File:
         with path.open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode
             if mode & (stat.S_IRWXG | stat.S_IRWXO):
-                raise ConfigError(f"The key file {path} can be read by others: run `chmod 600 {path}`.")
+                raise ConfigError(
+                    f"The key file {path} can be read by others.",
+                    code="key_file_not_private",
+                    hint=Hint("keys.make_private", str(path)),
+                )
             written = file.read(MAX_BYTES)
     except FileNotFoundError:
-        raise ConfigError(
-            f"There is no key file at {path}: make one with `clearwell keys create`, or set CLEARWELL_KEYS."
-        ) from None
+        raise ConfigError(f"There is no key file at {path}.", code="no_key_file", hint=Hint("keys.create")) from None
     except OSError as error:
         raise ConfigError(f"The key file {path} can't be read: {error.strerror}.") from None
     return _decode(written, path)
@@ -207,11 +224,15 @@ def _write(path: Path, content: _File, *, replace: bool) -> None:
             path.hardlink_to(temporary)
         _sync_folder(path.parent)
     except FileExistsError:
-        raise ConfigError(f"There is a key file at {path} already; it is not touched.") from None
+        raise _exists(path) from None
     except OSError as error:
         raise ConfigError(f"The key file {path} can't be written: {error.strerror}.") from None
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _exists(path: Path) -> ConfigError:
+    return ConfigError(f"There is a key file at {path} already; it is not touched.", code="key_file_exists")
 
 
 def _sync_folder(folder: Path) -> None:
