@@ -78,8 +78,8 @@ def bench_feast(settings: Settings, rows: int, say: Say) -> FeastFigures:
 def _declare(settings: Settings, name: str) -> Declared:
     """A contract of 18 numbers, all of them plain features."""
     numbers = [f"n{at}" for at in range(COLUMNS)]
-    fields = "".join(f"  {one}: {{type: float64}}\n" for one in numbers)
-    features = "".join(f"      {one}_now: {one}\n" for one in numbers)
+    fields = "".join(f"  {number}: {{type: float64}}\n" for number in numbers)
+    features = "".join(f"      {number}_now: {number}\n" for number in numbers)
     path = settings.schemas / name / "v1.yaml"
     path.parent.mkdir(parents=True)
     path.write_text(
@@ -122,7 +122,7 @@ def _deliver(settings: Settings, declared: Declared, flushes: list[list[tuple[An
 
 def _write(store: FeatureStore, declared: Declared, flushes: list[list[tuple[Any, ...]]]) -> float:
     """Seconds, without making the frames."""
-    names = ["id", EVENT_TIMESTAMP, *(one.name for one in declared.view.features)]
+    names = ["id", EVENT_TIMESTAMP, *(feature.name for feature in declared.view.features)]
     frames = [pd.DataFrame(rows, columns=names) for rows in flushes]
     begin = time.perf_counter()
     for frame in frames:
@@ -133,7 +133,7 @@ def _write(store: FeatureStore, declared: Declared, flushes: list[list[tuple[Any
 def _read(stores: Sequence[FeatureStore], declared: Declared) -> list[tuple[float, float]]:
     """Median and 99th percentile of each store, in milliseconds; in turn, so that all meet the same machine."""
     rng = random.Random(2)  # noqa: S311  keys to read, no secret
-    features = [f"{declared.view.name}:{one.name}" for one in declared.view.features]
+    features = [f"{declared.view.name}:{feature.name}" for feature in declared.view.features]
     took: list[list[float]] = [[] for _ in stores]
     for _ in range(WARM + READS):
         rows = [{"id": rng.randrange(KEYS)} for _ in range(READ)]

@@ -137,7 +137,7 @@ def _server_side_copy(postgres: str, view: FeatureView, rows: int) -> float:
         with psycopg.connect(postgres, autocommit=True) as session:
             shown = session.execute("SHOW data_directory").fetchone()
             file = Literal(f"{shown[0] if shown else ''}/{name}.bin")
-            columns = [one.name for one in rows_schema(view).fields if one.name != "id"]
+            columns = [field.name for field in rows_schema(view).fields if field.name != "id"]
             columns += [*IDENTITY, ddl.DELIVERED_AT]
             more = (
                 "CREATE TABLE {} AS SELECT n * {}::bigint + id AS id, {} FROM generate_series(0, {}) AS n, {} LIMIT {}"

@@ -67,7 +67,7 @@ def bench_lake(rows: int, say: Say) -> LakeFigures:
     """Write `rows` rows both ways, the limit before and after. Leaves nothing."""
     folder = Path(tempfile.mkdtemp(prefix="clearwell-bench-lake-"))
     batches = list(_batches(rows))
-    whole = pa.Table.from_batches([columns_of(_SCHEMA, one, None) for one in batches])
+    whole = pa.Table.from_batches([columns_of(_SCHEMA, batch, None) for batch in batches])
     try:
         say(f"limit: write_deltalake of one Arrow table of {rows:,} rows")
         limit = _limit(folder / "limit", whole)
@@ -92,7 +92,7 @@ def _deliver(folder: Path, batches: list[CleanBatch]) -> float:
         store.write(batch)
     seconds = time.perf_counter() - begin
     store.close()
-    return sum(len(one.rows) for one in batches) / seconds
+    return sum(len(batch.rows) for batch in batches) / seconds
 
 
 def _limit(folder: Path, whole: pa.Table) -> float:

@@ -124,8 +124,8 @@ def bench_webhook(settings: Settings, events: int, say: Say) -> SourceFigures:
                 found, work = _sent(env, port, f"/push/{name}", events, process)
         _require_all(one, events + WARM_UP)
         limits.append(_answering_at_once(env, events, say))
-    rates = [one["events_per_second"] for one in limits]
-    limit_p99 = sum(one["p99_ms"] for one in limits) / 2
+    rates = [limit["events_per_second"] for limit in limits]
+    limit_p99 = sum(limit["p99_ms"] for limit in limits) / 2
     more = {"p50_ms": found["p50_ms"], "p99_ms": found["p99_ms"], "limit_p99_ms": round(limit_p99, 1)}
     return _figures("webhook", events, work, rates, "an aiohttp server that answers at once", **more)
 

@@ -61,11 +61,11 @@ def draft(
         "",
         "fields:",
         *(roles.made_up()),
-        *(_field(one, len(rows), roles) for one in fields),
+        *(_field(field, len(rows), roles) for field in fields),
         *_steps(roles.time),
         *_routes(stream),
     ]
-    personal = {one.name: one.personal for one in fields if one.personal}
+    personal = {field.name: field.personal for field in fields if field.personal}
     missing = tuple(role for role, name in roles.chosen.items() if name in roles.invented)
     return Draft(stream, "\n".join(lines) + "\n", personal, len(names) - len(legal), missing)
 
@@ -74,10 +74,10 @@ class _Roles:
     """Which field has which role; a role that none is fit for has a field that is made up."""
 
     def __init__(self, fields: Sequence[Sampled], stream: str) -> None:
-        taken = {one.name.lower() for one in fields}
+        taken = {field.name.lower() for field in fields}
         self.invented: dict[str, str] = {}
         self.time = event_time(fields)
-        others = [one for one in fields if self.time is None or one is not self.time.field]
+        others = [field for field in fields if self.time is None or field is not self.time.field]
         found_id, found_key = event_id(others, stream), key(others, stream)
         made_id = found_id.name if found_id else self._invent("event_id", "string", taken)
         self.chosen = {

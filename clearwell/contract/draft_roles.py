@@ -69,7 +69,7 @@ def key(fields: Sequence[Sampled], stream: str) -> Sampled | None:
 
 
 def _best(fields: Sequence[Sampled], first: Callable[[str], bool], stream: str) -> Sampled | None:
-    unique = [one for one in fields if _is_unique(one)]
+    unique = [field for field in fields if _is_unique(field)]
     for liked in (first, lambda name: name.lower() in _own_ids(stream), lambda name: bool(_ID.fullmatch(name))):
         for one in unique:
             if liked(one.name):
@@ -92,7 +92,7 @@ def _is_code(value: Any) -> bool:
 
 def event_time(fields: Sequence[Sampled]) -> EventTime | None:
     """The field that likely says when it happened: never null, not personal, a time as it is or once parsed."""
-    found = [(time, rank) for one in fields if (time := _as_time(one)) and (rank := _rank(time)) is not None]
+    found = [(time, rank) for field in fields if (time := _as_time(field)) and (rank := _rank(time)) is not None]
     return min(found, key=lambda pair: pair[1])[0] if found else None
 
 

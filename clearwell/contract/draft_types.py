@@ -31,31 +31,31 @@ def guess(values: Sequence[Any], declared: str | None = None) -> Guess:
     said = Type(declared) if declared in set(Type) else None
     if not values:
         return Guess(said if said not in (None, Type.LIST) else Type.STRING)
-    if said not in (None, Type.STRING, Type.DECIMAL, Type.LIST) and all(_FITS[said](one) for one in values):
+    if said not in (None, Type.STRING, Type.DECIMAL, Type.LIST) and all(_FITS[said](value) for value in values):
         return Guess(said)
-    if all(isinstance(one, list) for one in values):
-        return _list([item for one in values for item in one])
+    if all(isinstance(value, list) for value in values):
+        return _list([item for value in values for item in value])
     return _scalar(values) or Guess(Type.JSON)
 
 
 def _list(items: Sequence[Any]) -> Guess:
     """A list whose items are of one scalar type and never null; json otherwise."""
-    found = None if any(one is None for one in items) or not items else _scalar(items)
+    found = None if any(item is None for item in items) or not items else _scalar(items)
     return Guess(Type.JSON) if found is None or found.scale else Guess(Type.LIST, items=found.type)
 
 
 def _scalar(values: Sequence[Any]) -> Guess | None:
     for type_ in (Type.BOOL, Type.INT64, Type.FLOAT64, Type.TIMESTAMP, Type.DATE):
-        if all(_FITS[type_](one) for one in values):
+        if all(_FITS[type_](value) for value in values):
             return Guess(type_)
-    if not all(isinstance(one, str) for one in values):
+    if not all(isinstance(value, str) for value in values):
         return None
     return _decimal(values) or Guess(Type.STRING)
 
 
 def _decimal(values: Sequence[str]) -> Guess | None:
     """Text is a decimal only where each value has a fraction: "00123" and "42" are more likely codes."""
-    parts = [_FRACTION.fullmatch(one) for one in values]
+    parts = [_FRACTION.fullmatch(value) for value in values]
     if not all(parts):
         return None
     whole = max(len(part[1]) for part in parts if part)

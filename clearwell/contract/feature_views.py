@@ -39,8 +39,8 @@ def view_of(schema: CleanSchema, name: str, options: Mapping[str, Any]) -> Featu
 
 def views_of(contract: Contract, schema: CleanSchema) -> tuple[FeatureView, ...]:
     """The views of a contract that `clearwell.steps.bind` has judged, whose clean schema is `schema`."""
-    routes = [one for one in contract.routes if one.kind == KIND and one.name is not None]
-    return tuple(view_of(schema, str(one.name), one.options) for one in routes)
+    routes = [route for route in contract.routes if route.kind == KIND and route.name is not None]
+    return tuple(view_of(schema, str(route.name), route.options) for route in routes)
 
 
 def read_view(schema: CleanSchema, name: str, options: Node, problems: Problems) -> FeatureView | None:
@@ -53,7 +53,7 @@ def read_view(schema: CleanSchema, name: str, options: Node, problems: Problems)
     entity = _entity(read["entity"], fields, problems)
     allowed = _allowed(read.get("allow_protected", ()), fields, options, problems)
     features = [_feature(one, written, fields, allowed, problems) for one, written in read["features"].items()]
-    known = tuple(one for one in features if one is not None)
+    known = tuple(feature for feature in features if feature is not None)
     if len(problems) > before or entity is None:
         return None
     view = FeatureView(
@@ -146,21 +146,21 @@ def _unsafe(field: Field, aggregate: Aggregate | None, allowed: frozenset[str]) 
 
 def _disagreements(view: FeatureView) -> Iterator[tuple[str, Location | None]]:
     """What is wrong between the parts of a view, each with its place."""
-    keys = {one.name for one in view.entity.keys}
+    keys = {key.name for key in view.entity.keys}
     seen: dict[str, str] = {}
     served: dict[str, str] = {}
-    for one in view.features:
-        if one.name in keys:
-            yield f'The feature "{one.name}" has the name of an entity key: call it something else.', one.where
-        if one.name in _RESERVED:
-            yield f'The name "{one.name}" is Feast\'s own: call the feature something else.', one.where
-        if (other := seen.setdefault(one.name.lower(), one.name)) != one.name:
-            yield f'"{one.name}" and "{other}" differ only in case; stores may mix them up.', one.where
-        full = f"{view.name}__{one.name}"[:63]  # what a training set calls it, cut as PostgreSQL cuts names
-        if (other := served.setdefault(full, one.name)) != one.name:
-            yield f'"{one.name}" and "{other}" are the same in the 63 bytes of a name: shorten them.', one.where
-        if one.window is not None and view.tile is not None and one.window.length // view.tile > MAX_TILES:
-            yield f"The window is more than {MAX_TILES} of the view's tiles long: take a longer slide.", one.where
+    for feature in view.features:
+        if feature.name in keys:
+            yield f'The feature "{feature.name}" has the name of an entity key: call it something else.', feature.where
+        if feature.name in _RESERVED:
+            yield f'The name "{feature.name}" is Feast\'s own: call the feature something else.', feature.where
+        if (other := seen.setdefault(feature.name.lower(), feature.name)) != feature.name:
+            yield f'"{feature.name}" and "{other}" differ only in case; stores may mix them up.', feature.where
+        full = f"{view.name}__{feature.name}"[:63]  # what a training set calls it, cut as PostgreSQL cuts names
+        if (other := served.setdefault(full, feature.name)) != feature.name:
+            yield f'"{feature.name}" and "{other}" are the same in the 63 bytes of a name: shorten them.', feature.where
+        if feature.window is not None and view.tile is not None and feature.window.length // view.tile > MAX_TILES:
+            yield f"The window is more than {MAX_TILES} of the view's tiles long: take a longer slide.", feature.where
     longest = max((one.window.length + one.window.slide for one in view.aggregated if one.window), default=timedelta(0))
     if view.ttl is not None and view.ttl < longest:
         yield "`ttl` is shorter than the longest window and its slide: values would vanish before their events.", None

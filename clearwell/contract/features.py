@@ -107,18 +107,18 @@ class FeatureView:
     @property
     def plain(self) -> tuple[Feature, ...]:
         """The features that are the latest value of a field."""
-        return tuple(one for one in self.features if one.aggregate is None)
+        return tuple(feature for feature in self.features if feature.aggregate is None)
 
     @property
     def aggregated(self) -> tuple[Feature, ...]:
         """The features over windows."""
-        return tuple(one for one in self.features if one.aggregate is not None)
+        return tuple(feature for feature in self.features if feature.aggregate is not None)
 
     @property
     def tile(self) -> timedelta | None:
         """How long a tile is: the longest of which every slide and every window is a multiple; None: no tiles."""
-        windows = [one.window for one in self.features if one.window is not None]
-        parts = [part // MICROSECOND for one in windows for part in (one.length, one.slide)]
+        windows = [feature.window for feature in self.features if feature.window is not None]
+        parts = [part // MICROSECOND for window in windows for part in (window.length, window.slide)]
         return math.gcd(*parts) * MICROSECOND if parts else None
 
     def digest(self) -> str:
@@ -130,8 +130,8 @@ class FeatureView:
             "view": self.name,
             "stream": self.stream,
             "event_time": self.event_time,
-            "keys": [(one.name, one.clean_type) for one in self.entity.keys],
-            "features": [_said(one) for one in self.features],
+            "keys": [(key.name, key.clean_type) for key in self.entity.keys],
+            "features": [_said(feature) for feature in self.features],
             "ttl": _microseconds(self.ttl),
             "lateness": _microseconds(self.lateness),
         }

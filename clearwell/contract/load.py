@@ -67,12 +67,12 @@ def parse(text: str, file: str) -> Contract:
         unknown_fields=UnknownFields(read.get("unknown_fields", UnknownFields.REJECT)),
         fields=fields,
         steps=tuple(read.get("steps", ())),
-        routes=tuple(one for one in routes if one.kind != ARCHIVE),
+        routes=tuple(route for route in routes if route.kind != ARCHIVE),
         limits=read.get("limits", RejectionLimits()),
         examples=tuple(read.get("tests", ())),
         where=Location(file, 1),
         lines=root.lines(),
-        archives=tuple(one for one in routes if one.kind == ARCHIVE),
+        archives=tuple(route for route in routes if route.kind == ARCHIVE),
     )
 
 

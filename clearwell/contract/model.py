@@ -229,7 +229,7 @@ class CleanSchema:
 
     def field(self, name: str) -> Field:
         """The field called `name`; KeyError when there is none."""
-        for one in self.fields:
-            if one.name == name:
-                return one
+        for field in self.fields:
+            if field.name == name:
+                return field
         raise KeyError(name)

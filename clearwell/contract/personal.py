@@ -85,8 +85,12 @@ def _leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _looks(name: str, values: Sequence[Any]) -> str | None:
-    texts = [str(one)[:LOOKED_AT].strip() for one in values if isinstance(one, str | int) and not isinstance(one, bool)]
-    texts = [one for one in texts if one]
+    texts = [
+        str(value)[:LOOKED_AT].strip()
+        for value in values
+        if isinstance(value, str | int) and not isinstance(value, bool)
+    ]
+    texts = [text for text in texts if text]
     if any(map(_is_email, texts)):  # one is enough: nothing else looks so by chance
         return "looks like an e-mail address"
     for what, test in _TESTS:
@@ -98,7 +102,7 @@ def _looks(name: str, values: Sequence[Any]) -> str | None:
 
 
 def _called(name: str, values: Sequence[Any]) -> str | None:
-    if not any(isinstance(one, str | int) and not isinstance(one, bool) for one in values):
+    if not any(isinstance(value, str | int) and not isinstance(value, bool) for value in values):
         return None
     joined = "_".join(_words(name))
     for what, pattern in _NAMED:

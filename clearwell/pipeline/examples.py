@@ -36,7 +36,7 @@ class ExampleResult:
 def run_examples(pipeline: Pipeline) -> list[ExampleResult]:
     """Run every example of the pipeline's contract, each on a new state; the outcome is that of its last event."""
     examples = pipeline.contract.examples
-    return [ExampleResult(one.name, one.where, tuple(_problems(pipeline, one))) for one in examples]
+    return [ExampleResult(example.name, example.where, tuple(_problems(pipeline, example))) for example in examples]
 
 
 def _problems(pipeline: Pipeline, example: Example) -> Iterator[str]:

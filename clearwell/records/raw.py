@@ -25,9 +25,11 @@ def raw_batch(topic_id: str, partition: int, records: Sequence[Any]) -> RawBatch
     in either mode of CloudEvents, or without a header.
     """
     refused = {
-        one.offset: _reason(one.headers[-1][1]) for one in records if one.headers and one.headers[-1][0] == REFUSED
+        record.offset: _reason(record.headers[-1][1])
+        for record in records
+        if record.headers and record.headers[-1][0] == REFUSED
     }
-    values = [one.value for one in records]
+    values = [record.value for record in records]
     for index, record in enumerate(records):
         headers = record.headers
         if headers and (len(headers) < 4 or headers[3] != _OURS):
@@ -38,7 +40,7 @@ def raw_batch(topic_id: str, partition: int, records: Sequence[Any]) -> RawBatch
                     refused[record.offset] = data
                 else:
                     values[index] = data
-    return RawBatch(topic_id, partition, [one.offset for one in records], values, refused)
+    return RawBatch(topic_id, partition, [record.offset for record in records], values, refused)
 
 
 def _reason(header: bytes | None) -> str:

@@ -114,7 +114,7 @@ class Scope:
         field = self.need(old, *path)
         self._free(new, *path, besides=old)
         renamed = replace(field, name=new)
-        self._fields = {(new if name == old else name): one for name, one in self._fields.items()}
+        self._fields = {(new if name == old else name): field for name, field in self._fields.items()}
         self._fields[new] = renamed
 
     def _free(self, name: str, *path: str | int, besides: str = "") -> None:

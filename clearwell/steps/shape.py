@@ -59,7 +59,7 @@ class Derive(Step, frozen=True, kw_only=True):
         formula = self._formula()
         sources = [before[name] for name in formula.operands]
         target = code.variable(self.field)
-        nulls = dict.fromkeys(f"{code.variable(one.name)} is None" for one in sources if not one.required)
+        nulls = dict.fromkeys(f"{code.variable(source.name)} is None" for source in sources if not source.required)
         if not nulls:
             formula.emit(code, target, after[self.field], sources)
             return

@@ -135,7 +135,7 @@ def _maps(array: Any, forms: Forms, seconds: Any) -> Values:
     """An object where the keys are text, else a list of [key, value]."""
     pairs = _lists(_as_list(array), forms, None if seconds is None else _as_list(seconds))
     textual = pa.types.is_string(array.type.key_type) or pa.types.is_large_string(array.type.key_type)
-    return [None if one is None else _object(one) if textual else [list(p.values()) for p in one] for one in pairs]
+    return [None if pair is None else _object(pair) if textual else [list(p.values()) for p in pair] for pair in pairs]
 
 
 def _as_list(array: Any) -> Any:

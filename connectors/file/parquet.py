@@ -105,7 +105,7 @@ class ParquetReader:
                 if row >= batch.num_rows:
                     row -= batch.num_rows
                     continue
-                yield from self._dicts(batch.slice(row), {name: one.slice(row) for name, one in seconds.items()})
+                yield from self._dicts(batch.slice(row), {name: second.slice(row) for name, second in seconds.items()})
                 row = 0
 
     def _dicts(self, batch: Any, seconds: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -163,8 +163,8 @@ class _Damage:
 
 def _repeats(fields: Any) -> bool:
     """Whether a name is there twice among the fields, or inside one of them."""
-    names = [one.name for one in fields]
-    return len(set(names)) < len(names) or any(_repeats_inside(one.type) for one in fields)
+    names = [field.name for field in fields]
+    return len(set(names)) < len(names) or any(_repeats_inside(field.type) for field in fields)
 
 
 def _repeats_inside(kind: Any) -> bool:

@@ -49,7 +49,7 @@ def marks_of(records: Sequence[PageRecord]) -> tuple[str, ...]:
 
 def whole_mark(records: Sequence[PageRecord]) -> str:
     """The mark of a whole page."""
-    return "all-" + hashlib.blake2b("".join(one.hash for one in records).encode(), digest_size=8).hexdigest()
+    return "all-" + hashlib.blake2b("".join(record.hash for record in records).encode(), digest_size=8).hexdigest()
 
 
 def news(records: Sequence[PageRecord], seen: Sequence[str]) -> list[PageRecord]:

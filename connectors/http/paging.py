@@ -252,7 +252,7 @@ class Since(Paging, frozen=True, kw_only=True, tag="since"):
                 )
             return PagingStep(None, None)
         same = highest == place.at
-        ties = [one.mark for one, value in zip(page.records, values, strict=True) if value in (highest, None)]
+        ties = [record.mark for record, value in zip(page.records, values, strict=True) if value in (highest, None)]
         seen = tuple(dict.fromkeys((*(place.seen if same else ()), *ties)))
         if len(seen) > MOST_MARKS:
             raise ConfigError(f"More than {MOST_MARKS} records share one {self.field}: choose a finer field.")

@@ -119,7 +119,9 @@ class MongoChangesSource:
             time = now(database, self._plan.place())
             for name in collections(database, self._plan.collection):
                 documents = database[name].find().limit(SAMPLE)
-                rows = json_objects(self._events.of_document(name, database.name, one, time) for one in documents)
+                rows = json_objects(
+                    self._events.of_document(name, database.name, document, time) for document in documents
+                )
                 types = field_types(rows) | (_ADDED if self._flat else {})
                 found.append(DiscoveredStream(name, types, rows))
         return found

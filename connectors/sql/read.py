@@ -275,7 +275,7 @@ class TableReader:
             alike = [column == value for column, value in zip(self._order, key, strict=True)]
             try:
                 values = self._database.rows(self._columns, select(self._table).where(*alike))
-                rows += [self._row(one) for one in values]
+                rows += [self._row(value) for value in values]
             except ValuesUnreadable:
                 note = f"refused: {Refusal.UNREADABLE}"
                 rows.append(Row(to_place(key, self._stored), note.encode(), Refusal.UNREADABLE))

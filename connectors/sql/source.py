@@ -140,7 +140,7 @@ class SqlSource:
         rows = self._reader(table).sample(SAMPLE)
         columns = self._columns(table)
         sample = tuple(msgspec.json.decode(row) for row in rows)
-        return [DiscoveredStream(table.name, {one.name: contract_type(one.type) for one in columns}, sample)]
+        return [DiscoveredStream(table.name, {column.name: contract_type(column.type) for column in columns}, sample)]
 
     async def read(self, after: SqlPosition | None) -> AsyncIterator[Batch]:
         """A page a batch; ends after the last row, unless `every` is set. Raises as `check` does."""

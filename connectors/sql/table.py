@@ -229,7 +229,7 @@ def key_of(table: Table, named: Sequence[Column[Any]]) -> list[Column[Any]]:
         return list(named)
     names = {column.name for column in named}
     unique = [{column.name for column in index.columns} for index in table.indexes if index.unique]
-    unique += [{column.name for column in one.columns} for one in _unique_constraints(table)]
+    unique += [{column.name for column in constraint.columns} for constraint in _unique_constraints(table)]
     if not any(one and one <= names for one in unique):
         raise ConfigError(f"`key` ({', '.join(sorted(names))}) is not unique in {table.name}: add a unique constraint.")
     if nullable := [column.name for column in named if column.nullable]:
@@ -239,7 +239,7 @@ def key_of(table: Table, named: Sequence[Column[Any]]) -> list[Column[Any]]:
 
 def _unique_constraints(table: Table) -> Iterator[Any]:
     yield table.primary_key
-    yield from (one for one in table.constraints if isinstance(one, UniqueConstraint))
+    yield from (constraint for constraint in table.constraints if isinstance(constraint, UniqueConstraint))
 
 
 def require_ordered(column: Column[Any]) -> None:

@@ -48,7 +48,7 @@ class ArchiveWriter:
             self._timer = loop.call_later(self._seconds, self._flush)
         written = self._written
         self._pieces.append(raw_range)
-        if sum(len(one.records) for one in self._pieces) >= FULL:
+        if sum(len(piece.records) for piece in self._pieces) >= FULL:
             self._flush()
         return asyncio.shield(written)  # many wait for it: one that is cancelled must not cancel it
 

@@ -52,7 +52,9 @@ class Senders:
         from clearwell.registry import Registry, connectors  # 15 MB of SQLAlchemy that a cleaner hardly ever needs
 
         with closing(Registry(self._postgres)) as registry, registry.session() as session:
-            known = {one.name for one in connectors.list_connectors(session) if one.stream == self._stream}
+            known = {
+                connector.name for connector in connectors.list_connectors(session) if connector.stream == self._stream
+            }
             if connector not in known or len(known) == 1:
                 return False
             connectors.note_end(session, connector, connectors.State.FAILING, why)

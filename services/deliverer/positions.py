@@ -43,7 +43,9 @@ class StorePositions:
                 self.claims[tp.partition] = await self._claim(topic_id, tp.partition, claimed)
                 self._claimed[tp.partition] = (topic_id, claimed)
         claims = {tp.partition: self.claims[tp.partition] for tp in committed}
-        await self._identity.resume({at: Point.of(one.next_offset, one.high_watermarks) for at, one in claims.items()})
+        await self._identity.resume(
+            {at: Point.of(claim.next_offset, claim.high_watermarks) for at, claim in claims.items()}
+        )
         return {tp: claims[tp.partition].next_offset for tp in committed}
 
     def metadata(self, tp: TP) -> str:

@@ -18,7 +18,7 @@ class CassandraEgressConnection(_Connection):  # type: ignore[misc] # the driver
     def _get_socket_addresses(self) -> list[Any]:
         host = str(self.endpoint.address)
         now = rules()
-        addresses = [one for one in super()._get_socket_addresses() if now.allows(host, str(one[-1][0]))]
+        addresses = [address for address in super()._get_socket_addresses() if now.allows(host, str(address[-1][0]))]
         if not addresses:
             raise ConnectionException("no address may be reached")
         return addresses

@@ -66,5 +66,5 @@ def _invalid(text: str, server: str, doing: str) -> ClearwellError:
 def _causes(error: Exception) -> list[Exception]:
     """What each host said, where that is known; else the error itself."""
     hosts = getattr(error, "errors", None)
-    said = [one for one in hosts.values() if isinstance(one, Exception)] if isinstance(hosts, Mapping) else []
+    said = [host for host in hosts.values() if isinstance(host, Exception)] if isinstance(hosts, Mapping) else []
     return said or [error]

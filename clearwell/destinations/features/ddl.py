@@ -109,13 +109,13 @@ def create_tiles(view: FeatureView) -> Composed:
     """CREATE TABLE of the tiles; the primary key is the entity and the start."""
     columns = tile_columns(view)
     return SQL("CREATE TABLE {} ({}, PRIMARY KEY ({}))").format(
-        Identifier(TILES, view.name), _typed((one.name, one.final) for one in columns), _names(_key(view))
+        Identifier(TILES, view.name), _typed((column.name, column.final) for column in columns), _names(_key(view))
     )
 
 
 def create_staging(view: FeatureView, *, passing: bool = False) -> Composed:
     """The session's temporary table for the tiles of one batch; `passing`: the transaction's."""
-    columns = _typed((one.name, one.wire) for one in tile_columns(view))
+    columns = _typed((column.name, column.wire) for column in tile_columns(view))
     end = SQL("DROP" if passing else "DELETE ROWS")
     return SQL("CREATE TEMPORARY TABLE {} ({}) ON COMMIT {}").format(STAGING, columns, end)
 
@@ -127,7 +127,7 @@ def copy_to_staging() -> Composed:
 
 def add_tiles(view: FeatureView) -> Composed:
     """Merge the staged tiles into the stored ones: what `features_tiles.merged` does, in SQL."""
-    names = [one.name for one in tile_columns(view)]
+    names = [column.name for column in tile_columns(view)]
     updates = [update for part in parts_of(view) for update in _merge(part)]
     return SQL(
         "INSERT INTO {table} AS stored ({names}) SELECT {names} FROM {staging} ORDER BY {key} "
@@ -162,7 +162,7 @@ def _merge(part: Part) -> list[Composed]:
     if part.kind is not PartKind.LAST:
         return [_MERGE_ONE[part.kind].format(Identifier(part_name(part)), Literal(SKETCH))]
     places = {suffix[1:]: Identifier(part_name(part, suffix)) for suffix, _ in _LAST}
-    return [_MERGE_LAST.format(column=Identifier(one.name), **places) for one in _part_columns(part)]
+    return [_MERGE_LAST.format(column=Identifier(column.name), **places) for column in _part_columns(part)]
 
 
 def _key(view: FeatureView) -> list[str]:

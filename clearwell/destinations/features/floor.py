@@ -60,7 +60,7 @@ def whole_since(view: FeatureView, floor: datetime) -> datetime:
 def reach(view: FeatureView) -> int:
     """How far before an instant the windows of a view may begin, in microseconds."""
     windows = [one.window for one in view.aggregated if one.window is not None]
-    return max((one.length // MICROSECOND + one.slide // MICROSECOND for one in windows), default=0)
+    return max((window.length // MICROSECOND + window.slide // MICROSECOND for window in windows), default=0)
 
 
 def read(connection: Connection[Any], view: str) -> datetime | None:

@@ -90,7 +90,7 @@ def events_folder(root: Folder, view: str) -> Folder:
 def columns_of(view: FeatureView) -> list[Field]:
     """The clean fields that a view is made of, under their clean names: keys, event time, then the rest."""
     time = Field(view.event_time, Type.TIMESTAMP)
-    sources = {one.source.name: one.source for one in view.features}
+    sources = {feature.source.name: feature.source for feature in view.features}
     found = {field.name: field for field in (*view.entity.keys, time)}
     return list((found | {name: field for name, field in sources.items() if name not in found}).values())
 

@@ -118,7 +118,7 @@ class _Reading:
     def __init__(self, view: FeatureView, time: datetime, asked: bool, floor: datetime | None) -> None:
         """`asked`: the instant was given, so it may be before an entity's newest event."""
         self._view, self._time, self._asked = view, time, asked
-        self._nothing: dict[str, Any] = dict.fromkeys(one.name for one in view.features)
+        self._nothing: dict[str, Any] = dict.fromkeys(feature.name for feature in view.features)
         self._plain = [one.name for one in view.plain]
         self._windowed = view.tile is not None
         self._digest = view.digest()
@@ -171,7 +171,7 @@ def _select_rows(view: FeatureView) -> bytes:
 @functools.lru_cache(1_024)
 def _select_tiles(view: FeatureView) -> bytes:
     keys = len(view.entity.keys)
-    names = [one.name for one in features_ddl.tile_columns(view)][keys:]
+    names = [column.name for column in features_ddl.tile_columns(view)][keys:]
     query = SQL(
         "SELECT {columns} FROM {wanted} JOIN {table} AS stored ON {same} "
         "WHERE stored.{start} >= %(first)s AND stored.{start} < %(end)s"

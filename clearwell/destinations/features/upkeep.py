@@ -80,7 +80,7 @@ def plan(session: Connection[Any], view: FeatureView, now: datetime) -> Plan:
     if view.tile is None:
         return Plan(view.name, len(files), small, len(groups), due, 0, 0, 0, None)
     floors = [features_floor.read(session, view.name), _wanted(session, view, now)]
-    floor = max((one for one in floors if one is not None), default=None)
+    floor = max((floor for floor in floors if floor is not None), default=None)
     tiles, needless = features_prune.count(session, view, floor) if floor is not None else (0, 0)
     beneath = features_floor.beneath(session, view.name)
     return Plan(view.name, len(files), small, len(groups), due, tiles, needless, beneath, floor)

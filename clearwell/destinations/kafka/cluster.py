@@ -66,7 +66,9 @@ class DestinationCluster:
             with self._failures():
                 with translated(self._bootstrap, doing):
                     producer = self._producer = self._producer or self._new_producer()
-                    futures = [producer.send(self._topic, one.value, one.key, one.headers) for one in records]
+                    futures = [
+                        producer.send(self._topic, record.value, record.key, record.headers) for record in records
+                    ]
                     producer.flush(DELIVERY_SECONDS + 10)
                 for future in futures:  # a flush ends well also when records failed: only each future tells
                     if not future.is_done or future.failed():

@@ -134,20 +134,20 @@ class Archive:
                 f"The archive {self.table.place.shown} stands at offset {known} of partition {raw_range.partition}, "
                 f"before offset {raw_range.first}, which came next: somebody rewound it. Start the archiver again."
             )
-        records = [one for one in raw_range.records if one.offset >= known]
+        records = [record for record in raw_range.records if record.offset >= known]
         numbers[app] = raw_range.next_offset
         return RawRange(raw_range.topic_id, raw_range.partition, known, raw_range.next_offset, records)
 
     def _rows(self, ranges: Sequence[RawRange]) -> pa.RecordBatch:
-        times = [max(one.timestamp, 0) for raw_range in ranges for one in raw_range.records]
+        times = [max(record.timestamp, 0) for raw_range in ranges for record in raw_range.records]
         at = pa.array(times, pa.timestamp("ms", tz="UTC"))
         columns = [
             pa.array([raw_range.topic_id for raw_range in ranges for _ in raw_range.records], pa.string()),
             pa.array([raw_range.partition for raw_range in ranges for _ in raw_range.records], pa.int32()),
-            pa.array([one.offset for raw_range in ranges for one in raw_range.records], pa.int64()),
+            pa.array([record.offset for raw_range in ranges for record in raw_range.records], pa.int64()),
             at.cast(pa.date32()),
             at.cast(COLUMNS.field(INGESTED_AT).type),
-            pa.array([len(one.value or b"") for raw_range in ranges for one in raw_range.records], pa.int64()),
+            pa.array([len(record.value or b"") for raw_range in ranges for record in raw_range.records], pa.int64()),
             pa.array([sealed for raw_range in ranges for sealed in self._sealed(raw_range)], pa.string()),
         ]
         return pa.RecordBatch.from_arrays(columns, schema=COLUMNS)
@@ -157,9 +157,9 @@ class Archive:
         if self._sealer is None or self._sealer.key_id != key.id:  # rotated
             self._sealer = Sealer(key, self._stream)
         encode, seal = msgspec.msgpack.encode, self._sealer.seal
-        for one, nonce in zip(raw_range.records, draw_nonces(len(raw_range.records)), strict=True):
-            place = _event_id(raw_range.topic_id, raw_range.partition, one.offset)
-            yield seal(WHOLE, place, encode((one.key, one.value, one.headers)), nonce)
+        for record, nonce in zip(raw_range.records, draw_nonces(len(raw_range.records)), strict=True):
+            place = _event_id(raw_range.topic_id, raw_range.partition, record.offset)
+            yield seal(WHOLE, place, encode((record.key, record.value, record.headers)), nonce)
 
     def _app(self, topic_id: str, partition: int) -> str:
         return f"{self._group}/{topic_id}/{partition}"

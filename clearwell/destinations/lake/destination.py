@@ -163,8 +163,8 @@ def _by_topic(batch: CleanBatch) -> Iterator[tuple[str, Sequence[int]]]:
     if len(topics) == 1:
         yield next(iter(topics)), batch.raw_offsets
         return
-    for one in topics:
-        yield one, [o for t, o in zip(batch.raw_topics, batch.raw_offsets, strict=True) if t == one]
+    for topic in topics:
+        yield topic, [o for t, o in zip(batch.raw_topics, batch.raw_offsets, strict=True) if t == topic]
 
 
 def _first_of_each(batch: CleanBatch, present: set[tuple[str, int]]) -> Iterator[int]:

@@ -94,7 +94,7 @@ class LakeTable:
     def commit(self, rows: pa.RecordBatch | None, numbers: Mapping[str, int]) -> None:
         """Rows and numbers become visible together, or not at all. Raises Conflict inside `insist`."""
         table = self._table or self.refresh()
-        properties = CommitProperties(app_transactions=[Transaction(app, one) for app, one in numbers.items()])
+        properties = CommitProperties(app_transactions=[Transaction(app, number) for app, number in numbers.items()])
         if rows is not None and rows.num_rows:
             write_deltalake(table, self._whole(table, rows), mode="append", commit_properties=properties)
         else:

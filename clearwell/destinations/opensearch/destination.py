@@ -161,7 +161,7 @@ class OpenSearchDestination:
 
     def _worst(self, items: Sequence[dict[str, Any]], doing: str) -> ClearwellError:
         """What the failures of a bulk request mean together: a refused row counts only where nothing else failed."""
-        failed = [one["update"] for one in items if one["update"]["status"] >= 300]
+        failed = [item["update"] for item in items if item["update"]["status"] >= 300]
         verdicts = [opensearch_errors.by_status(one["status"], one.get("error"), self._server, doing) for one in failed]
         return min(verdicts, key=lambda one: isinstance(one, RowsRefused))
 
