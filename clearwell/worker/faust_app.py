@@ -10,15 +10,15 @@ import signal
 import time
 import traceback
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn
 
 import faust
 
 from clearwell.ending import FAILED_WITHIN, end_within, leave, run_and_leave
 from clearwell.errors import ClearwellError, Fatal
 from clearwell.kafka.security import KafkaSecurity, security_of
-from clearwell.worker.partition_processor import BatchWork, PartitionProcessor
+from clearwell.worker.job import Companion, GetProducer, Job
+from clearwell.worker.partition_processor import PartitionProcessor
 from clearwell.worker.topic_identity import TopicIdentity
 from clearwell.worker.transport import BatchProducer, BatchSchema, Positions
 
@@ -118,37 +118,21 @@ def producer_of(app: faust.App) -> BatchProducer:
     return producer
 
 
-class Companion(Protocol):
-    """What goes along with a job."""
-
-    async def run(self) -> None:
-        """Runs beside the agent until it is cancelled; what it raises ends the process."""
-
-    def last_words(self, error: BaseException) -> None:
-        """The process ends by `error`, as soon as this returns."""
+MakeJob = Callable[[GetProducer], Awaitable[Job]]
+"""Makes a job inside the event loop; raises ClearwellError when anything that it needs is missing."""
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One agent over one topic: the app, which topic, the work, and what goes along with it."""
-
-    app: faust.App
-    topic: TopicIdentity
-    work: BatchWork
-    companion: Companion | None = None
-
-
-def run(make: Callable[[], Awaitable[Job]]) -> NoReturn:
+def run(make: MakeJob) -> NoReturn:
     """Run a job until SIGTERM or SIGINT (exit code 0) or a failure (its exit code), and end the process.
 
-    `make` is awaited inside the event loop. A failure ends the process without acknowledging anything more: the batches
+    A failure ends the process without acknowledging anything more: the batches
     are read again (invariant 2).
     """
     gc.set_threshold(COLLECT_AFTER, 20, 100)
     run_and_leave(lambda: _run(make), report)
 
 
-async def _run(make: Callable[[], Awaitable[Job]]) -> int:
+async def _run(make: MakeJob) -> int:
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[BaseException | None] = loop.create_future()
 
@@ -159,15 +143,16 @@ async def _run(make: Callable[[], Awaitable[Job]]) -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, end, None)
-    making = asyncio.ensure_future(make())
+    making = asyncio.ensure_future(make(lambda: producer_of(app)))
     await asyncio.wait((making, ended), return_when=asyncio.FIRST_COMPLETED)
     if not making.done():
         leave(0)
     try:
         job = await making
+        app = build_app(job.group, job.client.address, job.positions)
     except ClearwellError as error:
         return report(error)
-    app, name = job.app, job.topic.topic
+    name = job.topic.topic
     processor = PartitionProcessor(job.work, fail=end, lineage=job.topic.lineage)
     app.agent(app.topic(name, schema=BatchSchema()), isolated_partitions=True, name=name)(processor.run)
     await app.start()

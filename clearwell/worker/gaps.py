@@ -15,6 +15,10 @@ from clearwell.kafka.log_client import LogClient
 log = logging.getLogger(__name__)
 
 
+NoteLoss = Callable[[int, int, int], None]
+"""Takes note of a partition's offsets from a first one to before an end."""
+
+
 class Gaps:
     """The gaps that one consumer group meets in one topic."""
 
@@ -23,10 +27,10 @@ class Gaps:
         client: LogClient,
         topic: str,
         group: str,
-        note: Callable[[int, int, int], None],
+        note: NoteLoss,
         tell: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """`note(partition, first, end)` keeps a loss for the status, and may block; `tell` hears it as a sentence."""
+        """`note` keeps a loss for the status, and may block; `tell` hears it as a sentence."""
         self._client = client
         self._topic = topic
         self._group = group

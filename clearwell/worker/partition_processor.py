@@ -72,7 +72,7 @@ class PartitionState:
 
 
 class PartitionProcessor:
-    """Drives a SliceWork over a Faust stream with one agent instance a partition."""
+    """Drives a BatchWork over a Faust stream with one agent instance a partition."""
 
     def __init__(self, work: BatchWork, fail: Callable[[BaseException], None], lineage: Lineage | None = None) -> None:
         """`fail` ends the process; after it nothing is acknowledged any more. `lineage` hears how far each one is."""

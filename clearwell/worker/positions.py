@@ -58,7 +58,7 @@ class GroupPositions:
     """
 
     def __init__(self, identity: TopicIdentity) -> None:
-        self._identity = identity
+        self.identity = identity
         self._notes: dict[int, CommitNote] = {}
         self.points: dict[int, Point] = {}
         self.known: dict[int, int | None] = {}
@@ -68,22 +68,22 @@ class GroupPositions:
         self, committed: Mapping[TP, OffsetAndMetadata | None], generation: int, commit: Commit
     ) -> Mapping[TP, int]:
         """See `clearwell.worker.transport.Positions`."""
-        topic_id = await self._identity.refresh()
+        topic_id = await self.identity.refresh()
         notes = {tp: CommitNote.read(known.metadata) for tp, known in committed.items() if known is not None}
         ours = {tp: committed[tp].offset for tp, note in notes.items() if note.topic_id == topic_id}  # type: ignore[union-attr]
         self.known = {tp.partition: ours.get(tp) for tp in committed}
         self._notes = {tp.partition: notes[tp] if tp in ours else CommitNote(topic_id) for tp in committed}
         at_notes = {tp.partition: (ours.get(tp, 0), self._notes[tp.partition]) for tp in committed}
         self.points = {at: Point(offset, note.epoch, note.time) for at, (offset, note) in at_notes.items()}
-        await self._identity.resume(self.points)
+        await self.identity.resume(self.points)
         return {tp: self.known[tp.partition] or 0 for tp in committed}
 
     def metadata(self, tp: TP) -> str:
         """A `CommitNote`."""
-        lineage = self._identity.lineage
+        lineage = self.identity.lineage
         point = Point(0) if lineage is None else lineage.point(tp.partition)
-        known = self._notes.get(tp.partition, CommitNote(self._identity.id))
-        return str(CommitNote(self._identity.id, point.epoch, point.time, known.branches))
+        known = self._notes.get(tp.partition, CommitNote(self.identity.id))
+        return str(CommitNote(self.identity.id, point.epoch, point.time, known.branches))
 
     def branched_at(self, partition: int) -> int:
         """The offset from which on events have that origin."""
@@ -93,4 +93,4 @@ class GroupPositions:
     def origin(self, partition: int) -> str:
         """What the next events of a partition bear as their raw topic's id."""
         known = self._notes.get(partition)
-        return self._identity.id if known is None else known.origin
+        return self.identity.id if known is None else known.origin

@@ -10,11 +10,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from typing import Self
 
 from clearwell.backoff import delays
 from clearwell.errors import Fatal, Retryable
 from clearwell.kafka.admin import TopicNow
 from clearwell.kafka.lineage import Lineage, Point
+from clearwell.kafka.log_client import LogClient, log_of
 from clearwell.kafka.shared_question import SharedQuestion
 
 log = logging.getLogger(__name__)
@@ -32,6 +34,11 @@ class TopicIdentity:
         self.id = ""
         self._ask = ask
         self._question = SharedQuestion(self._insist)
+
+    @classmethod
+    def of(cls, client: LogClient, topic: str, way: str | Callable[[int, int], str]) -> Self:
+        """With a lineage; `way` says what to do where the log has parted (see `Lineage`)."""
+        return cls(topic, lambda: client.topic_now(topic), Lineage(log_of(client, topic), way))
 
     async def refresh(self) -> str:
         """Learn the id as it is now; to be called when partitions are assigned."""

@@ -11,14 +11,14 @@ from clearwell.contract.model import ARCHIVE, Contract
 from clearwell.destinations.lake.archive import Archive, archive_place
 from clearwell.destinations.lake.upkeep import CommitPace
 from clearwell.errors import ConfigError
-from clearwell.kafka import admin
-from clearwell.kafka.lineage import Lineage, way_out
-from clearwell.kafka.log_client import KafkaLog, log_of
+from clearwell.kafka.lineage import way_out
+from clearwell.kafka.log_client import KafkaLog
 from clearwell.kafka.names import archive_group, raw_topic
 from clearwell.plugins.lakes import lake_root
 from clearwell.privacy.open import open_keyring
 from clearwell.worker import faust_app
 from clearwell.worker.gaps import Gaps
+from clearwell.worker.job import Job
 from clearwell.worker.topic_identity import TopicIdentity
 from services.archiver.positions import ArchivePositions
 from services.archiver.service import Archiver
@@ -26,8 +26,8 @@ from services.archiver.writer import ArchiveWriter
 from services.losses import LossNotes
 
 
-async def make(stream: str, to: str) -> faust_app.Job:
-    """The app, its topic and its work. Raises ConfigError or Retryable when anything it needs is missing."""
+async def make(stream: str, to: str) -> Job:
+    """The job. Raises ConfigError or Retryable when anything it needs is missing."""
     where, pace = settings.load(), CommitPace.of()
     require_route(find(where.schemas, stream), to)
     root = lake_root(where, to.partition(".")[2] or None)
@@ -35,12 +35,11 @@ async def make(stream: str, to: str) -> faust_app.Job:
     archive = Archive(archive_place(root, stream), stream, open_keyring(where), group, pace)
     writer = ArchiveWriter(archive, pace.seconds)
     await writer.open()
-    lineage = Lineage(log_of(KafkaLog(where.kafka), topic), way_out(stream))
-    identity = TopicIdentity(topic, lambda: admin.topic_now(where.kafka, topic), lineage)
+    client = KafkaLog(where.kafka)
+    identity = TopicIdentity.of(client, topic, way_out(stream))
     positions = ArchivePositions(writer, identity)
-    app = faust_app.build_app(group, where.kafka, positions)
-    gaps = Gaps(KafkaLog(where.kafka), topic, group, LossNotes(where, topic, group))
-    return faust_app.Job(app, identity, Archiver(writer, positions, identity, gaps))
+    gaps = Gaps(client, topic, group, LossNotes(where, topic, group))
+    return Job(client, group, identity, positions, Archiver(writer, positions, identity, gaps))
 
 
 def require_route(contract: Contract, to: str) -> None:
@@ -56,7 +55,7 @@ def main() -> int:
     parser.add_argument("--to", default=ARCHIVE, help="the `to` of the contract's route: archive, or archive.<lake>")
     args = parser.parse_args()
     faust_app.set_up_logging()
-    faust_app.run(lambda: make(args.stream, args.to))
+    faust_app.run(lambda _: make(args.stream, args.to))
 
 
 if __name__ == "__main__":

@@ -35,5 +35,5 @@ class ArchivePositions(GroupPositions):
             self.starts[tp.partition] = max(archived, self.branched_at(tp.partition))
         ahead = {at: Point(start) for at, start in self.starts.items() if start > (self.known[at] or 0)}
         if ahead:  # what it has archived last, it had not committed yet
-            await self._identity.resume(self.points | ahead)
+            await self.identity.resume(self.points | ahead)
         return {tp: self.starts[tp.partition] for tp in committed}

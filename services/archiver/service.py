@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 class Archiver:
-    """Archives one stream; see `clearwell.worker.partition_processor.SliceWork` for how it is driven."""
+    """Archives one stream; see `clearwell.worker.partition_processor.BatchWork` for how it is driven."""
 
     def __init__(self, writer: ArchiveWriter, positions: ArchivePositions, identity: TopicIdentity, gaps: Gaps) -> None:
         self._writer = writer

@@ -8,38 +8,28 @@ import sys
 from clearwell import settings
 from clearwell.contract.load import find
 from clearwell.kafka import admin
-from clearwell.kafka.lineage import Lineage, way_out
-from clearwell.kafka.log_client import KafkaLog, log_of
+from clearwell.kafka.log_client import KafkaLog
 from clearwell.kafka.names import cleaner_group, raw_topic
 from clearwell.pipeline.compiler import compile
 from clearwell.privacy.open import open_keyring
-from clearwell.records.recent_history import RecentHistory
 from clearwell.worker import faust_app
-from clearwell.worker.gaps import Gaps
-from clearwell.worker.positions import GroupPositions
-from clearwell.worker.topic_identity import TopicIdentity
-from services.cleaner.senders import Senders
-from services.cleaner.service import Cleaner
+from clearwell.worker.cleaner import open_cleaner
+from clearwell.worker.job import GetProducer, Job
+from services.cleaner.connector_stop import ConnectorStop
 from services.losses import LossNotes
 
 
-async def make(stream: str, version: int | None) -> faust_app.Job:
-    """The app, its topic and its work. Raises ConfigError or Fatal when anything it needs is missing (invariant 6)."""
+async def make(stream: str, version: int | None, producer: GetProducer) -> Job:
+    """The job. Raises ConfigError or Fatal when anything it needs is missing (invariant 6)."""
     where = settings.load()
     contract = find(where.schemas, stream, version)
     keyring = open_keyring(where)
     pipeline = compile(contract, keyring)
-    topic = raw_topic(stream)
     admin.require_topics(where.kafka, stream, contract.version)
-    lineage = Lineage(log_of(KafkaLog(where.kafka), topic), way_out(stream))
-    identity = TopicIdentity(topic, lambda: admin.topic_now(where.kafka, topic), lineage)
-    group, positions = cleaner_group(stream, contract.version), GroupPositions(identity)
-    app = faust_app.build_app(group, where.kafka, positions)
-    gaps = Gaps(KafkaLog(where.kafka), topic, group, LossNotes(where, topic, group))
-    tail = RecentHistory(KafkaLog(where.kafka), stream)
-    senders = Senders(where.postgres, stream)
-    work = Cleaner(pipeline, keyring, identity, positions, gaps, tail, senders, lambda: faust_app.producer_of(app))
-    return faust_app.Job(app, identity, work)
+    client, group = KafkaLog(where.kafka), cleaner_group(stream, contract.version)
+    stop_connector, note_loss = ConnectorStop(where.postgres, stream), LossNotes(where, raw_topic(stream), group)
+    work = open_cleaner(client, pipeline, keyring, stop_connector, note_loss, producer)
+    return Job(client, group, work.identity, work.positions, work)
 
 
 def main() -> int:
@@ -49,7 +39,7 @@ def main() -> int:
     parser.add_argument("--version", type=int, default=None, help="contract version; the highest by default")
     args = parser.parse_args()
     faust_app.set_up_logging()
-    faust_app.run(lambda: make(args.stream, args.version))
+    faust_app.run(lambda producer: make(args.stream, args.version, producer))
 
 
 if __name__ == "__main__":

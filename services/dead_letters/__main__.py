@@ -7,30 +7,30 @@ import sys
 
 from clearwell import settings
 from clearwell.dead_letters.arrive import Judge
-from clearwell.kafka import admin
-from clearwell.kafka.lineage import Lineage, way_out
-from clearwell.kafka.log_client import KafkaLog, log_of
+from clearwell.kafka.lineage import way_out
+from clearwell.kafka.log_client import KafkaLog
 from clearwell.kafka.names import dead_topic, letters_group
 from clearwell.privacy.open import open_keyring
 from clearwell.registry import Registry
 from clearwell.worker import faust_app
 from clearwell.worker.gaps import Gaps
+from clearwell.worker.job import Job
 from clearwell.worker.positions import GroupPositions
 from clearwell.worker.topic_identity import TopicIdentity
 from services.dead_letters.service import LetterCopier
 from services.losses import LossNotes
 
 
-async def make(stream: str) -> faust_app.Job:
-    """The app, its topic and its work. Raises ConfigError or Retryable when anything it needs is missing."""
+async def make(stream: str) -> Job:
+    """The job. Raises ConfigError or Retryable when anything it needs is missing."""
     where = settings.load()
     topic, group = dead_topic(stream), letters_group(stream)
     keyring = open_keyring(where)  # a letter that does not open is none of ours
-    lineage = Lineage(log_of(KafkaLog(where.kafka), topic), way_out(stream))
-    identity = TopicIdentity(topic, lambda: admin.topic_now(where.kafka, topic), lineage)
-    app = faust_app.build_app(group, where.kafka, GroupPositions(identity))
-    gaps = Gaps(KafkaLog(where.kafka), topic, group, LossNotes(where, topic, group))
-    return faust_app.Job(app, identity, LetterCopier(Judge(stream, keyring), Registry(where.postgres), identity, gaps))
+    client = KafkaLog(where.kafka)
+    identity = TopicIdentity.of(client, topic, way_out(stream))
+    gaps = Gaps(client, topic, group, LossNotes(where, topic, group))
+    copier = LetterCopier(Judge(stream, keyring), Registry(where.postgres), identity, gaps)
+    return Job(client, group, identity, GroupPositions(identity), copier)
 
 
 def main() -> int:
@@ -39,7 +39,7 @@ def main() -> int:
     parser.add_argument("--stream", required=True)
     args = parser.parse_args()
     faust_app.set_up_logging()
-    faust_app.run(lambda: make(args.stream))
+    faust_app.run(lambda _: make(args.stream))
 
 
 if __name__ == "__main__":

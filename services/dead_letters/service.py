@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 class LetterCopier:
-    """Copies one stream's dead letters. See `clearwell.worker.partition_processor.SliceWork` for how it is driven."""
+    """Copies one stream's dead letters. See `clearwell.worker.partition_processor.BatchWork` for how it is driven."""
 
     def __init__(self, judge: Judge, registry: Registry, identity: TopicIdentity, gaps: Gaps) -> None:
         self._judge = judge

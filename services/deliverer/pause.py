@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable
 
+from clearwell.worker.destination_positions import DestinationPositions
 from clearwell.worker.partition_processor import BatchWork, FetchedBatch
 from services.deliverer.health import Health
-from services.deliverer.positions import StorePositions
 
 
 class Pausable:
     """Stands before a deliverer's work. The fetch loop waits behind it as behind a slow store; heartbeats go on."""
 
-    def __init__(self, work: BatchWork, positions: StorePositions, health: Health) -> None:
+    def __init__(self, work: BatchWork, positions: DestinationPositions, health: Health) -> None:
         self._work = work
         self._positions = positions
         self._health = health

@@ -13,9 +13,9 @@ from clearwell.deadline import VARIABLE
 from clearwell.destinations.protocol import Accounts
 from clearwell.errors import ConfigError, Retryable
 from clearwell.worker import faust_app, transport
+from clearwell.worker.deliverer import require_table
+from clearwell.worker.destination_thread import DestinationThread
 from connectors.postgres_cdc.stream import Stream
-from services.deliverer.__main__ import require_table
-from services.deliverer.store import Store
 
 
 def test_a_replication_that_is_silent_is_asked_then_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,7 +56,7 @@ class _Gone:
 @pytest.mark.parametrize(("there", "delivered"), [(True, 5), (True, 0), (False, 0), (False, 600)])
 def test_a_table_that_is_gone_is_not_made_anew_in_silence(there: bool, delivered: int) -> None:
     async def scene() -> None:
-        store = Store(_Gone(there, delivered))  # type: ignore[arg-type]
+        store = DestinationThread(_Gone(there, delivered))  # type: ignore[arg-type]
         identity: Any = SimpleNamespace(refresh=lambda: asyncio.sleep(0, "topic-id"))
         try:
             await require_table(store, identity, "postgres")

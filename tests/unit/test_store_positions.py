@@ -12,9 +12,9 @@ from faust.types import TP
 from clearwell.destinations.memory import MemoryDestination, MemoryStore
 from clearwell.errors import Fenced
 from clearwell.testing.destination_events import SIMPLE
+from clearwell.worker.destination_positions import DestinationPositions
+from clearwell.worker.destination_thread import DestinationThread
 from clearwell.worker.topic_identity import TopicIdentity
-from services.deliverer.positions import StorePositions
-from services.deliverer.store import Store
 
 PLACE = TP("clean.s.v1", 0)
 Committed = Mapping[TP, OffsetAndMetadata | None]
@@ -36,12 +36,16 @@ class Group:
         return commit
 
 
-def member(rows: MemoryStore, now: float) -> StorePositions:
+def member(rows: MemoryStore, now: float) -> DestinationPositions:
     destination = MemoryDestination(rows, SIMPLE, "deliverer.s.v1.memory")
-    return StorePositions(Store(destination), TopicIdentity(PLACE.topic, lambda: "t" * 22), lambda: now)
+    return DestinationPositions(
+        DestinationThread(destination), TopicIdentity(PLACE.topic, lambda: "t" * 22), lambda: now
+    )
 
 
-async def join(group: Group, positions: StorePositions, generation: int, committed: Committed | None = None) -> int:
+async def join(
+    group: Group, positions: DestinationPositions, generation: int, committed: Committed | None = None
+) -> int:
     """The epoch that a member gets, which read `committed` before (else what is committed now)."""
     await positions.start(dict(committed or group.committed), generation, group.commit_of(generation))
     return positions.claims[0].epoch if positions.claims else -1

@@ -17,7 +17,7 @@ Bury = Callable[[CleanBatch, RowsRefused], None]
 """Makes the one row of a batch a dead letter; returns when that is durable."""
 
 
-class Isolation:
+class Bisection:
     """Writes batches to one destination. To be used by the store's thread alone."""
 
     def __init__(self, destination: Destination, bury: Bury) -> None:

@@ -8,8 +8,8 @@ from collections import deque
 from dataclasses import dataclass, field, replace
 
 from clearwell.destinations.protocol import CleanBatch
-from services.deliverer.isolate import Bury, Isolation
-from services.deliverer.store import Store
+from clearwell.worker.bisection import Bisection, Bury
+from clearwell.worker.destination_thread import DestinationThread
 
 MOST_ROWS = 10_000
 """Batches are joined up to this many rows: a larger flush is hardly faster, and costs memory."""
@@ -27,10 +27,10 @@ class _Waiting:
 class Writer:
     """Queues batches for a store in order; while one is written, what comes for a partition becomes one more batch."""
 
-    def __init__(self, store: Store, bury: Bury) -> None:
+    def __init__(self, store: DestinationThread, bury: Bury) -> None:
         """`bury` is what becomes of a row that the store refuses."""
         self._store = store
-        self._isolation = Isolation(store.destination, bury)
+        self._isolation = Bisection(store.destination, bury)
         self._lock = threading.Lock()  # the store's thread takes what the event loop joins
         self._waiting: dict[int, _Waiting] = {}
 

@@ -1,40 +1,26 @@
-"""Who sent what was rejected, and how one connector that sends too much of it is stopped without its neighbours."""
+"""How a connector that sends too much of what is rejected is stopped without its neighbours."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from bisect import bisect_left
-from collections.abc import Sequence
 from contextlib import closing
-from typing import Any
 
 from clearwell.backoff import delays
 from clearwell.errors import Retryable
-from clearwell.pipeline.batch import Rejected
-from clearwell.records.cloudevents import connector_of
 
 log = logging.getLogger(__name__)
 
 
-def senders_of(records: Sequence[Any], rejected: Sequence[Rejected]) -> dict[int, str]:
-    """By raw offset, the connector that each rejected event of fetched `records` (in offset order) came from."""
-    senders = {}
-    for event in rejected:
-        record = records[bisect_left(records, event.offset, key=lambda record: record.offset)]
-        senders[event.offset] = connector_of(record.headers)
-    return senders
-
-
-class Senders:
-    """The connectors of one stream."""
+class ConnectorStop:
+    """Stops connectors of one stream, in the registry."""
 
     def __init__(self, postgres: str, stream: str) -> None:
         """`postgres` is the registry's URL; nothing is asked of it before somebody must be stopped."""
         self._postgres = postgres
         self._stream = stream
 
-    async def stop(self, connector: str, why: str) -> bool:
+    async def __call__(self, connector: str, why: str) -> bool:
         """Have a connector read no more until a person resumes it; whether that is enough.
 
         It is not where the stream has no other connector: then the stream itself stops, before it fills the dead

@@ -12,18 +12,18 @@ from clearwell.destinations.fencing import claim_number
 from clearwell.destinations.protocol import Claim
 from clearwell.errors import Fatal
 from clearwell.kafka.lineage import Point
+from clearwell.worker.destination_thread import DestinationThread
 from clearwell.worker.topic_identity import TopicIdentity
 from clearwell.worker.transport import Commit
-from services.deliverer.store import Store
 
 
-class StorePositions:
+class DestinationPositions:
     """Partitions start where the store says, whatever the group committed (invariant 4)."""
 
-    def __init__(self, store: Store, identity: TopicIdentity, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, store: DestinationThread, identity: TopicIdentity, now: Callable[[], float] = time.time) -> None:
         """`now` gives Unix seconds."""
         self._store = store
-        self._identity = identity
+        self.identity = identity
         self._now = now
         self._claimed: dict[int, tuple[str, int]] = {}
         self._incarnations: dict[int, int] = {}
@@ -33,7 +33,7 @@ class StorePositions:
         self, committed: Mapping[TP, OffsetAndMetadata | None], generation: int, commit: Commit
     ) -> Mapping[TP, int]:
         """See `clearwell.worker.transport.Positions`. A partition is claimed once a generation."""
-        topic_id = await self._identity.refresh()
+        topic_id = await self.identity.refresh()
         if not await self._know_incarnations(committed, commit):
             self.claims.clear()  # a later generation has begun, and begins with what we are given then
             return dict.fromkeys(committed, 0)
@@ -43,14 +43,14 @@ class StorePositions:
                 self.claims[tp.partition] = await self._claim(topic_id, tp.partition, claimed)
                 self._claimed[tp.partition] = (topic_id, claimed)
         claims = {tp.partition: self.claims[tp.partition] for tp in committed}
-        await self._identity.resume(
+        await self.identity.resume(
             {at: Point.of(claim.next_offset, claim.high_watermarks) for at, claim in claims.items()}
         )
         return {tp: claims[tp.partition].next_offset for tp in committed}
 
     def metadata(self, tp: TP) -> str:
         """The topic's id, and the group's incarnation."""
-        return f"{self._identity.id} {self._incarnations[tp.partition]}"
+        return f"{self.identity.id} {self._incarnations[tp.partition]}"
 
     async def _know_incarnations(self, committed: Mapping[TP, OffsetAndMetadata | None], commit: Commit) -> bool:
         """Learn which incarnation of the group each partition belongs to; False when we are no member of it any more.
@@ -69,7 +69,7 @@ class StorePositions:
         """Raise Fatal when a replay has set the store's position back behind what this process has delivered."""
         if not self.claims:
             return
-        topic_id = self._identity.id
+        topic_id = self.identity.id
         for found in await self._store.call(lambda: self._store.destination.accounts(topic_id)):
             claim = self.claims.get(found.partition)
             if claim is not None and found.next_offset < claim.next_offset:  # ahead: a write whose end we have not seen

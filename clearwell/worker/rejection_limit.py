@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from clearwell.contract.model import RejectionLimits
 from clearwell.errors import Fatal
 
-BadEvent = tuple[int, str]
+RejectedEvent = tuple[int, str]
 """Its offset, and the connector that sent it ("" where nobody of ours did)."""
 
 
-class TooManyBad(Fatal):
+class TooManyRejected(Fatal):
     """The rule says stop. `connector` sent more than half of the bad events; "" where nobody did."""
 
     def __init__(self, message: str, connector: str) -> None:
@@ -20,24 +20,24 @@ class TooManyBad(Fatal):
         self.connector = connector
 
 
-class StopRule:
+class RejectionCounter:
     """Counts bad events among the last `of_last` offsets of one partition."""
 
-    def __init__(self, limits: RejectionLimits, told: str, next_offset: int, bad: Sequence[BadEvent] = ()) -> None:
+    def __init__(self, limits: RejectionLimits, told: str, next_offset: int, bad: Sequence[RejectedEvent] = ()) -> None:
         """`told` says in the message what the events were and what to do.
 
         `bad` are the events below `next_offset` that were counted before, so that a restart forgets nothing.
         """
         self._limits = limits
         self._told = told
-        self._window: deque[BadEvent] = deque(sorted(bad))
+        self._window: deque[RejectedEvent] = deque(sorted(bad))
         self._counted = self._window[-1][0] if self._window else -1
         self._forget_before(next_offset - 1)
 
-    def count(self, last: int, bad: Sequence[BadEvent]) -> None:
+    def count(self, last: int, bad: Sequence[RejectedEvent]) -> None:
         """Take in the bad events, rising, of a batch that ended at offset `last`; one is counted once.
 
-        Raises TooManyBad when the rule says stop; after `forgive` it may be called again with the same.
+        Raises TooManyRejected when the rule says stop; after `forgive` it may be called again with the same.
         """
         for offset, connector in bad:  # one by one: a batch may be longer than the window
             if offset <= self._counted:
@@ -46,7 +46,7 @@ class StopRule:
             self._window.append((offset, connector))
             self._forget_before(offset)
             if len(self._window) > self._limits.rejected:
-                raise TooManyBad(
+                raise TooManyRejected(
                     f"Stopped: more than {self._limits.rejected} of the last {self._limits.of_last} events were "
                     f"{self._told}; nothing was lost.",
                     self._culprit(),

@@ -1,4 +1,4 @@
-"""A destination as the event loop sees it."""
+"""A destination as the event loop sees it: used by one thread, which waits for it where it is away."""
 
 from __future__ import annotations
 
@@ -7,21 +7,30 @@ import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from clearwell.backoff import delays
 from clearwell.destinations.protocol import Destination
-from clearwell.errors import Retryable
-from services.deliverer.health import Health
+from clearwell.errors import ClearwellError, Retryable
 
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 
-class Store:
-    """A destination on a thread of its own: one call at a time, in order, retried in place while the world is bad."""
+class HealthReport(Protocol):
+    """Hears how a destination is; from any thread, as often as one likes."""
 
-    def __init__(self, destination: Destination, health: Health | None = None) -> None:
+    def well(self) -> None:
+        """It did what it was asked."""
+
+    def trouble(self, error: ClearwellError, wait: float) -> None:
+        """It is away or not well, and is tried again after `wait` seconds."""
+
+
+class DestinationThread:
+    """A destination's own thread: one call at a time, in order, retried in place while the world is bad."""
+
+    def __init__(self, destination: Destination, health: HealthReport | None = None) -> None:
         """`health` hears of each trouble and of its end; None: nobody does."""
         self.destination = destination
         self._health = health

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
 
 from aiokafka.errors import KafkaError
 
@@ -16,8 +15,8 @@ from clearwell.kafka.names import dead_topic
 from clearwell.privacy.keyring import Keyring
 from clearwell.records.dead_letter import Letters, Undelivered
 from clearwell.records.recent_history import RecentHistory
-from clearwell.worker.transport import BatchProducer
-from services.stop_rule import StopRule
+from clearwell.worker.job import GetProducer
+from clearwell.worker.rejection_limit import RejectionCounter
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +30,7 @@ class RefusedRows:
         contract: Contract,
         keyring: Keyring,
         tail: RecentHistory,
-        producer: Callable[[], BatchProducer],
+        producer: GetProducer,
     ) -> None:
         """To be made inside the event loop. Raises Fatal when there is no key to seal with."""
         self._destination = destination
@@ -41,7 +40,7 @@ class RefusedRows:
         self._tail = tail
         self._producer = producer
         self._loop = asyncio.get_running_loop()
-        self._rules: dict[int, StopRule] = {}
+        self._rules: dict[int, RejectionCounter] = {}
         self._told = (
             f"refused by {destination}. Look at the dead letters, then mend the store or the contract (or its "
             "`limits`) and start the deliverer again"
@@ -51,7 +50,7 @@ class RefusedRows:
         """A partition of the clean topic starts at offset `first`: rebuild the stop rule's window from the log."""
         start = first - self._limits.of_last
         known = await self._tail.refused_offsets(self._destination, partition, topic_id, start, first)
-        self._rules[partition] = StopRule(self._limits, self._told, first, [(offset, "") for offset in known])
+        self._rules[partition] = RejectionCounter(self._limits, self._told, first, [(offset, "") for offset in known])
 
     def bury(self, batch: CleanBatch, error: RowsRefused) -> None:
         """Return when Kafka has acknowledged the letter of the one row of `batch`. Not for the event loop's thread.
