@@ -23,7 +23,7 @@ def subscription(
     seconds without events. Processes of the same name share the partitions; `member` names one of them, see
     `Subscription`. Raises ConfigError when there is no such subscription, Retryable when a server does not answer.
     """
-    from clearwell.subscriptions.registered import follow
+    from clearwell.subscriptions.follow import follow
 
     return follow(name, max_rows=max_rows, idle=idle, member=member)
 

@@ -44,7 +44,12 @@ SECTIONS = {
         ),
     },
     "Models": {
-        "subscribe": Entry("clearwell.cli.subscribe:subscribe", "Give a model the clean events of a stream."),
+        "subscribe": Entry(
+            "clearwell.cli.subscription.commands:subscribe", "Give a model the clean events of a stream."
+        ),
+        "subscription": Entry(
+            "clearwell.cli.subscription.commands:subscription", "Look at what models read, change and remove it."
+        ),
         "features": Entry(
             "clearwell.cli.features.commands:features", "Look at feature views, tell Feast of them, read them."
         ),

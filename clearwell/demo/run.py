@@ -19,6 +19,7 @@ from clearwell.contract.load import find
 from clearwell.contract.model import Contract
 from clearwell.control.connector_registration import plan_registration, register
 from clearwell.control.platform import Actor, Platform, user_name
+from clearwell.control.subscriptions import plan_subscription, subscribe
 from clearwell.demo.flights import STREAM, SourceFile, write_contract, write_source
 from clearwell.demo.follower import Follower
 from clearwell.demo.model import FIELDS, DelayModel
@@ -31,7 +32,6 @@ from clearwell.kafka.range_reader import reader
 from clearwell.local import stack
 from clearwell.plugins.spec import load_spec
 from clearwell.settings import Settings
-from clearwell.subscriptions.registered import register as subscribe
 
 SUBSCRIPTION = "delay-model"
 LOOK = 0.5
@@ -80,7 +80,7 @@ def run(home: Path, events: int, progress: Callable[[str, int, int], None], say:
     say("writing the source file: real flights, with a few dozen broken events among them")
     source = write_source(home / "demo", events)
     _refuse_other_data(where, source)
-    subscribe(SUBSCRIPTION, STREAM, contract.version, list(FIELDS), "predict delays at arrival", "earliest")
+    _subscribe(where, contract)
     follower = Follower(SUBSCRIPTION)
     follower.start()
     _register(where, home, source)
@@ -140,6 +140,14 @@ def _refuse_other_data(where: Settings, source: SourceFile) -> None:
             f"raw.{STREAM} already holds {brought:,} events, not the {source.events:,} of this demo: "
             "run `clearwell down --wipe` first, or give the demo a data folder of its own with --home."
         )
+
+
+def _subscribe(where: Settings, contract: Contract) -> None:
+    with Platform(where) as platform:
+        plan = plan_subscription(
+            platform, SUBSCRIPTION, STREAM, contract.version, FIELDS, "predict delays at arrival", "earliest"
+        )
+        subscribe(platform, Actor(user_name(), "demo"), plan)
 
 
 def _register(where: Settings, home: Path, source: SourceFile) -> None:

@@ -1,29 +1,50 @@
-"""What consumer groups have committed."""
+"""Consumer groups: what they have committed, how far behind they are, and whether anybody is in them.
+
+Every function blocks, and raises Retryable when Kafka does not answer.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
 
-from kafka import TopicPartition, errors
+from kafka import KafkaAdminClient, TopicPartition, errors
 from kafka.structs import OffsetAndMetadata
 
-from clearwell.errors import Retryable
-from clearwell.kafka.admin import ask
-from clearwell.kafka.failures import as_ours
+from clearwell.kafka.admin import ask, begin_offsets, end_offsets
 
 COORDINATOR_SECONDS = 10.0
 """How long a new cluster may take to name the broker that keeps a group's offsets."""
 
+T = TypeVar("T")
 _HAS_MEMBERS = (errors.UnknownMemberIdError, errors.IllegalGenerationError, errors.RebalanceInProgressError)
+_NO_COORDINATOR_YET = (
+    errors.CoordinatorLoadInProgressError,
+    errors.CoordinatorNotAvailableError,
+    errors.NotCoordinatorError,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class GroupPosition:
+    """Where a group is in a partition that holds offsets [first, end); `next_offset` None: it never committed."""
+
+    partition: int
+    next_offset: int | None
+    first: int
+    end: int
+
+    @property
+    def lag(self) -> int:
+        """Offsets that are still to be read."""
+        return max(0, self.end - max(self.next_offset or 0, self.first))
 
 
 def committed(bootstrap: str, group: str, topic: str) -> dict[int, tuple[int, str]]:
-    """Partition → (next offset, metadata stored beside it) of a group; empty when it never committed.
-
-    Blocks. Raises Retryable when Kafka does not answer.
-    """
-    found = ask(bootstrap, f"reading the offsets of {group}", lambda client: client.list_group_offsets([group]))
+    """Partition → (next offset, metadata stored beside it) of a group; empty when it never committed."""
+    found = _ask(bootstrap, f"reading the offsets of {group}", lambda client: client.list_group_offsets([group]))
     return {
         place.partition: (known.offset, known.metadata or "")
         for place, known in found[group].items()
@@ -32,27 +53,58 @@ def committed(bootstrap: str, group: str, topic: str) -> dict[int, tuple[int, st
 
 
 def commit(bootstrap: str, group: str, topic: str, offsets: Mapping[int, tuple[int, str]]) -> bool:
-    """Store partition → (next offset, metadata) for a group without members; False where it has some.
-
-    Blocks. Raises Retryable when Kafka does not answer.
-    """
+    """Store partition → (next offset, metadata) for a group without members; False where it has some."""
     stored = {TopicPartition(topic, at): OffsetAndMetadata(*known, -1) for at, known in offsets.items()}
-    until = time.monotonic() + COORDINATOR_SECONDS
-    while True:
-        try:
-            return _try_to_commit(bootstrap, group, stored)
-        except Retryable:
-            if time.monotonic() > until:
-                raise
-            time.sleep(0.2)
+
+    def commit_offsets(client: KafkaAdminClient) -> bool:
+        answers = client.alter_group_offsets(group, stored).values()
+        failures = [error for error in answers if error is not errors.NoError]
+        if any(issubclass(error, _HAS_MEMBERS) for error in failures):
+            return False
+        for error in failures:
+            raise error()
+        return True
+
+    return _ask(bootstrap, f"setting where {group} stands", commit_offsets)
 
 
-def _try_to_commit(bootstrap: str, group: str, stored: Mapping[TopicPartition, OffsetAndMetadata]) -> bool:
-    doing = f"setting where {group} stands"
-    answers = ask(bootstrap, doing, lambda client: client.alter_group_offsets(group, stored)).values()
-    failures = [error for error in answers if error is not errors.NoError]
-    if any(issubclass(error, _HAS_MEMBERS) for error in failures):
-        return False
-    for error in failures:
-        raise as_ours(error(), bootstrap, doing)
-    return True
+def positions(bootstrap: str, group: str, topic: str) -> list[GroupPosition]:
+    """By partition of the topic, where a group is and what the partition holds."""
+    offsets = committed(bootstrap, group, topic)
+    first, ends = begin_offsets(bootstrap, topic), end_offsets(bootstrap, topic)
+    return [
+        GroupPosition(partition, offsets[partition][0] if partition in offsets else None, first[partition], end)
+        for partition, end in sorted(ends.items())
+    ]
+
+
+def has_members(bootstrap: str, group: str) -> bool:
+    """Whether anybody reads in this group now."""
+    known = _ask(bootstrap, f"looking at {group}", lambda client: client.describe_groups([group]))
+    return bool(known[group]["members"])
+
+
+def delete(bootstrap: str, group: str) -> bool:
+    """Have Kafka forget a group and what it committed; False, and nothing has changed, while it has members."""
+
+    def delete_group(client: KafkaAdminClient) -> bool:
+        outcome = client.delete_groups([group])[group]
+        if outcome not in ("OK", "GroupIdNotFoundError", "NonEmptyGroupError"):
+            raise getattr(errors, outcome)
+        return bool(outcome != "NonEmptyGroupError")
+
+    return _ask(bootstrap, f"deleting {group}", delete_group)
+
+
+def _ask(bootstrap: str, doing: str, question: Callable[[KafkaAdminClient], T]) -> T:
+    def ask_coordinator(client: KafkaAdminClient) -> T:
+        until = time.monotonic() + COORDINATOR_SECONDS
+        while True:
+            try:
+                return question(client)
+            except _NO_COORDINATOR_YET:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.2)
+
+    return ask(bootstrap, doing, ask_coordinator)

@@ -120,7 +120,9 @@ def _give_away(folder: Path) -> None:
     """Give a folder of root's, with all in it, to a user that nothing else on this machine is: processes of one user
     can read each other's memory and files, and `nobody` may be several.
     """
-    taken = {entry.pw_uid for entry in pwd.getpwall()} | {process.uids().real for process in psutil.process_iter()}
+    taken = {entry.pw_uid for entry in pwd.getpwall()} | {
+        process.info["uids"].real for process in psutil.process_iter(["uids"])
+    }
     user = secrets.choice([number for number in range(61_184, 65_520) if number not in taken])  # as systemd takes them
     for path in (folder, *folder.rglob("*")):
         os.chown(path, user, user, follow_symlinks=False)

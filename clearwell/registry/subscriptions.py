@@ -1,20 +1,21 @@
-"""Subscriptions in the registry: what a model reads, and for which purpose."""
+"""Subscriptions in the registry: what a model reads, and for which purpose. All work in the caller's transaction."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from clearwell.errors import ConfigError, nearest
+from clearwell.errors import ConfigError, Hint, nearest
 from clearwell.registry import audit
-from clearwell.registry.models import SubscriptionRow
+from clearwell.registry.models import SubscriptionPositionRow, SubscriptionRow
 
 
 @dataclass(frozen=True, slots=True)
-class Subscription:
+class RegisteredSubscription:
     """`fields` of the clean events of `stream`, contract `version`, in this order. `created_at` is set when saved."""
 
     name: str
@@ -25,62 +26,67 @@ class Subscription:
     created_at: datetime | None = None
 
 
-def save_subscription(session: Session, subscription: Subscription) -> bool:
-    """Store a subscription; False when the same one was there already.
-
-    Raises ConfigError when another one has its name: what a model reads does not change under it.
-    """
-    row = session.get(SubscriptionRow, subscription.name)
-    if row is not None:
-        if _same(_subscription(row), subscription):
-            return False
-        raise ConfigError(
-            f'There is another subscription "{row.name}" (stream {row.stream} v{row.version}, fields '
-            f"{', '.join(row.fields)}): take another name, or remove it first."
-        )
-    session.add(
-        SubscriptionRow(
-            name=subscription.name,
-            stream=subscription.stream,
-            version=subscription.version,
-            fields=list(subscription.fields),
-            purpose=subscription.purpose,
-        )
-    )
-    detail = {"stream": subscription.stream, "fields": list(subscription.fields), "purpose": subscription.purpose}
-    audit.record(session, "subscribe", f"subscription/{subscription.name}", detail)
+def add(session: Session, subscription: RegisteredSubscription) -> bool:
+    """Store a new subscription; False when one has its name already: then nothing has changed."""
+    query = insert(SubscriptionRow).values(name=subscription.name, **_columns(subscription)).on_conflict_do_nothing()
+    if session.scalar(query.returning(SubscriptionRow.name)) is None:
+        return False
+    audit.record(session, "subscribe", target(subscription.name), _columns(subscription))
     return True
 
 
-def get_subscription(session: Session, name: str) -> Subscription:
-    """The subscription called `name`. Raises ConfigError with the nearest name when there is none."""
-    row = session.get(SubscriptionRow, name)
-    if row is None:
+def change(session: Session, subscription: RegisteredSubscription) -> None:
+    """Have the subscription of this name read something else; the model's position stays."""
+    query = update(SubscriptionRow).where(SubscriptionRow.name == subscription.name)
+    session.execute(query.values(created_at=func.now(), **_columns(subscription)))
+    audit.record(session, "change", target(subscription.name), _columns(subscription))
+
+
+def find(session: Session, name: str, *, for_update: bool = False) -> RegisteredSubscription | None:
+    """The subscription `name`, or None; `for_update`: nobody else changes it before the transaction ends."""
+    row = session.get(SubscriptionRow, name, with_for_update=for_update or None)
+    return None if row is None else _subscription(row)
+
+
+def get(session: Session, name: str, *, for_update: bool = False) -> RegisteredSubscription:
+    """As `find`. Raises ConfigError with the nearest name when there is none."""
+    subscription = find(session, name, for_update=for_update)
+    if subscription is None:
         known = session.scalars(select(SubscriptionRow.name)).all()
-        raise ConfigError(f'There is no subscription "{name}".{nearest(name, known)} Make it by `clearwell subscribe`.')
-    return _subscription(row)
+        raise ConfigError(
+            f'There is no subscription "{name}".{nearest(name, known)}',
+            code="no_such_subscription",
+            hint=Hint("subscriptions.list"),
+        )
+    return subscription
 
 
-def list_subscriptions(session: Session) -> list[Subscription]:
+def list_subscriptions(session: Session) -> list[RegisteredSubscription]:
     """All subscriptions by name."""
     return [_subscription(row) for row in session.scalars(select(SubscriptionRow).order_by(SubscriptionRow.name))]
 
 
-def remove_subscription(session: Session, name: str) -> None:
-    """Forget a subscription. Raises ConfigError when there is none."""
-    get_subscription(session, name)
+def remove(session: Session, name: str) -> None:
+    """Forget a subscription, and where its model stood. Raises ConfigError when there is none."""
+    get(session, name)
     session.execute(delete(SubscriptionRow).where(SubscriptionRow.name == name))
-    audit.record(session, "unsubscribe", f"subscription/{name}")
+    session.execute(delete(SubscriptionPositionRow).where(SubscriptionPositionRow.name == name))
+    audit.record(session, "unsubscribe", target(name))
 
 
-def _same(one: Subscription, other: Subscription) -> bool:
-    return (one.stream, one.version, one.fields, one.purpose) == (
-        other.stream,
-        other.version,
-        other.fields,
-        other.purpose,
-    )
+def target(name: str) -> str:
+    """What the audit calls a subscription."""
+    return f"subscription/{name}"
 
 
-def _subscription(row: SubscriptionRow) -> Subscription:
-    return Subscription(row.name, row.stream, row.version, tuple(row.fields), row.purpose, row.created_at)
+def _columns(subscription: RegisteredSubscription) -> dict[str, object]:
+    return {
+        "stream": subscription.stream,
+        "version": subscription.version,
+        "fields": list(subscription.fields),
+        "purpose": subscription.purpose,
+    }
+
+
+def _subscription(row: SubscriptionRow) -> RegisteredSubscription:
+    return RegisteredSubscription(row.name, row.stream, row.version, tuple(row.fields), row.purpose, row.created_at)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
@@ -14,21 +15,10 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from clearwell.errors import ConfigError, Fenced, Retryable
-from clearwell.registry import (
-    Registry,
-    State,
-    Subscription,
-    audit,
-    connectors,
-    get_subscription,
-    list_subscriptions,
-    migrate,
-    positions,
-    remove_subscription,
-    save_subscription,
-)
+from clearwell.registry import Registry, State, audit, connectors, migrate, positions, subscriptions
 from clearwell.registry.models import SCHEMA, Base
 from clearwell.registry.positions import Counts
+from clearwell.registry.subscriptions import RegisteredSubscription
 from clearwell.settings import Settings
 
 Unique = Callable[[str], str]
@@ -112,21 +102,19 @@ def test_what_a_collector_notes_never_overrules_a_person(registry: Registry, uni
         assert connectors.get(session, name).last_error == "broken \\ud800"
 
 
-def test_subscriptions_are_kept_and_do_not_change_under_a_model(registry: Registry, unique: Unique) -> None:
+def test_a_subscription_is_kept_under_its_name_once(registry: Registry, unique: Unique) -> None:
     name = unique("model")
-    wanted = Subscription(name, "flights", 1, ("id", "carrier"), "delays")
+    subscription = RegisteredSubscription(name, "flights", 1, ("id", "carrier"), "delays")
     with registry.session() as session:
-        assert save_subscription(session, wanted)
-        assert not save_subscription(session, wanted)
-        found = get_subscription(session, name)
-        assert (found.fields, found.purpose) == (wanted.fields, "delays")
-        assert name in [one.name for one in list_subscriptions(session)]
-    with pytest.raises(ConfigError, match="another subscription"), registry.session() as session:
-        save_subscription(session, Subscription(name, "flights", 1, ("id",), "delays"))
+        assert subscriptions.add(session, subscription)
+        assert not subscriptions.add(session, replace(subscription, fields=("id",)))
+        stored = subscriptions.get(session, name)
+        assert stored == replace(subscription, created_at=stored.created_at)
+        assert stored in subscriptions.list_subscriptions(session)
     with registry.session() as session:
-        remove_subscription(session, name)
+        subscriptions.remove(session, name)
     with pytest.raises(ConfigError, match="no subscription"), registry.session() as session:
-        get_subscription(session, name)
+        subscriptions.get(session, name)
 
 
 def test_a_missing_server_wrong_password_or_empty_database_is_one_sentence(stack: Settings) -> None:

@@ -22,10 +22,9 @@ from clearwell.kafka import admin
 from clearwell.kafka.names import clean_topic, raw_topic
 from clearwell.local import stack as embedded
 from clearwell.pipeline.clean import CleanCodec
-from clearwell.registry import migrate
+from clearwell.registry import migrate, subscriptions
 from clearwell.registry.database import Registry
-from clearwell.registry.subscriptions import Subscription as Registered
-from clearwell.registry.subscriptions import save_subscription
+from clearwell.registry.subscriptions import RegisteredSubscription
 from clearwell.settings import Settings
 from clearwell.steps import bind
 from clearwell.subscriptions.subscription import Subscription
@@ -99,7 +98,7 @@ def test_a_log_that_went_back_is_told_and_gone_on_from(home: Path, tmp_path: Pat
     migrate(where.postgres)
     platform = Platform(where, tmp_path, "cuts", CONTRACT)
     with closing(Registry(where.postgres)) as registry, registry.session() as session:
-        save_subscription(session, Registered("learner", "cuts", 1, ("id", "at"), "test"))
+        subscriptions.add(session, RegisteredSubscription("learner", "cuts", 1, ("id", "at"), "test"))
     cleaner, deliverer = platform.start("cleaner"), platform.start("deliverer", "--destination", "postgres")
     for half in ("old", "lost"):
         put(platform, half, 50)
