@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, ClassVar, Protocol, TypeAlias, TypeVar, runtime_checkable
+from typing import Annotated, Any, ClassVar, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import msgspec
 
@@ -82,6 +82,7 @@ class DiscoveredStream:
 class SourceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Base of every source's configuration; unknown keys are refused, and the class is also the spec.
 
+    What each field means is the `msgspec.Meta(description=…)` of its annotation.
     Mark a field `Annotated[str, PATH]` when it is a path (relative to the spec file), `Annotated[str, SECRET]` when it
     is a secret: then only a reference such as `${env:NAME}` is accepted; `Annotated[str, SECRET_IN_URL]` when it is a
     URL whose password must be one (invariant 10). Marks are also found in structs inside.
@@ -95,6 +96,10 @@ class SourcePosition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 PATH = msgspec.Meta(extra={"clearwell": "path"})
 SECRET = msgspec.Meta(extra={"clearwell": "secret"})
 SECRET_IN_URL = msgspec.Meta(extra={"clearwell": "secret in url"})
+
+PemFile = Annotated[str, PATH, msgspec.Meta(description="a PEM file of the authorities to trust.")]
+BatchEvents = Annotated[int, msgspec.Meta(ge=1, le=100_000, description="events taken together, at most.")]
+"""Options that several kinds have."""
 
 Batch: TypeAlias = tuple[list[SourceEvent], SourcePosition | None]
 """Events in the source's order, and the position after the last of them (None: still at the beginning)."""

@@ -1,9 +1,8 @@
-"""What a kind of source can be told: its options with type, default and text, all read from its configuration class."""
+"""What sources, destinations, routes and steps can be told: options with type, default and text, from their classes."""
 
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -33,8 +32,8 @@ class Option:
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
-    """A kind of source: `summary` is a line, `text` what else its configuration's docstring says."""
+class KindDescription:
+    """A kind of source or destination: `summary` is a line, `text` what its configuration's docstring says."""
 
     name: str
     summary: str
@@ -43,95 +42,88 @@ class Kind:
     push: bool
 
 
-def kind(name: str) -> Kind:
-    """The kind called `name`. Raises ConfigError as `source_class` does."""
-    found = source_class(name)
-    told, texts = told_options(found.Config)
-    return Kind(name, summary_of(found), told, tuple(_options(found.Config, texts)), hasattr(found, "receive"))
+def describe_source(name: str) -> KindDescription:
+    """The kind of source called `name`. Raises ConfigError as `source_class` does."""
+    source = source_class(name)
+    options = tuple(options_of(source.Config))
+    return KindDescription(name, summary_of(source), _text(source.Config), options, hasattr(source, "receive"))
 
 
-def destination_kind(name: str) -> Kind:
+def describe_destination(name: str) -> KindDescription:
     """The kind of destination called `name`. Raises ConfigError as `destination_class` does."""
-    found = destination_class(name)
-    told, texts = told_options(found.Config)
-    module = inspect.getmodule(found)
-    summary = (inspect.getdoc(module) or "").partition("\n\n")[0].replace("\n", " ")
-    return Kind(name, summary, told, tuple(_options(found.Config, texts)), push=False)
+    destination = destination_class(name)
+    summary = (inspect.getdoc(inspect.getmodule(destination)) or "").partition("\n\n")[0].replace("\n", " ")
+    options = tuple(options_of(destination.Config))
+    return KindDescription(name, summary, _text(destination.Config), options, push=False)
 
 
 def destination_schema(name: str) -> dict[str, Any]:
     """JSON Schemas (2020-12) of what `clearwell destination add` and a contract's route tell a kind of destination."""
-    found = destination_class(name)
+    destination = destination_class(name)
     return {
         "kind": name,
-        "registered": found.registered,
-        "config": {"$schema": DIALECT} | msgspec.json.schema(found.Config),
-        "route": {"$schema": DIALECT} | msgspec.json.schema(found.Options),
-        "secrets": [option.name for option in destination_kind(name).options if option.secret],
+        "registered": destination.registered,
+        "config": {"$schema": DIALECT} | msgspec.json.schema(destination.Config),
+        "route": {"$schema": DIALECT} | msgspec.json.schema(destination.Options),
+        "secrets": [option.name for option in options_of(destination.Config) if option.secret],
     }
 
 
 def route_options(name: str) -> tuple[Option, ...]:
     """What a contract's route says to a kind of destination beside `to` and `when`."""
-    found = destination_class(name)
-    return tuple(_options(found.Options, told_options(found.Options)[1]))
+    return tuple(options_of(destination_class(name).Options))
 
 
-def summary_of(found: type) -> str:
+def summary_of(source: type) -> str:
     """The first line of a source's docstring."""
-    return (inspect.getdoc(found) or "").partition("\n")[0]
+    return (inspect.getdoc(source) or "").partition("\n")[0]
 
 
-def json_schema(name: str) -> dict[str, Any]:
+def source_schema(name: str) -> dict[str, Any]:
     """JSON Schemas (2020-12) of a kind's `config` and, where it is read and not sent to, of its positions."""
-    found = source_class(name)
-    position = getattr(found, "Position", None)
+    source = source_class(name)
+    position = getattr(source, "Position", None)
     return {
         "kind": name,
-        "config": {"$schema": DIALECT} | msgspec.json.schema(found.Config),
+        "config": {"$schema": DIALECT} | msgspec.json.schema(source.Config),
         "position": None if position is None else {"$schema": DIALECT} | msgspec.json.schema(position),
-        "secrets": [option.name for option in kind(name).options if option.secret],
+        "secrets": [option.name for option in options_of(source.Config) if option.secret],
     }
 
 
-def told_options(shape: type[msgspec.Struct]) -> tuple[str, dict[str, str]]:
-    """A configuration's docstring, parted into what it says in general and what it says of each option.
-
-    An option's text begins with "name:" (or "one, other:") where a sentence may begin, and ends with its paragraph.
-    """
-    names = "|".join(re.escape(field.encode_name) for field in msgspec.structs.fields(shape))
-    begins = re.compile(rf"(?:(?<=[.!?)`\"] )|\A)((?:{names})(?:, (?:{names}))*): ")
-    general: list[str] = []
-    texts: dict[str, str] = {}
-    for paragraph in (inspect.getdoc(shape) or "").split("\n\n"):
-        before, *parts = begins.split(" ".join(paragraph.split()))
-        general += [before.strip()] if before.strip() else []
-        for told, text in zip(parts[::2], parts[1::2], strict=True):
-            texts |= dict.fromkeys(told.split(", "), text.strip())
-    return "\n\n".join(general), texts
+def _text(shape: type[msgspec.Struct]) -> str:
+    """A docstring with a line a paragraph."""
+    return "\n\n".join(" ".join(part.split()) for part in inspect.cleandoc(shape.__doc__ or "").split("\n\n"))
 
 
-def _options(shape: type[msgspec.Struct], texts: dict[str, str]) -> Iterator[Option]:
+def options_of(shape: type[msgspec.Struct]) -> Iterator[Option]:
+    """The options of a configuration, a route or a step: the fields of its class, each followed by those inside it."""
     described = shapes.type_info(shape)
     assert isinstance(described, shapes.StructType)
     for field in described.fields:
-        yield from _option(field, field.encode_name, texts.get(field.encode_name, ""), ())
+        yield from _option(field, field.encode_name, ())
 
 
-def _option(field: shapes.Field, name: str, text: str, inside: Sequence[type]) -> Iterator[Option]:
-    """An option, and after it those of the structs it may be."""
-    found = list(alternatives(field.type))
+def _option(field: shapes.Field, name: str, inside: Sequence[type]) -> Iterator[Option]:
+    text = _annotated(field.type, "description")
     yield Option(name, _all_words(field.type), field.required, _default(field), _secret(field.type), text)
-    for one, _ in found:
+    for one, _ in alternatives(field.type):
         many, kind_of = "", one
         if isinstance(one, shapes.ListType | shapes.VarTupleType):
             many, kind_of = "[]", next(alternatives(one.item_type))[0]
         if isinstance(kind_of, shapes.StructType) and kind_of.cls not in inside:
-            texts = told_options(kind_of.cls)[1]
             tag = f"({kind_of.tag})" if kind_of.tag is not None else ""
             for inner in kind_of.fields:
-                place = f"{name}{many}{tag}.{inner.encode_name}"
-                yield from _option(inner, place, texts.get(inner.encode_name, ""), (*inside, kind_of.cls))
+                yield from _option(inner, f"{name}{many}{tag}.{inner.encode_name}", (*inside, kind_of.cls))
+
+
+def _annotated(kind_of: shapes.Type, word: str) -> str:
+    """What the `msgspec.Meta` of a type, or of the first of its alternatives that says so, gives as `word`."""
+    if isinstance(kind_of, shapes.Metadata):
+        return str((kind_of.extra_json_schema or {}).get(word, "")) or _annotated(kind_of.type, word)
+    if isinstance(kind_of, shapes.UnionType):
+        return next(filter(None, (_annotated(one, word) for one in kind_of.types)), "")
+    return ""
 
 
 def _default(field: shapes.Field) -> str | None:
@@ -158,6 +150,8 @@ def _words(one: shapes.Type) -> str:
         return ("whole number" if isinstance(one, shapes.IntType) else "number") + _bounds(one)
     if isinstance(one, shapes.LiteralType):
         return " | ".join(sorted(map(str, one.values)))
+    if isinstance(one, shapes.EnumType):
+        return " | ".join(str(member.value) for member in one.cls)
     if isinstance(one, shapes.DictType):
         return f"map to {_all_words(one.value_type)}"
     if isinstance(one, shapes.ListType | shapes.VarTupleType | shapes.SetType | shapes.FrozenSetType):
@@ -168,7 +162,9 @@ def _words(one: shapes.Type) -> str:
 
 
 def _all_words(kind_of: shapes.Type) -> str:
-    """The alternatives of a type; maps that a tag tells apart as one."""
+    """A type's title, or its alternatives; maps that a tag tells apart are one."""
+    if title := _annotated(kind_of, "title"):
+        return title
     found = [one for one, _ in alternatives(kind_of)]
     tags = [str(one.tag) for one in found if isinstance(one, shapes.StructType) and one.tag is not None]
     said: list[str] = []

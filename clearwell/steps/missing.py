@@ -14,7 +14,7 @@ from clearwell.steps.conditions import expression, understand
 from clearwell.steps.generated import Code
 from clearwell.steps.memory import Recent, check_key, emit_key
 from clearwell.steps.scope import INTEGERS, Scope, Wrong
-from clearwell.steps.step import Step
+from clearwell.steps.step import OfField, Step
 
 MOST_REMEMBERED = 1_024
 """Characters or bytes of a value that is remembered for each entity."""
@@ -55,6 +55,7 @@ class DropWhen(Step, frozen=True, kw_only=True):
     when: Annotated[
         Any,
         Meta(
+            title="a condition",
             description="A condition: field with eq, ne, in, lt, lte, gt, gte or exists; all, any, not.",
             extra_json_schema={"$ref": "#/$defs/condition"},
         ),
@@ -88,10 +89,10 @@ class Fill(Step, frozen=True, kw_only=True):
     example: ClassVar[str] = "fill: {field: air_time, median: 129}"
 
     field: Annotated[str, Meta(description="The field to fill.")]
-    constant: Annotated[Any, Meta(description="Any value of the field's type.")] = UNSET
-    mean: Annotated[Any, Meta(description="The field's mean.")] = UNSET
-    median: Annotated[Any, Meta(description="The field's median.")] = UNSET
-    mode: Annotated[Any, Meta(description="The field's most frequent value.")] = UNSET
+    constant: Annotated[OfField, Meta(description="Any value of the field's type.")] = UNSET
+    mean: Annotated[OfField, Meta(description="The field's mean.")] = UNSET
+    median: Annotated[OfField, Meta(description="The field's median.")] = UNSET
+    mode: Annotated[OfField, Meta(description="The field's most frequent value.")] = UNSET
     previous: Annotated[int, Meta(ge=1, le=1_000_000, description="How many raw offsets back to look.")] | UnsetType = (
         UNSET
     )

@@ -16,7 +16,7 @@ from clearwell.contract.values import INT_BOUNDS, python_value
 from clearwell.steps.generated import Code
 from clearwell.steps.numeric import LARGEST
 from clearwell.steps.scope import INTEGERS, NUMBERS, Scope, Wrong
-from clearwell.steps.step import Action, Step
+from clearwell.steps.step import Action, OfField, Step
 
 Number = float
 
@@ -89,8 +89,8 @@ class Bounds(_Range, frozen=True, kw_only=True):
     family: ClassVar[str] = "outliers"
     example: ClassVar[str] = "bounds: {field: dep_delay, min: -120, max: 1440, action: reject}"
 
-    minimum: Annotated[Any, Meta(description="The lowest value that is fine.")] = setting(default=UNSET, name="min")
-    maximum: Annotated[Any, Meta(description="The highest value that is fine.")] = setting(default=UNSET, name="max")
+    minimum: Annotated[OfField, Meta(description="The lowest that is fine.")] = setting(default=UNSET, name="min")
+    maximum: Annotated[OfField, Meta(description="The highest that is fine.")] = setting(default=UNSET, name="max")
 
     def types(self) -> tuple[Type, ...]:
         return (*NUMBERS, Type.TIMESTAMP, Type.DATE)

@@ -17,11 +17,14 @@ from clearwell.steps.scope import Scope, Wrong
 PrivacyOfNew = Annotated[
     Any,
     msgspec.Meta(
+        title="a class of privacy",
         description="Protection of the new field; needed when it is computed from a protected one.",
         extra_json_schema=PrivacyShape().schema(),
     ),
 ]
 """The `privacy` argument of steps that compute a field; `Scope.privacy` reads it."""
+
+OfField = Annotated[Any, msgspec.Meta(title="a value of the field's type")]
 
 Action = Literal["reject", "clip", "flag"]
 _MISSING = "Object missing required field `"

@@ -12,7 +12,7 @@ from clearwell.contract.model import CleanSchema, Field, Type
 from clearwell.contract.privacy import Privacy, PrivacyKind
 from clearwell.destinations.protocol import Claim, Destination, DestinationConfig, RouteOptions
 from clearwell.errors import ConfigError
-from clearwell.plugins.options import told_options
+from clearwell.plugins.options import options_of
 from clearwell.testing.destination_base import DestinationBase, identity_of, keeps_newest
 from clearwell.testing.destination_cases import Opener, fresh, told
 from clearwell.testing.destination_events import SIMPLE, START, TOPIC, CleanEvent, batch_of
@@ -185,9 +185,8 @@ class SchemasPart(DestinationBase):
         assert kind.kind and issubclass(kind.Config, DestinationConfig) and issubclass(kind.Options, RouteOptions)
         assert isinstance(kind.keeps_history, bool) and isinstance(kind.registered, bool)
         for shape in (kind.Config, kind.Options):
-            told_of = told_options(shape)[1]
-            untold = [name for name in shape.__struct_fields__ if name not in told_of]
-            assert not untold, f"The docstring of {shape.__name__} does not tell of {untold}."
+            silent = [option.name for option in options_of(shape) if not option.text and "." not in option.name]
+            assert not silent, f"{shape.__name__} does not describe {silent}."
 
     def _names(self, case: Any, opened: Opener, names: Sequence[str]) -> None:
         schema = with_fields(*(Field(name, Type.STRING) for name in names))

@@ -25,6 +25,7 @@ from clearwell.source import (
     PATH,
     SECRET,
     Batch,
+    BatchEvents,
     Count,
     DiscoveredStream,
     SourceConfig,
@@ -73,17 +74,13 @@ class Fault(StrEnum):
 
 
 class HostileConfig(SourceConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Lines of a file, badly read.
+    """Lines of a file, badly read."""
 
-    path: the file, an event a line. fault: what is broken. password: what the pretended server asks for.
-    endless: wait for more lines after the last. batch_events: events taken together.
-    """
-
-    path: Annotated[str, PATH]
-    fault: Fault = Fault.NONE
-    password: Annotated[str, SECRET] = ACCEPTED
-    endless: bool = False
-    batch_events: Annotated[int, msgspec.Meta(ge=1)] = 4
+    path: Annotated[str, PATH, msgspec.Meta(description="the file, an event a line.")]
+    fault: Annotated[Fault, msgspec.Meta(description="what is broken.")] = Fault.NONE
+    password: Annotated[str, SECRET, msgspec.Meta(description="what the pretended server asks for.")] = ACCEPTED
+    endless: Annotated[bool, msgspec.Meta(description="wait for more lines after the last.")] = False
+    batch_events: BatchEvents = 4
 
     def __repr__(self) -> str:  # invariant 10
         return f"HostileConfig(path={self.path!r}, fault={self.fault.value!r})"

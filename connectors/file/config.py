@@ -6,10 +6,10 @@ from datetime import UTC, tzinfo
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-import msgspec
+from msgspec import Meta
 
 from clearwell.errors import ConfigError
-from clearwell.source import PATH, SECRET, SourceConfig, SourcePosition
+from clearwell.source import PATH, SECRET, BatchEvents, SourceConfig, SourcePosition
 from connectors.file.content import is_text_encoding
 
 Form = Literal["ndjson", "json", "csv", "parquet"]
@@ -26,52 +26,112 @@ KNOWN = ".ndjson, .jsonl, .json, .csv or .parquet file (the text ones also .gz, 
 
 
 class FileConfig(SourceConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Where the events are and how to read them. Gzip and zstd are unpacked, whatever the name says.
+    """Where the events are and how to read them. Gzip and zstd are unpacked, whatever the name says."""
 
-    path: a file, a folder, or a pattern such as "in/*.ndjson.gz"; also as a URL that fsspec reads, such as
-    `s3://bucket/folder` or `https://host/events.ndjson`. Files are read in the order of their names. Those of a folder
-    whose format can't be told, and folders inside it, are passed over; the log says so, and `connector list` how many.
-    format: "auto" goes by the name's ending, in small or capital letters. "ndjson" is an event a line; "json" is that
-    too, or an array whose elements are the events, or values that span lines.
-    id_field: the field whose value is the event's id; without it, or where an event lacks it, the id is
-    "<file name>#<byte offset>", or of Parquet "<file name>#<row>".
-    columns: types of CSV columns (a CSV value is a string otherwise, and null when empty); a value that is not of the
-    type stays a string, and the cleaner rejects it. Of Parquet, "int" writes unsigned 64-bit integers as numbers, and
-    "float" decimals too, which are text otherwise, so that no digit is lost on the way.
-    delimiter: the character between the columns of CSV, unless given a comma.
-    quote: the character around values of CSV that hold delimiters, quotes or line ends; "" where none does that.
-    encoding: of text files, such as "latin-1" or "utf-16"; what has the byte order mark of UTF-16 needs none.
-    time_zone: that of Parquet's times without a zone, such as "Europe/Paris"; they become timestamps. Without it they
-    stay texts without a zone, and the step parse_time can read them.
-    follow: keep reading what is appended to the (one, plain, local) file. A file that takes its place (rotation) is
-    read next, and one that was cut is read from its beginning; the log says so. Ids then begin with "<file name>~1", ….
-    watch: keep looking for new files in the folder or pattern. One is read when it has settled, and what is appended to
-    it later too; one that can't be read is passed over until it changes; the log and `connector list` say so. Of
-    those that are new, the name that sorts first comes first. A late file may sort before finished ones as long as
-    these are not more than 500; then names must grow.
-    settle_seconds: how long a watched file must not have changed before it is read to its end; a last line that is not
-    ended is waited for five times as long, unless it is a whole JSON object.
-    poll_seconds: how often to look for what is new.
-    batch_events: events taken together, at most.
-    storage_options: what the URL's fsspec file system is told, such as `endpoint_url` and `key` for `s3://`.
-    storage_secrets: options that are secrets, such as `secret`; they are laid over `storage_options`.
-    """
-
-    path: Annotated[str, PATH]
-    format: Literal["auto"] | Form = "auto"
-    id_field: str | None = None
-    columns: dict[str, Literal["string", "int", "float", "bool"]] = {}
-    delimiter: Annotated[str, msgspec.Meta(min_length=1, max_length=1)] | None = None
-    quote: Annotated[str, msgspec.Meta(max_length=1)] = '"'
-    encoding: str = "utf-8"
-    time_zone: str | None = None
-    follow: bool = False
-    watch: bool = False
-    settle_seconds: Annotated[float, msgspec.Meta(ge=0, le=86_400)] = 2.0
-    poll_seconds: Annotated[float, msgspec.Meta(gt=0)] = 0.5
-    batch_events: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 5_000
-    storage_options: dict[str, Any] = {}
-    storage_secrets: dict[str, Annotated[str, SECRET]] = {}
+    path: Annotated[
+        str,
+        PATH,
+        Meta(
+            description='a file, a folder, or a pattern such as "in/*.ndjson.gz"; also as a URL that fsspec reads, '
+            "such as `s3://bucket/folder` or `https://host/events.ndjson`. Files are read in the order "
+            "of their names. Those of a folder whose format can't be told, and folders inside it, are "
+            "passed over; the log says so, and `connector list` how many."
+        ),
+    ]
+    format: Annotated[
+        Literal["auto"] | Form,
+        Meta(
+            description='"auto" goes by the name\'s ending, in small or capital letters. "ndjson" is an event a '
+            'line; "json" is that too, or an array whose elements are the events, or values that span '
+            "lines."
+        ),
+    ] = "auto"
+    id_field: Annotated[
+        str | None,
+        Meta(
+            description="the field whose value is the event's id; without it, or where an event lacks it, the id "
+            'is "<file name>#<byte offset>", or of Parquet "<file name>#<row>".'
+        ),
+    ] = None
+    columns: Annotated[
+        dict[str, Literal["string", "int", "float", "bool"]],
+        Meta(
+            description="types of CSV columns (a CSV value is a string otherwise, and null when empty); a value that "
+            'is not of the type stays a string, and the cleaner rejects it. Of Parquet, "int" writes '
+            'unsigned 64-bit integers as numbers, and "float" decimals too, which are text otherwise, so '
+            "that no digit is lost on the way."
+        ),
+    ] = {}
+    delimiter: (
+        Annotated[
+            str,
+            Meta(
+                min_length=1,
+                max_length=1,
+                description="the character between the columns of CSV, unless given a comma.",
+            ),
+        ]
+        | None
+    ) = None
+    quote: Annotated[
+        str,
+        Meta(
+            max_length=1,
+            description='the character around values of CSV that hold delimiters, quotes or line ends; "" where none '
+            "does that.",
+        ),
+    ] = '"'
+    encoding: Annotated[
+        str,
+        Meta(
+            description='of text files, such as "latin-1" or "utf-16"; what has the byte order mark of UTF-16 needs '
+            "none."
+        ),
+    ] = "utf-8"
+    time_zone: Annotated[
+        str | None,
+        Meta(
+            description='that of Parquet\'s times without a zone, such as "Europe/Paris"; they become timestamps. '
+            "Without it they stay texts without a zone, and the step parse_time can read them."
+        ),
+    ] = None
+    follow: Annotated[
+        bool,
+        Meta(
+            description="keep reading what is appended to the (one, plain, local) file. A file that takes its place "
+            "(rotation) is read next, and one that was cut is read from its beginning; the log says so. "
+            'Ids then begin with "<file name>~1", ….'
+        ),
+    ] = False
+    watch: Annotated[
+        bool,
+        Meta(
+            description="keep looking for new files in the folder or pattern. One is read when it has settled, and "
+            "what is appended to it later too; one that can't be read is passed over until it changes; "
+            "the log and `connector list` say so. Of those that are new, the name that sorts first comes "
+            "first. A late file may sort before finished ones as long as these are not more than 500; "
+            "then names must grow."
+        ),
+    ] = False
+    settle_seconds: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=86_400,
+            description="how long a watched file must not have changed before it is read to its end; a last line "
+            "that is not ended is waited for five times as long, unless it is a whole JSON object.",
+        ),
+    ] = 2.0
+    poll_seconds: Annotated[float, Meta(gt=0, description="how often to look for what is new.")] = 0.5
+    batch_events: BatchEvents = 5_000
+    storage_options: Annotated[
+        dict[str, Any],
+        Meta(description="what the URL's fsspec file system is told, such as `endpoint_url` and `key` for `s3://`."),
+    ] = {}
+    storage_secrets: Annotated[
+        dict[str, Annotated[str, SECRET]],
+        Meta(description="options that are secrets, such as `secret`; they are laid over `storage_options`."),
+    ] = {}
 
     def __repr__(self) -> str:  # invariant 10: a URL and the options may hold secrets
         return f"FileConfig(format={self.format!r}, follow={self.follow!r}, watch={self.watch!r})"
@@ -87,7 +147,7 @@ class FilePosition(SourcePosition, frozen=True, forbid_unknown_fields=True, kw_o
     """
 
     file: str
-    offset: Annotated[int, msgspec.Meta(ge=0)]
+    offset: Annotated[int, Meta(ge=0)]
     done: list[str] | None = None
     before: str = ""
     turn: int = 0

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import msgspec
 from aiohttp import ClientHandlerType, ClientMiddlewareType, ClientRequest, ClientResponse, ClientSession
+from msgspec import Meta
 from yarl import URL
 
 from clearwell.errors import ConfigError, Retryable
@@ -29,37 +30,46 @@ class Auth(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
 
 class Bearer(Auth, frozen=True, kw_only=True, tag="bearer"):
-    """token: sent as `Authorization: Bearer …`."""
+    """A token."""
 
-    token: Annotated[str, SECRET]
+    token: Annotated[str, SECRET, Meta(description="sent as `Authorization: Bearer …`.")]
 
 
 class Header(Auth, frozen=True, kw_only=True, tag="header"):
-    """name: of the header, such as `X-Api-Key`. value: what it says."""
+    """A header of the API's own."""
 
-    name: str
-    value: Annotated[str, SECRET]
+    name: Annotated[str, Meta(description="of the header, such as `X-Api-Key`.")]
+    value: Annotated[str, SECRET, Meta(description="what it says.")]
 
 
 class Basic(Auth, frozen=True, kw_only=True, tag="basic"):
-    """username, password: sent by HTTP Basic authentication."""
+    """HTTP Basic authentication."""
 
-    username: str
-    password: Annotated[str, SECRET]
+    username: Annotated[str, Meta(description="sent by HTTP Basic authentication.")]
+    password: Annotated[str, SECRET, Meta(description="sent by HTTP Basic authentication.")]
 
 
 class ClientCredentials(Auth, frozen=True, kw_only=True, tag="oauth2_client_credentials"):
-    """A token is fetched (RFC 6749, 4.4), kept until it ends, and renewed once when the server refuses it.
+    """A token is fetched (RFC 6749, 4.4), kept until it ends, and renewed once when the server refuses it."""
 
-    token_url: where. client_id, client_secret: who we are there, sent by HTTP Basic authentication, or with
-    `in_body: true` in the request's body. scope, audience: what the token is for, where the server asks for it.
-    """
-
-    token_url: str
-    client_id: str
-    client_secret: Annotated[str, SECRET]
-    scope: str = ""
-    audience: str = ""
+    token_url: Annotated[str, Meta(description="where.")]
+    client_id: Annotated[
+        str,
+        Meta(
+            description="who we are there, sent by HTTP Basic authentication, or with `in_body: true` in the "
+            "request's body."
+        ),
+    ]
+    client_secret: Annotated[
+        str,
+        SECRET,
+        Meta(
+            description="who we are there, sent by HTTP Basic authentication, or with `in_body: true` in the "
+            "request's body."
+        ),
+    ]
+    scope: Annotated[str, Meta(description="what the token is for, where the server asks for it.")] = ""
+    audience: Annotated[str, Meta(description="what the token is for, where the server asks for it.")] = ""
     in_body: bool = False
 
 

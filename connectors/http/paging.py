@@ -10,6 +10,7 @@ from email.utils import parsedate_to_datetime
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
+from msgspec import Meta
 from yarl import URL
 
 from clearwell.errors import ConfigError
@@ -81,12 +82,16 @@ class Single(Paging, frozen=True, kw_only=True, tag="none"):
 
 
 class Cursor(Paging, frozen=True, kw_only=True, tag="cursor"):
-    """param: the query parameter that takes the cursor. path: where in the answer the next cursor is, such as
-    "meta.next", or "data.-1.id" for APIs that take the last record's id; after the last page it is missing or empty.
-    """
+    """Each answer says where the next page begins."""
 
-    param: str
-    path: str
+    param: Annotated[str, Meta(description="the query parameter that takes the cursor.")]
+    path: Annotated[
+        str,
+        Meta(
+            description='where in the answer the next cursor is, such as "meta.next", or "data.-1.id" for APIs '
+            "that take the last record's id; after the last page it is missing or empty."
+        ),
+    ]
 
     def require_sound(self) -> None:
         """`path` must name something."""
@@ -102,10 +107,10 @@ class Cursor(Paging, frozen=True, kw_only=True, tag="cursor"):
 
 
 class PageNumber(Paging, frozen=True, kw_only=True, tag="page"):
-    """param: the query parameter that takes the page's number. start: the first one. Reading ends at an empty page."""
+    """Pages are numbered."""
 
-    param: str = "page"
-    start: Annotated[int, msgspec.Meta(ge=0)] = 1
+    param: Annotated[str, Meta(description="the query parameter that takes the page's number.")] = "page"
+    start: Annotated[int, Meta(ge=0, description="the first one. Reading ends at an empty page.")] = 1
 
     def request(self, url: URL, at: str | None) -> URL:
         """Every page by its number."""
@@ -139,12 +144,12 @@ class PageNumber(Paging, frozen=True, kw_only=True, tag="page"):
 
 
 class Offset(Paging, frozen=True, kw_only=True, tag="offset"):
-    """param: the query parameter that takes the number of records to leave out. start: the first. Ends at an empty
-    page.
-    """
+    """Pages begin at a number of records."""
 
-    param: str = "offset"
-    start: Annotated[int, msgspec.Meta(ge=0)] = 0
+    param: Annotated[str, Meta(description="the query parameter that takes the number of records to leave out.")] = (
+        "offset"
+    )
+    start: Annotated[int, Meta(ge=0, description="the first. Ends at an empty page.")] = 0
 
     def request(self, url: URL, at: str | None) -> URL:
         """By the number of the first record."""
@@ -166,11 +171,15 @@ class Offset(Paging, frozen=True, kw_only=True, tag="offset"):
 class Link(Paging, frozen=True, kw_only=True, tag="link"):
     """The next page is named by its URL, on the same server: in a header `Link: <…>; rel="next"` (RFC 8288), or where
     `path` says.
-
-    path: where in the answer the URL is, such as "next" or "links.next"; after the last page it is missing or empty.
     """
 
-    path: str = ""
+    path: Annotated[
+        str,
+        Meta(
+            description='where in the answer the URL is, such as "next" or "links.next"; after the last page it is '
+            "missing or empty."
+        ),
+    ] = ""
 
     def require_sound(self) -> None:
         """`path` must name something, where there is one."""
@@ -201,18 +210,27 @@ class Link(Paging, frozen=True, kw_only=True, tag="link"):
 
 
 class Since(Paging, frozen=True, kw_only=True, tag="since"):
-    """Asks for the records from the highest value seen on, that value included: what was taken already is left out.
+    """Asks for the records from the highest value seen on, that value included: what was taken already is left out."""
 
-    param: the query parameter that takes the value. field: where in a record it is, such as "updated_at": a time (ISO
-    8601, or as in "Mon, 29 Jan 2024 09:00:00 +0000"), a number, or a text that grows as letters do, by which the API
-    must give the records in ascending order if not all at once. start: the value to begin
-    with. limit: the number of records on a full page, so that a page full of one value is noticed.
-    """
-
-    param: str
-    field: str
-    start: str | None = None
-    limit: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    param: Annotated[str, Meta(description="the query parameter that takes the value.")]
+    field: Annotated[
+        str,
+        Meta(
+            description='where in a record it is, such as "updated_at": a time (ISO 8601, or as in "Mon, 29 Jan 2024 '
+            '09:00:00 +0000"), a number, or a text that grows as letters do, by which the API must give '
+            "the records in ascending order if not all at once."
+        ),
+    ]
+    start: Annotated[str | None, Meta(description="the value to begin with.")] = None
+    limit: (
+        Annotated[
+            int,
+            Meta(
+                ge=1, description="the number of records on a full page, so that a page full of one value is noticed."
+            ),
+        ]
+        | None
+    ) = None
 
     def require_sound(self) -> None:
         """`field` must name something."""

@@ -9,6 +9,7 @@ from contextlib import aclosing
 from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
+from msgspec import Meta
 
 from clearwell.errors import ConfigError
 from clearwell.source import (
@@ -35,34 +36,53 @@ SAMPLE = 1_000
 
 
 class HttpPollConfig(HttpSourceConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Which API to read, and how it is paged.
+    """Which API to read, and how it is paged."""
 
-    url: of the first page, `https://…`. params: query parameters sent with every request. headers: sent with every
-    request; a secret one goes into `auth`. method, body: "POST" sends `body` as JSON. auth: who we are: `type: bearer`,
-    `header`, `basic` or `oauth2_client_credentials`; it is sent to the host of `url` alone, also after a redirect.
-    ca: a PEM file of the authorities to trust. timeout: seconds for one answer.
-
-    records: where in the answer the list of records is, such as "data.items" or "/data/items"; left out, the answer is
-    the list. missing_is_empty: the API leaves the list out where there are no records; else an answer without it is an
-    error. paging: how to get to the next page: `type: cursor`, `page`, `offset`, `link` or `since`; "none" for one
-    page. every: seconds after which to look for new records; left out, reading ends after the last page.
-    id_field: the field whose value is an event's id; without it the id is a hash of the record, so that a changed
-    record is another event, and two that are alike to the last byte on different pages are one. With `type: since` the
-    id is made of the value and the id_field, so that a changed record is another event too.
-
-    requests_per_second: at most so many. page_megabytes: a larger answer is refused.
-    """
-
-    params: dict[str, str] = {}
-    method: Literal["GET", "POST"] = "GET"
-    body: Any = None
-    records: str = ""
-    missing_is_empty: bool = False
-    paging: AnyPaging = Single()
-    every: Annotated[float, msgspec.Meta(gt=0, le=2_592_000)] | None = None
-    id_field: str | None = None
-    requests_per_second: Annotated[float, msgspec.Meta(ge=0.01)] | None = None
-    page_megabytes: Annotated[float, msgspec.Meta(gt=0, le=1_024)] = 32.0
+    params: Annotated[dict[str, str], Meta(description="query parameters sent with every request.")] = {}
+    method: Annotated[Literal["GET", "POST"], Meta(description='"POST" sends `body` as JSON.')] = "GET"
+    body: Annotated[Any, Meta(description='what "POST" sends.')] = None
+    records: Annotated[
+        str,
+        Meta(
+            description='where in the answer the list of records is, such as "data.items" or "/data/items"; left '
+            "out, the answer is the list."
+        ),
+    ] = ""
+    missing_is_empty: Annotated[
+        bool,
+        Meta(
+            description="the API leaves the list out where there are no records; else an answer without it is an error."
+        ),
+    ] = False
+    paging: Annotated[
+        AnyPaging,
+        Meta(
+            description='how to get to the next page: `type: cursor`, `page`, `offset`, `link` or `since`; "none" '
+            "for one page."
+        ),
+    ] = Single()
+    every: (
+        Annotated[
+            float,
+            Meta(
+                gt=0,
+                le=2_592_000,
+                description="seconds after which to look for new records; left out, reading ends after the last page.",
+            ),
+        ]
+        | None
+    ) = None
+    id_field: Annotated[
+        str | None,
+        Meta(
+            description="the field whose value is an event's id; without it the id is a hash of the record, so that "
+            "a changed record is another event, and two that are alike to the last byte on different "
+            "pages are one. With `type: since` the id is made of the value and the id_field, so that a "
+            "changed record is another event too."
+        ),
+    ] = None
+    requests_per_second: Annotated[float, Meta(ge=0.01, description="at most so many.")] | None = None
+    page_megabytes: Annotated[float, Meta(gt=0, le=1_024, description="a larger answer is refused.")] = 32.0
 
 
 class HttpPosition(SourcePosition, frozen=True, forbid_unknown_fields=True, kw_only=True):

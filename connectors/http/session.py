@@ -10,7 +10,6 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
-import msgspec
 from aiohttp import (
     ClientHandlerType,
     ClientMiddlewareType,
@@ -23,25 +22,32 @@ from aiohttp import (
     ThreadedResolver,
 )
 from aiohttp.abc import AbstractResolver, ResolveResult
+from msgspec import Meta
 from yarl import URL
 
 from clearwell.egress import rules
 from clearwell.errors import ConfigError
-from clearwell.source import PATH, SECRET_IN_URL, SourceConfig
+from clearwell.source import SECRET_IN_URL, PemFile, SourceConfig
 from connectors.http.auth import AnyAuth, Credentials
 from connectors.http.failures import place_of, web_url
 
-Seconds = Annotated[float, msgspec.Meta(gt=0, le=3_600)]
+Seconds = Annotated[float, Meta(gt=0, le=3_600)]
 
 
 class HttpSourceConfig(SourceConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What all sources that speak HTTP are told."""
 
-    url: Annotated[str, SECRET_IN_URL]
-    headers: dict[str, str] = {}
-    auth: AnyAuth | None = None
-    ca: Annotated[str, PATH] | None = None
-    timeout: Seconds = 30.0
+    url: Annotated[str, SECRET_IN_URL, Meta(description="where to read, `https://…`; of a WebSocket `wss://…`.")]
+    headers: Annotated[dict[str, str], Meta(description="sent with every request; a secret one goes into `auth`.")] = {}
+    auth: Annotated[
+        AnyAuth | None,
+        Meta(
+            description="who we are: `type: bearer`, `header`, `basic` or `oauth2_client_credentials`; it is sent to "
+            "the host of `url` alone, also after a redirect."
+        ),
+    ] = None
+    ca: PemFile | None = None
+    timeout: Annotated[Seconds, Meta(description="seconds for connecting; of a polled API, for one answer.")] = 30.0
 
     def __repr__(self) -> str:  # invariant 10
         return f"{type(self).__name__}()"

@@ -8,18 +8,19 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import closing
 from typing import Annotated, Any, ClassVar, Literal
 
-import msgspec
+from msgspec import Meta
 
 from clearwell.errors import ConfigError
 from clearwell.records.structured import JSON_EVENT, STRUCTURED, attribute, content_type, unwrapped
 from clearwell.source import (
     EVENT_LIMIT,
     HEARTBEAT_SECONDS,
-    PATH,
     SECRET,
     Batch,
+    BatchEvents,
     Count,
     DiscoveredStream,
+    PemFile,
     Refusal,
     SourceConfig,
     SourceEvent,
@@ -38,31 +39,43 @@ CE = "ce_"
 class KafkaConfig(SourceConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Which topic to read, and how to reach it.
 
-    bootstrap: "host:port[,host:port]". topic: its name. start: where a new connector begins, "earliest" or "latest".
-    follow: keep reading what is appended; without it reading ends where the topic ended when it began.
-    isolation: "read_committed" passes over records of transactions that were aborted or are still open.
-    id_header: the header whose value is the event's id, such as `ce_id` of CloudEvents, which in structured mode is
-    read from the envelope; without it, or where a record lacks it, the id is "<topic id>/<partition>/<offset>", which
-    is new when the topic is deleted and made again.
-    security: "plaintext", "ssl", "sasl_plaintext" or "sasl_ssl". ca: a PEM file of the authorities to trust.
-    mechanism: "PLAIN", "SCRAM-SHA-256" or "SCRAM-SHA-512". username, password: who we are.
-    batch_events: records read at once.
-
     A value is passed on untouched; a record without one (a tombstone) becomes a dead letter that says so.
     """
 
-    bootstrap: str
-    topic: str
-    start: Literal["earliest", "latest"] = "earliest"
-    follow: bool = True
-    isolation: Literal["read_committed", "read_uncommitted"] = "read_committed"
-    id_header: str | None = None
-    security: Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"] = "plaintext"
-    ca: Annotated[str, PATH] | None = None
-    mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
-    username: str | None = None
-    password: Annotated[str, SECRET] | None = None
-    batch_events: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 5_000
+    bootstrap: Annotated[str, Meta(description='"host:port[,host:port]".')]
+    topic: Annotated[str, Meta(description="its name.")]
+    start: Annotated[
+        Literal["earliest", "latest"], Meta(description='where a new connector begins, "earliest" or "latest".')
+    ] = "earliest"
+    follow: Annotated[
+        bool,
+        Meta(description="keep reading what is appended; without it reading ends where the topic ended when it began."),
+    ] = True
+    isolation: Annotated[
+        Literal["read_committed", "read_uncommitted"],
+        Meta(description='"read_committed" passes over records of transactions that were aborted or are still open.'),
+    ] = "read_committed"
+    id_header: Annotated[
+        str | None,
+        Meta(
+            description="the header whose value is the event's id, such as `ce_id` of CloudEvents, which in "
+            "structured mode is read from the envelope; without it, or where a record lacks it, the id "
+            'is "<topic id>/<partition>/<offset>", which is new when the topic is deleted and made '
+            "again."
+        ),
+    ] = None
+    security: Annotated[
+        Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"],
+        Meta(description='"plaintext", "ssl", "sasl_plaintext" or "sasl_ssl".'),
+    ] = "plaintext"
+    ca: PemFile | None = None
+    mechanism: Annotated[
+        Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"],
+        Meta(description='"PLAIN", "SCRAM-SHA-256" or "SCRAM-SHA-512".'),
+    ] = "SCRAM-SHA-512"
+    username: Annotated[str | None, Meta(description="who we are.")] = None
+    password: Annotated[str | None, SECRET, Meta(description="who we are.")] = None
+    batch_events: BatchEvents = 5_000
 
     def __repr__(self) -> str:  # invariant 10
         return f"KafkaConfig(bootstrap={self.bootstrap!r}, topic={self.topic!r})"
@@ -72,7 +85,7 @@ class KafkaPosition(SourcePosition, frozen=True, forbid_unknown_fields=True, kw_
     """The offset to read next in each partition, from 0 on, of the topic with this id (KIP-516)."""
 
     topic_id: str
-    offsets: list[Annotated[int, msgspec.Meta(ge=0)]]
+    offsets: list[Annotated[int, Meta(ge=0)]]
 
 
 class KafkaSource:

@@ -10,9 +10,10 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 from bson import Timestamp, json_util
+from msgspec import Meta
 
 from clearwell.errors import ConfigError
-from clearwell.source import SECRET_IN_URL, Batch, Count, DiscoveredStream, SourceConfig, SourcePosition
+from clearwell.source import SECRET_IN_URL, Batch, BatchEvents, Count, DiscoveredStream, SourceConfig, SourcePosition
 from connectors.mongo_changes.extended_json import Dialect, Envelope, Events
 from connectors.mongo_changes.read import ChangesReader, MongoChangesPosition, watch
 from connectors.mongo_changes.server import ChangesReadPlan, collections, now, opened
@@ -26,41 +27,65 @@ _ADDED = {"_op": "string", "_ns": "string", "_cluster_time": "timestamp", "_dele
 class MongoChangesConfig(SourceConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Which collection to follow.
 
-    url: `mongodb://reader:${env:CLEARWELL_SECRET_DB}@host:27017/database` of a replica set; the user needs the role
-    read.
-    database: when the URL names none, or another. collection: its name; left out, all of the database.
-    pipeline: stages that choose or change the events, as in `watch`, in Extended JSON, such as
-    `{$match: {operationType: insert}}`. They see change events, do not touch the snapshot, and must keep
-    `_id`, `clusterTime` and `operationType`.
-    snapshot: begin with the documents that are there; else only changes from then on are read.
-    start_at: begin with the changes of this time instead (ISO 8601); needs `snapshot: false`.
-    full_document: what an update brings: "updateLookup", the document as it is when the event is read (newer, or gone:
-    then its key with `_document_gone`); "whenAvailable" or "required", as it was, for collections with
-    changeStreamPreAndPostImages; "default", nothing but the key in a `row`.
-    envelope: "row", the document as a flat object and beside its fields `_op` (c created, u updated or replaced, d
-    deleted, r read by the snapshot; drop, rename, invalidate … by name), `_ns`, `_cluster_time`, for deleted ones
-    `_deleted`; or "change", the server's change event whole.
-    json: "plain", ObjectIds as their hex digits, dates in ISO 8601, decimals as text with all digits, binary in
-    base64, UUIDs as text, NaN and the infinities as such strings, what JSON has no word for as Extended JSON; or
-    "relaxed" or "canonical" Extended JSON throughout. What can't be written becomes a dead letter that says so, with
-    "row" also a document with a field of a name that is added. batch_events: events taken together, at most.
-
-    Snapshot and stream leave no gap: the stream begins at a time taken before the snapshot, so changes made during it
-    may come twice, and the last one is what the document is. `_cluster_time` orders them (its counter is written as
-    microseconds); that of an `r` document is the beginning's. An event's id is its cluster time and its number among
-    the changes of that time; an `r` document's is made of its _id and content.
+    Snapshot and stream leave no gap: the stream begins at a time taken before the snapshot, so changes made during
+    it may come twice, and the last one is what the document is. `_cluster_time` orders them (its counter is written
+    as microseconds); that of an `r` document is the beginning's. An event's id is its cluster time and its number
+    among the changes of that time; an `r` document's is made of its _id and content.
     """
 
-    url: Annotated[str, SECRET_IN_URL]
-    database: str | None = None
-    collection: str | None = None
-    pipeline: list[dict[str, Any]] = []
-    snapshot: bool = True
-    start_at: datetime | None = None
-    full_document: Literal["updateLookup", "whenAvailable", "required", "default"] = "updateLookup"
-    envelope: Envelope = "row"
-    json: Dialect = "plain"
-    batch_events: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 1_000
+    url: Annotated[
+        str,
+        SECRET_IN_URL,
+        Meta(
+            description="`mongodb://reader:${env:CLEARWELL_SECRET_DB}@host:27017/database` of a replica set; the "
+            "user needs the role read."
+        ),
+    ]
+    database: Annotated[str | None, Meta(description="when the URL names none, or another.")] = None
+    collection: Annotated[str | None, Meta(description="its name; left out, all of the database.")] = None
+    pipeline: Annotated[
+        list[dict[str, Any]],
+        Meta(
+            description="stages that choose or change the events, as in `watch`, in Extended JSON, such as `{$match: "
+            "{operationType: insert}}`. They see change events, do not touch the snapshot, and must keep "
+            "`_id`, `clusterTime` and `operationType`."
+        ),
+    ] = []
+    snapshot: Annotated[
+        bool, Meta(description="begin with the documents that are there; else only changes from then on are read.")
+    ] = True
+    start_at: Annotated[
+        datetime | None,
+        Meta(description="begin with the changes of this time instead (ISO 8601); needs `snapshot: false`."),
+    ] = None
+    full_document: Annotated[
+        Literal["updateLookup", "whenAvailable", "required", "default"],
+        Meta(
+            description='what an update brings: "updateLookup", the document as it is when the event is read (newer, '
+            'or gone: then its key with `_document_gone`); "whenAvailable" or "required", as it was, for '
+            'collections with changeStreamPreAndPostImages; "default", nothing but the key in a `row`.'
+        ),
+    ] = "updateLookup"
+    envelope: Annotated[
+        Envelope,
+        Meta(
+            description='"row", the document as a flat object and beside its fields `_op` (c created, u updated or '
+            "replaced, d deleted, r read by the snapshot; drop, rename, invalidate … by name), `_ns`, "
+            '`_cluster_time`, for deleted ones `_deleted`; or "change", the server\'s change event '
+            "whole."
+        ),
+    ] = "row"
+    json: Annotated[
+        Dialect,
+        Meta(
+            description='"plain", ObjectIds as their hex digits, dates in ISO 8601, decimals as text with all '
+            "digits, binary in base64, UUIDs as text, NaN and the infinities as such strings, what "
+            'JSON has no word for as Extended JSON; or "relaxed" or "canonical" Extended JSON '
+            'throughout. What can\'t be written becomes a dead letter that says so, with "row" also a '
+            "document with a field of a name that is added."
+        ),
+    ] = "plain"
+    batch_events: BatchEvents = 1_000
 
     def __repr__(self) -> str:  # invariant 10
         return f"MongoChangesConfig(database={self.database!r}, collection={self.collection!r})"

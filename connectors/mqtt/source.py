@@ -10,15 +10,17 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Annotated, ClassVar, Literal
 
 import msgspec
+from msgspec import Meta
 
 from clearwell.source import (
     EVENT_LIMIT,
     HEARTBEAT_SECONDS,
-    PATH,
     SECRET,
     Batch,
+    BatchEvents,
     Count,
     DiscoveredStream,
+    PemFile,
     SourceConfig,
     SourceEvent,
     SourcePosition,
@@ -30,35 +32,46 @@ from connectors.reader_thread import Every, ReaderThread
 from connectors.samples import field_types, json_objects
 
 SAMPLE, SAMPLE_SECONDS = 200, 2.0
-Filters = Annotated[list[Annotated[str, msgspec.Meta(min_length=1)]], msgspec.Meta(min_length=1)]
+Filters = Annotated[list[Annotated[str, Meta(min_length=1)]], Meta(min_length=1)]
 
 
 class MqttConfig(SourceConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Which topics to follow, and as whom.
+    """Which topics to follow, and as whom."""
 
-    url: `mqtt://host:1883`, or `mqtts://host:8883` for TLS. topics: topic filters, such as `plant/+/temperature`.
-    client_id: names the session that the broker keeps for this connector while it is away; nobody else may use it.
-    qos: 1, or 0 for brokers without sessions: what comes while the connector is away is then lost.
-    id_field: the field whose value is an event's id. MQTT itself has none: without it a message that the broker sends
-    again after a crash is a second event; what the broker retains has one id for as long as it stays the same.
-    topic_field: the name under which the message's topic is put into the event.
-    username, password: who we are. ca: a PEM file of the authorities to trust. version: of the protocol.
-    session_expiry: seconds for which the broker keeps the session (version 5).
-    batch_events: messages taken together.
-    """
-
-    url: str
-    topics: Filters
-    client_id: Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
-    qos: Literal[0, 1] = 1
-    id_field: str | None = None
-    topic_field: str | None = None
-    username: str | None = None
-    password: Annotated[str, SECRET] | None = None
-    ca: Annotated[str, PATH] | None = None
-    version: Literal["3.1.1", "5"] = "3.1.1"
-    session_expiry: Annotated[int, msgspec.Meta(ge=0)] = 604_800
-    batch_events: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 1_000
+    url: Annotated[str, Meta(description="`mqtt://host:1883`, or `mqtts://host:8883` for TLS.")]
+    topics: Annotated[Filters, Meta(description="topic filters, such as `plant/+/temperature`.")]
+    client_id: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=128,
+            description="names the session that the broker keeps for this connector while it is away; nobody else "
+            "may use it.",
+        ),
+    ]
+    qos: Annotated[
+        Literal[0, 1],
+        Meta(description="1, or 0 for brokers without sessions: what comes while the connector is away is then lost."),
+    ] = 1
+    id_field: Annotated[
+        str | None,
+        Meta(
+            description="the field whose value is an event's id. MQTT itself has none: without it a message that the "
+            "broker sends again after a crash is a second event; what the broker retains has one id for "
+            "as long as it stays the same."
+        ),
+    ] = None
+    topic_field: Annotated[
+        str | None, Meta(description="the name under which the message's topic is put into the event.")
+    ] = None
+    username: Annotated[str | None, Meta(description="who we are.")] = None
+    password: Annotated[str | None, SECRET, Meta(description="who we are.")] = None
+    ca: PemFile | None = None
+    version: Annotated[Literal["3.1.1", "5"], Meta(description="of the protocol.")] = "3.1.1"
+    session_expiry: Annotated[
+        int, Meta(ge=0, description="seconds for which the broker keeps the session (version 5).")
+    ] = 604_800
+    batch_events: BatchEvents = 1_000
 
     def __repr__(self) -> str:  # invariant 10
         return f"MqttConfig(topics={self.topics!r}, client_id={self.client_id!r})"
@@ -71,7 +84,7 @@ class MqttPosition(SourcePosition, frozen=True, forbid_unknown_fields=True, kw_o
     subscribe again, for then the broker would send what it retains once more.
     """
 
-    taken: Annotated[int, msgspec.Meta(ge=0)]
+    taken: Annotated[int, Meta(ge=0)]
     subscription: str = ""
 
 

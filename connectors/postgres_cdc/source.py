@@ -7,10 +7,10 @@ import functools
 from collections.abc import AsyncIterator
 from typing import Annotated, ClassVar, Literal
 
-import msgspec
+from msgspec import Meta
 
 from clearwell.errors import ConfigError
-from clearwell.source import SECRET_IN_URL, Batch, Count, DiscoveredStream, SourceConfig, SourcePosition
+from clearwell.source import SECRET_IN_URL, Batch, BatchEvents, Count, DiscoveredStream, SourceConfig, SourcePosition
 from connectors.postgres_cdc.decode import lsn_number
 from connectors.postgres_cdc.events import ADDED, ENVELOPES
 from connectors.postgres_cdc.read import PostgresCdcPosition, ReplicationReader, ReplicationReadPlan, learned
@@ -22,8 +22,8 @@ from connectors.samples import json_objects
 from connectors.sql.rows import zone_of
 
 SAMPLE = 200
-Name = Annotated[str, msgspec.Meta(pattern="^[a-z0-9_]{1,63}$")]
-Tables = Annotated[list[Annotated[str, msgspec.Meta(min_length=1)]], msgspec.Meta(min_length=1)]
+Name = Annotated[str, Meta(pattern="^[a-z0-9_]{1,63}$")]
+Tables = Annotated[list[Annotated[str, Meta(min_length=1)]], Meta(min_length=1)]
 _ADDED_TYPES = dict(zip(ADDED, ("string", "string", "string", "timestamp", "int64", "json", "bool"), strict=True))
 _DEBEZIUM_LIKE = {"op": "string", "table": "string", "lsn": "string", "commit_ts": "timestamp", "xid": "int64"}
 _DEBEZIUM_LIKE |= {"key": "json", "before": "json", "after": "json", "unchanged": "json"}
@@ -32,41 +32,66 @@ _DEBEZIUM_LIKE |= {"key": "json", "before": "json", "after": "json", "unchanged"
 class PostgresCdcConfig(SourceConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Which tables to follow, and by which slot and publication.
 
-    url: `postgresql://replicator:${env:CLEARWELL_SECRET_DB}@host:5432/database`; the user needs REPLICATION and SELECT.
-    tables: `schema.table`, or `table` in `public`; each needs a primary key or a replica identity index. A partitioned
-    table is all its partitions; tables that inherit from one are tables of their own.
-    slot: the replication slot, this connector's alone: letters, digits, underscores. It keeps the server's log until
-    our events are durable; a connector that is paused for long therefore fills the server's disk.
-    publication: what the slot publishes. create: make slot and publication at the first read where they are missing
-    (the user must own the tables for that); removing or resetting the connector drops the slot, and the publication if
-    it was made here. snapshot: begin with the rows that are there; else only changes from then on are read.
-    envelope: "row", the new row as a flat object and beside its columns `_op` (c created, u updated, d deleted, r read
-    by the snapshot, t table truncated), `_table`, `_lsn`, `_commit_time`, `_xid`, for deleted rows `_deleted`; or
-    "debezium-like": op, table, lsn, commit_ts, xid, key, before, after. time_zone: what times without a zone are in.
-    batch_events: events taken together, at most.
+    A deleted row has its key alone, or with REPLICA IDENTITY FULL all columns; a row whose key was changed is a
+    deleted and a created one. Large values that an update did not touch (TOAST) are not sent by the server: they
+    are left out and named in `_unchanged` (`unchanged`), but with REPLICA IDENTITY FULL, where they are known.
+    Values are written without loss: numeric as text with all digits, bytea in base64, JSON as it is, arrays as
+    lists, times in ISO 8601; NaN, Infinity and infinity as such strings; other types as PostgreSQL's text.
 
-    A deleted row has its key alone, or with REPLICA IDENTITY FULL all columns; a row whose key was changed is a deleted
-    and a created one. Large values that an update did not touch (TOAST) are not sent by the server: they are left out
-    and named in `_unchanged` (`unchanged`), but with REPLICA IDENTITY FULL, where they are known. Values are written
-    without loss: numeric as text with all digits, bytea in base64, JSON as it is, arrays as lists, times in ISO 8601;
-    NaN, Infinity and infinity as such strings; other types as PostgreSQL's text.
-
-    Snapshot and stream leave no gap: the slot is made first, and the snapshot sees all that the stream leaves out. A
-    snapshot that was interrupted goes on by key with the rows of now: changes of these come again in the stream, whose
-    last one is what the row is. `_commit_time` of an `r` row is no later than that of any change it does not show, so
-    "newer wins" by it is right. An event's id is the transaction's LSN and the event's number in it; an `r` row's is
-    the slot's LSN, the table and the key.
+    Snapshot and stream leave no gap: the slot is made first, and the snapshot sees all that the stream leaves out.
+    A snapshot that was interrupted goes on by key with the rows of now: changes of these come again in the stream,
+    whose last one is what the row is. `_commit_time` of an `r` row is no later than that of any change it does not
+    show, so "newer wins" by it is right. An event's id is the transaction's LSN and the event's number in it; an
+    `r` row's is the slot's LSN, the table and the key.
     """
 
-    url: Annotated[str, SECRET_IN_URL]
-    tables: Tables
-    slot: Name
-    publication: Name
-    create: bool = True
-    snapshot: bool = True
-    envelope: Literal["row", "debezium-like"] = "row"
-    time_zone: str = "UTC"
-    batch_events: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 5_000
+    url: Annotated[
+        str,
+        SECRET_IN_URL,
+        Meta(
+            description="`postgresql://replicator:${env:CLEARWELL_SECRET_DB}@host:5432/database`; the user needs "
+            "REPLICATION and SELECT."
+        ),
+    ]
+    tables: Annotated[
+        Tables,
+        Meta(
+            description="`schema.table`, or `table` in `public`; each needs a primary key or a replica identity "
+            "index. A partitioned table is all its partitions; tables that inherit from one are tables "
+            "of their own."
+        ),
+    ]
+    slot: Annotated[
+        Name,
+        Meta(
+            description="the replication slot, this connector's alone: letters, digits, underscores. It keeps the "
+            "server's log until our events are durable; a connector that is paused for long therefore "
+            "fills the server's disk."
+        ),
+    ]
+    publication: Annotated[Name, Meta(description="what the slot publishes.")]
+    create: Annotated[
+        bool,
+        Meta(
+            description="make slot and publication at the first read where they are missing (the user must own the "
+            "tables for that); removing or resetting the connector drops the slot, and the publication "
+            "if it was made here."
+        ),
+    ] = True
+    snapshot: Annotated[
+        bool, Meta(description="begin with the rows that are there; else only changes from then on are read.")
+    ] = True
+    envelope: Annotated[
+        Literal["row", "debezium-like"],
+        Meta(
+            description='"row", the new row as a flat object and beside its columns `_op` (c created, u updated, d '
+            "deleted, r read by the snapshot, t table truncated), `_table`, `_lsn`, `_commit_time`, "
+            '`_xid`, for deleted rows `_deleted`; or "debezium-like": op, table, lsn, commit_ts, xid, '
+            "key, before, after."
+        ),
+    ] = "row"
+    time_zone: Annotated[str, Meta(description="what times without a zone are in.")] = "UTC"
+    batch_events: BatchEvents = 5_000
 
     def __repr__(self) -> str:  # invariant 10
         return f"PostgresCdcConfig(tables={self.tables!r}, slot={self.slot!r}, publication={self.publication!r})"

@@ -9,7 +9,7 @@ from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-import msgspec
+from msgspec import Meta
 
 from clearwell.egress import VARIABLE
 from clearwell.errors import ClearwellError, ConfigError, nearest
@@ -38,29 +38,56 @@ GATHER_SECONDS = 0.5
 class SingerConfig(SourceConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Which tap to run, and how.
 
-    tap: the tap's command, such as `tap-github`; CLEARWELL_TAPS must allow it. pip: a pip requirement, such as
-    `meltanolabs-tap-postgres==0.10.0`, to install it from, into a virtual environment of its own; without it the
-    command must be on the PATH. config: the tap's own settings; write secrets as references.
-    stream: the one of the tap's streams to read; `clearwell connector discover` lists them. A tap's stream goes into
-    one of ours, so that each has its contract: register a connector for each. id_field: the field whose value is an
-    event's id, for records that change while their id should not, such as by the time when the tap read them.
-    every: seconds after which to run the tap again; left out, reading ends when the tap does.
-    patience: seconds without any message after which a tap is ended. batch_events: records taken together at most, over
-    as many STATE messages as the tap writes within half a second.
-
-    A record is an event as the tap wrote it. The tap's last STATE message is where it goes on: what it wrote since then
-    comes again after a crash. Without `id_field` an event's id is made of the whole record, so that it comes again with
-    the same one; of equal records of a stream without keys, it also holds which one since the last STATE it is.
+    A record is an event as the tap wrote it. The tap's last STATE message is where it goes on: what it wrote since
+    then comes again after a crash. Without `id_field` an event's id is made of the whole record, so that it comes
+    again with the same one; of equal records of a stream without keys, it also holds which one since the last STATE
+    it is.
     """
 
-    tap: str
-    stream: str
-    id_field: str | None = None
-    pip: str | None = None
-    config: dict[str, Any] = {}
-    every: Annotated[float, msgspec.Meta(gt=0)] | None = None
-    patience: Annotated[float, msgspec.Meta(gt=0)] = 900.0
-    batch_events: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 5_000
+    tap: Annotated[str, Meta(description="the tap's command, such as `tap-github`; CLEARWELL_TAPS must allow it.")]
+    stream: Annotated[
+        str,
+        Meta(
+            description="the one of the tap's streams to read; `clearwell connector discover` lists them. A tap's "
+            "stream goes into one of ours, so that each has its contract: register a connector for each."
+        ),
+    ]
+    id_field: Annotated[
+        str | None,
+        Meta(
+            description="the field whose value is an event's id, for records that change while their id should not, "
+            "such as by the time when the tap read them."
+        ),
+    ] = None
+    pip: Annotated[
+        str | None,
+        Meta(
+            description="a pip requirement, such as `meltanolabs-tap-postgres==0.10.0`, to install it from, into a "
+            "virtual environment of its own; without it the command must be on the PATH."
+        ),
+    ] = None
+    config: Annotated[dict[str, Any], Meta(description="the tap's own settings; write secrets as references.")] = {}
+    every: (
+        Annotated[
+            float,
+            Meta(
+                gt=0, description="seconds after which to run the tap again; left out, reading ends when the tap does."
+            ),
+        ]
+        | None
+    ) = None
+    patience: Annotated[float, Meta(gt=0, description="seconds without any message after which a tap is ended.")] = (
+        900.0
+    )
+    batch_events: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=100_000,
+            description="records taken together at most, over as many STATE messages as the tap writes within half a "
+            "second.",
+        ),
+    ] = 5_000
 
     def __repr__(self) -> str:  # invariant 10: `config` may hold anything
         return f"SingerConfig(tap={self.tap!r}, stream={self.stream!r})"

@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
+from msgspec import Meta
 from sqlalchemy import Column, Connection, Table, func, select
 
 from clearwell.errors import ConfigError
@@ -36,42 +37,73 @@ FENCE_SECONDS = 0.1
 class SqlSourceConfig(SourceConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Which table to read, and in which order.
 
-    url: a SQLAlchemy URL, such as `postgresql://reader:${env:CLEARWELL_SECRET_READER}@host/db`, `mysql://…` (extra
-    `mysql`),
-    `sqlite:////path`. table: its name, or `schema.table`. columns: those to read; all when left out.
-    mode: "incremental" reads the rows in the order of `cursor` and then looks for rows after them; "snapshot" reads the
-    table once in the order of its key. cursor: a column that grows whenever a row is written, such as `updated_at` or a
-    serial number. key: the columns that name a row, when the table has no primary key; a unique
-    constraint must cover them. Rows with the same cursor value are told apart by it, so that no page loses one.
-    every: seconds after which to look for new rows; left out, reading ends after the last row.
-    delay: seconds by which reading stays behind the database's clock, for a cursor that is a time. lookback: so many
-    rows before the last one are looked at again each time, so that a transaction that commits late with an earlier
-    cursor, or a change that the cursor is too coarse to show, is not missed; what was read of them does not come again.
-    time_zone: what times without a zone are in.
-    page: rows read with one query.
-
-    An event is a row as a JSON object: decimals as text with all digits, times in ISO 8601, binary as base64; NaN and
-    the infinities, which JSON has not, as the strings "NaN", "Infinity", "-Infinity". An event's id is made of the
-    row's key and, with a cursor, the cursor's value: a changed row is a new event. Deleted rows are not seen.
+    An event is a row as a JSON object: decimals as text with all digits, times in ISO 8601, binary as base64; NaN
+    and the infinities, which JSON has not, as the strings "NaN", "Infinity", "-Infinity". An event's id is made of
+    the row's key and, with a cursor, the cursor's value: a changed row is a new event. Deleted rows are not seen.
 
     A primary PostgreSQL server tells which transactions are under way: reading stays behind those that write (by a
-    time also, for 30 s, behind those that have not written yet), so that none is missed however late it commits. Rows
-    whose cursor is null, infinite or after the year 9000 have no place in the order: they are read beside it. A value
-    that JSON or the database's driver has no word for makes its row a dead letter. SQLite's values are read and
-    compared as they are stored, whatever the column's type says.
+    time also, for 30 s, behind those that have not written yet), so that none is missed however late it commits.
+    Rows whose cursor is null, infinite or after the year 9000 have no place in the order: they are read beside it.
+    A value that JSON or the database's driver has no word for makes its row a dead letter. SQLite's values are read
+    and compared as they are stored, whatever the column's type says.
     """
 
-    url: Annotated[str, SECRET_IN_URL]
-    table: str
-    columns: list[str] = []
-    mode: Literal["incremental", "snapshot"] = "incremental"
-    cursor: str | None = None
-    key: list[str] = []
-    every: Annotated[float, msgspec.Meta(gt=0)] | None = None
-    delay: Annotated[float, msgspec.Meta(ge=0)] = 0.0
-    lookback: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 500
-    time_zone: str = "UTC"
-    page: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 5_000
+    url: Annotated[
+        str,
+        SECRET_IN_URL,
+        Meta(
+            description="a SQLAlchemy URL, such as `postgresql://reader:${env:CLEARWELL_SECRET_READER}@host/db`, "
+            "`mysql://…` (extra `mysql`), `sqlite:////path`."
+        ),
+    ]
+    table: Annotated[str, Meta(description="its name, or `schema.table`.")]
+    columns: Annotated[list[str], Meta(description="those to read; all when left out.")] = []
+    mode: Annotated[
+        Literal["incremental", "snapshot"],
+        Meta(
+            description='"incremental" reads the rows in the order of `cursor` and then looks for rows after them; '
+            '"snapshot" reads the table once in the order of its key.'
+        ),
+    ] = "incremental"
+    cursor: Annotated[
+        str | None,
+        Meta(description="a column that grows whenever a row is written, such as `updated_at` or a serial number."),
+    ] = None
+    key: Annotated[
+        list[str],
+        Meta(
+            description="the columns that name a row, when the table has no primary key; a unique constraint must "
+            "cover them. Rows with the same cursor value are told apart by it, so that no page loses "
+            "one."
+        ),
+    ] = []
+    every: (
+        Annotated[
+            float,
+            Meta(
+                gt=0, description="seconds after which to look for new rows; left out, reading ends after the last row."
+            ),
+        ]
+        | None
+    ) = None
+    delay: Annotated[
+        float,
+        Meta(
+            ge=0, description="seconds by which reading stays behind the database's clock, for a cursor that is a time."
+        ),
+    ] = 0.0
+    lookback: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=10_000,
+            description="so many rows before the last one are looked at again each time, so that a transaction that "
+            "commits late with an earlier cursor, or a change that the cursor is too coarse to show, is "
+            "not missed; what was read of them does not come again.",
+        ),
+    ] = 500
+    time_zone: Annotated[str, Meta(description="what times without a zone are in.")] = "UTC"
+    page: Annotated[int, Meta(ge=1, le=100_000, description="rows read with one query.")] = 5_000
 
     def __repr__(self) -> str:  # invariant 10
         return f"SqlConfig(table={self.table!r}, mode={self.mode!r}, cursor={self.cursor!r})"

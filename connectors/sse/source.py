@@ -10,8 +10,8 @@ from contextlib import aclosing
 from functools import partial
 from typing import Annotated, ClassVar
 
-import msgspec
 from aiohttp import ClientResponse, ClientSession
+from msgspec import Meta
 
 from clearwell.backoff import delays
 from clearwell.errors import ConfigError
@@ -19,6 +19,7 @@ from clearwell.source import (
     EVENT_LIMIT,
     HEARTBEAT_SECONDS,
     Batch,
+    BatchEvents,
     Count,
     DiscoveredStream,
     SourceConfig,
@@ -42,22 +43,29 @@ FIRST_RETRY, LONGEST_RETRY = 1.0, 60.0
 class SseConfig(HttpSourceConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Which stream to follow.
 
-    url: of the stream, `https://…`. headers: sent with every request; a secret one goes into `auth`. auth: who we are:
-    `type: bearer`, `header`, `basic` or `oauth2_client_credentials`; it is sent to the host of `url` alone. ca: a PEM
-    file of the authorities to trust. timeout: seconds for connecting.
-    events: the event types to take, such as `message`; all when left out. id_field: the field whose value is an event's
-    id; without it the id is the stream's own, with "+<number>" for events that follow on one with an id.
-    silence: seconds after which a connection on which nothing comes, not even a comment, is taken for dead.
-    batch_events: taken together at most. A list of objects is an event an object.
-
-    Only a stream whose events have an `id:` can be gone on with: when one has none, what the server sends while we are
-    not connected is lost, and its ids are made of what an event says and when it came.
+    Only a stream whose events have an `id:` can be gone on with: when one has none, what the server sends while we
+    are not connected is lost, and its ids are made of what an event says and when it came. A list of objects is an
+    event an object.
     """
 
-    events: list[str] = []
-    id_field: str | None = None
-    silence: Seconds = 300.0
-    batch_events: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 5_000
+    events: Annotated[
+        list[str], Meta(description="the event types to take, such as `message`; all when left out.")
+    ] = []
+    id_field: Annotated[
+        str | None,
+        Meta(
+            description="the field whose value is an event's id; without it the id is the stream's own, with "
+            '"+<number>" for events that follow on one with an id.'
+        ),
+    ] = None
+    silence: Annotated[
+        Seconds,
+        Meta(
+            description="seconds after which a connection on which nothing comes, not even a comment, is taken for "
+            "dead."
+        ),
+    ] = 300.0
+    batch_events: BatchEvents = 5_000
 
 
 class SsePosition(SourcePosition, frozen=True, forbid_unknown_fields=True, kw_only=True):

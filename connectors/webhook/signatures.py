@@ -8,12 +8,13 @@ import hmac
 from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 from standardwebhooks.webhooks import EmptyWebhookSecretError, Webhook
 
 from clearwell.errors import ConfigError
 from clearwell.source import SECRET, Request, RequestRefused
 
-Secrets = Annotated[list[Annotated[str, SECRET]], msgspec.Meta(min_length=1, max_length=16)]
+Secrets = Annotated[list[Annotated[str, SECRET]], Meta(min_length=1, max_length=16)]
 SHORTEST = 16
 """Bytes of a secret at least: a shorter one can be guessed."""
 
@@ -21,7 +22,10 @@ SHORTEST = 16
 class Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="type"):
     """Base of the ways of signing. Several secrets at once let a sender change from one to the next."""
 
-    secrets: Secrets
+    secrets: Annotated[
+        Secrets,
+        Meta(description="any of them may have signed; of Standard Webhooks as the sender shows them, `whsec_…`."),
+    ]
 
     def __repr__(self) -> str:  # invariant 10
         return f"{type(self).__name__}()"
@@ -36,10 +40,7 @@ class Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
 
 class Standard(Signature, frozen=True, kw_only=True, tag="standard"):
-    """Standard Webhooks: `webhook-id`, `webhook-timestamp` (at most five minutes off) and `webhook-signature`.
-
-    secrets: as the sender shows them, `whsec_…`; any of them may have signed.
-    """
+    """Standard Webhooks: `webhook-id`, `webhook-timestamp` (at most five minutes off) and `webhook-signature`."""
 
     def require_sound(self) -> None:
         """They must be base64 of enough bytes."""
@@ -69,17 +70,19 @@ class Standard(Signature, frozen=True, kw_only=True, tag="standard"):
 class Hmac(Signature, frozen=True, kw_only=True, tag="hmac"):
     """An HMAC-SHA256 of the body in one header, as GitHub and many others send it. Only the body is signed, so that
     somebody who has overheard a request can send it again: its events then have the same ids.
-
-    secrets: any of them may have signed. header: where the signature is. prefix: what stands before it.
-    encoding: how it is written. id_header: the header with the delivery's id, such as `X-GitHub-Delivery`: then a
-    request is an event of its own by its whole body, however alike the events in it are. The header itself is not
-    signed, and whoever sends a request again may write another: it makes no id.
     """
 
-    header: str = "X-Hub-Signature-256"
-    prefix: str = "sha256="
-    encoding: Literal["hex", "base64"] = "hex"
-    id_header: str | None = None
+    header: Annotated[str, Meta(description="where the signature is.")] = "X-Hub-Signature-256"
+    prefix: Annotated[str, Meta(description="what stands before it.")] = "sha256="
+    encoding: Annotated[Literal["hex", "base64"], Meta(description="how it is written.")] = "hex"
+    id_header: Annotated[
+        str | None,
+        Meta(
+            description="the header with the delivery's id, such as `X-GitHub-Delivery`: then a request is an event "
+            "of its own by its whole body, however alike the events in it are. The header itself is not "
+            "signed, and whoever sends a request again may write another: it makes no id."
+        ),
+    ] = None
 
     def require_sound(self) -> None:
         """They must be long enough."""

@@ -8,7 +8,7 @@ from io import BytesIO
 from itertools import islice
 from typing import Annotated, ClassVar, Literal
 
-import msgspec
+from msgspec import Meta
 
 from clearwell.records.structured import BATCH, JSON_EVENT, STRUCTURED, unwrapped
 from clearwell.source import (
@@ -32,23 +32,36 @@ NDJSON = ("application/x-ndjson", "application/ndjson", "application/jsonl", "ap
 class WebhookConfig(SourceConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What is sent to `POST /push/<connector>`, and who may.
 
-    signature: how requests are signed: `type: standard` (Standard Webhooks) or `type: hmac`; only the word "none" lets
-    anyone send. format: "json" is one event, or a list of events; "ndjson" an event a line; "auto" is "json" for what
-    is JSON as a whole, with the data of CloudEvents in structured mode or in a batch, and "ndjson" for what is not and
-    has its content type. A content type, which no signature covers, never makes other events of a body.
-    most_events: in one request.
-    id_field: the field whose value is an event's id. Without it, or where an event lacks it, the id is the delivery's
-    (`webhook-id`, or with the `id_header` of "hmac" a hash of the signed body), with "/<number>" in a list; where there
-    is none either, it is a hash of the event, of a CloudEvent with its attributes: what is sent again is then the same
-    event, and so is what is alike to the last byte.
-
     Answers are 401 for a wrong signature, 400 for what is no JSON, 413 for too many events.
     """
 
-    signature: Standard | Hmac | Literal["none"]
-    format: Literal["auto", "json", "ndjson"] = "auto"
-    id_field: str | None = None
-    most_events: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 10_000
+    signature: Annotated[
+        Standard | Hmac | Literal["none"],
+        Meta(
+            description="how requests are signed: `type: standard` (Standard Webhooks) or `type: hmac`; only the "
+            'word "none" lets anyone send.'
+        ),
+    ]
+    format: Annotated[
+        Literal["auto", "json", "ndjson"],
+        Meta(
+            description='"json" is one event, or a list of events; "ndjson" an event a line; "auto" is "json" for '
+            "what is JSON as a whole, with the data of CloudEvents in structured mode or in a batch, and "
+            '"ndjson" for what is not and has its content type. A content type, which no signature '
+            "covers, never makes other events of a body."
+        ),
+    ] = "auto"
+    id_field: Annotated[
+        str | None,
+        Meta(
+            description="the field whose value is an event's id. Without it, or where an event lacks it, the id is "
+            'the delivery\'s (`webhook-id`, or with the `id_header` of "hmac" a hash of the signed '
+            'body), with "/<number>" in a list; where there is none either, it is a hash of the event, '
+            "of a CloudEvent with its attributes: what is sent again is then the same event, and so is "
+            "what is alike to the last byte."
+        ),
+    ] = None
+    most_events: Annotated[int, Meta(ge=1, le=100_000, description="in one request.")] = 10_000
 
 
 class WebhookSource:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar, Protocol
 
 import msgspec
 from aiohttp import ClientSession, ClientWebSocketResponse, ClientWSTimeout, WSMsgType, WSServerHandshakeError
+from msgspec import Meta
 
 from clearwell.backoff import delays
 from clearwell.errors import ConfigError, Retryable
@@ -18,6 +19,7 @@ from clearwell.source import (
     EVENT_LIMIT,
     HEARTBEAT_SECONDS,
     Batch,
+    BatchEvents,
     Count,
     DiscoveredStream,
     Refusal,
@@ -58,30 +60,36 @@ class Frame(Protocol):
 class WebSocketConfig(HttpSourceConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Which messages to follow.
 
-    url: `wss://…`. headers: sent when connecting; a secret one goes into `auth`. auth: who we are: `type: bearer`,
-    `header`, `basic` or `oauth2_client_credentials`; it is sent to the host of `url` alone. ca: a PEM file of the
-    authorities to trust. timeout: seconds for connecting. protocols: subprotocols we offer.
-    subscribe: a JSON message that is sent after connecting. id_field: the field whose value is an event's id; without
-    it the id is the value of `position_field`.
-    position_field: the field whose value, text or a whole number, says where in the stream a message is. resume: a
-    message sent instead of `subscribe` to go on after such a value, which stands in it for "$position". resume_param:
-    the query parameter of `url` that takes the value.
-    ping_seconds: so often the server must answer a ping, or the connection is taken for dead. batch_events: taken
-    together at most.
-
-    Without `position_field` and one of `resume`, `resume_param`, what the server sends while we are not connected is
-    lost; without ids, they are made of what a message says and when it came. A list of objects is an event an object.
-    Binary messages become dead letters, and so do those larger than an event may be.
+    Without `position_field` and one of `resume`, `resume_param`, what the server sends while we are not connected
+    is lost; without ids, they are made of what a message says and when it came. A list of objects is an event an
+    object. Binary messages become dead letters, and so do those larger than an event may be.
     """
 
-    protocols: list[str] = []
-    subscribe: Any = None
-    id_field: str | None = None
-    position_field: str | None = None
-    resume: Any = None
-    resume_param: str | None = None
-    ping_seconds: Annotated[float, msgspec.Meta(ge=0.1, le=3_600)] = 20.0
-    batch_events: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 5_000
+    protocols: Annotated[list[str], Meta(description="subprotocols we offer.")] = []
+    subscribe: Annotated[Any, Meta(description="a JSON message that is sent after connecting.")] = None
+    id_field: Annotated[
+        str | None,
+        Meta(description="the field whose value is an event's id; without it the id is the value of `position_field`."),
+    ] = None
+    position_field: Annotated[
+        str | None,
+        Meta(description="the field whose value, text or a whole number, says where in the stream a message is."),
+    ] = None
+    resume: Annotated[
+        Any,
+        Meta(
+            description="a message sent instead of `subscribe` to go on after such a value, which stands in it for "
+            '"$position".'
+        ),
+    ] = None
+    resume_param: Annotated[str | None, Meta(description="the query parameter of `url` that takes the value.")] = None
+    ping_seconds: Annotated[
+        float,
+        Meta(
+            ge=0.1, le=3_600, description="so often the server must answer a ping, or the connection is taken for dead."
+        ),
+    ] = 20.0
+    batch_events: BatchEvents = 5_000
 
 
 class WebSocketPosition(SourcePosition, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator
 
 from clearwell.cli.main import main
 from clearwell.plugins.kinds import kinds
-from clearwell.plugins.options import json_schema, kind, told_options
+from clearwell.plugins.options import describe_source, source_schema
 from clearwell.source import SECRET, SourceConfig
 
 Run = Callable[..., tuple[int, str, str]]
@@ -47,14 +47,14 @@ def spec(tmp_path: Path) -> str:
 @pytest.mark.parametrize("name", kinds())
 def test_every_kind_tells_its_options_and_schemas(run: Run, name: str) -> None:
     code, out, _ = run("spec", name)
-    told = kind(name)
+    told = describe_source(name)
     assert code == 0 and told.summary and all(f"  {option.name}  " in out for option in told.options)
     schema = json.loads(run("spec", name, "--json")[1])
     Draft202012Validator.check_schema(schema["config"])
     assert (schema["position"] is None) == told.push
     if schema["position"] is not None:
         Draft202012Validator.check_schema(schema["position"])
-    assert schema["secrets"] == json_schema(name)["secrets"]
+    assert schema["secrets"] == source_schema(name)["secrets"]
 
 
 def test_all_kinds_are_listed_with_a_line_each(run: Run) -> None:
@@ -78,30 +78,17 @@ class Token(msgspec.Struct, frozen=True, tag="token", tag_field="kind"):
 
 
 class Config(SourceConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How to be told. It has two sentences.
-
-    mode: "a" does this: that. auth: who we are.
-    low, high: the bounds; mode is no option here.
+    """How to be told. It has two
+    sentences.
 
     What else is to say.
     """
 
-    mode: Literal["b", "a"] = "a"
-    auth: Token | None = None
-    low: Annotated[int, msgspec.Meta(ge=1, lt=9)]
+    mode: Annotated[Literal["b", "a"], msgspec.Meta(description='"a" does this: that.')] = "a"
+    auth: Annotated[Token | None, msgspec.Meta(description="who we are.")] = None
+    low: Annotated[int, msgspec.Meta(ge=1, lt=9, description="the bound.")]
     high: list[float] = []
     keys: list[Annotated[str, SECRET]] | Literal["none"] = []
-
-
-def test_a_docstring_is_parted_into_options() -> None:
-    general, texts = told_options(Config)
-    assert general == "How to be told. It has two sentences.\n\nWhat else is to say."
-    assert texts == {
-        "mode": '"a" does this: that.',
-        "auth": "who we are.",
-        "low": "the bounds; mode is no option here.",
-        "high": "the bounds; mode is no option here.",
-    }
 
 
 def test_options_are_told_with_those_inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,7 +97,9 @@ def test_options_are_told_with_those_inside(tmp_path: Path, monkeypatch: pytest.
 
     Source.Config = Config  # type: ignore[attr-defined]
     monkeypatch.setattr("clearwell.plugins.options.source_class", lambda name: Source)
-    told = {one.name: (one.type, one.required, one.default, one.secret) for one in kind("x").options}
+    kind = describe_source("x")
+    assert kind.text == "How to be told. It has two sentences.\n\nWhat else is to say."
+    told = {one.name: (one.type, one.required, one.default, one.secret) for one in kind.options}
     assert told == {
         "mode": ("a | b", False, '"a"', None),
         "auth": ("map (kind: token)", False, None, None),
@@ -119,6 +108,8 @@ def test_options_are_told_with_those_inside(tmp_path: Path, monkeypatch: pytest.
         "high": ("list of number", False, "[]", None),
         "keys": ("list of text or none", False, "[]", "whole"),
     }
+    texts = {"mode": '"a" does this: that.', "auth": "who we are.", "low": "the bound."}
+    assert {one.name: one.text for one in kind.options if one.text} == texts
 
 
 def test_check_needs_no_stack(run: Run, spec: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from clearwell.plugins.kinds import DESTINATIONS, kinds
-from clearwell.plugins.options import destination_kind, route_options
+from clearwell.plugins.options import describe_destination, route_options
 from clearwell.plugins.reference import destinations_markdown
 
 ROOT = Path(__file__).parents[2]
@@ -17,6 +17,6 @@ def test_the_page_is_current() -> None:
 
 def test_every_option_of_every_destination_is_told_of() -> None:
     for name in kinds(DESTINATIONS):
-        options = (*destination_kind(name).options, *route_options(name))
+        options = (*describe_destination(name).options, *route_options(name))
         silent = [option.name for option in options if not option.text and "." not in option.name]
         assert not silent, f"{name} does not tell of {silent}"

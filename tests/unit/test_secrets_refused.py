@@ -12,7 +12,7 @@ from clearwell.control.destination_registration import make_store
 from clearwell.errors import ConfigError
 from clearwell.plugins import kinds
 from clearwell.plugins.annotations import require_references
-from clearwell.plugins.options import destination_kind, kind
+from clearwell.plugins.options import describe_destination, describe_source
 from clearwell.plugins.secret_texts import is_secret_name, looks_secret
 from clearwell.plugins.spec import decode, make_spec
 
@@ -147,7 +147,7 @@ KINDS = [
 @pytest.mark.parametrize(("what", "name"), KINDS, ids=[f"{what} {name}" for what, name in KINDS])
 def test_no_option_of_any_kind_takes_a_secret_in_the_clear(what: str, name: str) -> None:
     """As the whole text, in a list, in a map, in a URL's query and path; the error quotes none of it."""
-    found = kind(name) if what == "source" else destination_kind(name)
+    found = describe_source(name) if what == "source" else describe_destination(name)
     shape = (kinds.source_class if what == "source" else kinds.destination_class)(name).Config
     marked = {field.encode_name: str(field.type) for field in msgspec.structs.fields(shape)}
     tried = 0

@@ -10,8 +10,7 @@ import click
 from clearwell.cli.output import console, emit, json_option, say, table
 from clearwell.errors import ConfigError
 from clearwell.plugins.kinds import kinds, source_class
-from clearwell.plugins.options import Kind, Option, json_schema, summary_of
-from clearwell.plugins.options import kind as described
+from clearwell.plugins.options import KindDescription, Option, describe_source, source_schema, summary_of
 
 
 @click.command()
@@ -31,13 +30,13 @@ def spec(kind: str | None, as_json: bool) -> None:
         shown = [{"kind": name, "summary": summary} for name, summary in rows]
         emit(as_json, {"kinds": shown}, lambda: table(("kind", "what it reads"), rows))
     elif as_json:
-        emit(as_json, json_schema(kind), str)
+        emit(as_json, source_schema(kind), str)
     else:
-        found = described(kind)
+        found = describe_source(kind)
         say("\n".join(lines_of(found, min(console().width, 120))))
 
 
-def lines_of(found: Kind, width: int, heading: str = "Options under `config:`") -> Iterator[str]:
+def lines_of(found: KindDescription, width: int, heading: str = "Options under `config:`") -> Iterator[str]:
     """What people read of a kind, in lines of `width` characters; its options stand below `heading`."""
     yield f"{found.name}: {found.summary}"
     if found.push:

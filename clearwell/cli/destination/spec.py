@@ -10,7 +10,7 @@ from clearwell.cli.connector.spec import lines_of, option_lines
 from clearwell.cli.output import console, emit, json_option, say, table
 from clearwell.errors import ConfigError
 from clearwell.plugins.kinds import DESTINATIONS, destination_class, kinds
-from clearwell.plugins.options import destination_kind, destination_schema, route_options
+from clearwell.plugins.options import describe_destination, destination_schema, route_options
 
 
 @click.command()
@@ -37,9 +37,9 @@ def spec(kind: str | None, as_json: bool) -> None:
 
 def _lines(kind: str, width: int) -> Iterator[str]:
     if destination_class(kind).registered:
-        yield from lines_of(destination_kind(kind), width, f"Options of `clearwell destination add {kind}.NAME`")
+        yield from lines_of(describe_destination(kind), width, f"Options of `clearwell destination add {kind}.NAME`")
     else:
-        yield f"{kind}: {destination_kind(kind).summary}"
+        yield f"{kind}: {describe_destination(kind).summary}"
     options = route_options(kind)
     if options:
         yield ""
@@ -51,6 +51,6 @@ def _lines(kind: str, width: int) -> Iterator[str]:
 def _summary(name: str) -> str:
     """One kind that can't be loaded does not hide the others."""
     try:
-        return destination_kind(name).summary
+        return describe_destination(name).summary
     except ConfigError as error:
         return str(error)

@@ -13,6 +13,8 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from typing import Annotated, ClassVar, Self
 
+from msgspec import Meta
+
 from clearwell.contract.model import CleanSchema
 from clearwell.destinations.cassandra import positions as cassandra_positions
 from clearwell.destinations.cassandra import table as cassandra_table
@@ -46,31 +48,35 @@ _ROUNDS = 10
 class CassandraConfig(DestinationConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Which Cassandra, from version 4 on.
 
-    hosts: where to find the cluster, parted by commas. port: of CQL. keyspace: where the tables are; you make it, since
-    how many copies there are is your decision. user, password: the login; the password must be a reference. datacenter:
-    the one to talk to; left out, that of the first host. ca: a file of certificates that the nodes' are checked by, for
-    TLS, each of which must name its node's address; left out, there is no TLS.
-
-    The user needs CREATE, ALTER, SELECT and MODIFY on the keyspace. The table `clearwell_positions` is kept beside the
-    streams' tables.
+    The user needs CREATE, ALTER, SELECT and MODIFY on the keyspace. The table `clearwell_positions` is kept beside
+    the streams' tables.
     """
 
-    hosts: str
-    keyspace: str
-    port: int = 9042
-    user: str | None = None
-    password: Annotated[str, SECRET] | None = None
-    datacenter: str | None = None
-    ca: Annotated[str, PATH] | None = None
+    hosts: Annotated[str, Meta(description="where to find the cluster, parted by commas.")]
+    keyspace: Annotated[
+        str, Meta(description="where the tables are; you make it, since how many copies there are is your decision.")
+    ]
+    port: Annotated[int, Meta(description="of CQL.")] = 9042
+    user: Annotated[str | None, Meta(description="the login; the password must be a reference.")] = None
+    password: Annotated[str | None, SECRET, Meta(description="the login; the password must be a reference.")] = None
+    datacenter: Annotated[str | None, Meta(description="the one to talk to; left out, that of the first host.")] = None
+    ca: Annotated[
+        str | None,
+        PATH,
+        Meta(
+            description="a file of certificates that the nodes' are checked by, for TLS, each of which must name its "
+            "node's address; left out, there is no TLS."
+        ),
+    ] = None
 
     def __repr__(self) -> str:  # invariant 10
         return f"CassandraConfig(hosts={self.hosts!r}, keyspace={self.keyspace!r})"
 
 
 class CassandraOptions(RouteOptions, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """table: the table; default: named as the stream."""
+    """What a route to such a store says."""
 
-    table: str | None = None
+    table: Annotated[str | None, Meta(description="the table; default: named as the stream.")] = None
 
 
 class CassandraDestination:

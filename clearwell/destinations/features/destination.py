@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from operator import itemgetter
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import psycopg
+from msgspec import Meta
 from psycopg import errors
 from psycopg.sql import SQL, Identifier
 
@@ -66,22 +67,22 @@ class FeaturesConfig(DestinationConfig, frozen=True, forbid_unknown_fields=True,
 
 
 class FeaturesOptions(RouteOptions, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What the view is, in the words of the contract (`clearwell.contract.feature_language`).
+    """What the view is, in the words of the contract (`clearwell.contract.feature_language`)."""
 
-    entity: the clean field, or name and keys, that the values are of.
-    features: the features by name.
-    ttl: how long values hold after the newest event of their entity; default: for ever.
-    lateness: how late an event may come and still be counted; default: 1d.
-    ahead: how far an event's time may be ahead of the clock; default: 1d.
-    allow_protected: protected fields that may be features.
-    """
-
-    entity: Any
-    features: dict[str, Any]
-    ttl: str | None = None
-    lateness: str | int | None = None
-    ahead: str | int | None = None
-    allow_protected: str | list[str] | None = None
+    entity: Annotated[Any, Meta(description="the clean field, or name and keys, that the values are of.")]
+    features: Annotated[dict[str, Any], Meta(description="the features by name.")]
+    ttl: Annotated[
+        str | None, Meta(description="how long values hold after the newest event of their entity; default: for ever.")
+    ] = None
+    lateness: Annotated[
+        str | int | None, Meta(description="how late an event may come and still be counted; default: 1d.")
+    ] = None
+    ahead: Annotated[
+        str | int | None, Meta(description="how far an event's time may be ahead of the clock; default: 1d.")
+    ] = None
+    allow_protected: Annotated[str | list[str] | None, Meta(description="protected fields that may be features.")] = (
+        None
+    )
 
 
 class FeaturesDestination(PostgresDestination):

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, ClassVar, Self
 
 import msgspec
+from msgspec import Meta
 
 from clearwell.contract.model import CleanSchema, Type
 from clearwell.destinations.files.content import Compression, FileFormat, Format
@@ -37,28 +38,38 @@ NOTES = "_clearwell"
 class FilesConfig(DestinationConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Where files are written, and how.
 
-    url: a folder, or a URL that fsspec writes to, such as s3://bucket/path, gs://… or az://…; each stream has a folder
-    in it. format: "parquet" or "ndjson", a line of JSON an event. compression: "zstd", "gzip" or "none".
-    storage_options: what the store's client is told, such as `endpoint_url` and `key` for s3://.
-    storage_secrets: options that are secrets, such as `secret`; they are laid over `storage_options`.
-
-    One route at a time may write a stream's folder. Every event has `_raw_topic`, `_raw_partition` and `_raw_offset`.
+    One route at a time may write a stream's folder. Every event has `_raw_topic`, `_raw_partition` and
+    `_raw_offset`.
     """
 
-    url: Annotated[str, PATH]
-    format: Format = "parquet"
-    compression: Compression = "zstd"
-    storage_options: dict[str, Any] = {}
-    storage_secrets: dict[str, Annotated[str, SECRET]] = {}
+    url: Annotated[
+        str,
+        PATH,
+        Meta(
+            description="a folder, or a URL that fsspec writes to, such as s3://bucket/path, gs://… or az://…; each "
+            "stream has a folder in it."
+        ),
+    ]
+    format: Annotated[Format, Meta(description='"parquet" or "ndjson", a line of JSON an event.')] = "parquet"
+    compression: Annotated[Compression, Meta(description='"zstd", "gzip" or "none".')] = "zstd"
+    storage_options: Annotated[
+        dict[str, Any], Meta(description="what the store's client is told, such as `endpoint_url` and `key` for s3://.")
+    ] = {}
+    storage_secrets: Annotated[
+        dict[str, Annotated[str, SECRET]],
+        Meta(description="options that are secrets, such as `secret`; they are laid over `storage_options`."),
+    ] = {}
 
     def __repr__(self) -> str:  # invariant 10: a URL and the options may hold secrets
         return f"FilesConfig(format={self.format!r}, compression={self.compression!r})"
 
 
 class FilesOptions(RouteOptions, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """folder: the stream's folder below the store's; default: <stream>_v<version>."""
+    """What a route to such a store says."""
 
-    folder: str | None = None
+    folder: Annotated[
+        str | None, Meta(description="the stream's folder below the store's; default: <stream>_v<version>.")
+    ] = None
 
 
 class FilesDestination:

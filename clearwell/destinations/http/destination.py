@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, ClassVar, Self
 
-import msgspec
+from msgspec import Meta
 
 from clearwell.contract.model import CleanSchema
 from clearwell.destinations.http.receiver import Receiver
@@ -17,32 +17,44 @@ from clearwell.destinations.http.requests import Requests
 from clearwell.destinations.platform_positions import PlatformPositions
 from clearwell.destinations.protocol import Accounts, Claim, CleanBatch, DestinationConfig, RouteOptions, Start, Target
 from clearwell.destinations.shape import IDENTITY, check_schema
-from clearwell.source import PATH, SECRET, SECRET_IN_URL
+from clearwell.source import SECRET, SECRET_IN_URL, PemFile
 
 
 class HttpConfig(DestinationConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Which URL events are sent to, how they are signed and packed.
 
-    url: https:// or http://; all of it may be a reference, where its path is a secret. secrets: `whsec_…` as the
-    receiver knows it; with several each signs, so that the receiver can change from one to the next.
-    headers: sent with each request. secret_headers: the same, such as Authorization, for values that are secrets.
-    batch_events: the most events of a request; with 1 each is sent by itself.
-    ca: a PEM file of the authorities to trust. timeout: seconds that a receiver may be silent.
-
     A request is signed as Standard Webhooks says and holds CloudEvents: one as it is, with `ce-` headers, or a JSON
-    array of them (`application/cloudevents-batch+json`). `webhook-id`, and the `id` of each event, stay the same when
-    it is sent again: remember them, and drop what you have. Answer 2xx when you have the events. 408, 425, 429, 5xx and
-    silence are tried again, after Retry-After; 401, 403, 404, 405, 410 and redirects stop the deliverer; any other 4xx
-    refuses the event, which becomes a dead letter. Requests of a partition go out one after the other, in order.
+    array of them (`application/cloudevents-batch+json`). `webhook-id`, and the `id` of each event, stay the same
+    when it is sent again: remember them, and drop what you have. Answer 2xx when you have the events. 408, 425,
+    429, 5xx and silence are tried again, after Retry-After; 401, 403, 404, 405, 410 and redirects stop the
+    deliverer; any other 4xx refuses the event, which becomes a dead letter. Requests of a partition go out one
+    after the other, in order.
     """
 
-    url: Annotated[str, SECRET_IN_URL]
-    secrets: Annotated[list[Annotated[str, SECRET]], msgspec.Meta(min_length=1, max_length=4)]
-    headers: dict[str, str] = {}
-    secret_headers: dict[str, Annotated[str, SECRET]] = {}
-    batch_events: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 1
-    ca: Annotated[str, PATH] | None = None
-    timeout: Annotated[float, msgspec.Meta(gt=0, le=600)] = 30.0
+    url: Annotated[
+        str,
+        SECRET_IN_URL,
+        Meta(description="https:// or http://; all of it may be a reference, where its path is a secret."),
+    ]
+    secrets: Annotated[
+        list[Annotated[str, SECRET]],
+        Meta(
+            min_length=1,
+            max_length=4,
+            description="`whsec_…` as the receiver knows it; with several each signs, so that the receiver can "
+            "change from one to the next.",
+        ),
+    ]
+    headers: Annotated[dict[str, str], Meta(description="sent with each request.")] = {}
+    secret_headers: Annotated[
+        dict[str, Annotated[str, SECRET]],
+        Meta(description="the same, such as Authorization, for values that are secrets."),
+    ] = {}
+    batch_events: Annotated[
+        int, Meta(ge=1, le=10_000, description="the most events of a request; with 1 each is sent by itself.")
+    ] = 1
+    ca: PemFile | None = None
+    timeout: Annotated[float, Meta(gt=0, le=600, description="seconds that a receiver may be silent.")] = 30.0
 
     def __repr__(self) -> str:  # invariant 10
         return f"HttpConfig(batch_events={self.batch_events})"

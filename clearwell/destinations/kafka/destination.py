@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 import msgspec
+from msgspec import Meta
 
 from clearwell.contract.model import CleanSchema
 from clearwell.destinations.cloud_event import JSON, attributes_of, id_of
@@ -20,38 +21,43 @@ from clearwell.destinations.platform_positions import PlatformPositions
 from clearwell.destinations.protocol import Accounts, Claim, CleanBatch, DestinationConfig, RouteOptions, Start, Target
 from clearwell.destinations.shape import IDENTITY, check_schema
 from clearwell.kafka import names
-from clearwell.source import PATH, SECRET
+from clearwell.source import SECRET, PemFile
 
 
 class KafkaTopicConfig(DestinationConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Which cluster, and how to reach it.
 
-    bootstrap: "host:port[,host:port]". security: "plaintext", "ssl", "sasl_plaintext" or "sasl_ssl".
-    ca: a PEM file of the authorities to trust. mechanism: "PLAIN", "SCRAM-SHA-256" or "SCRAM-SHA-512".
-    username, password: who we are.
-
-    A record's key is the contract's key: its value as text, or a JSON array where it has several fields. What has one
-    key stays in one partition, in order. Headers are a CloudEvent's in Kafka's binary mode, with `clearwell_topic` and
-    `clearwell_offset`, where the event is in raw; the value is the clean event. `ce_id` stays the same when an event
-    is sent again: drop what you have (Clearwell's own source `kafka` does, with `id_header: ce_id` and a step
-    `deduplicate`). An event that is larger than the topic takes becomes a dead letter.
+    A record's key is the contract's key: its value as text, or a JSON array where it has several fields. What has
+    one key stays in one partition, in order. Headers are a CloudEvent's in Kafka's binary mode, with
+    `clearwell_topic` and `clearwell_offset`, where the event is in raw; the value is the clean event. `ce_id` stays
+    the same when an event is sent again: drop what you have (Clearwell's own source `kafka` does, with `id_header:
+    ce_id` and a step `deduplicate`). An event that is larger than the topic takes becomes a dead letter.
     """
 
-    bootstrap: str
-    security: Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"] = "plaintext"
-    ca: Annotated[str, PATH] | None = None
-    mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
-    username: str | None = None
-    password: Annotated[str, SECRET] | None = None
+    bootstrap: Annotated[str, Meta(description='"host:port[,host:port]".')]
+    security: Annotated[
+        Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"],
+        Meta(description='"plaintext", "ssl", "sasl_plaintext" or "sasl_ssl".'),
+    ] = "plaintext"
+    ca: PemFile | None = None
+    mechanism: Annotated[
+        Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"],
+        Meta(description='"PLAIN", "SCRAM-SHA-256" or "SCRAM-SHA-512".'),
+    ] = "SCRAM-SHA-512"
+    username: Annotated[str | None, Meta(description="who we are.")] = None
+    password: Annotated[str | None, SECRET, Meta(description="who we are.")] = None
 
     def __repr__(self) -> str:  # invariant 10
         return f"KafkaTopicConfig(bootstrap={self.bootstrap!r})"
 
 
 class KafkaTopicOptions(RouteOptions, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """topic: a topic that is there; default: clean.<stream>.v<version>, as in Clearwell's own cluster."""
+    """What a route to such a store says."""
 
-    topic: str | None = None
+    topic: Annotated[
+        str | None,
+        Meta(description="a topic that is there; default: clean.<stream>.v<version>, as in Clearwell's own cluster."),
+    ] = None
 
 
 class KafkaTopicDestination:

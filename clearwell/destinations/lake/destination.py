@@ -8,7 +8,9 @@ Measured: 8 to 20 ms an append of 10,000 rows; small ones wait for each other (`
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import ClassVar, Self
+from typing import Annotated, ClassVar, Self
+
+from msgspec import Meta
 
 from clearwell.contract.model import CleanSchema
 from clearwell.destinations.lake.columns import EVENT_DATE, TAKEN, columns_of, table_columns
@@ -25,9 +27,11 @@ FOLDER = "lake"
 
 
 class LakeOptions(RouteOptions, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """table: the table, a folder under `lake/`; default: <stream>_v<version>."""
+    """What a route to such a store says."""
 
-    table: str | None = None
+    table: Annotated[
+        str | None, Meta(description="the table, a folder under `lake/`; default: <stream>_v<version>.")
+    ] = None
 
 
 class LakeDestination:

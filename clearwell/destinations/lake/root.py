@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Self
 
+from msgspec import Meta
+
 from clearwell.destinations.protocol import DestinationConfig
 from clearwell.egress_stores import require_allowed_store
 from clearwell.settings import Settings, redact
@@ -20,16 +22,24 @@ _BOUNDS = {"connect_timeout": "10s", "timeout": "30s", "retry_timeout": "30s"}
 
 
 class LakeConfig(DestinationConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Which object store, or folder, and how to get in.
+    """Which object store, or folder, and how to get in."""
 
-    url: a folder, or a URL such as s3://bucket/path, gs://… or az://…; the tables are under it.
-    storage_options: what the store's client is told, such as `aws_region` and `aws_endpoint_url`.
-    storage_secrets: options that are secrets, such as `aws_secret_access_key`; they are laid over `storage_options`.
-    """
-
-    url: Annotated[str, PATH] | None = None
-    storage_options: dict[str, str] = {}
-    storage_secrets: dict[str, Annotated[str, SECRET]] = {}
+    url: Annotated[
+        str | None,
+        PATH,
+        Meta(description="a folder, or a URL such as s3://bucket/path, gs://… or az://…; the tables are under it."),
+    ] = None
+    storage_options: Annotated[
+        dict[str, str],
+        Meta(description="what the store's client is told, such as `aws_region` and `aws_endpoint_url`."),
+    ] = {}
+    storage_secrets: Annotated[
+        dict[str, Annotated[str, SECRET]],
+        Meta(
+            description="options that are secrets, such as `aws_secret_access_key`; they are laid over "
+            "`storage_options`."
+        ),
+    ] = {}
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, ClassVar, Self
 
 from bson.errors import BSONError
+from msgspec import Meta
 from pymongo import MongoClient, ReplaceOne, WriteConcern, errors, uri_parser
 from pymongo.collection import Collection
 from pymongo.database import Database
@@ -53,18 +54,19 @@ REPLACED_AT_ONCE = 1_000
 
 
 class MongoConfig(DestinationConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Which MongoDB.
+    """Which MongoDB."""
 
-    url: a mongodb:// URL that names the database; its password must be a reference.
-    """
-
-    url: Annotated[str, SECRET_IN_URL] | None = None
+    url: Annotated[
+        str | None,
+        SECRET_IN_URL,
+        Meta(description="a mongodb:// URL that names the database; its password must be a reference."),
+    ] = None
 
 
 class MongoOptions(RouteOptions, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """collection: the collection; default: named as the stream."""
+    """What a route to such a store says."""
 
-    collection: str | None = None
+    collection: Annotated[str | None, Meta(description="the collection; default: named as the stream.")] = None
 
 
 class MongoDestination:

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, ClassVar, Self
 from urllib.parse import urlsplit
 
+from msgspec import Meta
 from opensearchpy import OpenSearch
 from opensearchpy.exceptions import OpenSearchException
 
@@ -53,24 +54,30 @@ logging.getLogger("opensearch").setLevel(logging.ERROR)
 class OpenSearchConfig(DestinationConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Which OpenSearch, or Elasticsearch from version 7 on.
 
-    url: `https://user:${env:CLEARWELL_SECRET_OS}@host:9200`; a password must be a reference. ca: a file of certificates
-    that the server's is checked by; left out, the usual ones.
-
-    The user needs the rights to create, read and write the streams' indexes and the index `clearwell_positions`. Inline
-    scripts in painless must be allowed, as they are by default. Shards and replicas come from index templates.
+    The user needs the rights to create, read and write the streams' indexes and the index `clearwell_positions`.
+    Inline scripts in painless must be allowed, as they are by default. Shards and replicas come from index
+    templates.
     """
 
-    url: Annotated[str, SECRET_IN_URL]
-    ca: Annotated[str, PATH] | None = None
+    url: Annotated[
+        str,
+        SECRET_IN_URL,
+        Meta(description="`https://user:${env:CLEARWELL_SECRET_OS}@host:9200`; a password must be a reference."),
+    ]
+    ca: Annotated[
+        str | None,
+        PATH,
+        Meta(description="a file of certificates that the server's is checked by; left out, the usual ones."),
+    ] = None
 
     def __repr__(self) -> str:  # invariant 10
         return f"OpenSearchConfig(ca={self.ca!r})"
 
 
 class OpenSearchOptions(RouteOptions, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """index: the index; default: named as the stream."""
+    """What a route to such a store says."""
 
-    index: str | None = None
+    index: Annotated[str | None, Meta(description="the index; default: named as the stream.")] = None
 
 
 class OpenSearchDestination:

@@ -12,6 +12,7 @@ from typing import Annotated, ClassVar, Self
 
 import msgspec
 import psycopg
+from msgspec import Meta
 from psycopg import errors
 from psycopg.sql import SQL, Identifier
 from psycopg.types.json import set_json_dumps
@@ -39,18 +40,19 @@ from clearwell.source import SECRET_IN_URL
 
 
 class PostgresConfig(DestinationConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Which PostgreSQL.
+    """Which PostgreSQL."""
 
-    url: a postgresql:// URL, TLS options included; its password must be a reference.
-    """
-
-    url: Annotated[str, SECRET_IN_URL] | None = None
+    url: Annotated[
+        str | None,
+        SECRET_IN_URL,
+        Meta(description="a postgresql:// URL, TLS options included; its password must be a reference."),
+    ] = None
 
 
 class PostgresOptions(RouteOptions, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """table: the table; default: named as the stream."""
+    """What a route to such a store says."""
 
-    table: str | None = None
+    table: Annotated[str | None, Meta(description="the table; default: named as the stream.")] = None
 
 
 class PostgresDestination:

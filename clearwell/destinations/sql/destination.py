@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, Self
 
+from msgspec import Meta
 from sqlalchemy import Connection, func, inspect, select
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -48,26 +49,31 @@ from clearwell.source import SECRET_IN_URL
 class SqlConfig(DestinationConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Which database. MySQL and MariaDB need Clearwell's extra `mysql`.
 
-    url: a SQLAlchemy URL, such as `mysql://writer:${env:CLEARWELL_SECRET_WRITER}@host/db` or `sqlite:////path`, its
-    driver's TLS options included; a password must be a reference. schema: the database schema the tables are in; left
-    out, the user's own.
-
     The user needs the rights to create and alter tables, and to read, insert and update. The table
     `clearwell_positions` is kept beside the streams' tables. Texts in a key have 255 characters at most, except in
     SQLite and PostgreSQL. Where a unique index of yours refuses a row, the row becomes a dead letter.
     """
 
-    url: Annotated[str, SECRET_IN_URL]
-    schema: str | None = None
+    url: Annotated[
+        str,
+        SECRET_IN_URL,
+        Meta(
+            description="a SQLAlchemy URL, such as `mysql://writer:${env:CLEARWELL_SECRET_WRITER}@host/db` or "
+            "`sqlite:////path`, its driver's TLS options included; a password must be a reference."
+        ),
+    ]
+    schema: Annotated[
+        str | None, Meta(description="the database schema the tables are in; left out, the user's own.")
+    ] = None
 
     def __repr__(self) -> str:  # invariant 10
         return f"SqlConfig(schema={self.schema!r})"
 
 
 class SqlOptions(RouteOptions, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """table: the table; default: named as the stream."""
+    """What a route to such a store says."""
 
-    table: str | None = None
+    table: Annotated[str | None, Meta(description="the table; default: named as the stream.")] = None
 
 
 class SqlDestination:
