@@ -17,6 +17,7 @@ WORDING = {
     "contracts.draft_from": "Choose one by --from.",
     "keys.create": "Make one with `clearwell keys create`, or set CLEARWELL_KEYS.",
     "keys.make_private": "Run `chmod 600 {subject}`.",
+    "lake.force": "--force does it all the same.",
     "subscriptions.list": "See `clearwell subscription list`; `clearwell subscribe` makes one.",
     "subscriptions.purpose": "Give a --purpose, or choose other --fields.",
     "subscriptions.replace": "--replace changes it (its position stays); or take another name.",

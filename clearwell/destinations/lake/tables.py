@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
+import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import DeltaTable, QueryBuilder
@@ -15,7 +16,7 @@ from pyarrow.fs import FileSelector, FileType, PyFileSystem
 
 from clearwell.destinations.lake.errors import Conflict, talking
 from clearwell.destinations.lake.root import Root, TableLocation
-from clearwell.errors import ConfigError, Retryable
+from clearwell.errors import ConfigError, Hint, Retryable
 
 RETENTION = timedelta(days=7)
 """How long what a table was can be read: Delta's own default for files that a newer version no longer has."""
@@ -28,8 +29,7 @@ TRIES = 5
 Result = TypeVar("Result")
 
 
-@dataclass(frozen=True, slots=True)
-class LakeTableInfo:
+class LakeTableInfo(msgspec.Struct, frozen=True, kw_only=True):
     """A table at one version, written `at`; `size` in bytes, `small` the files that compact would join."""
 
     table: str
@@ -119,7 +119,9 @@ def vacuum(place: TableLocation, older: timedelta, *, dry_run: bool, full: bool,
     if older < RETENTION and not force:
         raise ConfigError(
             f"Less than {RETENTION.days} days would take files from under who reads an older version, and from slow "
-            "writers: --force does it all the same."
+            "writers.",
+            code="retention_too_short",
+            hint=Hint("lake.force"),
         )
     hours = int(older.total_seconds() // 3600)
     return insist(

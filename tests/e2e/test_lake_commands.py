@@ -13,17 +13,19 @@ from clearwell.cli.main import main
 from clearwell.destinations.lake.destination import LakeDestination
 from clearwell.destinations.lake.root import TableLocation
 from clearwell.destinations.lake.tables import RETENTION
+from clearwell.registry import Registry, audit
+from clearwell.settings import Settings
 from clearwell.testing.destination_events import SIMPLE, TOPIC, batches_of, some_events
 
 NAME = "lake/flights_v1"
 
 
 @pytest.fixture
-def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def table(stack: Settings, registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A table of 60 rows in six files."""
     monkeypatch.setenv("CLEARWELL_LAKE", str(tmp_path))
-    for name in ("KAFKA", "POSTGRES", "MONGO"):
-        monkeypatch.setenv(f"CLEARWELL_{name}", "nowhere:1")
+    monkeypatch.setenv("CLEARWELL_HOME", str(stack.home))
+    monkeypatch.setenv("CLEARWELL_ACTOR", "anna")
     made = LakeDestination(TableLocation(str(tmp_path / NAME)), SIMPLE, "group")
     made.open()
     claim = made.claim(TOPIC, 0, 1)
@@ -65,7 +67,7 @@ def test_time_travel(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "has the versions 0 to" in run(capsys, "show", NAME, "--version", "999", code=2)["error"]
 
 
-def test_compact_and_vacuum(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_compact_and_vacuum(table: Path, registry: Registry, capsys: pytest.CaptureFixture[str]) -> None:
     old = str(run(capsys, "history", NAME)["versions"][0]["version"])
     assert run(capsys, "compact", NAME, "--dry-run")["small"] == 6
     assert files(table) == 6, "a dry run changed files"
@@ -79,6 +81,13 @@ def test_compact_and_vacuum(table: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert files(table) == 1
     assert run(capsys, "show", NAME)["rows"] == 60
     assert "vacuumed" in run(capsys, "show", NAME, "--version", old, code=2)["error"]
+    with registry.session() as session:
+        entries = audit.entries(session, f"lake/{NAME}", limit=3)
+    assert [(one.who, one.face, one.action) for one in entries] == [
+        ("anna", "cli", "vacuum"),
+        ("anna", "cli", "vacuum"),
+        ("anna", "cli", "compact"),
+    ]
 
 
 def test_files_of_a_writer_that_died(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
