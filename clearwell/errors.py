@@ -61,13 +61,13 @@ class Location:
 
 
 class ContractError(ConfigError):
-    """A contract breaks the language's rules at `where`."""
+    """A contract breaks the language's rules at `location`."""
 
     code = "wrong_contract"
 
-    def __init__(self, message: str, where: Location | None = None) -> None:
-        super().__init__(f"{where}: {message}" if where else message)
-        self.where = where
+    def __init__(self, message: str, location: Location | None = None) -> None:
+        super().__init__(f"{location}: {message}" if location else message)
+        self.location = location
 
 
 class Retryable(ClearwellError):

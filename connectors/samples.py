@@ -23,15 +23,15 @@ def field_types(rows: Iterable[dict[str, Any]]) -> dict[str, str]:
 
     A field of whole numbers with a later fraction is a float64.
     """
-    found: dict[str, str] = {}
+    types: dict[str, str] = {}
     names: dict[str, None] = {}
     for row in rows:
         for name, value in row.items():
             names[name] = None
             kind = _KINDS[type(value)] if value is not None else None
-            if kind is not None and (name not in found or (found[name], kind) == ("int64", "float64")):
-                found[name] = kind
-    return {name: found.get(name, "string") for name in names}
+            if kind is not None and (name not in types or (types[name], kind) == ("int64", "float64")):
+                types[name] = kind
+    return {name: types.get(name, "string") for name in names}
 
 
 def _decoded(event: SourceEvent) -> dict[str, Any] | None:

@@ -40,16 +40,16 @@ class Comparison:
 
 def compare(old: CleanSchema, new: CleanSchema) -> Comparison:
     """What changed from `old` to `new`, in the order of the old fields and then the new ones."""
-    found = list(_roles(old, new))
+    differences = list(_roles(old, new))
     before = {field.name: field for field in old.fields}
     after = {field.name: field for field in new.fields}
     for name, field in before.items():
         if name in after:
-            found += _field(field, after[name])
+            differences += _field(field, after[name])
         else:
-            found.append(Difference(name, "is gone", breaks=True))
-    found += [Difference(name, "is new", breaks=False) for name in after if name not in before]
-    return Comparison(old.version, new.version, tuple(found))
+            differences.append(Difference(name, "is gone", breaks=True))
+    differences += [Difference(name, "is new", breaks=False) for name in after if name not in before]
+    return Comparison(old.version, new.version, tuple(differences))
 
 
 def _roles(old: CleanSchema, new: CleanSchema) -> Iterator[Difference]:

@@ -34,109 +34,109 @@ Test = Callable[[Row], bool]
 
 
 def read_condition(
-    value: Any, where: Location, lines: Mapping[str, Location], problems: Problems, path: str = "when"
+    value: Any, location: Location, lines: Mapping[str, Location], problems: Problems, path: str = "when"
 ) -> Condition | None:
     """The condition that the plain `value` (dicts, lists, scalars) spells out; None when problems were noted.
 
     `lines` maps dotted paths to places, as `StepCall.lines` does; `path` is where `value` stands in it.
     """
-    place = lines.get(path, where)
+    location = lines.get(path, location)
     if not isinstance(value, dict):
-        problems.add(f"A condition must be a map, not {kind(value)}: {_SHAPE}.", place)
+        problems.add(f"A condition must be a map, not {kind(value)}: {_SHAPE}.", location)
         return None
     wrong = [name for name in value if name not in _WORDS]
     for name in wrong:
         problems.add(
-            f'"{name}" is not a word of a condition.{nearest(name, _WORDS)}', lines.get(f"{path}.{name}", place)
+            f'"{name}" is not a word of a condition.{nearest(name, _WORDS)}', lines.get(f"{path}.{name}", location)
         )
     if wrong:
         return None
     ops = [Op(name) for name in value if name != "field"]
     if len(ops) != 1:
-        problems.add(f"A condition holds exactly one comparison (join several with `all`): {_SHAPE}.", place)
+        problems.add(f"A condition holds exactly one comparison (join several with `all`): {_SHAPE}.", location)
         return None
     op = ops[0]
     if op in GROUPS:
-        return _read_group(op, value, place, lines, problems, path)
-    return _read_comparison(op, value, place, problems)
+        return _read_group(op, value, location, lines, problems, path)
+    return _read_comparison(op, value, location, problems)
 
 
 def _read_group(
-    op: Op, value: dict[str, Any], place: Location, lines: Mapping[str, Location], problems: Problems, path: str
+    op: Op, value: dict[str, Any], location: Location, lines: Mapping[str, Location], problems: Problems, path: str
 ) -> Condition | None:
     inside = value[op.value]
     below = f"{path}.{op.value}"
     if "field" in value:
-        problems.add(f"`{op}` takes no `field`: its parts name their own.", lines.get(f"{path}.field", place))
+        problems.add(f"`{op}` takes no `field`: its parts name their own.", lines.get(f"{path}.field", location))
         return None
     if op is Op.NOT:
-        part = read_condition(inside, place, lines, problems, below)
-        return Condition(op, parts=(part,), where=place) if part else None
+        part = read_condition(inside, location, lines, problems, below)
+        return Condition(op, parts=(part,), location=location) if part else None
     if not isinstance(inside, list) or not inside:
-        problems.add(f"`{op}` takes a list of at least one condition.", lines.get(below, place))
+        problems.add(f"`{op}` takes a list of at least one condition.", lines.get(below, location))
         return None
-    parts = [read_condition(part, place, lines, problems, f"{below}.{index}") for index, part in enumerate(inside)]
+    parts = [read_condition(part, location, lines, problems, f"{below}.{index}") for index, part in enumerate(inside)]
     known = tuple(part for part in parts if part is not None)
-    return Condition(op, parts=known, where=place) if len(known) == len(parts) else None
+    return Condition(op, parts=known, location=location) if len(known) == len(parts) else None
 
 
-def _read_comparison(op: Op, value: dict[str, Any], place: Location, problems: Problems) -> Condition | None:
+def _read_comparison(op: Op, value: dict[str, Any], location: Location, problems: Problems) -> Condition | None:
     name, constant = value.get("field"), value[op.value]
     if not isinstance(name, str):
-        problems.add(f"A comparison needs the name of a field: {_SHAPE}.", place)
+        problems.add(f"A comparison needs the name of a field: {_SHAPE}.", location)
         return None
     if op is Op.EXISTS and type(constant) is not bool:
-        problems.add(f"`exists` must be true or false, not {kind(constant)}.", place)
+        problems.add(f"`exists` must be true or false, not {kind(constant)}.", location)
         return None
     if op is Op.IN and (not isinstance(constant, list) or not constant):
-        problems.add("`in` takes a list of at least one value.", place)
+        problems.add("`in` takes a list of at least one value.", location)
         return None
     if constant is None:
-        problems.add(f"Nothing {'equals' if op is Op.EQ else 'compares with'} null: write `exists: false`.", place)
+        problems.add(f"Nothing {'equals' if op is Op.EQ else 'compares with'} null: write `exists: false`.", location)
         return None
-    return Condition(op, name, tuple(constant) if op is Op.IN else constant, where=place)
+    return Condition(op, name, tuple(constant) if op is Op.IN else constant, location=location)
 
 
 def check_condition(
     condition: Condition,
     fields: Mapping[str, Field],
-    where: Location,
+    location: Location,
     problems: Problems,
 ) -> Condition | None:
     """The condition with its constants in canonical form, checked against `fields`; None when problems were noted.
 
     Inside the cleaner a protected field is still in the clear: steps hand in `fields` with the privacy taken off.
     """
-    place = condition.where or where
+    location = condition.location or location
     if condition.op in GROUPS:
-        parts = [check_condition(part, fields, where, problems) for part in condition.parts]
+        parts = [check_condition(part, fields, location, problems) for part in condition.parts]
         known = tuple(part for part in parts if part is not None)
-        return Condition(condition.op, parts=known, where=place) if len(known) == len(parts) else None
+        return Condition(condition.op, parts=known, location=location) if len(known) == len(parts) else None
     assert condition.field is not None
     field = fields.get(condition.field)
     if field is None:
         hint = nearest(condition.field, fields)
-        problems.add(f'There is no field "{condition.field}" to compare here.{hint}', place)
+        problems.add(f'There is no field "{condition.field}" to compare here.{hint}', location)
         return None
     if field.privacy is not None:
-        problems.add(f'"{field.name}" is protected ({field.privacy.kind}) and can\'t be compared.', place)
+        problems.add(f'"{field.name}" is protected ({field.privacy.kind}) and can\'t be compared.', location)
         return None
-    return _check_constant(condition, field, place, problems)
+    return _check_constant(condition, field, location, problems)
 
 
-def _check_constant(condition: Condition, field: Field, place: Location, problems: Problems) -> Condition | None:
+def _check_constant(condition: Condition, field: Field, location: Location, problems: Problems) -> Condition | None:
     op, value = condition.op, condition.value
     if op is Op.EXISTS:
         return condition
     if op in _ORDERING and field.type not in ORDERED and field.type is not Type.STRING:
-        problems.add(f'`{op}` needs an ordered type, and "{field.name}" is {field.type}: use eq, ne or in.', place)
+        problems.add(f'`{op}` needs an ordered type, and "{field.name}" is {field.type}: use eq, ne or in.', location)
         return None
     try:
-        constants = tuple(canonical(field.type, one) for one in (value if op is Op.IN else (value,)))
+        constants = tuple(canonical(field.type, constant) for constant in (value if op is Op.IN else (value,)))
     except ValueError as error:
-        problems.add(f'What "{field.name}" is compared with {error}.', place)
+        problems.add(f'What "{field.name}" is compared with {error}.', location)
         return None
-    return Condition(op, field.name, constants if op is Op.IN else constants[0], where=place)
+    return Condition(op, field.name, constants if op is Op.IN else constants[0], location=location)
 
 
 def compile_condition(condition: Condition, schema: CleanSchema) -> Test:
@@ -146,8 +146,8 @@ def compile_condition(condition: Condition, schema: CleanSchema) -> Test:
     Raises ContractProblems when the condition does not fit the schema or compares a protected field.
     """
     problems = Problems()
-    place = condition.where or Location(f"{schema.stream} v{schema.version}", 1)
-    checked = check_condition(condition, {field.name: field for field in schema.fields}, place, problems)
+    location = condition.location or Location(f"{schema.stream} v{schema.version}", 1)
+    checked = check_condition(condition, {field.name: field for field in schema.fields}, location, problems)
     problems.raise_any()
     assert checked is not None
     return _closure(checked, schema, {field.name: index for index, field in enumerate(schema.fields)})
@@ -161,7 +161,7 @@ def _closure(condition: Condition, schema: CleanSchema, index_of: Mapping[str, i
     if condition.op is Op.EXISTS:
         return (lambda row: row[index] is not None) if condition.value else (lambda row: row[index] is None)
     if condition.op is Op.IN:
-        among = frozenset(python_value(type_, one) for one in condition.value)
+        among = frozenset(python_value(type_, written) for written in condition.value)
         return lambda row: row[index] in among  # null is never among them
     compare, constant = getattr(operator, _OPERATORS[condition.op]), python_value(type_, condition.value)
     return lambda row: (value := row[index]) is not None and compare(value, constant)

@@ -105,11 +105,11 @@ def _names(rows: Sequence[Mapping[str, Any]], declared: Mapping[str, str]) -> li
 
 def _legal(names: Sequence[str]) -> list[str]:
     """Those that a contract can declare; of names that differ only in case, the first."""
-    found: dict[str, str] = {}
+    legal_names: dict[str, str] = {}
     for name in names:
-        if re.fullmatch(FIELD_NAME.pattern or "", name) and len(found) < MAX_FIELDS:
-            found.setdefault(name.lower(), name)
-    return list(found.values())
+        if re.fullmatch(FIELD_NAME.pattern or "", name) and len(legal_names) < MAX_FIELDS:
+            legal_names.setdefault(name.lower(), name)
+    return list(legal_names.values())
 
 
 def _sampled(name: str, rows: Sequence[Mapping[str, Any]], declared: str | None) -> Sampled:
@@ -145,26 +145,26 @@ def _undeclared(names: Sequence[str]) -> Iterator[str]:
     yield f"# {len(names)} fields can't be declared (letters, digits and _, at most 63), among them: {shown}."
 
 
-def _field(one: Sampled, samples: int, roles: _Roles) -> str:
-    said: list[str] = [f"type: {_raw_type(one, roles.time)}"]
-    said += ["required: true"] if one.always or one.name in roles.chosen.values() else []
-    said += [f"items: {one.guess.items}"] if one.guess.items else []
-    said += [f"scale: {one.guess.scale}"] if one.guess.scale else []
-    said += [f"privacy: {_protection(one, roles)}"] if one.personal else []
-    notes = [one.personal] if one.personal else []
-    notes += [f"null in {one.nulls / samples:.1%}"] if one.nulls else []
+def _field(sampled: Sampled, samples: int, roles: _Roles) -> str:
+    said: list[str] = [f"type: {_raw_type(sampled, roles.time)}"]
+    said += ["required: true"] if sampled.always or sampled.name in roles.chosen.values() else []
+    said += [f"items: {sampled.guess.items}"] if sampled.guess.items else []
+    said += [f"scale: {sampled.guess.scale}"] if sampled.guess.scale else []
+    said += [f"privacy: {_protection(sampled, roles)}"] if sampled.personal else []
+    notes = [sampled.personal] if sampled.personal else []
+    notes += [f"null in {sampled.nulls / samples:.1%}"] if sampled.nulls else []
     comment = f"  # {'; '.join(notes)}" if notes else ""
-    return f"  {_name(one.name)}: {{{', '.join(said)}}}{comment}"
+    return f"  {_name(sampled.name)}: {{{', '.join(said)}}}{comment}"
 
 
-def _raw_type(one: Sampled, time: EventTime | None) -> Type:
+def _raw_type(sampled: Sampled, time: EventTime | None) -> Type:
     """A date that becomes the event's time by a step is text until then."""
-    return Type.STRING if time and time.field is one and one.guess.type is Type.DATE else one.guess.type
+    return Type.STRING if time and time.field is sampled and sampled.guess.type is Type.DATE else sampled.guess.type
 
 
-def _protection(one: Sampled, roles: _Roles) -> PrivacyKind:
+def _protection(sampled: Sampled, roles: _Roles) -> PrivacyKind:
     """Ids must stay apart: they become pseudonyms; all else can be read again by those who may."""
-    return PrivacyKind.PSEUDONYM if one.name in roles.chosen.values() else PrivacyKind.ENCRYPT
+    return PrivacyKind.PSEUDONYM if sampled.name in roles.chosen.values() else PrivacyKind.ENCRYPT
 
 
 def _steps(time: EventTime | None) -> Iterator[str]:

@@ -71,10 +71,12 @@ def key(fields: Sequence[Sampled], stream: str) -> Sampled | None:
 def _best(fields: Sequence[Sampled], first: Callable[[str], bool], stream: str) -> Sampled | None:
     unique = [field for field in fields if _is_unique(field)]
     for liked in (first, lambda name: name.lower() in _own_ids(stream), lambda name: bool(_ID.fullmatch(name))):
-        for one in unique:
-            if liked(one.name):
-                return one
-    return next((one for one in unique if len(one.values) >= ENOUGH and all(map(_is_code, one.values))), None)
+        for sampled in unique:
+            if liked(sampled.name):
+                return sampled
+    return next(
+        (sampled for sampled in unique if len(sampled.values) >= ENOUGH and all(map(_is_code, sampled.values))), None
+    )
 
 
 def _own_ids(stream: str) -> tuple[str, ...]:
@@ -82,8 +84,8 @@ def _own_ids(stream: str) -> tuple[str, ...]:
     return ("id", f"{singular}_id", f"{stream}_id", f"{singular}id")
 
 
-def _is_unique(one: Sampled) -> bool:
-    return one.always and one.guess.type in _IDS and len(set(one.values)) == len(one.values)
+def _is_unique(sampled: Sampled) -> bool:
+    return sampled.always and sampled.guess.type in _IDS and len(set(sampled.values)) == len(sampled.values)
 
 
 def _is_code(value: Any) -> bool:
@@ -92,8 +94,8 @@ def _is_code(value: Any) -> bool:
 
 def event_time(fields: Sequence[Sampled]) -> EventTime | None:
     """The field that likely says when it happened: never null, not personal, a time as it is or once parsed."""
-    found = [(time, rank) for field in fields if (time := _as_time(field)) and (rank := _rank(time)) is not None]
-    return min(found, key=lambda pair: pair[1])[0] if found else None
+    candidates = [(time, rank) for field in fields if (time := _as_time(field)) and (rank := _rank(time)) is not None]
+    return min(candidates, key=lambda pair: pair[1])[0] if candidates else None
 
 
 def _rank(time: EventTime) -> tuple[int, int] | None:
@@ -104,23 +106,23 @@ def _rank(time: EventTime) -> tuple[int, int] | None:
     return called, 2 if time.format == "%Y-%m-%d" else int(time.format is not None)
 
 
-def _as_time(one: Sampled) -> EventTime | None:
-    if not one.always or one.personal:
+def _as_time(sampled: Sampled) -> EventTime | None:
+    if not sampled.always or sampled.personal:
         return None
-    if one.guess.type is Type.TIMESTAMP:
-        return EventTime(one)
-    if one.guess.type is Type.DATE:
-        return EventTime(one, "%Y-%m-%d", "UTC")
-    if one.guess.type in (Type.INT32, Type.INT64, Type.FLOAT64):
+    if sampled.guess.type is Type.TIMESTAMP:
+        return EventTime(sampled)
+    if sampled.guess.type is Type.DATE:
+        return EventTime(sampled, "%Y-%m-%d", "UTC")
+    if sampled.guess.type in (Type.INT32, Type.INT64, Type.FLOAT64):
         for unit, per_second in _UNIX:
-            if all(_FROM * per_second <= value < _TO * per_second for value in one.values):
-                return EventTime(one, unit)
-    if one.guess.type is Type.STRING:
+            if all(_FROM * per_second <= value < _TO * per_second for value in sampled.values):
+                return EventTime(sampled, unit)
+    if sampled.guess.type is Type.STRING:
         for format_ in _LOCAL:
-            if all(_reads(value, format_) for value in one.values):
-                return EventTime(one, format_, "UTC")
-        if all(map(_is_iso, one.values)):
-            return EventTime(one, "iso8601", "UTC")
+            if all(_reads(value, format_) for value in sampled.values):
+                return EventTime(sampled, format_, "UTC")
+        if all(map(_is_iso, sampled.values)):
+            return EventTime(sampled, "iso8601", "UTC")
     return None
 
 

@@ -40,8 +40,8 @@ def guess(values: Sequence[Any], declared: str | None = None) -> Guess:
 
 def _list(items: Sequence[Any]) -> Guess:
     """A list whose items are of one scalar type and never null; json otherwise."""
-    found = None if any(item is None for item in items) or not items else _scalar(items)
-    return Guess(Type.JSON) if found is None or found.scale else Guess(Type.LIST, items=found.type)
+    item_type = None if any(item is None for item in items) or not items else _scalar(items)
+    return Guess(Type.JSON) if item_type is None or item_type.scale else Guess(Type.LIST, items=item_type.type)
 
 
 def _scalar(values: Sequence[Any]) -> Guess | None:
@@ -65,22 +65,22 @@ def _decimal(values: Sequence[str]) -> Guess | None:
 
 def _integer(type_: Type) -> Callable[[Any], bool]:
     low, high = INT_BOUNDS[type_]
-    return lambda one: type(one) is int and low <= one <= high
+    return lambda value: type(value) is int and low <= value <= high
 
 
 def _written(type_: Type) -> Callable[[Any], bool]:
-    def fits(one: Any) -> bool:
+    def fits(value: Any) -> bool:
         try:
-            return isinstance(one, str) and python_value(type_, one) is not None
+            return isinstance(value, str) and python_value(type_, value) is not None
         except (ValueError, OverflowError):
             return False
 
     return fits
 
 
-def _number(one: Any) -> bool:
+def _number(value: Any) -> bool:
     try:
-        return type(one) in (int, float) and math.isfinite(one)
+        return type(value) in (int, float) and math.isfinite(value)
     except OverflowError:  # a whole number beyond what a float holds
         return False
 

@@ -44,14 +44,14 @@ class Duration:
         value = node.value
         if self.zero and value in (0, "0s", "0m", "0h", "0d") and value is not False:
             return timedelta(0)
-        found = _DURATION.match(value) if isinstance(value, str) else None
-        if found is None:
+        match = _DURATION.match(value) if isinstance(value, str) else None
+        if match is None:
             said = f'"{value[:20]}"' if isinstance(value, str) else kind(value)
-            problems.add(f"{called} is {said}, but must be a duration such as 30s, 5m, 24h or 7d.", node.where)
+            problems.add(f"{called} is {said}, but must be a duration such as 30s, 5m, 24h or 7d.", node.location)
             return None
-        span = timedelta(**{_UNITS[found[2]]: int(found[1])})
+        span = timedelta(**{_UNITS[match[2]]: int(match[1])})
         if span > timedelta(days=MAX_DAYS):
-            problems.add(f"{called} must be at most {MAX_DAYS}d.", node.where)
+            problems.add(f"{called} must be at most {MAX_DAYS}d.", node.location)
             return None
         return span
 
@@ -74,7 +74,7 @@ class WrittenFeature:
 
     field: str
     field_at: Location
-    where: Location
+    location: Location
     aggregate: Aggregate | None = None
     window: Window | None = None
 
@@ -89,16 +89,17 @@ class WrittenEntity:
 
 def _build_aggregate(read: dict[str, Any], node: Node, called: str, problems: Problems) -> WrittenFeature | None:
     written: Mapping[str, Node] = node.value if isinstance(node.value, dict) else {}
-    chosen = [one for one in Aggregate if one in written]
-    if len(chosen) != 1:
+    aggregates = [candidate for candidate in Aggregate if candidate in written]
+    if len(aggregates) != 1:
         problems.add(
-            f"{called} needs exactly one of {', '.join(Aggregate)}, as in {{count: id, window: 24h}}.", node.where
+            f"{called} needs exactly one of {', '.join(Aggregate)}, as in {{count: id, window: 24h}}.", node.location
         )
         return None
-    (aggregate,) = chosen
+    (aggregate,) = aggregates
     if "window" not in written:
         problems.add(
-            f"{called} needs a window, as in {{{aggregate}: {read.get(aggregate, 'field')}, window: 24h}}.", node.where
+            f"{called} needs a window, as in {{{aggregate}: {read.get(aggregate, 'field')}, window: 24h}}.",
+            node.location,
         )
         return None
     if not {aggregate.value, "window"} <= read.keys() or ("slide" in written and "slide" not in read):
@@ -106,9 +107,11 @@ def _build_aggregate(read: dict[str, Any], node: Node, called: str, problems: Pr
     length = read["window"]
     window = Window(length, read.get("slide", length))
     if window.slide > length or length % window.slide:
-        problems.add(f"{called} has a window that is not a multiple of its slide.", written["slide"].where)
+        problems.add(f"{called} has a window that is not a multiple of its slide.", written["slide"].location)
         return None
-    return WrittenFeature(read[aggregate], written[aggregate].where, node.named_at or node.where, aggregate, window)
+    return WrittenFeature(
+        read[aggregate], written[aggregate].location, node.named_at or node.location, aggregate, window
+    )
 
 
 _SAYS = {
@@ -136,10 +139,10 @@ class FeatureShape:
 
     def read(self, node: Node, called: str, problems: Problems) -> WrittenFeature | None:
         if isinstance(node.value, dict):
-            found: WrittenFeature | None = AGGREGATE.read(node, called, problems)
-            return found
+            feature: WrittenFeature | None = AGGREGATE.read(node, called, problems)
+            return feature
         name = FIELD_NAME.read(node, called, problems)
-        return None if name is None else WrittenFeature(name, node.where, node.named_at or node.where)
+        return None if name is None else WrittenFeature(name, node.location, node.named_at or node.location)
 
     def schema(self) -> dict[str, Any]:
         return {"anyOf": [FIELD_NAME.schema() | {"description": "Plain: the latest value."}, AGGREGATE.schema()]}
@@ -159,12 +162,12 @@ class EntityShape:
     def read(self, node: Node, called: str, problems: Problems) -> WrittenEntity | None:
         if not isinstance(node.value, dict):
             name = FIELD_NAME.read(node, called, problems)
-            return None if name is None else WrittenEntity(name, ((name, node.where),))
+            return None if name is None else WrittenEntity(name, ((name, node.location),))
         read = _ENTITY.read(node, called, problems)
         if read is None:
             return None
         keys = node.value["keys"]
-        places = [one.where for one in keys.value] if isinstance(keys.value, list) else [keys.where]
+        places = [key.location for key in keys.value] if isinstance(keys.value, list) else [keys.location]
         return WrittenEntity(read["name"], tuple(zip(read["keys"], places, strict=True)))
 
     def schema(self) -> dict[str, Any]:

@@ -67,39 +67,43 @@ def read_view(schema: CleanSchema, name: str, options: Node, problems: Problems)
         read.get("lateness", DEFAULT_LATENESS),
         read.get("ahead", DEFAULT_AHEAD),
     )
-    for message, where in _disagreements(view):
-        problems.add(message, where or options.where)
+    for message, location in _disagreements(view):
+        problems.add(message, location or options.location)
     return view if len(problems) == before else None
 
 
 def _entity(written: WrittenEntity, fields: Mapping[str, Field], problems: Problems) -> Entity | None:
     keys: list[Field] = []
-    for name, where in written.keys:
-        field = _known(name, fields, where, problems)
+    for name, location in written.keys:
+        field = _known(name, fields, location, problems)
         if field is None:
             continue
         if field.privacy is not None and not field.privacy.kind.traits.joinable:
-            problems.add(f'"{name}" is protected, so an entity can\'t be told by it: use a pseudonym of it.', where)
+            problems.add(f'"{name}" is protected, so an entity can\'t be told by it: use a pseudonym of it.', location)
         elif field.clean_type in (Type.JSON, Type.LIST):
-            problems.add(f'"{name}" is a {field.clean_type}, so an entity can\'t be told by it: use a scalar.', where)
+            problems.add(
+                f'"{name}" is a {field.clean_type}, so an entity can\'t be told by it: use a scalar.', location
+            )
         elif field in keys:
-            problems.add(f'"{name}" is there twice.', where)
+            problems.add(f'"{name}" is there twice.', location)
         keys.append(field)
     return Entity(written.name, tuple(keys)) if len(keys) == len(written.keys) else None
 
 
 def _allowed(names: Sequence[str], fields: Mapping[str, Field], options: Node, problems: Problems) -> frozenset[str]:
-    place = options.value["allow_protected"].where if names and isinstance(options.value, dict) else options.where
+    location = (
+        options.value["allow_protected"].location if names and isinstance(options.value, dict) else options.location
+    )
     for name in names:
-        field = _known(name, fields, place, problems)
+        field = _known(name, fields, location, problems)
         if field is not None and field.privacy is None:
-            problems.add(f'"{name}" is not protected: take it out of `allow_protected`.', place)
+            problems.add(f'"{name}" is not protected: take it out of `allow_protected`.', location)
     return frozenset(names)
 
 
-def _known(name: str, fields: Mapping[str, Field], where: Location, problems: Problems) -> Field | None:
+def _known(name: str, fields: Mapping[str, Field], location: Location, problems: Problems) -> Field | None:
     if name not in fields:
-        problems.add(f'The clean event has no field "{name}".{nearest(name, fields)}', where)
+        problems.add(f'The clean event has no field "{name}".{nearest(name, fields)}', location)
     return fields.get(name)
 
 
@@ -113,7 +117,7 @@ def _feature(
     if wrong:
         problems.add(wrong, written.field_at)
         return None
-    return Feature(name, field, written.aggregate, written.window, written.where)
+    return Feature(name, field, written.aggregate, written.window, written.location)
 
 
 def _unfit(field: Field, aggregate: Aggregate | None) -> str | None:
@@ -151,16 +155,28 @@ def _disagreements(view: FeatureView) -> Iterator[tuple[str, Location | None]]:
     served: dict[str, str] = {}
     for feature in view.features:
         if feature.name in keys:
-            yield f'The feature "{feature.name}" has the name of an entity key: call it something else.', feature.where
+            yield (
+                f'The feature "{feature.name}" has the name of an entity key: call it something else.',
+                feature.location,
+            )
         if feature.name in _RESERVED:
-            yield f'The name "{feature.name}" is Feast\'s own: call the feature something else.', feature.where
+            yield f'The name "{feature.name}" is Feast\'s own: call the feature something else.', feature.location
         if (other := seen.setdefault(feature.name.lower(), feature.name)) != feature.name:
-            yield f'"{feature.name}" and "{other}" differ only in case; stores may mix them up.', feature.where
+            yield f'"{feature.name}" and "{other}" differ only in case; stores may mix them up.', feature.location
         full = f"{view.name}__{feature.name}"[:63]  # what a training set calls it, cut as PostgreSQL cuts names
         if (other := served.setdefault(full, feature.name)) != feature.name:
-            yield f'"{feature.name}" and "{other}" are the same in the 63 bytes of a name: shorten them.', feature.where
+            yield (
+                f'"{feature.name}" and "{other}" are the same in the 63 bytes of a name: shorten them.',
+                feature.location,
+            )
         if feature.window is not None and view.tile is not None and feature.window.length // view.tile > MAX_TILES:
-            yield f"The window is more than {MAX_TILES} of the view's tiles long: take a longer slide.", feature.where
-    longest = max((one.window.length + one.window.slide for one in view.aggregated if one.window), default=timedelta(0))
+            yield (
+                f"The window is more than {MAX_TILES} of the view's tiles long: take a longer slide.",
+                feature.location,
+            )
+    longest = max(
+        (windowed.window.length + windowed.window.slide for windowed in view.aggregated if windowed.window),
+        default=timedelta(0),
+    )
     if view.ttl is not None and view.ttl < longest:
         yield "`ttl` is shorter than the longest window and its slide: values would vanish before their events.", None

@@ -64,7 +64,7 @@ class Feature:
     source: Field
     aggregate: Aggregate | None = None
     window: Window | None = None
-    where: Location | None = setting(default=None, compare=False)
+    location: Location | None = setting(default=None, compare=False)
 
     @property
     def type(self) -> Type:
@@ -73,8 +73,8 @@ class Feature:
             return Type.INT64
         if self.aggregate is Aggregate.MEAN:
             return Type.FLOAT64
-        given = self.source.clean_type
-        return Type.INT64 if self.aggregate is Aggregate.SUM and given is Type.INT32 else given
+        source_type = self.source.clean_type
+        return Type.INT64 if self.aggregate is Aggregate.SUM and source_type is Type.INT32 else source_type
 
 
 @dataclass(frozen=True, slots=True)

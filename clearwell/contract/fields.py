@@ -36,7 +36,7 @@ class PrivacyShape:
             width = RecordShape({kind.value: Key(Positive(), required=True)}).read(node, called, problems)
             return Privacy(kind, float(width[kind])) if width else None
         if node.value in self.with_width:
-            problems.add(f"{called} needs the width of a bucket: write {{{node.value}: 10}}.", node.where)
+            problems.add(f"{called} needs the width of a bucket: write {{{node.value}: 10}}.", node.location)
             return None
         word = Choice([*self.plain, *map(str, self.with_width)]).read(node, called, problems)
         return Privacy(PrivacyKind(word)) if word else None
@@ -47,36 +47,38 @@ class PrivacyShape:
         return {"anyOf": [{"enum": list(self.plain)}, *(width.schema() for width in widths)]}
 
 
-def privacy_of(value: Any, called: str, where: Location, problems: Problems) -> Privacy | None:
+def privacy_of(value: Any, called: str, location: Location, problems: Problems) -> Privacy | None:
     """The privacy that a step's plain argument spells out; None after noting what is wrong."""
-    width = {name: Node(inner, where, where) for name, inner in value.items()} if isinstance(value, dict) else None
-    return PrivacyShape().read(Node(value if width is None else width, where), called, problems)
+    width = (
+        {name: Node(inner, location, location) for name, inner in value.items()} if isinstance(value, dict) else None
+    )
+    return PrivacyShape().read(Node(value if width is None else width, location), called, problems)
 
 
 def build_field(read: dict[str, Any], node: Node, called: str, problems: Problems) -> Field | None:
     """A nameless Field from what its keys say, with every disagreement between them noted."""
     if "type" not in read:
         return None
-    found = _Found(read, node, called, problems, Type(read["type"]))
-    found.check_fit()
-    low, high = found.bound("min"), found.bound("max")
-    found.check_order(low, high)
+    written = _Found(read, node, called, problems, Type(read["type"]))
+    written.check_fit()
+    low, high = written.bound("min"), written.bound("max")
+    written.check_order(low, high)
     return Field(
         name="",
-        type=found.type,
+        type=written.type,
         required=read.get("required", False),
         items=Type(read["items"]) if "items" in read else None,
         minimum=low,
         maximum=high,
         max_length=read.get("max_length"),
-        pattern=found.pattern(),
-        allowed=found.allowed(),
+        pattern=written.pattern(),
+        allowed=written.allowed(),
         precision=read.get("precision", 38),
-        scale=found.scale(),
+        scale=written.scale(),
         unit=read.get("unit"),
         description=read.get("description", ""),
-        privacy=found.privacy(),
-        where=node.named_at or node.where,
+        privacy=written.privacy(),
+        location=node.named_at or node.location,
     )
 
 
@@ -91,7 +93,7 @@ class _Found:
 
     def _wrong(self, key: str, message: str) -> None:
         node = self._nodes.get(key, self._node)
-        self._problems.add(f"{self._called}: {message}.", node.named_at or node.where)
+        self._problems.add(f"{self._called}: {message}.", node.named_at or node.location)
 
     def check_fit(self) -> None:
         """Keys that only some types have."""
@@ -142,13 +144,13 @@ class _Found:
         if values is None:
             return None
         try:
-            found = tuple(canonical(self.type, value) for value in values)
+            constants = tuple(canonical(self.type, value) for value in values)
         except ValueError as error:
             self._wrong("allowed", f"each of `allowed` {error}")
             return None
-        if len(set(found)) != len(found):
+        if len(set(constants)) != len(constants):
             self._wrong("allowed", "`allowed` names a value twice")
-        return found
+        return constants
 
     def privacy(self) -> Privacy | None:
         privacy: Privacy | None = self.read.get("privacy")

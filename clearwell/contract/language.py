@@ -29,7 +29,7 @@ class WhenShape:
     """A condition; see `clearwell.contract.condition`."""
 
     def read(self, node: Node, called: str, problems: Problems) -> Condition | None:
-        return read_condition(node.plain(), node.where, node.lines("when"), problems, "when")
+        return read_condition(node.plain(), node.location, node.lines("when"), problems, "when")
 
     def schema(self) -> dict[str, Any]:
         return {"$ref": "#/$defs/condition"}
@@ -41,11 +41,11 @@ class StepShape:
     def read(self, node: Node, called: str, problems: Problems) -> StepCall | None:
         if not isinstance(node.value, dict) or len(node.value) != 1:
             what = "with one step each" if isinstance(node.value, dict) else f"not {kind(node.value)}"
-            problems.add(f"{called} must be a map with one key, the step's name ({what}).", node.where)
+            problems.add(f"{called} must be a map with one key, the step's name ({what}).", node.location)
             return None
         refuse_templates(node, called, problems)
         ((name, args),) = node.value.items()
-        return StepCall(name, args.plain(), args.named_at or node.where, args.lines())
+        return StepCall(name, args.plain(), args.named_at or node.location, args.lines())
 
     def schema(self) -> dict[str, Any]:
         return {"$ref": "#/$defs/step"}
@@ -56,14 +56,14 @@ def _build_route(read: dict[str, Any], node: Node, called: str, problems: Proble
         return None
     refuse_templates(node, called, problems)
     options = {name: value for name, value in read.items() if name not in ("to", "when")}
-    return Route(read["to"], read.get("when"), options, node.where)
+    return Route(read["to"], read.get("when"), options, node.location)
 
 
 def _build_limits(read: dict[str, Any], node: Node, called: str, problems: Problems) -> RejectionLimits | None:
     limits = RejectionLimits(**read)
     if limits.rejected <= limits.of_last:
         return limits
-    problems.add(f"{called}: `rejected` can't be more than `of_last` ({limits.of_last}).", node.where)
+    problems.add(f"{called}: `rejected` can't be more than `of_last` ({limits.of_last}).", node.location)
     return None
 
 
@@ -71,11 +71,11 @@ def _build_example(read: dict[str, Any], node: Node, called: str, problems: Prob
     written = node.value if isinstance(node.value, dict) else {}
     outcomes = [name for name in ("expect", "dropped", "rejected") if name in written]
     if len(outcomes) != 1:
-        problems.add(f"{called} needs exactly one of `expect`, `dropped` and `rejected`.", node.where)
+        problems.add(f"{called} needs exactly one of `expect`, `dropped` and `rejected`.", node.location)
         return None
     if "name" not in read or "given" not in read:
         return None
-    return Example(given=tuple(read.pop("given")), where=node.where, **read)
+    return Example(given=tuple(read.pop("given")), location=node.location, **read)
 
 
 class GivenShape:
@@ -85,7 +85,7 @@ class GivenShape:
         events = node.plain() if isinstance(node.value, list) else [node.plain()]
         if events and all(isinstance(event, dict | str) for event in events):
             return list(events)
-        problems.add(f"{called} must be an event (a map, or the raw text of one) or a list of events.", node.where)
+        problems.add(f"{called} must be an event (a map, or the raw text of one) or a list of events.", node.location)
         return None
 
     def schema(self) -> dict[str, Any]:
@@ -99,7 +99,7 @@ class ExpectShape:
     def read(self, node: Node, called: str, problems: Problems) -> dict[str, Any] | None:
         if isinstance(node.value, dict):
             return {name: child.plain() for name, child in node.value.items()}
-        problems.add(f"{called} must be a map of fields and values, not {kind(node.value)}.", node.where)
+        problems.add(f"{called} must be a map of fields and values, not {kind(node.value)}.", node.location)
         return None
 
     def schema(self) -> dict[str, Any]:

@@ -70,7 +70,7 @@ def parse(text: str, file: str) -> Contract:
         routes=tuple(route for route in routes if route.kind != ARCHIVE),
         limits=read.get("limits", RejectionLimits()),
         examples=tuple(read.get("tests", ())),
-        where=Location(file, 1),
+        location=Location(file, 1),
         lines=root.lines(),
         archives=tuple(route for route in routes if route.kind == ARCHIVE),
     )
@@ -80,8 +80,8 @@ def contract_files(folder: Path) -> list[Path]:
     """The contract files of a schemas folder, by stream and then version. Raises ConfigError when it is not there."""
     if not folder.is_dir():
         raise ConfigError(f"There is no folder of contracts at {folder}: set CLEARWELL_SCHEMAS, or create it.")
-    found = [path for path in folder.glob("*/v*.yaml") if _FILE_NAME.match(path.name)]
-    return sorted(found, key=lambda path: (path.parent.name, version_of(path)))
+    paths = [path for path in folder.glob("*/v*.yaml") if _FILE_NAME.match(path.name)]
+    return sorted(paths, key=lambda path: (path.parent.name, version_of(path)))
 
 
 def version_of(path: Path) -> int:
@@ -122,16 +122,16 @@ def find_file(folder: Path, stream: str, version: int | None = None) -> Path:
 
 
 def _read(path: Path) -> str:
-    place = Location(str(path), 1)
+    location = Location(str(path), 1)
     try:
         if not path.is_file():
-            raise ContractError("There is no such file.", place)
+            raise ContractError("There is no such file.", location)
         with path.open("rb") as file:
             return file.read(MAX_BYTES + 1).decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ContractError("The file is not UTF-8 text.", place) from error
+        raise ContractError("The file is not UTF-8 text.", location) from error
     except OSError as error:
-        raise ContractError(f"The file can't be read: {error.strerror}.", place) from error
+        raise ContractError(f"The file can't be read: {error.strerror}.", location) from error
 
 
 def _check_names(written: Mapping[str, Node], problems: Problems) -> None:
@@ -140,11 +140,11 @@ def _check_names(written: Mapping[str, Node], problems: Problems) -> None:
     keep = "unknown_fields" in written and written["unknown_fields"].value == UnknownFields.KEEP
     seen: dict[str, str] = {}
     for name, node in fields.items() if isinstance(fields, dict) else ():
-        place = node.named_at or node.where
+        location = node.named_at or node.location
         if name.lower() in seen:
-            problems.add(f'"{name}" and "{seen[name.lower()]}" differ only in case; stores may mix them up.', place)
+            problems.add(f'"{name}" and "{seen[name.lower()]}" differ only in case; stores may mix them up.', location)
         if keep and name.lower() == EXTRA:
-            problems.add(f'"{name}" is reserved where `unknown_fields` is keep: call it something else.', place)
+            problems.add(f'"{name}" is reserved where `unknown_fields` is keep: call it something else.', location)
         seen[name.lower()] = name
     for whole, part in (("key", None), ("tests", "name")):
         _check_twice(written.get(whole), part, problems)
@@ -156,5 +156,5 @@ def _check_twice(node: Node | None, part: str | None, problems: Problems) -> Non
         named = item.value.get(part) if part is not None and isinstance(item.value, dict) else item
         name = named.value if named is not None else None
         if isinstance(name, str) and name in seen:
-            problems.add(f'"{name[:80]}" is there twice.', item.where)
+            problems.add(f'"{name[:80]}" is there twice.', item.location)
         seen.add(name if isinstance(name, str) else None)

@@ -65,7 +65,7 @@ class Field:
     unit: str | None = None
     description: str = ""
     privacy: Privacy | None = None
-    where: Location | None = setting(default=None, compare=False)
+    location: Location | None = setting(default=None, compare=False)
 
     @property
     def is_protected_text(self) -> bool:
@@ -87,7 +87,7 @@ class StepCall:
 
     name: str
     args: Any
-    where: Location
+    location: Location
     lines: Mapping[str, Location] = setting(default_factory=dict, compare=False)
 
 
@@ -115,7 +115,7 @@ class Condition:
     field: str | None = None
     value: Any = None
     parts: tuple[Condition, ...] = ()
-    where: Location | None = None
+    location: Location | None = None
 
 
 ARCHIVE = "archive"
@@ -132,7 +132,7 @@ class Route:
     to: str
     when: Condition | None = None
     options: Mapping[str, Any] = setting(default_factory=dict)
-    where: Location | None = setting(default=None, compare=False)
+    location: Location | None = setting(default=None, compare=False)
 
     @property
     def kind(self) -> str:
@@ -175,7 +175,7 @@ class Example:
     expect: Mapping[str, Any] | None = None
     dropped: str | None = None
     rejected: str | None = None
-    where: Location | None = setting(default=None, compare=False)
+    location: Location | None = setting(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +199,7 @@ class Contract:
     routes: tuple[Route, ...]
     limits: RejectionLimits
     examples: tuple[Example, ...]
-    where: Location = setting(compare=False, default=Location("?", 1))
+    location: Location = setting(compare=False, default=Location("?", 1))
     lines: Mapping[str, Location] = setting(default_factory=dict, compare=False)
     archives: tuple[Route, ...] = ()
 

@@ -64,9 +64,9 @@ def likely_personal(name: str, values: Sequence[Any]) -> str | None:
         for inner, leaf in _leaves(name, value):
             by_name.setdefault(inner, []).append(leaf)
     for inner, leaves in by_name.items():
-        found = _looks(inner, leaves) or _called(inner, leaves)
-        if found:
-            return found if inner == name else f"holds something that {found}"
+        kind = _looks(inner, leaves) or _called(inner, leaves)
+        if kind:
+            return kind if inner == name else f"holds something that {kind}"
     return None
 
 
@@ -130,7 +130,7 @@ def _is_card(text: str) -> bool:
     if not _CARD.fullmatch(digits) or len(set(digits)) < 2:
         return False
     doubled = [int(digit) * (1 + at % 2) for at, digit in enumerate(reversed(digits))]
-    return sum(one - 9 if one > 9 else one for one in doubled) % 10 == 0
+    return sum(doubled_digit - 9 if doubled_digit > 9 else doubled_digit for doubled_digit in doubled) % 10 == 0
 
 
 def _is_iban(text: str) -> bool:

@@ -14,13 +14,13 @@ SHOWN = 50
 class ContractProblems(ContractError):
     """Everything that is wrong in one contract, in the order of the file; the message has one problem a line."""
 
-    def __init__(self, found: Sequence[tuple[Location, str]]) -> None:
-        self.problems = tuple(found)
-        (where, first), rest = found[0], found[1:SHOWN]
-        lines = [first, *(f"{place}: {message}" for place, message in rest)]
-        if len(found) > SHOWN:
-            lines.append(f"... and {len(found) - SHOWN} more.")
-        super().__init__("\n".join(lines), where)
+    def __init__(self, problems: Sequence[tuple[Location, str]]) -> None:
+        self.problems = tuple(problems)
+        (location, first), rest = problems[0], problems[1:SHOWN]
+        lines = [first, *(f"{location}: {message}" for location, message in rest)]
+        if len(problems) > SHOWN:
+            lines.append(f"... and {len(problems) - SHOWN} more.")
+        super().__init__("\n".join(lines), location)
 
 
 class Problems:
@@ -32,24 +32,24 @@ class Problems:
     def __len__(self) -> int:
         return len(self._found)
 
-    def add(self, message: str, where: Location) -> None:
+    def add(self, message: str, location: Location) -> None:
         """Note one problem; `message` is a sentence that says what is wrong and what to write instead.
 
         It may quote the file, so what would break the line, or play with the terminal, is escaped.
         """
-        self._found.append((where, printable(message)))
+        self._found.append((location, printable(message)))
 
-    def add_error(self, error: ContractError, where: Location) -> None:
-        """Note the problem or problems that `error` carries; `where` is used when it does not say."""
+    def add_error(self, error: ContractError, location: Location) -> None:
+        """Note the problem or problems that `error` carries; `location` is used when it does not say."""
         if isinstance(error, ContractProblems):
             self._found.extend(error.problems)
         else:
-            place = error.where or where
-            self.add(str(error).removeprefix(f"{place}: "), place)
+            location = error.location or location
+            self.add(str(error).removeprefix(f"{location}: "), location)
 
     def found(self) -> list[tuple[Location, str]]:
         """What was noted, in the order of the file."""
-        return sorted(self._found, key=lambda one: (one[0].file, one[0].line, one[0].column))
+        return sorted(self._found, key=lambda problem: (problem[0].file, problem[0].line, problem[0].column))
 
     def raise_any(self) -> None:
         """Raise ContractProblems when anything was noted."""

@@ -58,52 +58,52 @@ def check_routes(contract: Contract, schema: CleanSchema, problems: Problems) ->
     seen: set[str] = set()
     for number, route in enumerate(_as_written(contract)):
         path = f"routes.{number}"
-        where = route.where or contract.where
-        place = contract.lines.get(f"{path}.to", where)
+        location = route.location or contract.location
+        location = contract.lines.get(f"{path}.to", location)
         kind = KINDS.get(route.kind)
         if kind is None:
-            _check_foreign(route, place, problems)
+            _check_foreign(route, location, problems)
         elif route.kind == FEATURES:
-            _check_name(route, kind, place, problems)
-            read_view(schema, route.name or "?", Node.of(route.options, where, contract.lines, path), problems)
+            _check_name(route, kind, location, problems)
+            read_view(schema, route.name or "?", Node.of(route.options, location, contract.lines, path), problems)
         else:
-            _check_name(route, kind, place, problems)
+            _check_name(route, kind, location, problems)
             for name, value in route.options.items():
-                _check_option(route, kind, name, value, contract.lines.get(f"{path}.{name}", where), problems)
+                _check_option(route, kind, name, value, contract.lines.get(f"{path}.{name}", location), problems)
         if route.to in seen:
-            problems.add(f"There are two routes to {route.to}: join their conditions with `any`.", where)
+            problems.add(f"There are two routes to {route.to}: join their conditions with `any`.", location)
         seen.add(route.to)
         if route.when is not None and route.kind == ARCHIVE:
-            problems.add("A route to the archive has no `when`: raw events are sealed before they are read.", where)
+            problems.add("A route to the archive has no `when`: raw events are sealed before they are read.", location)
         elif route.when is not None:
-            check_condition(route.when, {field.name: field for field in schema.fields}, where, problems)
+            check_condition(route.when, {field.name: field for field in schema.fields}, location, problems)
 
 
 def _as_written(contract: Contract) -> list[Route]:
     """All routes, in the order of the file, which the numbers in `contract.lines` go by."""
     routes = [*contract.routes, *contract.archives]
-    return sorted(routes, key=lambda one: (one.where or contract.where).line)
+    return sorted(routes, key=lambda route: (route.location or contract.location).line)
 
 
-def _check_foreign(route: Route, place: Location, problems: Problems) -> None:
+def _check_foreign(route: Route, location: Location, problems: Problems) -> None:
     if not entry_points(group=GROUP, name=route.kind):
         hint = nearest(route.kind, KINDS) or f" There are: {', '.join(KINDS)}."
-        problems.add(f'There is no destination "{route.kind}".{hint}', place)
+        problems.add(f'There is no destination "{route.kind}".{hint}', location)
 
 
-def _check_name(route: Route, kind: Kind, place: Location, problems: Problems) -> None:
+def _check_name(route: Route, kind: Kind, location: Location, problems: Problems) -> None:
     if route.name is None and kind.name is Name.MUST:
-        problems.add(f"A route to {route.kind} needs a name: write `to: {route.kind}.<name>`.", place)
+        problems.add(f"A route to {route.kind} needs a name: write `to: {route.kind}.<name>`.", location)
     elif route.name is not None and kind.name is Name.NO:
-        problems.add(f"A route to {route.kind} has no name: write `to: {route.kind}`.", place)
+        problems.add(f"A route to {route.kind} has no name: write `to: {route.kind}`.", location)
 
 
-def _check_option(route: Route, kind: Kind, name: str, value: Any, place: Location, problems: Problems) -> None:
+def _check_option(route: Route, kind: Kind, name: str, value: Any, location: Location, problems: Problems) -> None:
     if name not in kind.options:
         hint = nearest(name, [*kind.options, "when"]) or f" Known options: {', '.join(kind.options) or 'none'}."
-        problems.add(f'A route to {route.kind} has no option "{name}".{hint}', place)
+        problems.add(f'A route to {route.kind} has no option "{name}".{hint}', location)
     else:
-        kind.options[name].read(Node(value, place), f"`{name}` of the route to {route.to}", problems)
+        kind.options[name].read(Node(value, location), f"`{name}` of the route to {route.to}", problems)
 
 
 def check_shared(contracts: Iterable[Contract]) -> None:
@@ -115,9 +115,12 @@ def check_shared(contracts: Iterable[Contract]) -> None:
             known = KINDS[route.kind].options if route.kind in KINDS else ()
             names = [str(route.options[name]) for name in known if name in route.options]
             own = str(route.name) if route.kind == FEATURES else contract.stream
-            place = (route.to, own if not names or route.kind == FEATURES else names[0])
-            owner = owners.setdefault(place, contract.stream)
+            destination_table = (route.to, own if not names or route.kind == FEATURES else names[0])
+            owner = owners.setdefault(destination_table, contract.stream)
             if owner != contract.stream:
-                where = route.where or contract.where
-                problems.add(f'"{place[1]}" in {route.to} holds the stream "{owner}" already: choose another.', where)
+                location = route.location or contract.location
+                problems.add(
+                    f'"{destination_table[1]}" in {route.to} holds the stream "{owner}" already: choose another.',
+                    location,
+                )
     problems.raise_any()

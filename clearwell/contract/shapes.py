@@ -23,7 +23,7 @@ _TEMPLATE = re.compile(r"\{\{|\{%|\$\{")
 def refuse_templates(node: Node, called: str, problems: Problems) -> None:
     """Note every text below `node` that waits for a template engine: there is none, and none may be guessed at."""
     if isinstance(node.value, str) and _TEMPLATE.search(node.value):
-        problems.add(f"{called} holds a template, and templating is not part of the language.", node.where)
+        problems.add(f"{called} holds a template, and templating is not part of the language.", node.location)
     below = node.value.values() if isinstance(node.value, dict) else node.value
     for child in below if not isinstance(below, str | int | float | None) else ():
         refuse_templates(child, called, problems)
@@ -50,23 +50,23 @@ class Text:
         value = node.value
         if not isinstance(value, str):
             quotes = ": write it in quotes" if isinstance(value, int | float) else ""
-            problems.add(f"{called} must be text, not {kind(value)}{quotes}.", node.where)
+            problems.add(f"{called} must be text, not {kind(value)}{quotes}.", node.location)
             return None
         before = len(problems)
         refuse_templates(node, called, problems)
         if len(problems) > before:
             return None
         if not self.min_length <= len(value) <= self.max_length:
-            problems.add(f"{called} must have {self.min_length} to {self.max_length} characters.", node.where)
+            problems.add(f"{called} must have {self.min_length} to {self.max_length} characters.", node.location)
         elif self.pattern and not re.fullmatch(self.pattern, value):
-            problems.add(f'{called} is "{value[:80]}", but must be {self.hint}.', node.where)
+            problems.add(f'{called} is "{value[:80]}", but must be {self.hint}.', node.location)
         else:
             return value
         return None
 
     def schema(self) -> dict[str, Any]:
-        found: dict[str, Any] = {"type": "string", "minLength": self.min_length, "maxLength": self.max_length}
-        return found | ({"pattern": f"^{self.pattern}$"} if self.pattern else {})
+        schema: dict[str, Any] = {"type": "string", "minLength": self.min_length, "maxLength": self.max_length}
+        return schema | ({"pattern": f"^{self.pattern}$"} if self.pattern else {})
 
 
 @dataclass(frozen=True)
@@ -79,9 +79,9 @@ class Whole:
     def read(self, node: Node, called: str, problems: Problems) -> int | None:
         value = node.value
         if type(value) is not int:
-            problems.add(f"{called} must be a whole number, not {kind(value)}.", node.where)
+            problems.add(f"{called} must be a whole number, not {kind(value)}.", node.location)
         elif not self.minimum <= value <= self.maximum:
-            problems.add(f"{called} must lie between {self.minimum} and {self.maximum}.", node.where)
+            problems.add(f"{called} must lie between {self.minimum} and {self.maximum}.", node.location)
         else:
             return value
         return None
@@ -98,7 +98,7 @@ class Positive:
         value = node.value
         if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf:
             return value
-        problems.add(f"{called} must be a number above 0.", node.where)
+        problems.add(f"{called} must be a number above 0.", node.location)
         return None
 
     def schema(self) -> dict[str, Any]:
@@ -112,7 +112,7 @@ class Flag:
     def read(self, node: Node, called: str, problems: Problems) -> bool | None:
         if isinstance(node.value, bool):
             return node.value
-        problems.add(f"{called} must be true or false, not {kind(node.value)}.", node.where)
+        problems.add(f"{called} must be true or false, not {kind(node.value)}.", node.location)
         return None
 
     def schema(self) -> dict[str, Any]:
@@ -130,7 +130,7 @@ class Choice:
             return node.value
         said = str(node.value)[:80] if isinstance(node.value, str | int | float) else kind(node.value)
         known = ", ".join(self.words)
-        problems.add(f'{called} can\'t be "{said}": it is one of {known}.{nearest(said, self.words)}', node.where)
+        problems.add(f'{called} can\'t be "{said}": it is one of {known}.{nearest(said, self.words)}', node.location)
         return None
 
     def schema(self) -> dict[str, Any]:
@@ -157,7 +157,7 @@ class PlainValue:
     def read(self, node: Node, called: str, problems: Problems) -> str | int | float | bool | None:
         if isinstance(node.value, str | int | float):
             return node.value
-        problems.add(f"{called} must be one value, not {kind(node.value)}.", node.where)
+        problems.add(f"{called} must be one value, not {kind(node.value)}.", node.location)
         return None
 
     def schema(self) -> dict[str, Any]:
@@ -178,13 +178,13 @@ class ListOf:
             only = self.item.read(node, called, problems)
             return None if only is None else [only]
         if not isinstance(node.value, list):
-            problems.add(f"{called} must be a list, not {kind(node.value)}.", node.where)
+            problems.add(f"{called} must be a list, not {kind(node.value)}.", node.location)
             return None
         if not self.minimum <= len(node.value) <= self.maximum:
-            problems.add(f"{called} must hold {self.minimum} to {self.maximum} items.", node.where)
+            problems.add(f"{called} must hold {self.minimum} to {self.maximum} items.", node.location)
             return None
-        found = [self.item.read(child, f"{called}, item {at},", problems) for at, child in enumerate(node.value, 1)]
-        return None if any(one is None for one in found) else found
+        items = [self.item.read(child, f"{called}, item {at},", problems) for at, child in enumerate(node.value, 1)]
+        return None if any(item is None for item in items) else items
 
     def schema(self) -> dict[str, Any]:
         item = self.item.schema()
@@ -214,25 +214,25 @@ class RecordShape:
 
     def read(self, node: Node, called: str, problems: Problems) -> Any:
         if not isinstance(node.value, dict):
-            problems.add(f"{called} must be a map, not {kind(node.value)}.", node.where)
+            problems.add(f"{called} must be a map, not {kind(node.value)}.", node.location)
             return None
         before = len(problems)
-        found: dict[str, Any] = {}
+        values: dict[str, Any] = {}
         for name, child in node.value.items():
             shape = self.keys[name].shape if name in self.keys else self.others
             if shape is not None and child.value is None:
-                problems.add(f"`{name[:80]}` of {called} is empty: give it a value or remove it.", child.where)
+                problems.add(f"`{name[:80]}` of {called} is empty: give it a value or remove it.", child.location)
             elif shape is None:
                 hint = nearest(name, self.keys) or f" Known keys: {', '.join(self.keys)}."
-                problems.add(f'{called} has no key "{name[:80]}".{hint}', child.named_at or child.where)
+                problems.add(f'{called} has no key "{name[:80]}".{hint}', child.named_at or child.location)
             elif (value := shape.read(child, f"`{name}` of {called}", problems)) is not None:
-                found[name] = value
+                values[name] = value
         for name, key in self.keys.items():
             if key.required and name not in node.value:
-                problems.add(f'{called} lacks the key "{name}".', node.named_at or node.where)
+                problems.add(f'{called} lacks the key "{name}".', node.named_at or node.location)
         if self.build is None:
-            return found if len(problems) == before else None
-        return self.build(found, node, called, problems)
+            return values if len(problems) == before else None
+        return self.build(values, node, called, problems)
 
     def schema(self) -> dict[str, Any]:
         properties = {name: key.shape.schema() | _described(key.says) for name, key in self.keys.items()}
@@ -256,17 +256,17 @@ class Named:
 
     def read(self, node: Node, called: str, problems: Problems) -> dict[str, Any] | None:
         if not isinstance(node.value, dict):
-            problems.add(f"{called} must be a map, not {kind(node.value)}.", node.where)
+            problems.add(f"{called} must be a map, not {kind(node.value)}.", node.location)
             return None
         if not 1 <= len(node.value) <= self.maximum:
-            problems.add(f"{called} must hold 1 to {self.maximum} entries.", node.where)
+            problems.add(f"{called} must hold 1 to {self.maximum} entries.", node.location)
             return None
-        found: dict[str, Any] = {}
+        values: dict[str, Any] = {}
         for name, child in node.value.items():
-            place = Node(name, child.named_at or child.where)
-            if self.name.read(place, f"The name of a {self.each}", problems) is not None:
-                found[name] = self.item.read(child, f'{self.each} "{name}"', problems)
-        return found
+            name_node = Node(name, child.named_at or child.location)
+            if self.name.read(name_node, f"The name of a {self.each}", problems) is not None:
+                values[name] = self.item.read(child, f'{self.each} "{name}"', problems)
+        return values
 
     def schema(self) -> dict[str, Any]:
         names = {"pattern": f"^{self.name.pattern}$", "maxLength": self.name.max_length}

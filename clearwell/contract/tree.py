@@ -49,24 +49,24 @@ class Node:
     """A value and where it was written; `named_at` is where its key was written, when it has one."""
 
     value: Scalar | list[Node] | dict[str, Node]
-    where: Location
+    location: Location
     named_at: Location | None = None
 
     @classmethod
     def of(
-        cls, value: Any, where: Location, lines: Mapping[str, Location] = MappingProxyType({}), path: str = ""
+        cls, value: Any, location: Location, lines: Mapping[str, Location] = MappingProxyType({}), path: str = ""
     ) -> Node:
         """The tree of a plain value again; `lines` says where each value of it was written, as `lines()` does."""
-        place = lines.get(path, where)
+        location = lines.get(path, location)
         below = f"{path}." if path else ""
         inner: Scalar | list[Node] | dict[str, Node]
         if isinstance(value, Mapping):
-            inner = {name: cls.of(child, place, lines, f"{below}{name}") for name, child in value.items()}
+            inner = {name: cls.of(child, location, lines, f"{below}{name}") for name, child in value.items()}
         elif isinstance(value, list):
-            inner = [cls.of(child, place, lines, f"{below}{at}") for at, child in enumerate(value)]
+            inner = [cls.of(child, location, lines, f"{below}{at}") for at, child in enumerate(value)]
         else:
             inner = value
-        return cls(inner, place, place)
+        return cls(inner, location, location)
 
     def plain(self) -> Any:
         """The value as dicts, lists and scalars."""
@@ -83,12 +83,12 @@ class Node:
             children = iter(self.value.items())
         elif isinstance(self.value, list):
             children = ((str(index), child) for index, child in enumerate(self.value))
-        found: dict[str, Location] = {}
+        lines: dict[str, Location] = {}
         for name, child in children:
             below = f"{path}.{name}" if path else name
-            found[below] = child.named_at or child.where
-            found |= child.lines(below)
-        return found
+            lines[below] = child.named_at or child.location
+            lines |= child.lines(below)
+        return lines
 
 
 def parse(text: str, file: str) -> Node:
@@ -163,13 +163,13 @@ class _Reader:
         return Node(below, self._place(event), named_at)
 
     def _list(self, depth: int) -> list[Node]:
-        found: list[Node] = []
+        items: list[Node] = []
         while not isinstance(event := next(self._events), SequenceEndEvent):
-            found.append(self._node(event, depth))
-        return found
+            items.append(self._node(event, depth))
+        return items
 
     def _map(self, depth: int) -> dict[str, Node]:
-        found: dict[str, Node] = {}
+        children: dict[str, Node] = {}
         while isinstance(event := next(self._events), ScalarEvent | CollectionStartEvent | AliasEvent):
             key = self._node(event, depth)
             name = event.value if isinstance(event, ScalarEvent) else None
@@ -179,14 +179,14 @@ class _Reader:
                 raise self._wrong("Merge keys (<<) are not part of the language: write the values out.", event)
             if not isinstance(key.value, str):
                 raise self._wrong(f'A key must be text: write "{name[:40]}" in quotes.', event)
-            if name in found:
+            if name in children:
                 raise self._wrong(
                     f'"{name[:80]}" is written twice; it was first written on line '
-                    f"{(found[name].named_at or key.where).line}.",
+                    f"{(children[name].named_at or key.location).line}.",
                     event,
                 )
-            found[name] = self._node(next(self._events), depth, key.where)
-        return found
+            children[name] = self._node(next(self._events), depth, key.location)
+        return children
 
     def _scalar(self, event: ScalarEvent) -> Scalar:
         text: str = event.value

@@ -116,23 +116,23 @@ def python_value(type_: Type, written: Any) -> Any:
 
 
 def _timestamp(text: str) -> datetime.datetime:
-    wanted = 'must be an RFC 3339 timestamp with an offset, such as "2013-01-01T10:00:00Z"'
+    problem = 'must be an RFC 3339 timestamp with an offset, such as "2013-01-01T10:00:00Z"'
     if not _TIMESTAMP.match(text):
-        raise ValueError(wanted)
+        raise ValueError(problem)
     try:
         return datetime.datetime.fromisoformat(text.upper()).astimezone(datetime.UTC)
     except (ValueError, OverflowError) as error:
-        raise ValueError(wanted) from error
+        raise ValueError(problem) from error
 
 
 def _date(text: str) -> datetime.date:
-    wanted = 'must be a date such as "2013-01-31"'
+    problem = 'must be a date such as "2013-01-31"'
     if not _DATE.match(text):
-        raise ValueError(wanted)
+        raise ValueError(problem)
     try:
         return datetime.date.fromisoformat(text)
     except ValueError as error:
-        raise ValueError(wanted) from error
+        raise ValueError(problem) from error
 
 
 def width_misfit(type_: Type, width: float, scale: int) -> str | None:

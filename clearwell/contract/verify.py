@@ -16,5 +16,5 @@ def verify(contract: Contract, schema: CleanSchema) -> None:
         if field.privacy is not None and field.privacy.width is not None:
             wrong = width_misfit(field.type, field.privacy.width, field.scale)
             if wrong:
-                problems.add(f'"{field.name}" after the steps: {wrong}.', field.where or contract.where)
+                problems.add(f'"{field.name}" after the steps: {wrong}.', field.location or contract.location)
     problems.raise_any()

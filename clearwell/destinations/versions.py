@@ -79,7 +79,7 @@ def _note(contract: Contract, route: Route, wrong: str, since: int, problems: Pr
     problems.add(
         f'The {what} "{name}" of {route.to} was filled by v{since} {wrong}: its deliverer would stop. Keep it, or '
         f"{out} and fill it by a replay from the earliest event.",
-        route.where or contract.where,
+        route.location or contract.location,
     )
 
 

@@ -17,7 +17,7 @@ def written(view: FeatureView) -> str:
     bare = replace(
         view,
         entity=replace(view.entity, keys=tuple(_bare(key) for key in view.entity.keys)),
-        features=tuple(replace(one, source=_bare(one.source), where=None) for one in view.features),
+        features=tuple(replace(one, source=_bare(one.source), location=None) for one in view.features),
     )
     spelled = {name: _pruned(one) for name, one in msgspec.to_builtins(bare).items()}
     return msgspec.json.encode(spelled, order="sorted").decode()

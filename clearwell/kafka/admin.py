@@ -53,40 +53,40 @@ def ensure_topics(
     counts, not `partitions` (invariant 3: p of raw goes to p of clean).
     Raises ConfigError when an existing topic has other partitions than raw or settings that would lose events.
     """
-    wanted = plans(stream, version)
-    found = _described(bootstrap, [plan.name for plan in wanted])
-    partitions = len(found[wanted[0].name]["partitions"]) if wanted[0].name in found else partitions
-    if len(found) < len(wanted):
+    topics = plans(stream, version)
+    described = _described(bootstrap, [plan.name for plan in topics])
+    partitions = len(described[topics[0].name]["partitions"]) if topics[0].name in described else partitions
+    if len(described) < len(topics):
         with _creating:  # many connectors of a new stream start at once: the first creates, the others find
-            there = _described(bootstrap, [plan.name for plan in wanted])
-            if missing := [plan for plan in wanted if plan.name not in there]:
+            there = _described(bootstrap, [plan.name for plan in topics])
+            if missing := [plan for plan in topics if plan.name not in there]:
                 _create(bootstrap, missing, partitions, replication)
     ids = require_topics(bootstrap, stream, version)
-    _check_settings(bootstrap, [plan for plan in wanted if plan.name in found])
+    _check_settings(bootstrap, [plan for plan in topics if plan.name in described])
     return ids
 
 
 def require_topics(bootstrap: str, stream: str, version: int) -> dict[str, str]:
     """The ids of a stream's four topics by name. Raises ConfigError when one is missing or its partitions differ."""
-    wanted = [plan.name for plan in plans(stream, version)]
-    found = _described(bootstrap, wanted)
-    missing = [name for name in wanted if name not in found]
+    names = [plan.name for plan in plans(stream, version)]
+    described = _described(bootstrap, names)
+    missing = [name for name in names if name not in described]
     if missing:
         raise ConfigError(
             f"Topic {', '.join(missing)} does not exist on {bootstrap}: run `clearwell up`, or register a connector."
         )
-    _check_sizes(wanted, found)
-    return {name: _printed(found[name]["topic_id"]) for name in wanted}
+    _check_sizes(names, described)
+    return {name: _printed(described[name]["topic_id"]) for name in names}
 
 
 def missing_topics(bootstrap: str, stream: str, version: int) -> list[str]:
     """The topics that `ensure_topics` would create; changes nothing. Raises ConfigError as it does."""
-    wanted = plans(stream, version)
-    found = _described(bootstrap, [plan.name for plan in wanted])
-    there = [plan for plan in wanted if plan.name in found]
-    _check_sizes([plan.name for plan in there], found)
+    topics = plans(stream, version)
+    described = _described(bootstrap, [plan.name for plan in topics])
+    there = [plan for plan in topics if plan.name in described]
+    _check_sizes([plan.name for plan in there], described)
     _check_settings(bootstrap, there)
-    return [plan.name for plan in wanted if plan.name not in found]
+    return [plan.name for plan in topics if plan.name not in described]
 
 
 def topic_id(bootstrap: str, topic: str) -> str:
@@ -103,9 +103,9 @@ class TopicNow(str):
 
 def topic_now(bootstrap: str, topic: str) -> TopicNow:
     """The id of a topic, and the leader epochs of its partitions, in one answer."""
-    found = _one(bootstrap, topic)
-    now = TopicNow(_printed(found["topic_id"]))
-    now.epochs = {one["partition_index"]: one["leader_epoch"] for one in found["partitions"]}
+    topic_info = _one(bootstrap, topic)
+    now = TopicNow(_printed(topic_info["topic_id"]))
+    now.epochs = {partition["partition_index"]: partition["leader_epoch"] for partition in topic_info["partitions"]}
     return now
 
 
@@ -122,8 +122,8 @@ def end_of_epoch(bootstrap: str, topic: str, partition: int, epoch: int) -> int:
     """
 
     async def question(client: KafkaAdminClient) -> int:
-        place = TopicPartition(topic, partition)
-        (leader,) = await client._async_get_leader_for_partitions([place])  # kafka-python has no public way
+        topic_partition = TopicPartition(topic, partition)
+        (leader,) = await client._async_get_leader_for_partitions([topic_partition])  # kafka-python has no public way
         asked = OffsetForLeaderEpochRequest.OffsetForLeaderTopic.OffsetForLeaderPartition(
             partition=partition, current_leader_epoch=-1, leader_epoch=epoch
         )
@@ -161,8 +161,8 @@ def offsets_at(bootstrap: str, topic: str, milliseconds: int) -> dict[int, int |
             f"{topic} bears the times of its senders, which don't tell when an event arrived: say offsets instead of "
             "times, or set message.timestamp.type=LogAppendTime for the events to come."
         )
-    found = _offsets(bootstrap, topic, milliseconds)
-    return {partition: offset if offset >= 0 else None for partition, offset in found.items()}
+    offsets = _offsets(bootstrap, topic, milliseconds)
+    return {partition: offset if offset >= 0 else None for partition, offset in offsets.items()}
 
 
 def delete_topics(bootstrap: str, topics: Iterable[str]) -> None:
@@ -224,14 +224,14 @@ def _described(bootstrap: str, topics: list[str]) -> dict[str, Any]:
 
 
 def _one(bootstrap: str, topic: str) -> Any:
-    found = _described(bootstrap, [topic])
-    if topic not in found:
+    described = _described(bootstrap, [topic])
+    if topic not in described:
         raise Retryable(f"Topic {topic} does not exist on {bootstrap} (yet): register a connector for it.")
-    return found[topic]
+    return described[topic]
 
 
-def _check_sizes(names: list[str], found: Mapping[str, Any]) -> None:
-    sizes = {name: len(found[name]["partitions"]) for name in names}
+def _check_sizes(names: list[str], described: Mapping[str, Any]) -> None:
+    sizes = {name: len(described[name]["partitions"]) for name in names}
     most = max(sizes.values(), default=0)
     fewer = [name for name, size in sizes.items() if size < most]
     if fewer:
@@ -244,14 +244,14 @@ def _check_sizes(names: list[str], found: Mapping[str, Any]) -> None:
         )
 
 
-def _create(bootstrap: str, wanted: list[TopicPlan], partitions: int, replication: int | None) -> None:
+def _create(bootstrap: str, topic_plans: list[TopicPlan], partitions: int, replication: int | None) -> None:
     topics = {
         plan.name: {
             "num_partitions": partitions,
             "replication_factor": replication or -1,
             "configs": plan.settings(replication),
         }
-        for plan in wanted
+        for plan in topic_plans
     }
 
     def create(client: KafkaAdminClient) -> None:
@@ -272,17 +272,17 @@ def _create(bootstrap: str, wanted: list[TopicPlan], partitions: int, replicatio
 def _check_settings(bootstrap: str, existing: list[TopicPlan]) -> None:
     if not existing:
         return
-    found = _settings(bootstrap, [plan.name for plan in existing])
+    settings = _settings(bootstrap, [plan.name for plan in existing])
     for plan in existing:
-        wrong = differences(plan, found[plan.name])
+        wrong = differences(plan, settings[plan.name])
         if wrong:
             raise ConfigError(f"Topic {plan.name} exists, but {' and '.join(wrong)}.")
 
 
 def _settings(bootstrap: str, topics: list[str]) -> dict[str, dict[str, str]]:
     resources = [ConfigResource(ConfigResourceType.TOPIC, topic) for topic in topics]
-    found = ask(bootstrap, "reading topic settings", lambda c: c.describe_configs(resources, config_filter="all"))
-    return {topic: {name: entry["value"] for name, entry in found["topic"][topic].items()} for topic in topics}
+    configs = ask(bootstrap, "reading topic settings", lambda c: c.describe_configs(resources, config_filter="all"))
+    return {topic: {name: entry["value"] for name, entry in configs["topic"][topic].items()} for topic in topics}
 
 
 def _offsets(bootstrap: str, topic: str, spec: Any) -> dict[int, int]:

@@ -119,13 +119,13 @@ def _connected(host: str, port: int, seconds: float) -> socket.socket:
 
 
 def _addresses(bootstrap: str) -> list[tuple[str, int]]:
-    found = []
+    addresses = []
     for address in bootstrap.split(","):
         host, _, port = address.strip().rpartition(":")
         if not host or not port.isdigit() or not 0 < int(port) < 65536:
             raise ConfigError(f"{bootstrap!r} is no list of host:port addresses: set CLEARWELL_KAFKA right.")
-        found.append((host.strip("[]"), int(port)))
-    return found
+        addresses.append((host.strip("[]"), int(port)))
+    return addresses
 
 
 def _reason(error: ssl.SSLError) -> str:

@@ -55,11 +55,11 @@ class Placing(Sending):
     def offsets(self) -> list[int]:
         """`wait`, and then the offset of each record, in their order."""
         self.wait()
-        found: list[int] = []
+        offsets: list[int] = []
         for batch in self._batches:
             first = batch.produce_future.value[0]
-            found += range(first, first + batch.record_count)
-        return found
+            offsets += range(first, first + batch.record_count)
+        return offsets
 
 
 def _outcome(batch: ProducerBatch, deadline: float) -> Exception | None:
@@ -135,15 +135,15 @@ class EventProducer:
         self._kafka._sender.join(5)
         self._kafka.close(timeout=1)
 
-    def _append(self, place: TopicPartition, records: Sequence[Record]) -> ProducerBatch:
+    def _append(self, topic_partition: TopicPartition, records: Sequence[Record]) -> ProducerBatch:
         accumulator = self._kafka._accumulator
         accumulator._appends_in_progress.increment()  # as its own append does: a forced close waits for us
         try:
-            with accumulator._tp_lock(place):
+            with accumulator._tp_lock(topic_partition):
                 if accumulator._closed:
                     raise KafkaTimeoutError("closed")
-                batch = ProducerBatch(place, written(records, self._kafka.config["compression_attrs"]))
-                accumulator._batches[place].append(batch)
+                batch = ProducerBatch(topic_partition, written(records, self._kafka.config["compression_attrs"]))
+                accumulator._batches[topic_partition].append(batch)
                 accumulator._incomplete.add(batch)
                 return batch
         finally:

@@ -87,6 +87,6 @@ class RangeReader:
                     f"Kafka has given no record of {topic} for {call_seconds():g} s, though there are some."
                 )
             for records in fetched.values():
-                wanted = [record for record in records if record.offset < end]
-                if wanted:
-                    yield wanted
+                in_range = [record for record in records if record.offset < end]
+                if in_range:
+                    yield in_range

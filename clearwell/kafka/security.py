@@ -63,14 +63,14 @@ def security_of(bootstrap: str, env: Mapping[str, str] = os.environ) -> KafkaSec
     The embedded one gets the login of its data folder. Any other is talked to in the clear, and sees no password.
     Raises ConfigError when a setting is missing or wrong; it quotes no secret.
     """
-    wanted = env.get("CLEARWELL_KAFKA_SECURITY", PLAINTEXT).upper()
-    if wanted not in PROTOCOLS:
+    protocol = env.get("CLEARWELL_KAFKA_SECURITY", PLAINTEXT).upper()
+    if protocol not in PROTOCOLS:
         known = [name.lower() for name in PROTOCOLS]
         raise ConfigError(
-            f'CLEARWELL_KAFKA_SECURITY is "{wanted.lower()}", but there is only {", ".join(known)}.'
-            f"{nearest(wanted.lower(), known)}"
+            f'CLEARWELL_KAFKA_SECURITY is "{protocol.lower()}", but there is only {", ".join(known)}.'
+            f"{nearest(protocol.lower(), known)}"
         )
-    if wanted == PLAINTEXT:
+    if protocol == PLAINTEXT:
         return _embedded(bootstrap, env)
     if not env.get("CLEARWELL_KAFKA"):
         raise ConfigError(
@@ -78,10 +78,10 @@ def security_of(bootstrap: str, env: Mapping[str, str] = os.environ) -> KafkaSec
         )
     if bootstrap != env["CLEARWELL_KAFKA"]:
         return _embedded(bootstrap, env)
-    context = _context(env.get("CLEARWELL_KAFKA_CA")) if wanted in (SSL, SASL_SSL) else None
-    if wanted == SSL:
+    context = _context(env.get("CLEARWELL_KAFKA_CA")) if protocol in (SSL, SASL_SSL) else None
+    if protocol == SSL:
         return KafkaSecurity(SSL, context)
-    return KafkaSecurity(wanted, context, _mechanism(env), _user(env), _password(env))
+    return KafkaSecurity(protocol, context, _mechanism(env), _user(env), _password(env))
 
 
 def _embedded(bootstrap: str, env: Mapping[str, str]) -> KafkaSecurity:
@@ -100,26 +100,26 @@ def _context(authorities: str | None) -> ssl.SSLContext:
 
 
 def _mechanism(env: Mapping[str, str]) -> str:
-    given = env.get("CLEARWELL_KAFKA_MECHANISM", MECHANISMS[0]).upper()
-    if given not in MECHANISMS:
-        raise ConfigError(f'CLEARWELL_KAFKA_MECHANISM is "{given}", but there is only {", ".join(MECHANISMS)}.')
-    return given
+    mechanism = env.get("CLEARWELL_KAFKA_MECHANISM", MECHANISMS[0]).upper()
+    if mechanism not in MECHANISMS:
+        raise ConfigError(f'CLEARWELL_KAFKA_MECHANISM is "{mechanism}", but there is only {", ".join(MECHANISMS)}.')
+    return mechanism
 
 
 def _user(env: Mapping[str, str]) -> str:
-    given = env.get("CLEARWELL_KAFKA_USER", "")
-    if not given:
+    user = env.get("CLEARWELL_KAFKA_USER", "")
+    if not user:
         raise ConfigError("CLEARWELL_KAFKA_USER is not set: Kafka with SASL needs a user and a password.")
-    return _referred("CLEARWELL_KAFKA_USER", given, env) if has_reference(given) else given
+    return _referred("CLEARWELL_KAFKA_USER", user, env) if has_reference(user) else user
 
 
 def _password(env: Mapping[str, str]) -> str:
-    given = env.get("CLEARWELL_KAFKA_PASSWORD", "")
-    if not has_reference(given):
+    password = env.get("CLEARWELL_KAFKA_PASSWORD", "")
+    if not has_reference(password):
         raise ConfigError(
             "CLEARWELL_KAFKA_PASSWORD must say where the password is, not what it is: ${env:NAME} or ${file:path}."
         )
-    return _referred("CLEARWELL_KAFKA_PASSWORD", given, env)
+    return _referred("CLEARWELL_KAFKA_PASSWORD", password, env)
 
 
 def _referred(setting: str, reference: str, env: Mapping[str, str]) -> str:

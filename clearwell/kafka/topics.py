@@ -62,14 +62,14 @@ def plans(stream: str, version: int) -> list[TopicPlan]:
     ]
 
 
-def differences(plan: TopicPlan, found: Mapping[str, str]) -> list[str]:
+def differences(plan: TopicPlan, settings: Mapping[str, str]) -> list[str]:
     """What in a topic's settings would lose or refuse events, as sentences; longer retention and the like are fine."""
     wrong = []
-    if "compact" in found.get("cleanup.policy", ""):
+    if "compact" in settings.get("cleanup.policy", ""):
         wrong.append("it is compacted, which removes events: set cleanup.policy=delete")
-    if int(found.get("max.message.bytes", plan.max_message_bytes)) < plan.max_message_bytes:
+    if int(settings.get("max.message.bytes", plan.max_message_bytes)) < plan.max_message_bytes:
         wrong.append(f"it takes too small records: set max.message.bytes={plan.max_message_bytes} or more")
-    if has_senders_times(found):
+    if has_senders_times(settings):
         wrong.append(
             "its time stamps are those of the senders, by which events may be deleted early and ranges of time miss "
             "some: set message.timestamp.type=LogAppendTime"
@@ -77,6 +77,6 @@ def differences(plan: TopicPlan, found: Mapping[str, str]) -> list[str]:
     return wrong
 
 
-def has_senders_times(found: Mapping[str, str]) -> bool:
+def has_senders_times(settings: Mapping[str, str]) -> bool:
     """Whether time stamps are what a sender says (`CreateTime`, Kafka's default), and so may go back and forth."""
-    return found.get("message.timestamp.type", "LogAppendTime") != "LogAppendTime"
+    return settings.get("message.timestamp.type", "LogAppendTime") != "LogAppendTime"

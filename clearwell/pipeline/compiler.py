@@ -82,7 +82,7 @@ class Pipeline:
             state.admit(batch)
             if batch.refused:
                 self._run(batch.offsets, _unread(batch), state, outcomes)
-                outcomes.rejected = [_refusal(batch, one) for one in outcomes.rejected]
+                outcomes.rejected = [_refusal(batch, rejected) for rejected in outcomes.rejected]
             else:
                 self._run(batch.offsets, batch.values, state, outcomes)
             self._leaving.check(outcomes.values)
@@ -94,9 +94,9 @@ def _unread(batch: RawBatch) -> list[bytes | None]:
     return [None if at in batch.refused else value for at, value in zip(batch.offsets, batch.values, strict=True)]
 
 
-def _refusal(batch: RawBatch, one: Rejected) -> Rejected:
-    reason = batch.refused.get(one.offset)
-    return one if reason is None else Rejected(one.offset, reason, "source")
+def _refusal(batch: RawBatch, rejected: Rejected) -> Rejected:
+    reason = batch.refused.get(rejected.offset)
+    return rejected if reason is None else Rejected(rejected.offset, reason, "source")
 
 
 def compile(contract: Contract, keyring: Keyring) -> Pipeline:

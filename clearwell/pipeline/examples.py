@@ -24,7 +24,7 @@ class ExampleResult:
     """How one example went; `problems` is empty when it went as the contract says."""
 
     name: str
-    where: Location | None
+    location: Location | None
     problems: tuple[str, ...]
 
     @property
@@ -36,7 +36,7 @@ class ExampleResult:
 def run_examples(pipeline: Pipeline) -> list[ExampleResult]:
     """Run every example of the pipeline's contract, each on a new state; the outcome is that of its last event."""
     examples = pipeline.contract.examples
-    return [ExampleResult(example.name, example.where, tuple(_problems(pipeline, example))) for example in examples]
+    return [ExampleResult(example.name, example.location, tuple(_problems(pipeline, example))) for example in examples]
 
 
 def _problems(pipeline: Pipeline, example: Example) -> Iterator[str]:
@@ -62,9 +62,9 @@ def _problems(pipeline: Pipeline, example: Example) -> Iterator[str]:
 
 
 def _happened(outcomes: Outcomes, offset: int) -> str:
-    for one in outcomes.rejected:
-        if one.offset == offset:
-            return f"rejected by {one.step}: {one.reason}"
+    for rejected in outcomes.rejected:
+        if rejected.offset == offset:
+            return f"rejected by {rejected.step}: {rejected.reason}"
     for dropped, step in outcomes.dropped:
         if dropped == offset:
             return f"dropped by {step}"
@@ -84,20 +84,20 @@ def _differences(expected: Mapping[str, Any], clean: Mapping[str, Any], schema: 
             yield f'"{name}" should be {_shown(value)}, but is {_shown(clean.get(name))}'
 
 
-def _same(type_: Type, wanted: Any, found: Any) -> bool:
+def _same(type_: Type, expected: Any, actual: Any) -> bool:
     """Equal as values of the type: 6 is 6.0 in a float64 (to nine digits), "12.5" is "12.50" in a decimal."""
-    if wanted is None or found is None:
-        return wanted is found
+    if expected is None or actual is None:
+        return expected is actual
     if type_ is Type.FLOAT64:
-        return type(wanted) in (int, float) and math.isclose(wanted, found, rel_tol=1e-9)
+        return type(expected) in (int, float) and math.isclose(expected, actual, rel_tol=1e-9)
     try:
         if type_ is Type.DECIMAL:
-            return Decimal(canonical(type_, wanted)) == Decimal(found)
+            return Decimal(canonical(type_, expected)) == Decimal(actual)
         if type_ is Type.TIMESTAMP:
-            return bool(canonical(type_, wanted) == canonical(type_, found))
+            return bool(canonical(type_, expected) == canonical(type_, actual))
     except ValueError:
         return False
-    return type(wanted) is type(found) and bool(wanted == found)
+    return type(expected) is type(actual) and bool(expected == actual)
 
 
 def _shown(value: Any) -> str:

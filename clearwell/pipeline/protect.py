@@ -151,8 +151,8 @@ def _emit_text_of_decimals(code: Code, field: Field, in_key: bool) -> None:
     variable, as_text = code.variable(field.name), code.reference("format", format)
     if field.type is Type.DECIMAL:
         with code.unless_null(field):
-            one = code.reference("one_spelling", one_spelling)
-            code.add(f"{variable} = {one}({variable})" if in_key else f"{variable} = {as_text}({variable}, 'f')")
+            spelling = code.reference("one_spelling", one_spelling)
+            code.add(f"{variable} = {spelling}({variable})" if in_key else f"{variable} = {as_text}({variable}, 'f')")
     elif field.type is Type.LIST and field.items is Type.DECIMAL:
         with code.unless_null(field):
             code.add(f"{variable} = [{as_text}(_item, 'f') for _item in {variable}]")

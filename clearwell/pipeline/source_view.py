@@ -83,8 +83,8 @@ def _why(value: bytes, said: str) -> str:
 
 
 def _refuse_nul(inner: Any, field: str) -> None:
-    for one in inner if isinstance(inner, list) else [inner]:
-        if isinstance(one, str) and "\0" in one:
+    for value in inner if isinstance(inner, list) else [inner]:
+        if isinstance(value, str) and "\0" in value:
             raise BadEvent(f"{field} holds the character NUL", "validate", field)
 
 
@@ -95,20 +95,20 @@ def check_json(value: Any, field: str) -> None:
         if depth > MAX_DEPTH:
             raise _unfit(f"nested deeper than {MAX_DEPTH} levels", field)
         below: list[Any] = []
-        for one in level:
-            if isinstance(one, dict):
-                if any("\0" in name for name in one):
+        for node in level:
+            if isinstance(node, dict):
+                if any("\0" in name for name in node):
                     raise _unfit("has a key that holds the character NUL", field)
-                below.extend(one.values())
-            elif isinstance(one, list):
-                below.extend(one)
-            elif isinstance(one, str):
-                if "\0" in one:
+                below.extend(node.values())
+            elif isinstance(node, list):
+                below.extend(node)
+            elif isinstance(node, str):
+                if "\0" in node:
                     raise _unfit("holds the character NUL", field)
-            elif isinstance(one, int):
-                if not LOWEST <= one <= HIGHEST:
+            elif isinstance(node, int):
+                if not LOWEST <= node <= HIGHEST:
                     raise _unfit("holds a whole number that does not fit int64", field)
-            elif isinstance(one, float) and one - one != 0:
+            elif isinstance(node, float) and node - node != 0:
                 raise _unfit("holds a number that does not fit float64", field)
         level, depth = below, depth + 1
 

@@ -57,14 +57,14 @@ def _keyed(secret: bytes, mark: str, size: int, context: tuple[str, ...]) -> One
     known: dict[bytes, str] = {}
 
     def protect(clear: bytes) -> str:
-        found = known.get(clear)
-        if found is None:
+        pseudonym = known.get(clear)
+        if pseudonym is None:
             digest = start.copy()
             digest.update(clear)
             if len(known) >= REMEMBERED:
                 known.clear()
-            found = known[clear] = mark + base64url(digest.digest())
-        return found
+            pseudonym = known[clear] = mark + base64url(digest.digest())
+        return pseudonym
 
     return protect
 

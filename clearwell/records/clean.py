@@ -78,8 +78,8 @@ def _identities(many: Iterable[Sequence[Header]]) -> tuple[list[str], list[int]]
         for headers in many:
             (first, offset), (second, topic) = headers[:2]
             if first != names.RAW_OFFSET or second != names.RAW_TOPIC_ID:  # not in the order we write: look them up
-                found = dict(headers)
-                offset, topic = found[names.RAW_OFFSET], found[names.RAW_TOPIC_ID]
+                values = dict(headers)
+                offset, topic = values[names.RAW_OFFSET], values[names.RAW_TOPIC_ID]
             if topic != before:  # hardly ever: one text for all records of a raw topic
                 before, topic_id = topic, topic.decode("ascii")
             topics.append(topic_id)

@@ -39,8 +39,8 @@ def connector_of(headers: Sequence[AnyHeader]) -> str:
     for name, value in headers:
         if name == names.CE_SOURCE and value:
             source = value.decode(errors="replace")
-            found = _CONNECTOR.fullmatch(source)
-            return found[1] if found else ""
+            match = _CONNECTOR.fullmatch(source)
+            return match[1] if match else ""
     return ""
 
 

@@ -67,9 +67,9 @@ class RecentHistory:
         return await self._offsets(partition, start, end, refused)
 
     async def _offsets(
-        self, partition: int, start: int, end: int, wanted: Callable[[DeadLetter], int | None]
+        self, partition: int, start: int, end: int, offset_of: Callable[[DeadLetter], int | None]
     ) -> list[int]:
-        """What `wanted` gives of the newest letters, inside [start, end).
+        """What `offset_of` gives of the newest letters, inside [start, end).
 
         Looks at LETTERS letters for each offset: repeats after a crash, and letters of several destinations, can
         multiply them.
@@ -77,9 +77,9 @@ class RecentHistory:
         if end <= 0:  # nothing is before the beginning: a connection less
             return []
         topic = dead_topic(self._stream)
-        found: set[int | None] = set()
+        offsets: set[int | None] = set()
         async with self._client.reader() as log:
             last = await log.end(topic, partition)
             async for records in log.records(topic, partition, last - LETTERS * (end - start), last):
-                found.update(map(wanted, dead_letter.known(records)))
-        return sorted(offset for offset in found if offset is not None and start <= offset < end)
+                offsets.update(map(offset_of, dead_letter.known(records)))
+        return sorted(offset for offset in offsets if offset is not None and start <= offset < end)

@@ -61,10 +61,10 @@ def _int_to_float(value: int, _precision: int, _scale: int) -> float:
 
 
 def _decimal_to_float(value: Decimal, _precision: int, _scale: int) -> float:
-    found = float(value)
-    if Decimal(repr(found)) != value:
+    number = float(value)
+    if Decimal(repr(number)) != value:
         raise ValueError("a float64 can't hold this number")
-    return found
+    return number
 
 
 def _to_decimal(written: str, precision: int, scale: int) -> Decimal:

@@ -22,10 +22,10 @@ SIGNS = {Op.EQ: "==", Op.NE: "!=", Op.LT: "<", Op.LTE: "<=", Op.GT: ">", Op.GTE:
 def understand(when: Any, call: StepCall, fields: Mapping[str, Field]) -> Condition:
     """The checked condition that a step's `when` spells out. Raises ContractProblems with all that is wrong."""
     problems = Problems()
-    condition = read_condition(when, call.where, call.lines, problems)
+    condition = read_condition(when, call.location, call.lines, problems)
     if condition is not None:
         clear = {name: replace(field, privacy=None) for name, field in fields.items()}
-        condition = check_condition(condition, clear, call.where, problems)
+        condition = check_condition(condition, clear, call.location, problems)
     problems.raise_any()
     assert condition is not None
     return condition

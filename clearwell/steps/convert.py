@@ -61,7 +61,7 @@ class Cast(Step, frozen=True, kw_only=True):
     def effect(self, scope: Scope) -> None:
         target = scope.need(self.field, "field")
         if (target.type, self.to) not in CASTS:
-            can = ", ".join(sorted(to for given, to in CASTS if given is target.type)) or "nothing"
+            can = ", ".join(sorted(to for source_type, to in CASTS if source_type is target.type)) or "nothing"
             raise Wrong(f'"{target.name}" is {target.type}, which can be cast to {can}.', "to")
         scope.change(target, type=self.to, minimum=None, maximum=None, max_length=None)
 
@@ -108,8 +108,8 @@ class ParseTime(Step, frozen=True, kw_only=True):
             raise Wrong(f'"{self.format}" is no format.{nearest(self.format, known)} See the step\'s page.', "format")
         aware = numeric or "%z" in self.format.replace("%%", "")
         if self.format != ISO and aware is not isinstance(self.zone, UnsetType):
-            wanted = "holds the offset, so leave `zone` out" if aware else "holds no offset, so give `zone`"
-            raise Wrong(f"This format {wanted}.", "format")
+            advice = "holds the offset, so leave `zone` out" if aware else "holds no offset, so give `zone`"
+            raise Wrong(f"This format {advice}.", "format")
         if not numeric and self.format != ISO:
             _check_directives(self.format)
         _parser(self.format, self.zone, target.type)

@@ -59,13 +59,13 @@ def bind(contract: Contract) -> StepPlan:
         except UnknownField as error:
             # After a step that failed, a field that is not there may be one it would have made.
             if not failed:
-                problems.add_error(scope.error(error), call.where)
+                problems.add_error(scope.error(error), call.location)
             failed = True
         except Wrong as error:
-            problems.add_error(scope.error(error), call.where)
+            problems.add_error(scope.error(error), call.location)
             failed = True
         except ContractError as error:
-            problems.add_error(error, call.where)
+            problems.add_error(error, call.location)
             failed = True
         else:
             bound.append(BoundStep(f"{number}.{call.name}", call, step, fields, scope.fields()))
@@ -75,7 +75,7 @@ def bind(contract: Contract) -> StepPlan:
     problems.raise_any()
     schema = _schema(contract, fields)
     verify(contract, schema)
-    return StepPlan(tuple(bound), fields, schema, sum(one.step.lookback() for one in bound))
+    return StepPlan(tuple(bound), fields, schema, sum(bound_step.step.lookback() for bound_step in bound))
 
 
 def _extra(contract: Contract) -> Field:

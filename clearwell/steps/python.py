@@ -65,12 +65,12 @@ class Python(Step, frozen=True, kw_only=True):
 
 def _function(name: str) -> Callable[..., Any]:
     """The function behind an entry point. Raises Wrong."""
-    found = {point.name: point for point in entry_points(group=GROUP)}
-    if name not in found:
-        hint = nearest(name, found) or f" Install the package that lists it in the entry-point group {GROUP}."
+    points = {point.name: point for point in entry_points(group=GROUP)}
+    if name not in points:
+        hint = nearest(name, points) or f" Install the package that lists it in the entry-point group {GROUP}."
         raise Wrong(f'There is no Python step "{name[:80]}".{hint}', "step")
     try:
-        function: object = found[name].load()
+        function: object = points[name].load()
     except (ImportError, AttributeError) as error:
         raise Wrong(f'The Python step "{name}" can\'t be imported ({type(error).__name__}).', "step") from error
     if not callable(function):

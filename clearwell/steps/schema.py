@@ -21,23 +21,25 @@ def json_schemas() -> dict[str, dict[str, Any]]:
 
 def _whole(step: type[msgspec.Struct]) -> dict[str, Any]:
     _, named = msgspec.json.schema_components([step], ref_template="{name}")
-    found: dict[str, Any] = _inlined(named[step.__name__], named)
-    found |= {"description": inspect.cleandoc(step.__doc__ or "")}
-    found.pop("title", None)
+    schema: dict[str, Any] = _inlined(named[step.__name__], named)
+    schema |= {"description": inspect.cleandoc(step.__doc__ or "")}
+    schema.pop("title", None)
     if step is Rename:  # the map of names is the whole argument
-        names: dict[str, Any] = found["properties"]["names"]
+        names: dict[str, Any] = schema["properties"]["names"]
         return names
-    return found
+    return schema
 
 
 def _inlined(schema: Any, named: dict[str, Any]) -> Any:
     """`schema` with what it refers to put in its place; references into the contract's own schema stay."""
     if isinstance(schema, list):
-        return [_inlined(one, named) for one in schema]
+        return [_inlined(inner, named) for inner in schema]
     if not isinstance(schema, dict):
         return schema
     rest = {
-        name: _inlined(one, named) for name, one in schema.items() if schema.get("$ref") not in named or name != "$ref"
+        name: _inlined(inner, named)
+        for name, inner in schema.items()
+        if schema.get("$ref") not in named or name != "$ref"
     }
     target = named.get(schema.get("$ref", ""))
     return {**_inlined(target, named), **rest} if target is not None else rest

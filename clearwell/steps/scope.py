@@ -56,8 +56,8 @@ class Scope:
             raise UnknownField(f'There is no field "{name}" at this step.{nearest(name, self._fields)}', *path)
         field = self._fields[name]
         if types is not None and field.type not in types:
-            wanted = " or ".join(types)
-            raise Wrong(f'"{name}" is {field.type}; {self.call.name} works on {wanted}.', *path)
+            expected = " or ".join(types)
+            raise Wrong(f'"{name}" is {field.type}; {self.call.name} works on {expected}.', *path)
         return field
 
     def constant(self, field: Field, value: Any, *path: str | int) -> Any:
@@ -79,15 +79,15 @@ class Scope:
         if written is UNSET:
             return None
         problems = Problems()
-        found = privacy_of(written, "`privacy`", self.locate(path), problems)
+        privacy = privacy_of(written, "`privacy`", self.locate(path), problems)
         problems.raise_any()
-        return found
+        return privacy
 
     def change(self, field: Field, **changes: Any) -> Field:
         """Replace a field in its place; constraints that the new values may break must be cleared by the caller."""
         if "allowed" not in changes and "pattern" not in changes:
             changes |= {"allowed": None, "pattern": None}
-        self._fields[field.name] = changed = replace(field, where=self.call.where, **changes)
+        self._fields[field.name] = changed = replace(field, location=self.call.location, **changes)
         return changed
 
     def require(self, field: Field) -> None:
@@ -100,14 +100,14 @@ class Scope:
         Taint (invariant 6): what is computed from a protected field must say how it is protected itself.
         """
         self._free(field.name, *path)
-        tainted = [one.name for one in source if one.privacy is not None]
+        tainted = [origin.name for origin in source if origin.privacy is not None]
         if tainted and field.privacy is None:
             raise Wrong(
                 f'"{field.name}" is computed from the protected field "{tainted[0]}", so it must be protected too: '
                 "give the step a `privacy:`, or leave it out.",
                 *path,
             )
-        self._fields[field.name] = replace(field, where=self.call.where)
+        self._fields[field.name] = replace(field, location=self.call.location)
 
     def rename(self, old: str, new: str, *path: str | int) -> None:
         """Give a field another name in its place; its privacy goes with it. Raises Wrong when the name is taken."""
@@ -135,7 +135,7 @@ class Scope:
             if path in self.call.lines:
                 return self.call.lines[path]
             path = path.rpartition(".")[0]
-        return self.call.where
+        return self.call.location
 
     def error(self, wrong: Wrong) -> ContractError:
         """`wrong` with file and line."""

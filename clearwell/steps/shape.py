@@ -70,10 +70,10 @@ class Derive(Step, frozen=True, kw_only=True):
 
     def _formula(self) -> formulas.Formula:
         """The one formula that the arguments spell out. Raises Wrong."""
-        given = [word for word in formulas.WORDS if getattr(self, word) is not UNSET]
-        if len(given) != 1:
+        words = [word for word in formulas.WORDS if getattr(self, word) is not UNSET]
+        if len(words) != 1:
             raise Wrong(f"derive takes exactly one of {', '.join(formulas.WORDS)}.")
-        word = given[0]
+        word = words[0]
         for extra, owner in (("of", "part"), ("zone", "part"), ("separator", "concat")):
             if getattr(self, extra) is not UNSET and word != owner:
                 raise Wrong(f"`{extra}` goes with `{owner}` alone.", extra)

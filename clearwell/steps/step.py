@@ -77,5 +77,5 @@ def convert(cls: type[T], args: Any) -> T:
         if message.startswith(_MISSING):
             raise Wrong(f'The argument "{message.removeprefix(_MISSING).rstrip("`")}" is missing.') from error
         where = path.rstrip("`").replace("[...]", "")
-        said = re.sub("`(\\w+)`", lambda found: _WORDS.get(found[1], found[0]), message)
+        said = re.sub("`(\\w+)`", lambda match: _WORDS.get(match[1], match[0]), message)
         raise Wrong(f"{said}{f' for {where}' if where else ''}.", *where.split(".")) from error

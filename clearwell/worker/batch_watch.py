@@ -58,11 +58,11 @@ class BatchWatch:
 
     def __init__(self, note: Path | None = None, after: float = TOLD_AFTER, every: float = LOOK_EVERY) -> None:
         """`note`: see VARIABLE, which is asked when it is None."""
-        where = note or (Path(os.environ[VARIABLE]) if os.environ.get(VARIABLE) else None)
+        note_path = note or (Path(os.environ[VARIABLE]) if os.environ.get(VARIABLE) else None)
         self._after, self._every = after, every
         self._batch: WatchedBatch | None = None
         self._told: WatchedBatch | None = None
-        self._file = None if where is None else os.open(where, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._file = None if note_path is None else os.open(note_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._write(None)
         self._thread: threading.Thread | None = None
 

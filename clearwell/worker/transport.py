@@ -64,8 +64,8 @@ class Positions(Protocol):
 
 def positions_of(app: Any) -> Positions:
     """The positions of an app made by `clearwell.worker.faust_app.build_app`."""
-    found: Positions = app.positions
-    return found
+    positions: Positions = app.positions
+    return positions
 
 
 class BatchConsumerThread(driver.AIOKafkaConsumerThread):
@@ -97,8 +97,8 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
     async def _fetch_committed(self) -> Mapping[TP, OffsetAndMetadata | None]:
         consumer = self._ensure_consumer()
         partitions = list(consumer.assignment())
-        found = await consumer._coordinator.fetch_committed_offsets(partitions)
-        known = {TP(*tp): found[tp] for tp in partitions if tp in found and found[tp].offset >= 0}
+        offsets = await consumer._coordinator.fetch_committed_offsets(partitions)
+        known = {TP(*tp): offsets[tp] for tp in partitions if tp in offsets and offsets[tp].offset >= 0}
         return {TP(*tp): known.get(TP(*tp)) for tp in partitions}
 
     async def _seek_all(self, starts: Mapping[TP, int]) -> None:

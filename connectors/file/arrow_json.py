@@ -33,16 +33,16 @@ class Forms:
 
 def column_values(name: str, array: Any, forms: Forms, seconds: Any = None) -> Values:
     """A column's values, in the type that `forms.kinds` gives it, or its own. `seconds`: see `values`."""
-    found = values(array, forms, seconds)
+    column = values(array, forms, seconds)
     change = _KINDS.get((_family(array.type), forms.kinds.get(name, "")))
-    return found if change is None else [None if one is None else change(one) for one in found]
+    return column if change is None else [None if value is None else change(value) for value in column]
 
 
 def values(array: Any, forms: Forms, seconds: Any = None) -> Values:
     """An array's values. `seconds` is the same array with INT96 times in whole seconds, or None if it has none."""
     kind = array.type
     if isinstance(kind, pa.UuidType):
-        return [None if one is None else str(uuid.UUID(bytes=one)) for one in array.storage.to_pylist()]
+        return [None if value is None else str(uuid.UUID(bytes=value)) for value in array.storage.to_pylist()]
     if isinstance(kind, pa.BaseExtensionType):
         return values(array.storage, forms, seconds)
     if pa.types.is_dictionary(kind):
@@ -64,11 +64,11 @@ def values(array: Any, forms: Forms, seconds: Any = None) -> Values:
 
 def _texts(array: Any) -> Values:
     try:
-        found: Values = array.to_pylist()
+        texts: Values = array.to_pylist()
     except UnicodeDecodeError:  # Arrow reads a file's texts without looking at them
         large = pa.types.is_large_string(array.type)
-        found = [_text(one) for one in array.cast(pa.large_binary() if large else pa.binary()).to_pylist()]
-    return found
+        texts = [_text(value) for value in array.cast(pa.large_binary() if large else pa.binary()).to_pylist()]
+    return texts
 
 
 def _text(raw: bytes | None) -> Any:
@@ -80,20 +80,20 @@ def _text(raw: bytes | None) -> Any:
 
 def _decimals(array: Any) -> Values:
     """As text, which is what a contract's decimal takes: readers of JSON pass numbers through binary floats."""
-    return [None if one is None else format(one, "f") for one in array.to_pylist()]
+    return [None if value is None else format(value, "f") for value in array.to_pylist()]
 
 
 def _unsigned(array: Any) -> Values:
     """As text, for the same reason: half of them are beyond an int64, so a contract calls them decimals."""
-    return [None if one is None else str(one) for one in array.to_pylist()]
+    return [None if value is None else str(value) for value in array.to_pylist()]
 
 
 def _floats(array: Any) -> Values:
-    found = array.to_pylist()
+    floats = array.to_pylist()
     if pa.types.is_float16(array.type):
-        found = [None if one is None else float(one) for one in found]
-        array = pa.array(found, pa.float64())
-    return found if pc.all(pc.is_finite(array)).as_py() is not False else [_finite(one) for one in found]
+        floats = [None if value is None else float(value) for value in floats]
+        array = pa.array(floats, pa.float64())
+    return floats if pc.all(pc.is_finite(array)).as_py() is not False else [_finite(value) for value in floats]
 
 
 def _finite(value: float | None) -> Any:
@@ -115,8 +115,8 @@ _BY_TYPE: tuple[tuple[Callable[[Any], bool], Callable[[Any], Values]], ...] = (
 
 
 def _structs(array: Any, forms: Forms, seconds: Any) -> Values:
-    names = [one.name for one in array.type]
-    timed = {} if seconds is None else dict(zip((one.name for one in seconds.type), seconds.flatten(), strict=True))
+    names = [field.name for field in array.type]
+    timed = {} if seconds is None else dict(zip((field.name for field in seconds.type), seconds.flatten(), strict=True))
     children = [values(child, forms, timed.get(name)) for name, child in zip(names, array.flatten(), strict=True)]
     rows: Iterator[Any] = zip(*children, strict=True) if children else iter([()] * len(array))
     return [
@@ -146,15 +146,15 @@ def _as_list(array: Any) -> Any:
 
 
 def _object(pairs: list[dict[str, Any]]) -> Any:
-    found: dict[str, Any] = {}
+    items: dict[str, Any] = {}
     for pair in pairs:
         key = pair["key"]
-        if isinstance(key, Misfit) or key in found:
+        if isinstance(key, Misfit) or key in items:
             return Misfit(
                 key.reason if isinstance(key, Misfit) else Refusal.KEY_TWICE, [list(p.values()) for p in pairs]
             )
-        found[key] = pair["value"]
-    return found
+        items[key] = pair["value"]
+    return items
 
 
 def _family(kind: Any) -> str:

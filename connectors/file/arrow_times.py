@@ -69,23 +69,23 @@ def _written(array: Any, units: Any, low: int | None, high: int | None) -> list[
     texts = pc.replace_substring(array.cast(pa.string()), " ", "T", max_replacements=1)
     texts = pc.replace_substring_regex(texts, r"\.0+$", "", max_replacements=1)
     texts = pc.replace_substring_regex(texts, r"(\.[0-9]{6})000$", r"\1", max_replacements=1)
-    found: list[Any] = texts.to_pylist()
+    values: list[Any] = texts.to_pylist()
     for index in wrong:
-        found[index] = Misfit(Refusal.TIME_RANGE, units[index].as_py())
-    return found
+        values[index] = Misfit(Refusal.TIME_RANGE, units[index].as_py())
+    return values
 
 
 def _int96(wrapped: Any, texts: Iterable[Any], seconds: Any) -> list[Any]:
     """Times in whole seconds, with the nanoseconds that the wrapped number still tells."""
-    found = []
+    times = []
     rows = zip(texts, seconds.cast(pa.int64()).to_pylist(), wrapped.cast(pa.int64()).to_pylist(), strict=True)
     for text, second, nanos in rows:
         if not isinstance(text, str):
-            found.append(text)
+            times.append(text)
             continue
         rest = (nanos - second * 1_000_000_000) % 2**64
-        found.append(text + _fraction(rest) if rest < 1_000_000_000 else Misfit(Refusal.TIME_RANGE, second))
-    return found
+        times.append(text + _fraction(rest) if rest < 1_000_000_000 else Misfit(Refusal.TIME_RANGE, second))
+    return times
 
 
 def _fraction(nanos: int) -> str:

@@ -194,10 +194,10 @@ def require_used(config: FileConfig, forms: set[Form]) -> None:
             raise ConfigError(f"`{option}` is for {kinds}, and there is no such file: leave it out.")
 
 
-def form_of(wanted: Literal["auto"] | Form, name: str) -> Form:
+def form_of(form: Literal["auto"] | Form, name: str) -> Form:
     """The format of the file called `name`. Raises ConfigError when its ending says none."""
-    if wanted != "auto":
-        return wanted
+    if form != "auto":
+        return form
     known = known_form(name)
     if known is None:
         raise ConfigError(

@@ -60,7 +60,7 @@ class CsvRows:
         """What seems to be between the columns, when nobody said it and the header has but one."""
         if self._told or len(header) > 1:
             return None
-        return next((one for one in _DELIMITERS if one in header[0]), None)
+        return next((delimiter for delimiter in _DELIMITERS if delimiter in header[0]), None)
 
     def _quoted(self, first: Line, text: bytes) -> Row | None:
         more: list[Line] = []

@@ -111,20 +111,24 @@ class FileFollower:
         if not after.inode:  # nothing told of it: a position of former versions, or before there was any
             return self._file
         path = Path(self._file.path)
-        places = [path, *sorted(one for one in path.parent.iterdir() if one != path)] if path.parent.is_dir() else []
-        for place in places:
+        places = (
+            [path, *sorted(sibling for sibling in path.parent.iterdir() if sibling != path)]
+            if path.parent.is_dir()
+            else []
+        )
+        for candidate in places:
             try:
-                status = place.stat()
+                status = candidate.stat()
             except OSError:
                 continue
-            known = status.st_ino == after.inode or (place == path and after.offset > 0)  # or was copied back
-            if known and status.st_size >= after.offset and self._is_of(after, place):
-                return File(self._file.key, str(place), status.st_size)
+            known = status.st_ino == after.inode or (candidate == path and after.offset > 0)  # or was copied back
+            if known and status.st_size >= after.offset and self._is_of(after, candidate):
+                return File(self._file.key, str(candidate), status.st_size)
         return None
 
-    def _is_of(self, after: FilePosition, place: Path) -> bool:
+    def _is_of(self, after: FilePosition, path: Path) -> bool:
         try:
-            with OpenFile(self._store, File(self._file.key, str(place), 0), self._config, after.offset) as opened:
+            with OpenFile(self._store, File(self._file.key, str(path), 0), self._config, after.offset) as opened:
                 return opened.mark(after.offset) == after.mark
         except ConfigError:
             return False

@@ -17,7 +17,7 @@ class Int96Seconds:
 
     def __init__(self, content: Any, parquet: Any) -> None:
         leaves = [parquet.schema.column(index) for index in range(len(parquet.schema))]
-        self._paths = [one.path for one in leaves if one.physical_type == "INT96"]
+        self._paths = [leaf.path for leaf in leaves if leaf.physical_type == "INT96"]
         self._parquet = pq.ParquetFile(content, coerce_int96_timestamp_unit="s") if self._paths else None
         self._batches: Iterator[Any] = iter(())
         self._left: Any = None

@@ -66,8 +66,8 @@ class FileStore(Protocol):
 
 def store_of(path: str, options: Mapping[str, Any]) -> FileStore:
     """The store that `path` names. Raises ConfigError for a URL that nothing can read."""
-    scheme, found, rest = path.partition("://")
-    if not found:
+    scheme, separator, rest = path.partition("://")
+    if not separator:
         return LocalStore(Path(path).absolute())
     if scheme.lower() in _LOCAL:
         return LocalStore(Path(unquote(rest)).absolute())
@@ -126,8 +126,8 @@ class LocalStore:
     def now(self, file: File) -> tuple[object, int]:
         """By `stat`."""
         with self.failures(file):
-            found = Path(file.path).stat()
-        return _inode(found), found.st_size
+            status = Path(file.path).stat()
+        return _inode(status), status.st_size
 
     @contextmanager
     def failures(self, file: File) -> Iterator[None]:
@@ -169,8 +169,8 @@ def _key(path: Path | str) -> str:
     return os.fsencode(path).decode(errors="backslashreplace")
 
 
-def _inode(found: os.stat_result) -> tuple[int, int]:
-    return found.st_dev, found.st_ino
+def _inode(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
 
 
 class UrlStore:
@@ -196,14 +196,14 @@ class UrlStore:
                 info = fs.info(path)
                 return [File(_last(urlsplit(path).path), path, int(info.get("size") or 0), _version(info))]
             if glob.has_magic(path):
-                found = fs.glob(path, detail=True)
-                root = path[: min(path.index(one) for one in "*?[" if one in path)].rpartition("/")[0]
+                entries = fs.glob(path, detail=True)
+                root = path[: min(path.index(wildcard) for wildcard in "*?[" if wildcard in path)].rpartition("/")[0]
             elif fs.isdir(path):
-                found, root = fs.find(path, maxdepth=1, detail=True), path
+                entries, root = fs.find(path, maxdepth=1, detail=True), path
             else:
-                found, root = {path: fs.info(path)}, posixpath.dirname(path)
-            wanted = {name: info for name, info in found.items() if info.get("type") == "file"}
-            self.others = [_last(name) for name in found if name not in wanted]
+                entries, root = {path: fs.info(path)}, posixpath.dirname(path)
+            files = {name: info for name, info in entries.items() if info.get("type") == "file"}
+            self.others = [_last(name) for name in entries if name not in files]
             return [
                 File(
                     posixpath.relpath(name, root or "/" * name.startswith("/")),
@@ -211,7 +211,7 @@ class UrlStore:
                     int(info.get("size") or 0),
                     _version(info),
                 )
-                for name, info in wanted.items()
+                for name, info in files.items()
             ]
 
     def is_named(self, file: File) -> bool:
@@ -235,13 +235,13 @@ class UrlStore:
     @contextmanager
     def failures(self, file: File | None) -> Iterator[None]:
         """File systems raise their drivers' errors, whose texts may hold credentials: only their kind is told."""
-        place = self.place if file is None else f"{file.key} of {self.place}"
+        location = self.place if file is None else f"{file.key} of {self.place}"
         try:
             yield
         except (ClearwellError, EOFError):
             raise
         except Exception as error:
-            meaning = _meaning(error, place)
+            meaning = _meaning(error, location)
             if meaning is None:
                 raise
             raise meaning from None
@@ -270,7 +270,7 @@ class UrlStore:
         return ClientSession(connector=connector, middlewares=(guard_for(URL(self._url)),), **options)
 
 
-def _meaning(error: Exception, place: str) -> ClearwellError | None:
+def _meaning(error: Exception, location: str) -> ClearwellError | None:
     """What a file system's error says; None for what can only be a bug of ours. Over HTTP its cause says more."""
     cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
     if isinstance(cause, ClearwellError):
@@ -278,14 +278,14 @@ def _meaning(error: Exception, place: str) -> ClearwellError | None:
     status, kind = getattr(cause, "status", None), type(cause)
     of_web = kind.__module__.startswith("aiohttp")
     if status in (404, 410) or (isinstance(error, FileNotFoundError) and not of_web):
-        return ConfigError(f"{place} does not exist: set `path` right.")
+        return ConfigError(f"{location} does not exist: set `path` right.")
     if isinstance(error, PermissionError):
-        return ConfigError(f"{place} may not be read: check the credentials in `storage_secrets`.")
+        return ConfigError(f"{location} may not be read: check the credentials in `storage_secrets`.")
     if kind.__module__ == "builtins" and not isinstance(cause, OSError):
         return None
     if kind.__name__ in _DENIED and (status is None or 400 <= status < 429):
-        return ConfigError(f"{place} refuses us ({status or kind.__name__}): check the credentials.")
-    return Retryable(f"{place} could not be read ({status or kind.__name__}); trying again.")
+        return ConfigError(f"{location} refuses us ({status or kind.__name__}): check the credentials.")
+    return Retryable(f"{location} could not be read ({status or kind.__name__}); trying again.")
 
 
 def _version(info: Mapping[str, Any]) -> object:

@@ -156,28 +156,28 @@ class Tokens:
 
     async def fetch(self) -> Token:
         """A new token. Raises ConfigError when the server refuses, Retryable when it can't answer."""
-        place = place_of(self._url)
-        with failures(f"The token server {place}"):
+        server = place_of(self._url)
+        with failures(f"The token server {server}"):
             async with self._session.post(
                 self._url, data=self._form(), headers=self._headers(), middlewares=(self._guard,)
             ) as response:
                 if response.status >= 500 or response.status in (408, 425, 429):
-                    raise Retryable(f"The token server {place} gives no token now ({response.status}); trying again.")
+                    raise Retryable(f"The token server {server} gives no token now ({response.status}); trying again.")
                 if response.status != 200:
                     raise ConfigError(
-                        f"The token server {place} refused us ({response.status}): set `client_id`, `client_secret`, "
+                        f"The token server {server} refused us ({response.status}): set `client_id`, `client_secret`, "
                         "`scope` and `token_url` right."
                     )
-                return self._take(await body_of(response, TOKEN_BYTES), place)
+                return self._take(await body_of(response, TOKEN_BYTES), server)
 
-    def _take(self, body: bytes | None, place: str) -> Token:
+    def _take(self, body: bytes | None, server: str) -> Token:
         try:
             answer: dict[str, Any] = msgspec.json.decode(body or b"", type=dict[str, Any])
             value, lasts = answer["access_token"], float(answer.get("expires_in") or 300)
             if not isinstance(value, str) or not value.isprintable():
                 raise ValueError
         except Exception:  # hostile data raises outside msgspec's own errors too
-            raise ConfigError(f"The token server {place} answered without a token: set `token_url` right.") from None
+            raise ConfigError(f"The token server {server} answered without a token: set `token_url` right.") from None
         self._token = value
         self._ends = time.monotonic() + max(lasts - RENEW_BEFORE, lasts / 2)
         return Token(value, fresh=True)

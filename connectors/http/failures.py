@@ -36,7 +36,7 @@ def web_url(text: str, option: str, schemes: tuple[str, ...]) -> URL:
     except ValueError:
         valid = False
     if not valid:
-        raise ConfigError(f"`{option}` is no URL that begins with {' or '.join(f'{one}://' for one in schemes)}.")
+        raise ConfigError(f"`{option}` is no URL that begins with {' or '.join(f'{scheme}://' for scheme in schemes)}.")
     if url.user or url.password:
         raise ConfigError(f"`{option}` holds a user or password: write them in `auth`.")
     return url.with_fragment(None)

@@ -58,18 +58,18 @@ class Paging(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         """Whether 404 for the page at `at` says that there are no more pages, rather than that the URL is wrong."""
         return False
 
-    def has_moved(self, place: PagePosition, page: Page | None) -> bool:
-        """Whether the page at `place` (None: it is not there) holds others than it did when it was read last."""
+    def has_moved(self, position: PagePosition, page: Page | None) -> bool:
+        """Whether the page at `position` (None: it is not there) holds others than it did when it was read last."""
         return False
 
-    def step(self, url: URL, place: PagePosition, page: Page, news: Sequence[PageRecord]) -> PagingStep:
+    def step(self, url: URL, position: PagePosition, page: Page, news: Sequence[PageRecord]) -> PagingStep:
         """What follows on `page`, of whose records `news` were not seen yet. Raises ConfigError.
 
         An empty page at the end is no place to remember: what is added next may be on the page before it.
         """
-        following = self.next_at(url, place.at, page)
-        if following is None or following == place.at:
-            return PagingStep(PagePosition(place.at, marks_of(page.records)) if page.records else None, None)
+        following = self.next_at(url, position.at, page)
+        if following is None or following == position.at:
+            return PagingStep(PagePosition(position.at, marks_of(page.records)) if page.records else None, None)
         return PagingStep(PagePosition(following), PagePosition(following))
 
 
@@ -128,19 +128,19 @@ class PageNumber(Paging, frozen=True, kw_only=True, tag="page"):
         """Any page but the first may be past the end."""
         return at is not None and int(at) != self.start
 
-    def has_moved(self, place: PagePosition, page: Page | None) -> bool:
+    def has_moved(self, position: PagePosition, page: Page | None) -> bool:
         """A page that holds nothing of what was seen on it: what it held is on another, and so may be what was not."""
-        if not place.seen or not self.ends_by_absence(place.at):
+        if not position.seen or not self.ends_by_absence(position.at):
             return False
         if page is None or not page.records:
             return True
         marks = {record.mark for record in page.records}
-        return len(page.records) <= MOST_MARKS and marks.isdisjoint(place.seen)
+        return len(page.records) <= MOST_MARKS and marks.isdisjoint(position.seen)
 
-    def step(self, url: URL, place: PagePosition, page: Page, news: Sequence[PageRecord]) -> PagingStep:
+    def step(self, url: URL, position: PagePosition, page: Page, news: Sequence[PageRecord]) -> PagingStep:
         """Remembers the page itself, not the next: it may not have been full yet."""
-        _, following = Paging.step(self, url, place, page, news)
-        return PagingStep(PagePosition(place.at, marks_of(page.records)) if page.records else None, following)
+        _, following = Paging.step(self, url, position, page, news)
+        return PagingStep(PagePosition(position.at, marks_of(page.records)) if page.records else None, following)
 
 
 class Offset(Paging, frozen=True, kw_only=True, tag="offset"):
@@ -258,20 +258,22 @@ class Since(Paging, frozen=True, kw_only=True, tag="since"):
         low, high = sorted((old, new), key=_rank)
         return f"Records with {self.field} between {low} and {high} would be {way}."
 
-    def step(self, url: URL, place: PagePosition, page: Page, news: Sequence[PageRecord]) -> PagingStep:
+    def step(self, url: URL, position: PagePosition, page: Page, news: Sequence[PageRecord]) -> PagingStep:
         """Go on at the highest value as long as there is news."""
         values = [self.value(record.data) for record in page.records]
-        _require_order([value for value in (place.at, *values) if value is not None], self.field)
-        highest = max([one for one in (place.at, *values) if one is not None], key=_rank, default=None)
+        _require_order([value for value in (position.at, *values) if value is not None], self.field)
+        highest = max(
+            [candidate for candidate in (position.at, *values) if candidate is not None], key=_rank, default=None
+        )
         if not news:
             if self.limit is not None and len(page.records) >= self.limit:
                 raise ConfigError(
                     f"More records than a page holds share one {self.field}: choose a finer field or larger pages."
                 )
             return PagingStep(None, None)
-        same = highest == place.at
+        same = highest == position.at
         ties = [record.mark for record, value in zip(page.records, values, strict=True) if value in (highest, None)]
-        seen = tuple(dict.fromkeys((*(place.seen if same else ()), *ties)))
+        seen = tuple(dict.fromkeys((*(position.seen if same else ()), *ties)))
         if len(seen) > MOST_MARKS:
             raise ConfigError(f"More than {MOST_MARKS} records share one {self.field}: choose a finer field.")
         here = PagePosition(highest, seen)

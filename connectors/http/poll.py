@@ -139,8 +139,8 @@ class HttpPollSource:
             api = Api(session, self._server.name, self._config, trusted=after is not None)
             while not self._closed.is_set():
                 async with aclosing(self._walk(api, position)) as batches:
-                    async for events, place in batches:
-                        position = place
+                    async for events, reached in batches:
+                        position = reached
                         yield events, position
                 if self._config.every is None:
                     return
@@ -166,44 +166,44 @@ class HttpPollSource:
 
     async def _walk(self, api: Api, position: HttpPosition | None) -> AsyncGenerator[Found, None]:
         """Pages from `position` to the last one."""
-        place = PagePosition() if position is None else PagePosition(position.at, position.seen)
+        page_position = PagePosition() if position is None else PagePosition(position.at, position.seen)
         watch, resumed, paging = LoopWatch(), position is not None, self._config.paging
         while not self._closed.is_set():
-            asking = asyncio.ensure_future(api.page(paging.request(self._url, place.at)))
+            asking = asyncio.ensure_future(api.page(paging.request(self._url, page_position.at)))
             async with aclosing(beats(asking, HEARTBEAT_SECONDS)) as waiting:
                 async for _ in waiting:
                     yield [], position
             try:
                 page = asking.result()
             except NotThere:
-                if not paging.ends_by_absence(place.at):
+                if not paging.ends_by_absence(page_position.at):
                     raise
                 page = None
-            if resumed and paging.has_moved(place, page):
+            if resumed and paging.has_moved(page_position, page):
                 who = self._server.name
                 log.warning("%s: the page read last has moved, as when pages change their size; reading all again", who)
-                place, position, resumed = PagePosition(), None, False
+                page_position, position, resumed = PagePosition(), None, False
                 continue
             if page is None:
                 return  # past the last page
             resumed = False
             if not isinstance(paging, Since):
-                watch.require_progress(place.at, page)
-            fresh = self._fresh(place, page)
-            step = paging.step(self._url, place, page, fresh)
+                watch.require_progress(page_position.at, page)
+            fresh = self._fresh(page_position, page)
+            step = paging.step(self._url, page_position, page, fresh)
             if step.here is not None:
                 self._items += len(fresh)
                 position = HttpPosition(at=step.here.at, seen=step.here.seen)
                 yield [self._event(record) for record in fresh], position
             if step.following is None:
                 return
-            place = step.following
+            page_position = step.following
 
-    def _fresh(self, place: PagePosition, page: Page) -> list[PageRecord]:
+    def _fresh(self, page_position: PagePosition, page: Page) -> list[PageRecord]:
         paging = self._config.paging
-        fresh = news(page.records, place.seen)
-        if isinstance(paging, Since) and place.at is not None:
-            return [record for record in fresh if not paging.is_older(record.data, place.at)]
+        fresh = news(page.records, page_position.seen)
+        if isinstance(paging, Since) and page_position.at is not None:
+            return [record for record in fresh if not paging.is_older(record.data, page_position.at)]
         return fresh
 
     def _event(self, record: PageRecord) -> SourceEvent:

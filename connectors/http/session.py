@@ -63,11 +63,11 @@ class JudgingResolver(AbstractResolver):
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
         """Raises ConfigError when no address may be reached, OSError when there is none."""
-        found = await self._resolver.resolve(host, port, family)
+        addresses = await self._resolver.resolve(host, port, family)
         now = rules()
-        allowed = [one for one in found if now.allows(host, one["host"])]
-        if found and not allowed:
-            now.require(host, found[0]["host"])
+        allowed = [address for address in addresses if now.allows(host, address["host"])]
+        if addresses and not allowed:
+            now.require(host, addresses[0]["host"])
         return allowed
 
     async def close(self) -> None:

@@ -46,8 +46,8 @@ class SourceCluster:
     def topic_id(self) -> str:
         """Kafka's id of the topic. Raises ConfigError when it is not there or may not be seen."""
         with self._failures(), closing(self._connect(KafkaAdminClient)) as admin:
-            found = admin.describe_topics([self._topic])
-        for topic in found:
+            topics = admin.describe_topics([self._topic])
+        for topic in topics:
             if topic["name"] == self._topic and not topic["error_code"]:
                 self._looked = time.monotonic()
                 return str(topic["topic_id"])
@@ -89,19 +89,19 @@ class SourceCluster:
         return connect(kind, self._bootstrap, **self._who(), **JUDGED, **options)
 
     def _who(self) -> dict[str, Any]:
-        found: dict[str, Any] = {"security_protocol": self._security.upper()}
+        options: dict[str, Any] = {"security_protocol": self._security.upper()}
         if self._security.endswith("ssl"):
-            found["ssl_context"] = self._trust()
+            options["ssl_context"] = self._trust()
         if self._security.startswith("sasl"):
             mechanism, username, password = self._login
             if not username or not password:
                 raise ConfigError(f"`security: {self._security}` needs `username` and `password`.")
-            found |= {
+            options |= {
                 "sasl_mechanism": mechanism,
                 "sasl_plain_username": username,
                 "sasl_plain_password": password,
             }
-        return found
+        return options
 
     def _trust(self) -> ssl.SSLContext:
         try:
@@ -156,8 +156,8 @@ class Reading:
         begins, ends = self.begins(), self.ends()
         if len(offsets) > len(begins):
             raise ConfigError(f"{self._topic} has fewer partitions than were read of it: reset the connector.")
-        wanted = [*offsets, *begins[len(offsets) :]]
-        for partition, (offset, begin, end) in enumerate(zip(wanted, begins, ends, strict=True)):
+        offsets_now = [*offsets, *begins[len(offsets) :]]
+        for partition, (offset, begin, end) in enumerate(zip(offsets_now, begins, ends, strict=True)):
             if offset < begin:
                 raise ConfigError(
                     f"{self._topic}: offsets {offset} to {begin - 1} of partition {partition} are gone (retention) "
@@ -168,26 +168,26 @@ class Reading:
                     f"{self._topic}: partition {partition} ends at {end}, before offset {offset} where reading "
                     "stopped: is this the right cluster? Set or reset the connector's position."
                 )
-        return wanted
+        return offsets_now
 
     def begin(self, offsets: Sequence[int]) -> None:
         """Start reading there."""
         with self._failures():
             places = self._places()
             self._consumer.assign(places)
-            for place, offset in zip(places, offsets, strict=True):
-                self._consumer.seek(place, offset)
+            for topic_partition, offset in zip(places, offsets, strict=True):
+                self._consumer.seek(topic_partition, offset)
         self._next = list(offsets)
 
     def poll(self, milliseconds: int) -> list[Any]:
         """The next records, in order within each partition; none when none came in time."""
         with self._failures():
-            found = self._consumer.poll(timeout_ms=milliseconds)
+            polled = self._consumer.poll(timeout_ms=milliseconds)
             places = self._places()
-            self._next = [self._consumer.position(place) for place in places[: len(self._next)]]
+            self._next = [self._consumer.position(topic_partition) for topic_partition in places[: len(self._next)]]
             if len(places) > len(self._next):  # partitions were added
                 self.begin(self._next + self.begins()[len(self._next) :])
-        return [record for records in found.values() for record in records]
+        return [record for records in polled.values() for record in records]
 
     def offsets(self) -> list[int]:
         """Where reading goes on."""
@@ -204,8 +204,8 @@ class Reading:
     def _offsets(self, ask: Callable[[list[TopicPartition]], Any]) -> list[int]:
         with self._failures():
             places = self._places()
-            found = ask(places)
-            return [int(found[place]) for place in places]
+            offsets = ask(places)
+            return [int(offsets[topic_partition]) for topic_partition in places]
 
     def _places(self) -> list[TopicPartition]:
         partitions = self._consumer.partitions_for_topic(self._topic)

@@ -77,12 +77,12 @@ class ChangesReader:
         thread: ReaderThread[CountedBatch],
         database: Database[dict[str, Any]],
         position: MongoChangesPosition,
-        place: CollectionsPosition,
+        reached: CollectionsPosition,
     ) -> MongoChangesPosition:
-        """Read the collections from `place` on: each document as it is when its turn comes."""
-        names = [name for name in collections(database, self._plan.collection) if name >= place.collection]
+        """Read the collections from `reached` on: each document as it is when its turn comes."""
+        names = [name for name in collections(database, self._plan.collection) if name >= reached.collection]
         time = Timestamp(*position.start) if position.start else Timestamp(0, 0)
-        last = place.id if names and names[0] == place.collection else None
+        last = reached.id if names and names[0] == reached.collection else None
         for index, name in enumerate(names):
             done = False
             while not done:

@@ -131,5 +131,5 @@ def collections(database: Database[dict[str, Any]], only: str | None) -> list[st
     """The collections to read, sorted; the server's own left out."""
     if only is not None:
         return [only]
-    found = database.list_collection_names(filter={"type": "collection"})
-    return sorted(name for name in found if not name.startswith("system."))
+    names = database.list_collection_names(filter={"type": "collection"})
+    return sorted(name for name in names if not name.startswith("system."))

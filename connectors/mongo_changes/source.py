@@ -139,7 +139,7 @@ class MongoChangesSource:
 
     def discover(self) -> list[DiscoveredStream]:
         """A stream for each collection, with types guessed from its first documents."""
-        found = []
+        streams = []
         with opened(self._plan, "read documents") as database:
             time = now(database, self._plan.place())
             for name in collections(database, self._plan.collection):
@@ -148,8 +148,8 @@ class MongoChangesSource:
                     self._events.of_document(name, database.name, document, time) for document in documents
                 )
                 types = field_types(rows) | (_ADDED if self._flat else {})
-                found.append(DiscoveredStream(name, types, rows))
-        return found
+                streams.append(DiscoveredStream(name, types, rows))
+        return streams
 
     async def read(self, after: MongoChangesPosition | None) -> AsyncIterator[Batch]:
         """The snapshot, then changes, for ever. Raises ConfigError when the oplog has lost what follows `after`."""
@@ -187,9 +187,9 @@ class MongoChangesSource:
 def _stages(pipeline: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Extended JSON as BSON's types. Raises ConfigError."""
     try:
-        found = json_util.loads(msgspec.json.encode(pipeline))
+        stages = json_util.loads(msgspec.json.encode(pipeline))
     except (ValueError, TypeError, KeyError, ArithmeticError):
         raise ConfigError("`pipeline` holds what is no Extended JSON: correct it.") from None
-    if not all(isinstance(one, dict) and len(one) == 1 for one in found):
+    if not all(isinstance(stage, dict) and len(stage) == 1 for stage in stages):
         raise ConfigError("Each stage of `pipeline` has one key, such as {$match: {operationType: insert}}.")
-    return list(found)
+    return list(stages)

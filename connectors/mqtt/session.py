@@ -112,9 +112,9 @@ class _Client(Client):
 class Session:
     """A connection. `take` and `acknowledge` may be called from different threads."""
 
-    def __init__(self, client: Client, place: str) -> None:
+    def __init__(self, client: Client, server: str) -> None:
         self._client = client
-        self._place = place
+        self._place = server
         self._queue: queue.Queue[MqttMessage] = queue.Queue(WAITING_MESSAGES)
         self._early: deque[MqttMessage] = deque()
         self._answered = threading.Event()
@@ -178,18 +178,18 @@ class Session:
         """What has come, at most `count`; waits for the first. Raises Retryable once the connection has ended."""
         if self._early:
             return [self._early.popleft() for _ in range(min(count, len(self._early)))]
-        found: list[MqttMessage] = []
+        messages: list[MqttMessage] = []
         try:
-            found.append(self._queue.get(timeout=seconds))
-            while len(found) < count:
-                found.append(self._queue.get_nowait())
+            messages.append(self._queue.get(timeout=seconds))
+            while len(messages) < count:
+                messages.append(self._queue.get_nowait())
         except queue.Empty:
-            if not found and self._ended.is_set():
+            if not messages and self._ended.is_set():
                 raise Retryable(
                     f"The broker at {self._place} ended the connection: is it running, and does nobody else use this "
                     "`client_id`?"
                 ) from None
-        return found
+        return messages
 
     def acknowledge(self, message: MqttMessage) -> None:
         """Tell the broker that it may forget a message."""
@@ -238,12 +238,12 @@ class Session:
             if message.mid in self._unacknowledged:  # some brokers send again what is not acknowledged for seconds
                 return
             self._unacknowledged.add(message.mid)
-        one = MqttMessage(
+        received = MqttMessage(
             message.topic, bytes(message.payload), message.mid, message.qos, time.time_ns(), message.retain
         )
         while not self._ended.is_set():
             try:
-                self._queue.put(one, timeout=0.5)
+                self._queue.put(received, timeout=0.5)
                 return
             except queue.Full:
                 continue

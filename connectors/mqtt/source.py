@@ -207,8 +207,8 @@ class MqttSource:
         data = message.payload
         event_id = None if self._id is None else self._id.of(data)
         if event_id is None:
-            place = hashlib.blake2b(message.topic.encode() + b"\0" + data, digest_size=12).hexdigest()
-            event_id = f"{place}/{'retained' if message.retained else message.received_ns}"
+            digest = hashlib.blake2b(message.topic.encode() + b"\0" + data, digest_size=12).hexdigest()
+            event_id = f"{digest}/{'retained' if message.retained else message.received_ns}"
         if self._config.topic_field is not None:
             data = _with_topic(data, self._config.topic_field, message.topic)
         return refuse(event_id, len(data), data) if len(data) > EVENT_LIMIT else SourceEvent(event_id, data)

@@ -116,7 +116,7 @@ class Types:
     def unknown(self, oids: list[int]) -> list[int]:
         """Those that must be looked up in the catalog."""
         known = (self._bases, self._elements)
-        return [oid for oid in oids if oid >= FIRST_OWN_OID and not any(oid in one for one in known)]
+        return [oid for oid in oids if oid >= FIRST_OWN_OID and not any(oid in types for types in known)]
 
     def learn(self, oid: int, base: int, element: int) -> None:
         """A domain's base type, an array's element type; 0 for what a type is not."""

@@ -104,9 +104,9 @@ class Decoder:
         columns: list[str] = []
         kinds: list[int] = []
         flagged: list[int] = []
-        for place in range(count):
+        for index in range(count):
             if data[at] & 1:
-                flagged.append(place)
+                flagged.append(index)
             column, at = _string(data, at + 1)
             kinds.append(_COLUMN.unpack_from(data, at)[0])
             columns.append(column)
@@ -150,8 +150,8 @@ class Decoder:
 
     def _truncate(self, data: bytes, events: list[SourceEvent]) -> None:
         count = _INT.unpack_from(data, 1)[0]
-        for place in range(count):
-            self._add("t", self._tables[_INT.unpack_from(data, 6 + 4 * place)[0]], None, None, events)
+        for index in range(count):
+            self._add("t", self._tables[_INT.unpack_from(data, 6 + 4 * index)[0]], None, None, events)
 
     def _add(
         self, op: str, table: Table, before: Values | None, after: Values | None, events: list[SourceEvent]
@@ -166,7 +166,7 @@ class Decoder:
 
 def _key_alone(table: Table, values: Values) -> list[bytes | None]:
     """A row of which the server sent the key alone: the other columns are not null, they are not known."""
-    return [value if place in table.key else UNCHANGED for place, value in enumerate(values)]
+    return [value if index in table.key else UNCHANGED for index, value in enumerate(values)]
 
 
 def _string(data: bytes, at: int) -> tuple[str, int]:

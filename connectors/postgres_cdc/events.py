@@ -62,12 +62,12 @@ class Table:
 
     def key_fields(self, values: Values) -> bytes:
         """As `fields`, of the key alone."""
-        found = ((self.prefixes[place], self.converts[place], values[place]) for place in self.key)
-        return b",".join(prefix + (b"null" if value is None else convert(value)) for prefix, convert, value in found)
+        parts = ((self.prefixes[index], self.converts[index], values[index]) for index in self.key)
+        return b",".join(prefix + (b"null" if value is None else convert(value)) for prefix, convert, value in parts)
 
     def key_of(self, values: Values) -> tuple[bytes | None, ...]:
         """The key's values, to compare them."""
-        return tuple([values[place] for place in self.key])
+        return tuple([values[index] for index in self.key])
 
     def unchanged(self, values: Values) -> bytes:
         """A JSON list of the columns that an update did not touch and the server did not send."""

@@ -93,12 +93,12 @@ class ReplicationReader:
         self, thread: ReaderThread[CountedBatch], after: PostgresCdcPosition | None, held: ExitStack
     ) -> tuple[PostgresCdcPosition, Exported | None]:
         """Where to begin, and the snapshot of just that place when the slot is made now (`held` keeps it)."""
-        plan, place = self._plan, self._server.place
+        plan, server = self._plan, self._server.place
         with self._server.session("look at the replication slot") as connection:
-            require_logical(connection, place)
-            slot = find_slot(connection, plan.slot, place)
+            require_logical(connection, server)
+            slot = find_slot(connection, plan.slot, server)
             if after is not None:
-                require_slot(slot, plan.slot, place, lsn_number(after.lsn))
+                require_slot(slot, plan.slot, server, lsn_number(after.lsn))
             self._infos = find_tables(connection, plan.publication, plan.tables, plan.create and slot is None)
             self._types = learned(connection, self._infos, plan.zone)
             if after is not None:
@@ -123,20 +123,22 @@ class ReplicationReader:
         self,
         thread: ReaderThread[CountedBatch],
         position: PostgresCdcPosition,
-        place: TablesPosition,
+        reached: TablesPosition,
         exported: Exported | None,
     ) -> PostgresCdcPosition:
-        """Read the tables from `place` on.
+        """Read the tables from `reached` on.
 
         Nothing is lost when this is not the exported snapshot but a later one: the stream begins at the slot's place,
         before either, so what a row became since is in the stream, whether or not the snapshot shows it already.
         """
         infos = {info.name: info for info in self._infos}
         names = list(self._plan.tables)
-        if place.table not in infos:
-            raise ConfigError(f"The snapshot stopped in {place.table}, which is not among `tables` any more: reset it.")
-        names = names[names.index(place.table) :]
-        key: Sequence[str] | None = place.key
+        if reached.table not in infos:
+            raise ConfigError(
+                f"The snapshot stopped in {reached.table}, which is not among `tables` any more: reset it."
+            )
+        names = names[names.index(reached.table) :]
+        key: Sequence[str] | None = reached.key
         with snapshot(self._server, position.lsn, exported, self._plan.write, self._plan.taken) as seen:
             for index, name in enumerate(names):
                 while key is not None:
@@ -197,8 +199,8 @@ class ReplicationReader:
 
     def _look_up(self, oids: Sequence[int]) -> None:
         with self._server.session("look up types") as connection:
-            for one in look_up_types(connection, oids):
-                self._types.learn(*one)
+            for looked_up in look_up_types(connection, oids):
+                self._types.learn(*looked_up)
 
     def _key(self, name: str) -> Sequence[str]:
         with self._server.session("look at a table") as connection:
@@ -220,6 +222,6 @@ def learned(connection: Connection, infos: Sequence[TableInfo], zone: tzinfo) ->
     """The types of the tables' columns."""
     types = Types(zone)
     unknown = types.unknown([kind for info in infos for kind in info.kinds])
-    for one in look_up_types(connection, unknown) if unknown else ():
-        types.learn(*one)
+    for looked_up in look_up_types(connection, unknown) if unknown else ():
+        types.learn(*looked_up)
     return types

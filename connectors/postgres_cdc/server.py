@@ -74,7 +74,7 @@ class ReplicationServer:
 
     def connect(self, *, replication: bool = False) -> Connection:
         """A connection in autocommit mode. Raises ConfigError or Retryable. Blocks, about 10 s at most."""
-        place, parts = self.place, conninfo_to_dict(self._url)
+        server, parts = self.place, conninfo_to_dict(self._url)
         more: dict[str, Any] = {"replication": "database"} if replication else {}
         patience = 0 if replication else LOCK_SECONDS  # a new slot waits for all who write now, however long they do
         options = f"{parts.get('options') or ''} {OPTIONS} -c lock_timeout={patience}s".strip()
@@ -84,8 +84,8 @@ class ReplicationServer:
             return BoundedConnection.connect(autocommit=True, **pinned({**parts, **ours, **told}))
         except psycopg.Error as error:
             if replication and ("walsender" in str(error) or "WAL sender" in str(error)):
-                raise ConfigError(f"{place} lets this user not replicate: ALTER ROLE … REPLICATION.") from None
-            raise on_connect(error, place, self._url) from None
+                raise ConfigError(f"{server} lets this user not replicate: ALTER ROLE … REPLICATION.") from None
+            raise on_connect(error, server, self._url) from None
 
     @contextmanager
     def session(self, doing: str) -> Iterator[Connection]:
@@ -119,13 +119,13 @@ class ReplicationServer:
         return Retryable(f"{self.place} failed ({named}) where Clearwell was to {doing}.")
 
 
-def require_logical(connection: Connection, place: str) -> None:
+def require_logical(connection: Connection, server: str) -> None:
     """Raises ConfigError when the server can't decode its log, or is too old."""
     if connection.info.server_version < FIRST_VERSION * 10_000:
-        raise ConfigError(f"{place} is older than PostgreSQL {FIRST_VERSION}, the first this source can read.")
+        raise ConfigError(f"{server} is older than PostgreSQL {FIRST_VERSION}, the first this source can read.")
     level = connection.execute("SHOW wal_level").fetchall()[0][0]
     if level != "logical":
-        raise ConfigError(f"{place} has wal_level = {level}: set wal_level = logical and restart the server.")
+        raise ConfigError(f"{server} has wal_level = {level}: set wal_level = logical and restart the server.")
 
 
 _TABLES = """
@@ -168,8 +168,8 @@ def find_table(connection: Connection, name: str) -> TableInfo:
         )
     if not rows[0][6]:
         raise ConfigError(f"This user may not read {schema}.{table}: GRANT SELECT on it.")
-    found = sorted((row for row in rows if row[5] is not None), key=lambda row: int(row[5]))
-    if not found or rows[0][4] == "n":
+    columns = sorted((row for row in rows if row[5] is not None), key=lambda row: int(row[5]))
+    if not columns or rows[0][4] == "n":
         raise ConfigError(
             f"{schema}.{table} has no usable key, so PostgreSQL could not say which row an update or delete is of, and "
             "would refuse them once the table is published: give it a primary key, or a unique index of columns that "
@@ -177,7 +177,7 @@ def find_table(connection: Connection, name: str) -> TableInfo:
         )
     sent = ("", "s") if connection.info.server_version >= GENERATED_VERSION * 10_000 else ("",)
     kept = [row for row in rows if row[3] in sent]
-    if unsent := [row[0] for row in found if row[3] not in sent]:
+    if unsent := [row[0] for row in columns if row[3] not in sent]:
         raise ConfigError(
             f"The key of {schema}.{table} holds {unsent[0]}, a generated column, which PostgreSQL sends from version "
             f"{GENERATED_VERSION} on: give it another key by ALTER TABLE … REPLICA IDENTITY USING INDEX."
@@ -186,8 +186,8 @@ def find_table(connection: Connection, name: str) -> TableInfo:
         f"{schema}.{table}",
         tuple(row[0] for row in kept),
         tuple(row[1] for row in kept),
-        tuple(row[0] for row in found),
-        tuple(row[2] for row in found),
+        tuple(row[0] for row in columns),
+        tuple(row[2] for row in columns),
         None,
         rows[0][7] == "r",
         tuple(row[0] for row in rows if row[3] not in sent),

@@ -29,7 +29,7 @@ class Slot:
     confirmed: int
 
 
-def find_slot(connection: Connection, name: str, place: str) -> Slot | None:
+def find_slot(connection: Connection, name: str, server: str) -> Slot | None:
     """The slot. Raises ConfigError when it is of no use to us: another database's, not pgoutput's, or invalidated."""
     rows = connection.execute(
         "SELECT slot_type, plugin, database = current_database(), wal_status, confirmed_flush_lsn::text"
@@ -40,25 +40,25 @@ def find_slot(connection: Connection, name: str, place: str) -> Slot | None:
         return None
     kind, plugin, here, status, confirmed = rows[0]
     if kind != "logical" or plugin != "pgoutput" or not here:
-        raise ConfigError(f"The replication slot {name} at {place} is another program's: name another in `slot`.")
+        raise ConfigError(f"The replication slot {name} at {server} is another program's: name another in `slot`.")
     if status == "lost" or confirmed is None:
         raise ConfigError(
-            f"{place} has thrown away the log that the replication slot {name} still needed (max_slot_wal_keep_size or "
+            f"{server} has thrown away the log that the replication slot {name} needed (max_slot_wal_keep_size or "
             "an idle timeout): changes are lost. Reset the connector, so that it begins anew with a snapshot."
         )
     return Slot(name, lsn_number(confirmed))
 
 
-def require_slot(slot: Slot | None, name: str, place: str, position: int) -> None:
+def require_slot(slot: Slot | None, name: str, server: str, position: int) -> None:
     """Raises ConfigError when what committed after `position` can't be had from the slot any more."""
     if slot is None:
         raise ConfigError(
-            f"The replication slot {name} at {place} was dropped: changes after {lsn_text(position)} can't be read. "
+            f"The replication slot {name} at {server} was dropped: changes after {lsn_text(position)} can't be read. "
             "Reset the connector, so that it begins anew with a snapshot."
         )
     if slot.confirmed > position:
         raise ConfigError(
-            f"The replication slot {name} at {place} has given up the changes from {lsn_text(position)} to "
+            f"The replication slot {name} at {server} has given up the changes from {lsn_text(position)} to "
             f"{lsn_text(slot.confirmed)}: set a later position, or reset the connector for a new snapshot."
         )
 
@@ -68,12 +68,12 @@ def published(connection: Connection, name: str, tables: Sequence[TableInfo]) ->
 
     Raises ConfigError when it holds other tables than these, or not all their changes.
     """
-    found = connection.execute(
+    published_rows = connection.execute(
         "SELECT pubinsert AND pubupdate AND pubdelete FROM pg_publication WHERE pubname = %s", [name]
     ).fetchall()
-    if not found:
+    if not published_rows:
         return None
-    if not found[0][0]:
+    if not published_rows[0][0]:
         raise ConfigError(f"The publication {name} leaves out inserts, updates or deletes: it must publish all three.")
     rows = connection.execute(
         "SELECT schemaname || '.' || tablename, attnames::text[], rowfilter FROM pg_publication_tables"
@@ -107,13 +107,13 @@ def _limited(table: TableInfo, columns: set[str], row_filter: str | None) -> Tab
 def find_tables(connection: Connection, publication: str, names: Sequence[str], create: bool) -> list[TableInfo]:
     """The tables as they are published, or, with `create` and no publication yet, as they would be."""
     tables = [find_table(connection, name) for name in names]
-    found = published(connection, publication, tables)
-    if found is None and not create:
+    tables_found = published(connection, publication, tables)
+    if tables_found is None and not create:
         raise ConfigError(
             f"There is no publication {publication}: create it, or set `create: true`; if it was dropped, changes are "
             "lost, so reset the connector."
         )
-    return tables if found is None else found
+    return tables if tables_found is None else tables_found
 
 
 def publish(connection: Connection, publication: str, slot: str, tables: Sequence[TableInfo]) -> None:
@@ -135,13 +135,13 @@ def publish(connection: Connection, publication: str, slot: str, tables: Sequenc
         connection.execute(SQL("COMMENT ON PUBLICATION {} IS {}").format(Identifier(publication), Literal(OURS + slot)))
 
 
-def require_room(connection: Connection, place: str) -> None:
+def require_room(connection: Connection, server: str) -> None:
     """Raises ConfigError when the server takes no more replication slots."""
     used, most = connection.execute(
         "SELECT count(*), current_setting('max_replication_slots')::int FROM pg_replication_slots"
     ).fetchall()[0]
     if used >= most:
-        raise ConfigError(f"{place} has all of its {most} replication slots in use: raise max_replication_slots.")
+        raise ConfigError(f"{server} has all of its {most} replication slots in use: raise max_replication_slots.")
 
 
 def drop(server: ReplicationServer, slot: str, publication: str) -> None:

@@ -58,7 +58,7 @@ class TableSnapshot:
         last: list[str] = []
         for row in range(result.ntuples):
             values = [result.get_value(row, column) for column in range(width)]
-            last = [(values[place] or b"").decode() for place in key]
+            last = [(values[index] or b"").decode() for index in key]
             row_id = f"{moment.lsn}@{info.name}/{_key_text(last)}"
             events.append(event_of(row_id, self._write, "r", table, moment, None, values))
         return events, last if result.ntuples == size else None, result.ntuples
@@ -96,7 +96,7 @@ def _query(info: TableInfo, after: Sequence[str], size: int) -> Composed:
     key = SQL(", ").join(map(Identifier, info.key))
     conditions = []
     if after:
-        values = [SQL("{}::" + cast).format(Literal(one)) for one, cast in zip(after, info.casts, strict=True)]
+        values = [SQL("{}::" + cast).format(Literal(value)) for value, cast in zip(after, info.casts, strict=True)]
         conditions.append(SQL("({}) > ({})").format(key, SQL(", ").join(values)))
     if info.filter is not None:
         conditions.append(SQL("(" + info.filter.replace("{", "{{").replace("}", "}}") + ")").format())

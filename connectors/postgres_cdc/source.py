@@ -135,11 +135,11 @@ class PostgresCdcSource:
 
     def check(self) -> None:
         """Prove that the tables can be read and followed. Makes nothing: that is left to the first read."""
-        config, place = self._config, self._server.place
+        config, server = self._config, self._server.place
         self._server.connect(replication=True).close()
         with self._server.session("look at the tables") as connection:
-            require_logical(connection, place)
-            slot = find_slot(connection, config.slot, place)
+            require_logical(connection, server)
+            slot = find_slot(connection, config.slot, server)
             for info in find_tables(connection, config.publication, self._plan.tables, config.create and slot is None):
                 if config.envelope == "row" and (taken := set(info.columns) & set(ADDED)):
                     raise ConfigError(
@@ -149,27 +149,29 @@ class PostgresCdcSource:
             if slot is None:
                 if not config.create:
                     raise ConfigError(f"There is no replication slot {config.slot}: create it, or set `create: true`.")
-                require_room(connection, place)
+                require_room(connection, server)
 
     def warnings(self) -> list[str]:
         """What of the tables does not come."""
-        config, found = self._config, []
+        config, warnings = self._config, []
         with self._server.session("look at the tables") as connection:
             for info in find_tables(connection, config.publication, self._plan.tables, config.create):
-                others = [one for one in children(connection, info.name) if qualified(one) not in self._plan.tables]
+                others = [
+                    child for child in children(connection, info.name) if qualified(child) not in self._plan.tables
+                ]
                 if others:
-                    found.append(
+                    warnings.append(
                         f"The rows of {', '.join(others)}, which inherit from {info.name}, are not among its rows: add "
                         "them to `tables` where they are wanted."
                     )
                 if info.left_out:
-                    found.append(f"Of {info.name} these columns are not sent: {', '.join(info.left_out)}.")
-        return found
+                    warnings.append(f"Of {info.name} these columns are not sent: {', '.join(info.left_out)}.")
+        return warnings
 
     def discover(self) -> list[DiscoveredStream]:
         """A stream for each table, with the first rows of it."""
         plan = self._plan
-        found = []
+        streams = []
         with self._server.session("look at the tables") as connection:
             infos = find_tables(connection, self._config.publication, plan.tables, True)
             types = learned(connection, infos, plan.zone)
@@ -178,8 +180,8 @@ class PostgresCdcSource:
                 rows = json_objects(seen.page(info, types, [], SAMPLE)[0])
                 columns = {name: types.contract_type(kind) for name, kind in zip(info.columns, info.kinds, strict=True)}
                 fields = columns | _ADDED_TYPES if self._config.envelope == "row" else _DEBEZIUM_LIKE
-                found.append(DiscoveredStream(info.name.partition(".")[2], fields, rows))
-        return found
+                streams.append(DiscoveredStream(info.name.partition(".")[2], fields, rows))
+        return streams
 
     async def read(self, after: PostgresCdcPosition | None) -> AsyncIterator[Batch]:
         """The snapshot, then changes, for ever. Raises ConfigError when the slot has lost what follows `after`."""

@@ -110,7 +110,7 @@ class Stream:
     def message(self) -> bytes | None:
         """The next message of pgoutput that has come; None when none has, see `wait`."""
         while True:
-            size, found = self._pgconn.get_copy_data(1)
+            size, message = self._pgconn.get_copy_data(1)
             if self._unpublished:
                 raise ConfigError(
                     "The publication was dropped, and changes that were made since are lost: reset the connector, so "
@@ -120,10 +120,10 @@ class Stream:
                 return None
             if size < 0:
                 self._ended()
-            if found[0] == 119:  # w: XLogData, with a header of 25 bytes
-                return bytes(found[25:])
-            if found[0] == 107:  # k: keepalive
-                self._received, _, reply = _KEEPALIVE.unpack_from(found, 1)
+            if message[0] == 119:  # w: XLogData, with a header of 25 bytes
+                return bytes(message[25:])
+            if message[0] == 107:  # k: keepalive
+                self._received, _, reply = _KEEPALIVE.unpack_from(message, 1)
                 if reply:
                     self.tell()
 

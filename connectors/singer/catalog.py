@@ -13,12 +13,12 @@ def stream_names(catalog: Mapping[str, Any]) -> list[str]:
 
 def selected(catalog: Mapping[str, Any], stream: str) -> dict[str, Any]:
     """The catalog with `stream` alone selected, in both ways that taps understand."""
-    return {"streams": [_chosen(one, _name(one) == stream) for one in catalog.get("streams", [])]}
+    return {"streams": [_chosen(entry, _name(entry) == stream) for entry in catalog.get("streams", [])]}
 
 
 def contract_types(catalog: Mapping[str, Any], stream: str) -> dict[str, str]:
     """Contract types by field, as the stream's JSON Schema says."""
-    schema = next(one.get("schema", {}) for one in catalog["streams"] if _name(one) == stream)
+    schema = next(entry.get("schema", {}) for entry in catalog["streams"] if _name(entry) == stream)
     return {name: _type(kind) for name, kind in (schema.get("properties") or {}).items()}
 
 
@@ -26,16 +26,16 @@ def _name(stream: Mapping[str, Any]) -> str:
     return str(stream.get("tap_stream_id") or stream.get("stream"))
 
 
-def _chosen(stream: Mapping[str, Any], wanted: bool) -> dict[str, Any]:
+def _chosen(stream: Mapping[str, Any], selected: bool) -> dict[str, Any]:
     made = dict(stream)
-    made["selected"] = wanted
-    made["schema"] = {**stream.get("schema", {}), "selected": wanted}
+    made["selected"] = selected
+    made["schema"] = {**stream.get("schema", {}), "selected": selected}
     entries = [dict(entry) for entry in stream.get("metadata", [])]
     top = next((entry for entry in entries if not entry.get("breadcrumb")), None)
     if top is None:
         top = {"breadcrumb": []}
         entries.append(top)
-    top["metadata"] = {**top.get("metadata", {}), "selected": wanted}
+    top["metadata"] = {**top.get("metadata", {}), "selected": selected}
     made["metadata"] = entries
     return made
 

@@ -29,10 +29,10 @@ def executable(tap: str, requirement: str | None, home: Path, env: Mapping[str, 
     """
     _require_allowed(tap, requirement, env)
     if requirement is None:
-        found = shutil.which(tap, path=env.get("PATH"))
-        if found is None:
+        path = shutil.which(tap, path=env.get("PATH"))
+        if path is None:
             raise ConfigError(f"There is no command {tap} on the PATH: install it, or name its package in `pip`.")
-        return Path(found)
+        return Path(path)
     folder = home / "taps" / f"{tap}-{hashlib.blake2b(requirement.encode(), digest_size=6).hexdigest()}"
     command = folder / "bin" / tap
     if not command.exists():
@@ -52,7 +52,7 @@ def _require_allowed(tap: str, requirement: str | None, env: Mapping[str, str]) 
         if parsed is None:
             raise ConfigError(f'"{requirement}" is no pip requirement: write name==version.')
         package = parsed[1]
-    allowed = {one.strip() for one in env.get(ALLOWED, "").split(",")}
+    allowed = {allowed_name.strip() for allowed_name in env.get(ALLOWED, "").split(",")}
     for name in (tap, package):
         if name is not None and name not in allowed:
             raise ConfigError(

@@ -43,12 +43,12 @@ class Gathering:
 
     def add(self, line: bytes) -> bool:
         """One line of the tap; whether a batch is full. Raises ConfigError for what is no Singer message."""
-        found = self._translate(line)
-        if isinstance(found, SourceEvent):
-            self._events.append(found)
-            self._bytes += len(found.data)
-        elif found is not None:
-            self._state, self._covered = found, len(self._events)
+        event = self._translate(line)
+        if isinstance(event, SourceEvent):
+            self._events.append(event)
+            self._bytes += len(event.data)
+        elif event is not None:
+            self._state, self._covered = event, len(self._events)
         return len(self._events) > self._most or self._bytes >= BATCH_BYTES
 
     @property

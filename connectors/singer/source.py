@@ -209,12 +209,12 @@ class SingerSource:
             yield batch
 
     async def _sample(self, command: Path, catalog: dict[str, Any]) -> tuple[Mapping[str, Any], ...]:
-        found: list[SourceEvent] = []
+        sample: list[SourceEvent] = []
         async with aclosing(self._run(command, catalog, None)) as run:
             with suppress(TimeoutError):  # a slow tap: what came in time is the sample
                 async with asyncio.timeout(SAMPLE_SECONDS):
                     async for events, _ in run:
-                        found += events
-                        if len(found) >= SAMPLE:
+                        sample += events
+                        if len(sample) >= SAMPLE:
                             break
-        return json_objects(found[:SAMPLE])
+        return json_objects(sample[:SAMPLE])

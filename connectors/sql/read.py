@@ -90,9 +90,9 @@ class TableReader:
     def begin(self, position: SqlPosition | None) -> None:
         """Go on after `position`. Raises ConfigError when it is none of this table."""
         position = position or SqlPosition()
-        for place in (position.after, position.floor):
-            if place is not None:
-                from_place(self._order, place, self._stored)
+        for floor in (position.after, position.floor):
+            if floor is not None:
+                from_place(self._order, floor, self._stored)
         self._after = position.after
         self._floor = position.after if position.window is None else position.floor
         self._window: list[tuple[Place, bytes]] = []
@@ -234,9 +234,11 @@ class TableReader:
         )
         return RowPage(events, self._position, len(events))
 
-    def _select(self, most: int, *where: ColumnElement[bool], bounded: bool = False, aside: bool = False) -> list[Row]:
+    def _select(
+        self, most: int, *conditions: ColumnElement[bool], bounded: bool = False, aside: bool = False
+    ) -> list[Row]:
         """Rows in order, at most so many."""
-        query = select(self._table).where(*where).limit(most)
+        query = select(self._table).where(*conditions).limit(most)
         query = query.order_by(*(self._order[1:] or self._order if aside else self._order))
         if self._aside is not None and not aside:
             query = query.where(not_(self._aside))

@@ -37,8 +37,8 @@ _TYPES: tuple[tuple[type[TypeEngine[Any]], str], ...] = (
 
 def contract_type(kind: TypeEngine[Any]) -> str:
     """The contract's type for a column's; string for what it has no word for."""
-    found = next((name for of, name in _TYPES if isinstance(kind, of)), None)
-    return found or ("bytes" if python_type(kind) is bytes else "string")
+    name_found = next((name for of, name in _TYPES if isinstance(kind, of)), None)
+    return name_found or ("bytes" if python_type(kind) is bytes else "string")
 
 
 def lossless(kind: TypeEngine[Any]) -> TypeEngine[Any]:
@@ -100,8 +100,8 @@ class RowEncoder:
 def _change_of(kind: TypeEngine[Any], zone: tzinfo) -> Callable[[Any], Any] | None:
     """What a column's values need before they can be JSON without loss; None where they need nothing."""
     if isinstance(kind, types.DateTime):
-        where = UTC if is_instant(kind) else zone
-        return lambda value: value.replace(tzinfo=where) if _is_naive(value) else value
+        time_zone = UTC if is_instant(kind) else zone
+        return lambda value: value.replace(tzinfo=time_zone) if _is_naive(value) else value
     if isinstance(kind, types.Numeric | types.Float | types.NullType | types.ARRAY | types.JSON):
         return exact
     return None
@@ -126,9 +126,9 @@ def exact(value: Any) -> Any:
     if isinstance(value, Decimal):  # by its own word: a float has no 10^400
         return format(value, "f") if value.is_finite() else _by_name(value)
     if isinstance(value, list):
-        return [exact(one) for one in value]
+        return [exact(item) for item in value]
     if isinstance(value, dict):
-        return {name: exact(one) for name, one in value.items()}
+        return {name: exact(item) for name, item in value.items()}
     return value
 
 

@@ -152,18 +152,18 @@ class SqlSource:
         with self._database.connect() as connection:
             cursor = self._order(self._table(connection))[0]
             told = self._database.backend == "postgresql" and can_tell(connection)
-        found = []
+        warnings = []
         if not told and self._database.backend != "sqlite":  # which has one writer at a time
-            found.append(
+            warnings.append(
                 f"This database does not say which transactions may still bring a row with an earlier {cursor.name}: "
                 f"only the last {self._config.lookback} rows are looked at again. Set `lookback` to more rows than are "
                 "written while the longest transaction lasts."
             )
         if may_be_null(cursor):
-            found.append(
+            warnings.append(
                 f"{cursor.name} may be null: rows without a value are read beside the order, at most {ASIDE_MOST:,}."
             )
-        return found
+        return warnings
 
     def discover(self) -> list[DiscoveredStream]:
         """One stream, named after the table, with the types of its columns."""
@@ -212,11 +212,11 @@ class SqlSource:
 
     def between(self, old: SqlPosition | None, new: SqlPosition | None) -> str:
         """In the words of the order of reading."""
-        where = f"{self._config.table} in the order of {self._config.cursor or 'its key'}"
+        order = f"{self._config.table} in the order of {self._config.cursor or 'its key'}"
         if new is None:
-            return f"All rows of {where} would be read again."
+            return f"All rows of {order} would be read again."
         start = "the first row" if old is None or old.after is None else f"the row after {old.after}"
-        return f"Reading {where} would go on after {new.after}, not at {start}: rows between are read again or skipped."
+        return f"Reading {order} would go on after {new.after}, not at {start}: rows between are read again or skipped."
 
     async def _wait(self, seconds: float) -> None:
         with suppress(TimeoutError):
@@ -235,8 +235,8 @@ class SqlSource:
     def _columns(self, table: Table) -> list[Column[Any]]:
         """Those to read, with key and cursor always among them."""
         order = self._order(table)
-        chosen = [self._database.column(table, name) for name in self._config.columns] or list(table.columns)
-        return chosen + [column for column in order if column not in chosen]
+        columns = [self._database.column(table, name) for name in self._config.columns] or list(table.columns)
+        return columns + [column for column in order if column not in columns]
 
     def _order(self, table: Table) -> list[Column[Any]]:
         """Cursor, then key."""

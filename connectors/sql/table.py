@@ -230,7 +230,7 @@ def key_of(table: Table, named: Sequence[Column[Any]]) -> list[Column[Any]]:
     names = {column.name for column in named}
     unique = [{column.name for column in index.columns} for index in table.indexes if index.unique]
     unique += [{column.name for column in constraint.columns} for constraint in _unique_constraints(table)]
-    if not any(one and one <= names for one in unique):
+    if not any(names_of_key and names_of_key <= names for names_of_key in unique):
         raise ConfigError(f"`key` ({', '.join(sorted(names))}) is not unique in {table.name}: add a unique constraint.")
     if nullable := [column.name for column in named if column.nullable]:
         raise ConfigError(f"`key` holds {', '.join(nullable)}, which may be null: choose columns that are NOT NULL.")

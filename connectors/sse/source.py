@@ -113,11 +113,11 @@ class SseSource:
         async with self._server.session(endless=True) as session:
             while not self._closed.is_set():
                 async with aclosing(self._follow(session, position)) as batches:
-                    async for events, place in batches:
-                        position = place
+                    async for events, reached in batches:
+                        position = reached
                         if events:
                             waits = delays(self._retry or FIRST_RETRY, LONGEST_RETRY)
-                        yield events, place
+                        yield events, reached
                 if self._over:
                     return
                 seconds = max(next(waits), self._retry or 0.0)
@@ -196,9 +196,9 @@ class SseSource:
 
     def _events(self, messages: Sequence[ServerSentEvent]) -> list[SourceEvent]:
         """A list is an event an element."""
-        wanted, events = self._config.events, list[SourceEvent]()
+        kinds, events = self._config.events, list[SourceEvent]()
         for message in messages:
-            if wanted and message.type not in wanted:
+            if kinds and message.type not in kinds:
                 continue
             items = events_of(message.data) if message.size <= EVENT_LIMIT else None
             for number, data in enumerate([message.data] if items is None else items):
@@ -223,20 +223,20 @@ class SseSource:
         return SourceEvent(event_id, data)
 
     async def _sample(self, most: int, seconds: float) -> list[SourceEvent]:
-        left, found, parser = sample_for(seconds), list[SourceEvent](), Parser()
+        left, sample, parser = sample_for(seconds), list[SourceEvent](), Parser()
         async with self._server.session(endless=True) as session:
             response = await self._open(session, "")
             if response is None:
                 return []
             async with response, self._inbox(response).open() as inbox:
-                while len(found) < most and left() > 0:
+                while len(sample) < most and left() > 0:
                     with failures(self._server.name):
                         chunks = await inbox.take(left())
                     for chunk in chunks:
-                        found += self._events(parser.feed(chunk))
+                        sample += self._events(parser.feed(chunk))
                     if b"" in chunks:
                         break
-        return found[:most]
+        return sample[:most]
 
 
 def _parts(messages: Sequence[ServerSentEvent], size: int) -> Iterator[Sequence[ServerSentEvent]]:

@@ -140,11 +140,11 @@ class WebSocketSource:
         async with self._server.session(endless=True) as session:
             while not self._closed.is_set():
                 async with aclosing(self._follow(session, position)) as batches:
-                    async for events, place in batches:
-                        position = place
+                    async for events, reached in batches:
+                        position = reached
                         if events:
                             waits = delays(FIRST_RETRY, LONGEST_RETRY)
-                        yield events, place
+                        yield events, reached
                 seconds = next(waits)
                 log.info("%s ended the connection; connecting again in %.1f s", self._server.name, seconds)
                 pausing = asyncio.ensure_future(pause(self._closed, seconds))
@@ -240,8 +240,8 @@ class WebSocketSource:
         """Of a message, or of its element `number`."""
         event_id = None if self._id is None else self._id.of(data)
         if not event_id and self._place is not None:
-            place = self._place.of(data)
-            event_id = None if place is None else str(place)
+            event_place = self._place.of(data)
+            event_id = None if event_place is None else str(event_place)
         event_id = event_id or passing_id(data) + ("" if number is None else f"/{number}")
         if len(data) > EVENT_LIMIT:
             return refuse(event_id, len(data), data)
@@ -258,19 +258,19 @@ class WebSocketSource:
             raise Retryable(f"{who} ended the connection with the code {code}; trying again.")
 
     async def _sample(self, most: int, seconds: float) -> list[SourceEvent]:
-        left, found = sample_for(seconds), list[SourceEvent]()
+        left, sample = sample_for(seconds), list[SourceEvent]()
         async with (
             self._server.session(endless=True) as session,
             await self._open(session, None) as socket,
             _inbox(socket).open() as inbox,
         ):
-            while len(found) < most and left() > 0:
+            while len(sample) < most and left() > 0:
                 with failures(self._server.name):
                     frames = await inbox.take(left())
-                found += self._events([frame for frame in frames if frame.type not in _ENDS], None)[0]
+                sample += self._events([frame for frame in frames if frame.type not in _ENDS], None)[0]
                 if frames and frames[-1].type in _ENDS:
                     break
-        return found[:most]
+        return sample[:most]
 
 
 class PlaceField:
@@ -283,10 +283,10 @@ class PlaceField:
     def of(self, data: bytes) -> str | int | None:
         """The value, or None where there is none."""
         try:
-            found: str | int = self._decode(data).value  # type: ignore[attr-defined]
+            value: str | int = self._decode(data).value  # type: ignore[attr-defined]
         except Exception:  # hostile data raises outside msgspec's own errors too
             return None
-        return found
+        return value
 
 
 def _inbox(socket: ClientWebSocketResponse[bool]) -> Inbox[Frame]:

@@ -45,7 +45,7 @@ async def make(stream: str, to: str) -> Job:
 def require_route(contract: Contract, to: str) -> None:
     """Raise ConfigError unless the contract wants its raw events in that archive."""
     if to not in [route.to for route in contract.archives]:
-        raise ConfigError(f"{contract.where.file} has no route to {to}: add `- to: {to}` to its routes.")
+        raise ConfigError(f"{contract.location.file} has no route to {to}: add `- to: {to}` to its routes.")
 
 
 def main() -> int:

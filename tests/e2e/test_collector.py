@@ -175,7 +175,7 @@ def test_one_bad_connector_fails_with_a_message_and_never_stops_another(sandbox:
     worse = sandbox.add(unique("worse"), source="no_such_source")
     good = sandbox.add(unique("good"), path=str(sandbox.folder / "in.ndjson"))
 
-    collector = Collector(sandbox.registry, sandbox.where, sandbox.names)
+    collector = Collector(sandbox.registry, sandbox.settings, sandbox.names)
     assert asyncio.run(collector.run(asyncio.Event(), once=True)) == 2
     assert sandbox.state(good)[0].state is State.FINISHED
     connector, saved = sandbox.state(bad)
@@ -303,7 +303,7 @@ def test_without_kafka_the_connector_waits_and_nothing_moves(
     sandbox: Sandbox, unique: Unique, fake: type[Fake]
 ) -> None:
     name = sandbox.add(unique("c"), source="fake")
-    nowhere = replace(sandbox.where, kafka="127.0.0.1:1")
+    nowhere = replace(sandbox.settings, kafka="127.0.0.1:1")
 
     async def run() -> None:
         stop = asyncio.Event()

@@ -244,7 +244,7 @@ def test_restart_begins_anew_at_once(sandbox: Sandbox, kept: str, tmp_path: Path
 
     async def scenario() -> None:
         stop = asyncio.Event()
-        collecting = asyncio.create_task(Collector(sandbox.registry, sandbox.where, name).run(stop))
+        collecting = asyncio.create_task(Collector(sandbox.registry, sandbox.settings, name).run(stop))
         if down:
             await asyncio.to_thread(until, is_long_away)
             (upstream / "down").unlink()
@@ -272,7 +272,7 @@ def test_reset_and_remove_drop_a_replication_slot(
 
     async def scenario() -> None:
         stop = asyncio.Event()
-        collecting = asyncio.create_task(Collector(sandbox.registry, sandbox.where, name).run(stop))
+        collecting = asyncio.create_task(Collector(sandbox.registry, sandbox.settings, name).run(stop))
         for again in (False, True):  # a reset begins the account anew
             await asyncio.to_thread(until, lambda: sandbox.state(name)[1].events >= 5)
             assert slots() == 1

@@ -52,7 +52,7 @@ def test_signed_webhooks_are_in_kafka_when_they_are_answered(sandbox: Sandbox, u
 
 
 def test_an_api_is_read_to_its_end(sandbox: Sandbox, unique: Unique, tmp_path: Path) -> None:
-    case = http_poll.open_case(sandbox.where, tmp_path, unique)
+    case = http_poll.open_case(sandbox.settings, tmp_path, unique)
     case.fill(1_234)
     name = sandbox.add(unique("c"), source="http_poll", **case.config)
     assert sandbox.collect(name) == 0

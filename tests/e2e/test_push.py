@@ -251,7 +251,7 @@ def test_at_the_end_requests_in_flight_are_answered(
 
 def test_kafka_away_is_503_at_once_and_told(sandbox: Sandbox, unique: Unique) -> None:
     name = sandbox.add(unique("c"), source="lines")
-    nowhere = replace(sandbox.where, kafka="127.0.0.1:1")
+    nowhere = replace(sandbox.settings, kafka="127.0.0.1:1")
 
     async def run() -> None:
         from services.collector.collector import Collector

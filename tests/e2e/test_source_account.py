@@ -34,7 +34,7 @@ def told(
     run: Run, sandbox: Sandbox, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., Any]:
     """Runs a command; its exit code and, with --json, what it printed."""
-    monkeypatch.setenv("CLEARWELL_SCHEMAS", str(sandbox.where.schemas))
+    monkeypatch.setenv("CLEARWELL_SCHEMAS", str(sandbox.settings.schemas))
 
     def told(*args: str) -> Any:
         capsys.readouterr()
@@ -80,7 +80,7 @@ def test_a_row_written_behind_the_position_is_told_of_until_it_is_read(
     code, said = told("balance", sandbox.stream)
     assert code == 1 and f"{name}: {sentence}" in said and "DOES NOT ADD UP" in said
 
-    with Platform(sandbox.where) as platform:
+    with Platform(sandbox.settings) as platform:
         for plan in (plan_pause, plan_reset, plan_resume):
             apply(platform, Actor("tester", "test"), plan(platform, name))
     assert sandbox.collect(name) == 0

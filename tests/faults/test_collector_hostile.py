@@ -85,7 +85,7 @@ def test_a_good_connector_flows_beside_it(
 
     async def collect() -> int:
         stop = asyncio.Event()
-        running = asyncio.create_task(Collector(sandbox.registry, sandbox.where, names).run(stop))
+        running = asyncio.create_task(Collector(sandbox.registry, sandbox.settings, names).run(stop))
         await asyncio.to_thread(until, lambda: sandbox.state(names[1])[0].state is State.FINISHED)
         stop.set()
         async with asyncio.timeout(20):

@@ -28,12 +28,12 @@ def sandbox(stack: Settings, unique: Callable[[str], str], tmp_path: Path) -> It
 
 def kafka_killed(sandbox: Sandbox) -> None:
     """SIGKILL Kafka and wait for its next life."""
-    embedded.restart(sandbox.where.home, "kafka", signal.SIGKILL)
+    embedded.restart(sandbox.settings.home, "kafka", signal.SIGKILL)
 
 
 def postgres_killed(sandbox: Sandbox) -> None:
     """SIGKILL Postgres and wait for its next life."""
-    embedded.restart(sandbox.where.home, "postgres", signal.SIGKILL)
+    embedded.restart(sandbox.settings.home, "postgres", signal.SIGKILL)
 
 
 def connections_terminated(sandbox: Sandbox) -> None:
@@ -41,7 +41,7 @@ def connections_terminated(sandbox: Sandbox) -> None:
     query = (
         "select count(pg_terminate_backend(pid)) from pg_stat_activity where pid <> pg_backend_pid() and datname = %s"
     )
-    with psycopg.connect(sandbox.where.postgres, autocommit=True) as connection:
+    with psycopg.connect(sandbox.settings.postgres, autocommit=True) as connection:
         ended = 0
         for _ in range(20):
             (count,) = connection.execute(query, (connection.info.dbname,)).fetchone() or (0,)

@@ -115,7 +115,7 @@ def sandbox(stack: Settings, unique: Unique, tmp_path: Path, monkeypatch: pytest
 async def until_finished(sandbox: Sandbox, names: list[str], meanwhile: Callable[[], None] = lambda: None) -> int:
     """Run a collector until all connectors are finished; its exit code."""
     stop = asyncio.Event()
-    collector = Collector(sandbox.registry, sandbox.where, sandbox.names, Options(silent_seconds=SILENT))
+    collector = Collector(sandbox.registry, sandbox.settings, sandbox.names, Options(silent_seconds=SILENT))
     running = asyncio.create_task(collector.run(stop))
     async with asyncio.timeout(90):
         while any(sandbox.state(name)[0].state is not State.FINISHED for name in names):
@@ -160,7 +160,7 @@ def test_a_source_that_gives_heartbeats_is_not_stuck(sandbox: Sandbox, unique: U
 @pytest.mark.parametrize("way", ["in a thread", "swallows"])
 def test_hanging_ones_never_stop_another(sandbox: Sandbox, unique: Unique, way: Way) -> None:
     """Twelve hang for ever, each in threads or with runs that can't be ended; a file is read all the same."""
-    ensure_topics(sandbox.where.kafka, sandbox.stream, 1)
+    ensure_topics(sandbox.settings.kafka, sandbox.stream, 1)
     for _ in range(12):
         sandbox.add(unique("bad"), source="stuck", way=way, hangs=1_000)
     path = sandbox.folder / "in.ndjson"
@@ -196,7 +196,7 @@ def test_memory_is_bounded_while_kafka_is_stopped(sandbox: Sandbox, unique: Uniq
         for n in range(100_000):
             file.write(f'{{"id":"k{n}","at":"2026-01-01T00:00:00Z","n":{n},"filler":"{filler}"}}\n')
     name = sandbox.add(unique("c"), path=str(path), batch_events=500)
-    found = stack_state.running(sandbox.where.home)
+    found = stack_state.running(sandbox.settings.home)
     assert found is not None
     kafka = next(one.identity for one in found.processes if one.name == stack_state.KAFKA)
     assert kafka is not None

@@ -104,7 +104,7 @@ class Trial:
         return alive
 
     def _in_raw(self) -> int:
-        return sum(admin.end_offsets(self.sandbox.where.kafka, raw_topic(self.sandbox.stream)).values())
+        return sum(admin.end_offsets(self.sandbox.settings.kafka, raw_topic(self.sandbox.stream)).values())
 
     def require_no_claim_ahead(self) -> None:
         """All that will not be read again is in Kafka."""
@@ -150,8 +150,8 @@ def trial(stack: Settings, folder: Path, unique: Unique, kind: str, chance: rand
     """A connector of its own, over a case of its own."""
     sandbox = Sandbox(stack, unique("killed"), folder)
     LocalKeyring.create(folder / "keys.json")
-    sandbox.where = replace(sandbox.where, keys=folder / "keys.json")
-    contract = sandbox.where.schemas / sandbox.stream / "v1.yaml"
+    sandbox.settings = replace(sandbox.settings, keys=folder / "keys.json")
+    contract = sandbox.settings.schemas / sandbox.stream / "v1.yaml"
     contract.write_text(contract.read_text() + "steps:\n  - deduplicate: {by: id, window: 500000}\n")
     admin.ensure_topics(stack.kafka, sandbox.stream, 1)
     case = importlib.import_module(f"tests.support.sources.{kind}").open_case(stack, folder, unique)
@@ -184,7 +184,7 @@ class Cleaning:
         """Wait until it has cleaned everything; readers of the clean topic get each number from 0 once."""
         until(lambda: not self._runs() or self._settled(), 90)
         assert self._runs(), self._service.text()
-        found = Counter(asyncio.run(_numbers(self._sandbox.where.kafka, self._topic)))
+        found = Counter(asyncio.run(_numbers(self._sandbox.settings.kafka, self._topic)))
         assert set(found) == set(range(count))
         assert max(found.values()) == 1, "Repeats are among the clean events."
 
@@ -201,7 +201,7 @@ class Cleaning:
         return self._service.process.poll() is None
 
     def _settled(self) -> bool:
-        where = self._sandbox.where
+        where = self._sandbox.settings
         try:
             found = balance(where, find(where.schemas, self._sandbox.stream))
         except Retryable:  # the group of a cleaner that has just begun
@@ -210,7 +210,7 @@ class Cleaning:
         return found.settled
 
     def _cleaned(self) -> int:
-        return sum(admin.end_offsets(self._sandbox.where.kafka, self._topic).values())
+        return sum(admin.end_offsets(self._sandbox.settings.kafka, self._topic).values())
 
 
 async def _numbers(kafka: str, topic: str) -> list[int]:

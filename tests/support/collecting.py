@@ -48,7 +48,7 @@ class Sandbox:
         schemas = folder / "schemas"
         (schemas / stream).mkdir(parents=True)
         (schemas / stream / "v1.yaml").write_text(CONTRACT.format(stream=stream))
-        self.where = replace(stack, schemas=schemas)
+        self.settings = replace(stack, schemas=schemas)
         migrate(stack.postgres)
         self.registry = Registry(stack.postgres)
         self.names: list[str] = []
@@ -68,7 +68,7 @@ class Sandbox:
 
     def collect(self, name: str) -> int:
         """Run the connector in this process until it is finished or failing; the exit code."""
-        return asyncio.run(Collector(self.registry, self.where, [name]).run(asyncio.Event(), once=True))
+        return asyncio.run(Collector(self.registry, self.settings, [name]).run(asyncio.Event(), once=True))
 
     def start(self, *args: str) -> subprocess.Popen[str]:
         """A collector as a process of its own."""
@@ -83,9 +83,9 @@ class Sandbox:
     def environment(self) -> Mapping[str, str]:
         """The environment of a service of this stream."""
         return os.environ | {
-            "CLEARWELL_HOME": str(self.where.home),
-            "CLEARWELL_SCHEMAS": str(self.where.schemas),
-            "CLEARWELL_KEYS": str(self.where.keys),
+            "CLEARWELL_HOME": str(self.settings.home),
+            "CLEARWELL_SCHEMAS": str(self.settings.schemas),
+            "CLEARWELL_KEYS": str(self.settings.keys),
             "CLEARWELL_LEASE_SECONDS": "3",  # a killed collector's connector is soon free again
             "CLEARWELL_LISTEN": "127.0.0.1:0",
         }
@@ -93,12 +93,12 @@ class Sandbox:
     def new_records(self) -> list[Any]:
         """The raw records that came since the last call, in order within each partition."""
         topic = raw_topic(self.stream)
-        ends = admin.end_offsets(self.where.kafka, topic)
+        ends = admin.end_offsets(self.settings.kafka, topic)
         waiting = {p: end for p, end in ends.items() if end > self._next.get(p, 0)}
         found: list[Any] = []
         if not waiting:
             return found
-        consumer = KafkaConsumer(**login(self.where.kafka), group_id=None, enable_auto_commit=False)
+        consumer = KafkaConsumer(**login(self.settings.kafka), group_id=None, enable_auto_commit=False)
         places = {p: TopicPartition(topic, p) for p in waiting}
         consumer.assign(list(places.values()))
         for p, place in places.items():
@@ -117,8 +117,8 @@ class Sandbox:
                 if connectors.find(session, name) is not None:
                     connectors.remove(session, name)
         self.registry.close()
-        admin.delete_topics(self.where.kafka, [f"{kind}.{self.stream}" for kind in ("raw", "dead", "dropped")])
-        admin.delete_topics(self.where.kafka, [f"clean.{self.stream}.v1"])
+        admin.delete_topics(self.settings.kafka, [f"{kind}.{self.stream}" for kind in ("raw", "dead", "dropped")])
+        admin.delete_topics(self.settings.kafka, [f"clean.{self.stream}.v1"])
 
 
 def header(record: Any, name: str) -> str | None:

@@ -65,7 +65,7 @@ def install(patch: pytest.MonkeyPatch) -> None:
 async def serving(sandbox: Sandbox, names: Sequence[str], lease_seconds: float = 3.0) -> AsyncIterator[str]:
     """A collector that serves the connectors `names` once they take requests; gives the address up to the name."""
     stop = asyncio.Event()
-    collector = Collector(sandbox.registry, sandbox.where, names, Options(("127.0.0.1", 0), lease_seconds))
+    collector = Collector(sandbox.registry, sandbox.settings, names, Options(("127.0.0.1", 0), lease_seconds))
     running = asyncio.create_task(collector.run(stop))
     try:
         async with asyncio.timeout(30):

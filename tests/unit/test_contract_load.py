@@ -41,7 +41,7 @@ def test_what_is_left_out_has_its_default() -> None:
     assert small.limits == RejectionLimits(5_000, 10_000)
     assert (small.subject, small.steps, small.routes, small.examples, small.description) == (None, (), (), (), "")
     assert small.unknown_fields is UnknownFields.REJECT
-    assert small.fields[2].where == Location("visits/v1.yaml", 10, 3)
+    assert small.fields[2].location == Location("visits/v1.yaml", 10, 3)
 
 
 def test_everything_that_may_be_written_is_read() -> None:
@@ -73,7 +73,7 @@ def test_everything_that_may_be_written_is_read() -> None:
     when = read.routes[0].when
     assert when is not None and when.op is Op.ANY
     inside = when.parts[1].parts[0]
-    assert inside == Condition(Op.EXISTS, "n", True, where=inside.where)
+    assert inside == Condition(Op.EXISTS, "n", True, location=inside.location)
 
 
 WRONG = [

@@ -143,7 +143,7 @@ def _render_tests(results: Sequence[ExampleResult]) -> str:
     lines = []
     for one in results:
         lines.append(f"{'passed' if one.passed else 'FAILED'}  {one.name}")
-        lines += [f"        {one.where}: {problem}." for problem in one.problems]
+        lines += [f"        {one.location}: {problem}." for problem in one.problems]
     return "\n".join([*lines, f"{sum(one.passed for one in results)} of {len(results)} passed."])
 
 

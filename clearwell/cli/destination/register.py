@@ -83,7 +83,7 @@ def remove(to: str, dry_run: bool, as_json: bool) -> None:
     with open_session() as session:
         destinations.get(session, kind, name)
         if users:
-            files = ", ".join(contract.where.file for contract, _ in users)
+            files = ", ".join(contract.location.file for contract, _ in users)
             raise ConfigError(f"{to} is in use: take its route out of {files} first.")
         if not dry_run:
             destinations.remove(session, kind, name)
