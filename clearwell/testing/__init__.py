@@ -10,9 +10,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from clearwell.testing.clock import Clock
     from clearwell.testing.destination_cases import DestinationCase, HasPoison, HasSecrets
     from clearwell.testing.destinations import DestinationSuite
     from clearwell.testing.hostile import Fault, HostileSource
+    from clearwell.testing.memory_log import MemoryLog
+    from clearwell.testing.platform import RejectedEvent, TestPlatform
     from clearwell.testing.push_sources import PushCase, PushSourceSuite
     from clearwell.testing.source_cases import HOSTILE, CarriesAnything, SourceCase
     from clearwell.testing.sources import SourceSuite
@@ -20,31 +23,39 @@ if TYPE_CHECKING:
 __all__ = [
     "HOSTILE",
     "CarriesAnything",
+    "Clock",
     "DestinationCase",
     "DestinationSuite",
     "Fault",
     "HasPoison",
     "HasSecrets",
     "HostileSource",
+    "MemoryLog",
     "PushCase",
     "PushSourceSuite",
+    "RejectedEvent",
     "SourceCase",
     "SourceSuite",
+    "TestPlatform",
 ]
 
 _PLACES = {
     "HOSTILE": "source_cases",
     "CarriesAnything": "source_cases",
+    "Clock": "clock",
     "DestinationCase": "destination_cases",
     "DestinationSuite": "destinations",
     "Fault": "hostile",
     "HasPoison": "destination_cases",
     "HasSecrets": "destination_cases",
     "HostileSource": "hostile",
+    "MemoryLog": "memory_log",
     "PushCase": "push_sources",
     "PushSourceSuite": "push_sources",
+    "RejectedEvent": "platform",
     "SourceCase": "source_cases",
     "SourceSuite": "sources",
+    "TestPlatform": "platform",
 }
 
 

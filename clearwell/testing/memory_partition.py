@@ -6,6 +6,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from typing import Any
 
 from clearwell.kafka.message_format import AnyHeader
 
@@ -35,7 +36,7 @@ class MemoryRecord:
     timestamp: int
     key: bytes | None
     value: bytes | None
-    headers: Sequence[AnyHeader]
+    headers: Any  # a sequence of (name, value), as fetched records have it
     timestamp_type: int = LOG_APPEND_TIME
     transaction: TransactionOutcome | None = None
     marker: bool = False

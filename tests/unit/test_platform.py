@@ -1,0 +1,44 @@
+"""The whole way of an event, in one process and in milliseconds."""
+
+from __future__ import annotations
+
+from clearwell.contract.load import parse
+from clearwell.testing import TestPlatform
+
+CONTRACT = """\
+stream: orders
+version: 1
+owner: team@example.com
+key: id
+event_id: id
+event_time: at
+fields:
+  id: {type: string, required: true}
+  at: {type: timestamp, required: true}
+  amount: {type: int64, min: 0}
+steps:
+  - deduplicate: {by: id, window: 1000}
+routes:
+  - {to: postgres}
+  - {to: mongo, when: {field: amount, gte: 50}}
+limits: {rejected: 5, of_last: 100}
+"""
+
+
+def order(number: int, **more: object) -> dict[str, object]:
+    return {"id": f"o{number:03}", "at": "2026-01-01T00:00:00Z", "amount": number} | more
+
+
+def test_events_are_clean_delivered_dropped_or_dead() -> None:
+    platform = TestPlatform(parse(CONTRACT, "orders/v1.yaml"))
+    platform.put(*[order(number) for number in range(100)])
+    platform.put(order(3), order(200, amount=-1), b"{", partition=0)
+    platform.put(*[order(number) for number in range(100, 110)], partition=1)
+    platform.run(batch_size=7)
+    assert [row["amount"] for row in platform.rows("postgres")] == list(range(110))
+    assert [row["amount"] for row in platform.rows("mongo")] == list(range(50, 110))
+    assert platform.dropped() == {"1.deduplicate": 1}
+    assert [(one.offset, one.field) for one in platform.rejected()] == [(101, "amount"), (102, "")]
+    platform.put(order(300), partition=1)
+    platform.run()
+    assert len(platform.rows("postgres")) == 111
