@@ -45,7 +45,7 @@ class Balance:
 
     @property
     def balanced(self) -> bool:
-        """Every source, every partition and every destination adds up (invariant 11)."""
+        """Every source, every partition and every destination registers up (invariant 11)."""
         parts = (self.sources, self.partitions, self.destinations)
         return not self.unread and all(one.balanced for part in parts for one in part)
 

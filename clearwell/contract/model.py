@@ -126,7 +126,7 @@ ARCHIVE = "archive"
 class Route:
     """One destination of the stream's clean events: `to` is "kind" or "kind.name"; `options` are the destination's own.
 
-    The name is that of a registered destination (`clearwell destination add`), or of a feature view.
+    The name is that of a registered destination (`clearwell destination register`), or of a feature view.
     """
 
     to: str

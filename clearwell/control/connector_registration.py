@@ -11,9 +11,10 @@ import msgspec
 from sqlalchemy.orm import Session
 
 from clearwell.contract.load import find as find_contract
+from clearwell.control.connector_spec import ConnectorSpec
 from clearwell.control.platform import Actor, Platform
 from clearwell.errors import ClearwellError, ConfigError, ContractError, Hint
-from clearwell.plugins.spec import ConnectorSpec, differences, open_source
+from clearwell.plugins.spec import differences, open_source
 from clearwell.references import hide
 from clearwell.registry import connectors
 from clearwell.registry.connectors import Connector
@@ -55,17 +56,19 @@ def register(platform: Platform, actor: Actor, plan: Registration) -> None:
     spec = plan.spec
     with platform.changing(actor) as session:
         outcome, changes = _compare(session, spec)
-        if (outcome, changes) != (plan.outcome, plan.differences):
+        same = (outcome, changes) == (plan.outcome, plan.differences)
+        if same and outcome == "registered":
+            same = connectors.add(session, spec.name, spec.source, spec.stream, spec.config, spec.limits)
+        elif same and outcome == "changed":
+            connectors.change(session, spec.name, spec.config, changes, spec.limits)
+        if not same:
+            outcome, changes = _compare(session, spec)
             raise ConfigError(
                 f'Connector "{spec.name}" was {plan.outcome} in the plan, and would be {outcome} now: another has '
-                "changed it meanwhile.",
+                f"changed it meanwhile. {'; '.join(changes)}".rstrip(),
                 code="plan_is_old",
                 hint=Hint("connectors.show", spec.name),
             )
-        if outcome == "registered":
-            connectors.add(session, spec.name, spec.source, spec.stream, spec.config, spec.limits)
-        elif outcome == "changed":
-            connectors.change(session, spec.name, spec.config, changes, spec.limits)
 
 
 def probe(spec: ConnectorSpec, *, discover: bool = True) -> Sequence[DiscoveredStream]:
@@ -95,7 +98,7 @@ def _probe(spec: ConnectorSpec, *, discover: bool) -> tuple[Sequence[DiscoveredS
 
 def _compare(session: Session, spec: ConnectorSpec) -> tuple[Outcome, list[str]]:
     """What storing the specification would do, and the differences to what is stored, a line each."""
-    known = connectors.find(session, spec.name)
+    known = connectors.find(session, spec.name, for_update=True)
     if known is None:
         return "registered", []
     _require_same_source(known, spec)

@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 
 from clearwell.control.connector_changes import require_position
+from clearwell.control.connector_spec import ConnectorSpec
 from clearwell.control.platform import Platform
-from clearwell.plugins.spec import ConnectorSpec
 from clearwell.registry import Connector, SavedPosition, audit, connectors, leases, positions
 from clearwell.registry.leases import Holder
 

@@ -1,143 +1,118 @@
-"""Registering a store: checked before it is kept, so that a deliverer can open what is in the registry."""
+"""Registering a destination: reached before it is stored, so that a deliverer can open what is in the registry."""
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import msgspec
+from sqlalchemy.orm import Session
 
-from clearwell.contract.model import CleanSchema, Contract, Field, Route, Type
+from clearwell.contract.load import newest_contracts
+from clearwell.contract.model import CleanSchema, Contract, Field, Type
+from clearwell.control.destination_spec import DestinationSpec, split_name
+from clearwell.control.platform import Actor, Platform
 from clearwell.destinations.protocol import Destination, Reachable, Target
-from clearwell.errors import ClearwellError, ConfigError
+from clearwell.errors import ClearwellError, ConfigError, Hint
 from clearwell.kafka.names import deliverer_group
-from clearwell.plugins.annotations import absolute_paths, require_references
 from clearwell.plugins.kinds import destination_class
 from clearwell.plugins.spec import decode, differences
 from clearwell.references import hide, resolve
 from clearwell.registry import destinations
-from clearwell.registry.database import Registry
 from clearwell.settings import Settings
 from clearwell.steps import bind
 
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
+Outcome = Literal["registered", "unchanged", "changed"]
 _PROBE = "clearwell_probe"
 
 
 @dataclass(frozen=True, slots=True)
-class StoreSpec:
-    """A store as a person describes it; `config` holds references, never secrets (invariant 10).
+class DestinationRegistration:
+    """A destination to be stored. `differences` reads 'config.url: "a" → "b"'."""
 
-    `name` is None for the platform's own of a kind, which is not registered.
-    """
-
-    kind: str
-    name: str | None
-    config: Mapping[str, Any]
-
-    @property
-    def to(self) -> str:
-        """As a contract's route names it."""
-        return self.kind if self.name is None else f"{self.kind}.{self.name}"
-
-
-@dataclass(frozen=True, slots=True)
-class Addition:
-    """What adding did, or with a dry run would do. `differences` reads 'config.url: "a" → "b"'."""
-
-    to: str
-    outcome: Literal["added", "unchanged", "changed"]
+    spec: DestinationSpec
+    outcome: Outcome
     differences: Sequence[str]
 
 
-class _Plain(msgspec.Struct):
-    """Names of options that look like secrets and are none, beside the options themselves."""
+def plan_registration(platform: Platform, spec: DestinationSpec) -> DestinationRegistration:
+    """Reach the destination, and say what would change. Blocks.
 
-    plain: list[str] = []
-
-
-def split(to: str) -> tuple[str, str]:
-    """Kind and name of "kind.name". Raises ConfigError when it is none, or the kind can't be registered."""
-    kind, _, name = to.partition(".")
-    if not destination_class(kind).registered:
-        raise ConfigError(f"A destination {kind} is not registered: a route `to: {kind}.<name>` is all it needs.")
-    if not _NAME.fullmatch(name):
-        raise ConfigError(
-            f"Write KIND.NAME, such as {kind}.warehouse; a name has small letters, digits and _, and begins with a "
-            "letter."
-        )
-    return kind, name
-
-
-def make_store(to: str, written: Any, where: str, folder: Path) -> StoreSpec:
-    """A specification, its paths made absolute from `folder`; references stay references.
-
-    Raises ConfigError with `where`, the place in it and the nearest right spelling, and for secrets in the clear.
+    The same again changes nothing; a changed configuration replaces the old one, and deliverers take it with their next
+    start. Raises ConfigError or Retryable when it can't be reached as it is described.
     """
-    kind, name = split(to)
-    if not isinstance(written, dict):
-        raise ConfigError(f"{where} holds no options: write KEY: VALUE lines; `clearwell destination spec {kind}`.")
-    try:
-        json.dumps(written, allow_nan=False)
-    except (TypeError, ValueError, RecursionError):
-        raise ConfigError(f"{where} holds what JSON can't (binary, a set, .nan): write it as text.") from None
-    written = dict(written)
-    plain = decode({"plain": written.pop("plain", [])}, _Plain, where).plain
-    shape = destination_class(kind).Config
-    require_references(shape, written, where, plain)
-    return StoreSpec(kind, name, absolute_paths(shape, written, folder))
+    _probe(platform.settings, spec, ())
+    with platform.looking() as session:
+        outcome, changes = _compare(session, spec)
+    return DestinationRegistration(spec, outcome, changes)
 
 
-def add(settings: Settings, registry: Registry, spec: StoreSpec, *, dry_run: bool = False) -> Addition:
-    """Reach the store, then keep how. Blocks.
-
-    The same again is a no-op; a changed configuration replaces the old one, and deliverers take it with their next
-    start. Raises ConfigError or Retryable when the store can't be reached as it is described.
-    """
+def register(platform: Platform, actor: Actor, plan: DestinationRegistration) -> None:
+    """Store the destination. Raises ConfigError when another has changed it since it was planned."""
+    spec = plan.spec
     assert spec.name is not None
-    check(settings, spec, ())
-    with registry.session() as session:
-        known = destinations.find(session, spec.kind, spec.name)
-        if known is None:
-            if not dry_run:
-                destinations.add(session, spec.kind, spec.name, spec.config)
-            return Addition(spec.to, "added", ())
-        changes = differences("config", known.config, spec.config)
-        if changes and not dry_run:
+    with platform.changing(actor) as session:
+        outcome, changes = _compare(session, spec, for_update=True)
+        same = (outcome, changes) == (plan.outcome, plan.differences)
+        if same and outcome == "registered":
+            same = destinations.add(session, spec.kind, spec.name, spec.config)
+        elif same and outcome == "changed":
             destinations.change(session, spec.kind, spec.name, spec.config)
-        return Addition(spec.to, "changed" if changes else "unchanged", changes)
+        if not same:
+            outcome, changes = _compare(session, spec)
+            raise ConfigError(
+                f"{spec.destination} was {plan.outcome} in the plan, and would be {outcome} now: another has changed "
+                f"it meanwhile. {'; '.join(changes)}".rstrip(),
+                code="plan_is_old",
+                hint=Hint("destinations.list"),
+            )
 
 
-def check(settings: Settings, spec: StoreSpec, contracts: Iterable[Contract]) -> list[str]:
-    """Reach the store: as each route to it does, else by a question that changes nothing. Returns the streams checked.
+def check_destination(platform: Platform, destination: str) -> Sequence[str]:
+    """Reach a registered destination, or the platform's own of a kind. Returns the streams whose routes were opened.
 
-    A route's table is made or widened where that is due, as its deliverer would. Raises what `Destination.open` raises,
-    references' values hidden.
+    A route's table is made or widened where that is due, as its deliverer would. Blocks. Raises what
+    `Destination.open` raises, references' values hidden.
     """
-    resolved, values = resolve(spec.config, who=f"The destination {spec.to}")
-    made = destination_class(spec.kind)
-    config = decode(resolved, made.Config, f"the destination {spec.to}", referred=bool(values))
-    routes = [(one, route) for one in contracts for route in one.routes if route.to == spec.to]
+    spec = _registered(platform, destination)
+    return _probe(platform.settings, spec, newest_contracts(platform.settings.schemas))
+
+
+def _registered(platform: Platform, destination: str) -> DestinationSpec:
+    if "." not in destination:
+        return DestinationSpec(destination, None, {})
+    kind, name = split_name(destination)
+    with platform.looking() as session:
+        return DestinationSpec(kind, name, destinations.get(session, kind, name).config)
+
+
+def _compare(session: Session, spec: DestinationSpec, *, for_update: bool = False) -> tuple[Outcome, Sequence[str]]:
+    """What storing the specification would do, and the differences to what is stored, a line each."""
+    assert spec.name is not None
+    registered = destinations.find(session, spec.kind, spec.name, for_update=for_update)
+    if registered is None:
+        return "registered", []
+    changes = differences("config", registered.config, spec.config)
+    return ("changed" if changes else "unchanged"), changes
+
+
+def _probe(settings: Settings, spec: DestinationSpec, contracts: Iterable[Contract]) -> list[str]:
+    """Ask the destination as each route to it does, else by a question that changes nothing."""
+    resolved, values = resolve(spec.config, who=f"The destination {spec.destination}")
+    kind = destination_class(spec.kind)
+    config = decode(resolved, kind.Config, f"the destination {spec.destination}", referred=bool(values))
+    routes = [(contract, route) for contract in contracts for route in contract.routes if route.to == spec.destination]
     try:
         for contract, route in routes:
-            options = decode(dict(route.options), made.Options, f"the route to {route.to}")
+            options = decode(dict(route.options), kind.Options, f"the route to {route.to}")
             group = deliverer_group(contract.stream, contract.version, route.to)
-            _ask(made.of(Target(settings, spec.name, config, options, bind(contract).schema, group)), opening=True)
+            _ask(kind.of(Target(settings, spec.name, config, options, bind(contract).schema, group)), opening=True)
         if not routes:
-            probe = Target(settings, spec.name, config, made.Options(), _probe_schema(), _PROBE)
-            _ask(made.of(probe), opening=False)
+            probe = Target(settings, spec.name, config, kind.Options(), _probe_schema(), _PROBE)
+            _ask(kind.of(probe), opening=False)
     except ClearwellError as error:
         raise type(error)(hide(str(error), values)) from None
     return [contract.stream for contract, _ in routes]
-
-
-def users_of(contracts: Iterable[Contract], to: str) -> list[tuple[Contract, Route]]:
-    """The routes that lead to a store."""
-    return [(contract, route) for contract in contracts for route in contract.routes if route.to == to]
 
 
 def _ask(destination: Destination, opening: bool) -> None:

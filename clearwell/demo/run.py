@@ -18,6 +18,7 @@ from clearwell.accounts import Balance, balance
 from clearwell.contract.load import find
 from clearwell.contract.model import Contract
 from clearwell.control.connector_registration import plan_registration, register
+from clearwell.control.connector_spec import load_spec
 from clearwell.control.platform import Actor, Platform, user_name
 from clearwell.control.subscriptions import plan_subscription, subscribe
 from clearwell.demo.flights import STREAM, SourceFile, write_contract, write_source
@@ -30,7 +31,6 @@ from clearwell.kafka.groups import committed
 from clearwell.kafka.names import clean_topic, dead_topic, model_group
 from clearwell.kafka.range_reader import reader
 from clearwell.local import stack
-from clearwell.plugins.spec import load_spec
 from clearwell.settings import Settings
 
 SUBSCRIPTION = "delay-model"

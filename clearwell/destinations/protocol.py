@@ -151,7 +151,7 @@ def counts_of(batch: CleanBatch) -> dict[str, int]:
 
 
 class DestinationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Base of what `clearwell destination add` is told: where a store is, and how to get in.
+    """Base of what `clearwell destination register` is told: where a store is, and how to get in.
 
     Mark fields PATH, SECRET and SECRET_IN_URL as in `clearwell.source.SourceConfig` (invariant 10). The class without
     arguments, where all has defaults, is what a route without a name means: `to: postgres` is the platform's own.

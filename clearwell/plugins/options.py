@@ -58,7 +58,7 @@ def describe_destination(name: str) -> KindDescription:
 
 
 def destination_schema(name: str) -> dict[str, Any]:
-    """JSON Schemas (2020-12) of what `clearwell destination add` and a contract's route tell a kind of destination."""
+    """JSON Schemas (2020-12) of what a kind of destination is told when it is registered, and by a contract's route."""
     destination = destination_class(name)
     return {
         "kind": name,

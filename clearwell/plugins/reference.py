@@ -64,7 +64,7 @@ routes:
 ```
 
 ```
-clearwell destination add postgres.warehouse --set 'url=postgresql://me:${env:CLEARWELL_SECRET_DB}@db.example.com/shop'
+clearwell destination register postgres.warehouse --set 'url=postgresql://me:${env:CLEARWELL_SECRET_DB}@db.example.com/shop'
 ```
 
 What is secret takes a reference alone: `${env:NAME}`, or `${file:/path}`.
@@ -96,7 +96,7 @@ def destinations_markdown() -> str:
         found = describe_destination(name)
         lines += [f"## {name}\n", f"{found.summary}\n"]
         if destination_class(name).registered:
-            lines += [f"Told by `clearwell destination add {name}.<name>`:\n"] if found.options else []
+            lines += [f"Told by `clearwell destination register {name}.<name>`:\n"] if found.options else []
             lines += _table(found.options)
         if options := route_options(name):
             lines += ["Told by the route:\n", *_table(options)]

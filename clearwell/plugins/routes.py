@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from clearwell.contract.model import CleanSchema, Route
 from clearwell.destinations.protocol import Destination, DestinationConfig, Target
-from clearwell.errors import ConfigError
+from clearwell.errors import ConfigError, Hint
 from clearwell.plugins.kinds import destination_class
 from clearwell.plugins.spec import decode
 from clearwell.references import resolve
@@ -44,6 +44,7 @@ def _own(route: Route, made: type[Destination]) -> DestinationConfig:
         return made.Config()
     except TypeError:  # msgspec: a required field is missing
         raise ConfigError(
-            f"The platform has no {route.kind} of its own: register one with `clearwell destination add "
-            f"{route.kind}.<name>` and write `to: {route.kind}.<name>`."
+            f"The platform has no {route.kind} of its own: register one, and write `to: {route.kind}.<name>`.",
+            code="no_such_destination",
+            hint=Hint("destinations.register"),
         ) from None

@@ -1,82 +1,42 @@
-"""A connector's specification: one YAML file with `name`, `source`, `stream` and the source's own `config`."""
+"""What a person wrote as a kind's own configuration: decoded, compared, and a source opened with it."""
 
 from __future__ import annotations
 
 import json
 import re
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
-import yaml
 
 from clearwell.errors import ConfigError, nearest
 from clearwell.plugins.annotations import absolute_paths, require_references
 from clearwell.plugins.kinds import source_class
 from clearwell.references import resolve
-from clearwell.registry.connectors import Limits
 from clearwell.source import Source
 
 T = typing.TypeVar("T", bound=msgspec.Struct)
-MAX_BYTES = 1_048_576
 _UNKNOWN = re.compile(r"unknown field `(?P<name>[^`]*)`(?: - at `\$(?P<place>[^`]*)`)?")
 _QUOTED = re.compile(r"Invalid (enum )?value .*(?= - at `\$)|Invalid (enum )?value .*", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(\w+)`")
 
-Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_-]{0,62}\Z")]
-Stream = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]{0,62}\Z")]
 
+def stored_config(
+    shape: type[msgspec.Struct], config: dict[str, Any], where: str, plain: Sequence[str], folder: Path
+) -> dict[str, Any]:
+    """A configuration as the registry stores it: its paths absolute from `folder`, references left as they are.
 
-class ConnectorSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What a person registers; `config` may hold references (`clearwell.references`).
-
-    plain: names of options that look like secrets and are none.
+    plain: names of options that look like secrets and are none. Raises ConfigError with `where`, the place in it and
+    the nearest right spelling, for what JSON can't hold, and for secrets in the clear (invariant 10).
     """
-
-    name: Name
-    source: str
-    stream: Stream
-    config: dict[str, Any] = {}
-    limits: Limits = Limits()
-    plain: list[str] = []
-
-
-def load_spec(path: Path) -> ConnectorSpec:
-    """The specification in a YAML file; raises as `make_spec` does, and when the file is no YAML."""
-    return make_spec(load_yaml(path), str(path), path.absolute().parent)
-
-
-def make_spec(written: Any, where: str, folder: Path) -> ConnectorSpec:
-    """A specification, its paths made absolute from `folder`; references stay references.
-
-    Raises ConfigError with `where`, the place in it and the nearest right spelling, and for secrets in the clear.
-    """
-    spec = decode(written, ConnectorSpec, where)
     try:
-        json.dumps(spec.config, allow_nan=False)
+        json.dumps(config, allow_nan=False)
     except (TypeError, ValueError, RecursionError):
-        raise ConfigError(f"{where}: config holds what JSON can't (binary, a set, .nan): write it as text.") from None
-    shape = source_class(spec.source).Config
-    require_references(shape, spec.config, where, spec.plain)
-    return msgspec.structs.replace(spec, config=absolute_paths(shape, spec.config, folder))
-
-
-def read_yaml(text: str | bytes) -> Any:
-    """Plain YAML; dates stay text, as their sources and JSON want them. Raises yaml.YAMLError, for aliases too."""
-    if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, _Loader)):
-        raise yaml.MarkedYAMLError(problem="aliases (*name) are not taken: write the value out")
-    return yaml.load(text, _Loader)  # noqa: S506 (a SafeLoader)
-
-
-class _Loader(yaml.SafeLoader):
-    """The safe part of YAML, without its guess at dates."""
-
-    yaml_implicit_resolvers = {
-        first: [(tag, pattern) for tag, pattern in found if tag != "tag:yaml.org,2002:timestamp"]
-        for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
+        raise ConfigError(f"{where} holds what JSON can't (binary, a set, .nan): write it as text.") from None
+    require_references(shape, config, where, plain)
+    return absolute_paths(shape, config, folder)
 
 
 def open_source(kind: str, config: Mapping[str, Any]) -> tuple[Source, list[str]]:
@@ -119,19 +79,3 @@ def decode(value: Any, shape: type[T], where: str, *, referred: bool = False) ->
         raise ConfigError(f'{where}: there is no key "{unknown["name"]}".{hint}')
     message = _MISSING.sub(r"`\1` is missing", message)
     raise ConfigError(f"{where}: {message.replace('`$.', '`').replace('`$`', 'the top')}.")
-
-
-def load_yaml(path: Path) -> Any:
-    """What a YAML file holds. Raises ConfigError when it can't be read, is too large or no YAML."""
-    try:
-        text = path.read_bytes()[: MAX_BYTES + 1]
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read ({error.strerror}): name a YAML file.") from None
-    if len(text) > MAX_BYTES:
-        raise ConfigError(f"{path} is larger than {MAX_BYTES} bytes: that is no specification.")
-    try:
-        return read_yaml(text)
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f"{path}:{mark.line + 1}" if mark else str(path)
-        raise ConfigError(f"{place}: this is not YAML ({getattr(error, 'problem', None) or 'not text'}).") from None

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import msgspec
 from sqlalchemy import delete, func, select, update
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from clearwell.errors import ConfigError, Hint, nearest
@@ -57,15 +58,21 @@ NO_LIMITS = Limits()
 
 def add(
     session: Session, name: str, source: str, stream: str, config: Mapping[str, Any], limits: Limits = NO_LIMITS
-) -> None:
-    """Register a new connector, running, at the beginning of its source."""
+) -> bool:
+    """Register a new connector, running, at the beginning of its source.
+
+    False when another has done so meanwhile: nothing was changed then.
+    """
     kept = msgspec.to_builtins(limits)
-    row = ConnectorRow(name=name, source=source, stream=stream, config=dict(config), state=State.RUNNING, limits=kept)
-    session.add(row)
-    session.flush()
+    query = insert(ConnectorRow).values(
+        name=name, source=source, stream=stream, config=dict(config), state=State.RUNNING, limits=kept
+    )
+    if session.execute(query.on_conflict_do_nothing().returning(ConnectorRow.name)).first() is None:
+        return False
     session.add(PositionRow(connector=name, version=0, position=None, events=0))
     detail = {"source": source, "stream": stream, "config": dict(config), "limits": kept}
     audit.record(session, "register", target(name), detail)
+    return True
 
 
 def change(

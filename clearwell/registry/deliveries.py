@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -74,19 +74,32 @@ def note(session: Session, delivery: Delivery, condition: Condition) -> bool:
         "next_try_at": condition.next_try_at,
         "updated_at": func.now(),
     }
-    return _put(session, delivery, told)
+    return bool(_put(session, delivery, told))
 
 
-def is_paused(session: Session, group: str) -> bool | None:
-    """Whether a person wants a deliverer paused; None when the registry does not know it."""
-    return session.scalar(select(DeliveryRow.paused).where(DeliveryRow.group == group))
+def is_paused(session: Session, group: str, *, for_update: bool = False) -> bool | None:
+    """Whether a person wants a deliverer paused; None when the registry does not know it.
+
+    for_update: nobody pauses or resumes it before the transaction ends.
+    """
+    query = select(DeliveryRow.paused).where(DeliveryRow.group == group)
+    return session.scalar(query.with_for_update() if for_update else query)
 
 
-def set_paused(session: Session, delivery: Delivery, paused: bool) -> None:
-    """Pause or resume on a person's word: the deliverer sees it within two seconds, or at its start."""
-    _put(session, delivery, {"paused": paused})
-    action = "pause" if paused else "resume"
-    audit.record(session, action, f"delivery/{delivery.stream}.v{delivery.version}.{delivery.destination}")
+def set_paused(session: Session, delivery: Delivery, paused: bool) -> bool:
+    """Pause or resume on a person's word: the deliverer sees it within two seconds, or at its start.
+
+    False when it is so already: nothing was changed then.
+    """
+    changed = _put(session, delivery, {"paused": paused}, DeliveryRow.paused.is_distinct_from(paused))
+    if changed is not None:
+        audit.record(session, "pause" if paused else "resume", target(delivery))
+    return changed is not None
+
+
+def target(delivery: Delivery) -> str:
+    """What the audit calls a delivery."""
+    return f"delivery/{delivery.stream}.v{delivery.version}.{delivery.destination}"
 
 
 def find(session: Session, group: str) -> Standing | None:
@@ -100,11 +113,14 @@ def all_of(session: Session) -> Sequence[Standing]:
     return [_standing(row) for row in session.scalars(select(DeliveryRow).order_by(DeliveryRow.group))]
 
 
-def _put(session: Session, delivery: Delivery, values: Mapping[str, Any]) -> bool:
+def _put(
+    session: Session, delivery: Delivery, values: Mapping[str, Any], only_if: ColumnElement[bool] | None = None
+) -> bool | None:
+    """Whether a person wants it paused, after `values`; None when the row that is there does not meet `only_if`."""
     new = {"stream": delivery.stream, "version": delivery.version, "destination": delivery.destination}
     query = insert(DeliveryRow).values({"group_name": delivery.group, **new, **values})
-    query = query.on_conflict_do_update(index_elements=["group_name"], set_=dict(values))
-    return bool(session.execute(query.returning(DeliveryRow.paused)).scalar_one())
+    query = query.on_conflict_do_update(index_elements=["group_name"], set_=dict(values), where=only_if)
+    return session.scalar(query.returning(DeliveryRow.paused))
 
 
 def _printable(text: str | None) -> str | None:

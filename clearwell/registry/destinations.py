@@ -1,4 +1,4 @@
-"""Registered destinations: which stores there are beside the platform's own. All work in the caller's transaction."""
+"""Registered destinations: those beside the platform's own. All functions work in the caller's transaction."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import delete, func, select
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from clearwell.errors import ConfigError, nearest
+from clearwell.errors import ConfigError, Hint, nearest
 from clearwell.registry import audit
 from clearwell.registry.models import DestinationRow
 
 
 @dataclass(frozen=True, slots=True)
-class Store:
-    """A registered store, written "kind.name" in a route. `config` holds references, never secrets (invariant 10)."""
+class RegisteredDestination:
+    """A destination written "kind.name" in a route. `config` holds references, never secrets (invariant 10)."""
 
     kind: str
     name: str
@@ -26,62 +27,69 @@ class Store:
     updated_at: datetime
 
     @property
-    def to(self) -> str:
+    def destination(self) -> str:
         """As a contract's route names it."""
         return f"{self.kind}.{self.name}"
 
 
-def add(session: Session, kind: str, name: str, config: Mapping[str, Any]) -> None:
-    """Register a new store."""
-    session.add(DestinationRow(kind=kind, name=name, config=dict(config)))
-    session.flush()
-    audit.record(session, "add", f"destination/{kind}.{name}", {"config": dict(config)})
+def add(session: Session, kind: str, name: str, config: Mapping[str, Any]) -> bool:
+    """Register a new destination; False when another has done so meanwhile: nothing was changed then."""
+    query = insert(DestinationRow).values(kind=kind, name=name, config=dict(config)).on_conflict_do_nothing()
+    if session.execute(query.returning(DestinationRow.name)).first() is None:
+        return False
+    audit.record(session, "register", target(kind, name), {"config": dict(config)})
+    return True
 
 
 def change(session: Session, kind: str, name: str, config: Mapping[str, Any]) -> None:
-    """Replace a store's configuration; deliverers take it with their next start."""
+    """Replace a destination's configuration; deliverers take it with their next start."""
     row = _row(session, kind, name)
     row.config = dict(config)
     row.updated_at = session.scalar(select(func.now())) or row.updated_at
-    audit.record(session, "change", f"destination/{kind}.{name}", {"config": dict(config)})
+    audit.record(session, "change", target(kind, name), {"config": dict(config)})
 
 
 def remove(session: Session, kind: str, name: str) -> None:
-    """Forget a store; what is in it stays."""
+    """Forget a destination; what it holds stays."""
     _row(session, kind, name)
     session.execute(delete(DestinationRow).where(DestinationRow.kind == kind, DestinationRow.name == name))
-    audit.record(session, "remove", f"destination/{kind}.{name}")
+    audit.record(session, "remove", target(kind, name))
 
 
-def find(session: Session, kind: str, name: str) -> Store | None:
-    """The store, None when there is none."""
-    row = session.get(DestinationRow, (kind, name))
-    return None if row is None else _store(row)
+def find(session: Session, kind: str, name: str, *, for_update: bool = False) -> RegisteredDestination | None:
+    """The destination, or None; `for_update`: nobody else changes it before the transaction ends."""
+    row = session.get(DestinationRow, (kind, name), with_for_update=for_update or None)
+    return None if row is None else _destination(row)
 
 
-def get(session: Session, kind: str, name: str) -> Store:
-    """The store. Raises ConfigError with the nearest name."""
-    return _store(_row(session, kind, name))
+def get(session: Session, kind: str, name: str, *, for_update: bool = False) -> RegisteredDestination:
+    """As `find`. Raises ConfigError with the nearest name when there is none."""
+    return _destination(_row(session, kind, name, for_update=for_update))
 
 
-def all_of(session: Session) -> list[Store]:
-    """Every store, by kind and name."""
-    return [
-        _store(row)
-        for row in session.scalars(select(DestinationRow).order_by(DestinationRow.kind, DestinationRow.name))
-    ]
+def list_destinations(session: Session) -> list[RegisteredDestination]:
+    """All destinations by kind and name."""
+    rows = session.scalars(select(DestinationRow).order_by(DestinationRow.kind, DestinationRow.name))
+    return [_destination(row) for row in rows]
 
 
-def _row(session: Session, kind: str, name: str) -> DestinationRow:
-    row = session.get(DestinationRow, (kind, name))
+def target(kind: str, name: str) -> str:
+    """What the audit calls a destination."""
+    return f"destination/{kind}.{name}"
+
+
+def _row(session: Session, kind: str, name: str, *, for_update: bool = False) -> DestinationRow:
+    row = session.get(DestinationRow, (kind, name), with_for_update=for_update or None)
     if row is None:
-        known = [one.to for one in all_of(session)]
-        hint = nearest(f"{kind}.{name}", known) or f" There are: {', '.join(known) or 'none'}."
+        known = [registered.destination for registered in list_destinations(session)]
+        suggestion = nearest(f"{kind}.{name}", known) or f" There are: {', '.join(known) or 'none'}."
         raise ConfigError(
-            f'No destination "{kind}.{name}" is registered.{hint} `clearwell destination add` registers one.'
+            f'No destination "{kind}.{name}" is registered.{suggestion}',
+            code="no_such_destination",
+            hint=Hint("destinations.register"),
         )
     return row
 
 
-def _store(row: DestinationRow) -> Store:
-    return Store(row.kind, row.name, row.config, row.created_at, row.updated_at)
+def _destination(row: DestinationRow) -> RegisteredDestination:
+    return RegisteredDestination(row.kind, row.name, row.config, row.created_at, row.updated_at)

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from threading import Barrier
 
 import pytest
 
 from clearwell.control.connector_changes import (
-    Plan,
     apply,
     plan_pause,
     plan_position,
@@ -20,12 +17,13 @@ from clearwell.control.connector_changes import (
     plan_resume,
 )
 from clearwell.control.connector_registration import plan_registration, register
+from clearwell.control.connector_spec import load_spec
 from clearwell.control.connectors import list_changes, show_connector, show_position
 from clearwell.control.platform import Actor, Platform
 from clearwell.errors import ConfigError, Hint
-from clearwell.plugins.spec import load_spec
 from clearwell.registry import Registry
 from clearwell.settings import Settings
+from tests.support.at_once import refused_at_once
 
 ANNA = Actor("anna", "api", "the source was read twice")
 BERT = Actor("bert", "test")
@@ -89,26 +87,19 @@ def test_a_registration_is_refused_when_another_came_first(platform: Platform, s
 
 def test_of_two_who_act_at_once_one_wins_and_the_other_is_told(platform: Platform, name: str) -> None:
     apply(platform, BERT, plan_pause(platform, name))
-    plans: list[tuple[Actor, Plan]] = [
-        (actor, plan_position(platform, name, {"file": "events.ndjson", "offset": offset}))
-        for actor, offset in ((ANNA, 17), (BERT, 0))
+    anna, bert = (plan_position(platform, name, {"file": "events.ndjson", "offset": offset}) for offset in (17, 0))
+    assert refused_at_once(partial(apply, platform, ANNA, anna), partial(apply, platform, BERT, bert)) == [
+        "plan_is_old"
     ]
-    together = Barrier(len(plans))
+    position = show_position(platform, name)
+    winner, plan = (ANNA, anna) if position.position == anna.new else (BERT, bert)
+    assert (position.position, position.version) == (plan.new, 1)
+    assert list_changes(platform, name)[0].who == winner.name
 
-    def act(actor: Actor, plan: Plan) -> str:
-        together.wait()
-        try:
-            apply(platform, actor, plan)
-        except ConfigError as error:
-            return error.code
-        return actor.name
 
-    with ThreadPoolExecutor() as pool:
-        results = list(pool.map(lambda both: act(*both), plans))
-    (winner,) = (result for result in results if result != "plan_is_old")
-    assert sorted(results) == sorted([winner, "plan_is_old"])
-    assert list_changes(platform, name)[0].who == winner
-    assert show_position(platform, name).version == 1
+def test_of_two_who_register_at_once_one_wins(platform: Platform, spec: Path) -> None:
+    plan = plan_registration(platform, load_spec(spec))
+    assert refused_at_once(*[partial(register, platform, BERT, plan)] * 2) == ["plan_is_old"]
 
 
 def test_what_is_gone_is_told_with_a_code(platform: Platform, name: str) -> None:

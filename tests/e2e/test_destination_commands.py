@@ -1,4 +1,4 @@
-"""Destinations by their commands: added with references, seen, paused, set back; deliverers are real processes."""
+"""Destinations by their commands: registered with references, seen, paused, set back; deliverers are real processes."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def store(stack: Settings, registry: Registry, unique: Callable[[str], str]) -> 
             destinations.remove(session, "postgres", name)
 
 
-def test_add(
+def test_register(
     said: Callable[..., Any],
     run: Run,
     store: tuple[str, str],
@@ -52,16 +52,16 @@ def test_add(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    """Said in JSON and in the clear; no secret shows."""
     to, url = store
     secret = str(conninfo_to_dict(stack.postgres)["password"])
     monkeypatch.setenv("FAR_PASSWORD", secret)
-    assert said("add", to, "--set", f"url={url}", "--dry-run")["outcome"] == "added"
-    assert to not in [one["to"] for one in said("list")["stores"]], "a dry run changes nothing"
-    assert said("add", to, "--set", f"url={url}")["outcome"] == "added"
-    assert said("add", to, "--set", f"url={url}")["outcome"] == "unchanged"
-    changed = said("add", to, "--set", f"url={url}?application_name=x")
-    assert (changed["outcome"], len(changed["differences"])) == ("changed", 1)
-    assert run("destination", "add", to, "--set", f"url={url.replace('${env:FAR_PASSWORD}', secret)}") == 2
+    assert said("register", to, "--set", f"url={url}", "--dry-run")["outcome"] == "registered"
+    assert to not in [row["destination"] for row in said("list")["destinations"]], "a dry run changes nothing"
+    assert said("add", to, "--set", f"url={url}")["outcome"] == "registered", "the former name of register"
+    assert run("destination", "register", to, "--set", f"url={url}?application_name=x") == 0
+    assert f"{to} is changed.\n  config.url: " in capsys.readouterr().out
+    assert run("destination", "register", to, "--set", f"url={url.replace('${env:FAR_PASSWORD}', secret)}") == 2
     assert run("destination", "list") == 0
     monkeypatch.setenv("FAR_PASSWORD", "wrong-canary")
     assert run("destination", "check", to) == 2

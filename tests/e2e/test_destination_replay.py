@@ -88,7 +88,7 @@ def register(one: Platform, run: Callable[..., int], receiver: Receiver, folder:
     }
     for kind, values in options.items():
         sets = [part for value in values for part in ("--set", value)]
-        assert run("destination", "add", f"{kind}.{one.stream}", *sets) == 0
+        assert run("destination", "register", f"{kind}.{one.stream}", *sets) == 0
 
 
 def in_topic(one: Platform) -> Counter[str]:
@@ -154,7 +154,7 @@ def test_every_kind(
         assert run("destination", "replay", f"{kind}.{five.stream}", "--from", since, *yes, "--json") == 0
         told: Any = json.loads(capsys.readouterr().out)
         again[kind] = sum(told["old"].values()) - sum(told["new"].values())
-        assert (told["events"], told["sent_again"]) == (again[kind] - (kind == "http"), bool(yes))
+        assert (told["events"], told["redelivers"]) == (again[kind] - (kind == "http"), bool(yes))
         assert again[kind] == COUNT or (kind == "kafka" and 0 < again[kind] < COUNT)
         assert run("destination", "resume", f"{kind}.{five.stream}") == 0
     for kind, service in started.items():
@@ -174,22 +174,3 @@ def test_every_kind(
     found_there = in_topic(five)
     assert (len(found_there), found_there.total()) == (COUNT, COUNT + again["kafka"])
     assert served(five, FAR) == before and ids(five) == [f"e{n:07d}" for n in range(COUNT)]
-
-
-def test_what_can_not_be_replayed(
-    run: Callable[..., int], platform: Platform, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """One sentence each; a wrong place is told before anybody is asked."""
-    file = platform.contract_file
-    file.write_text(file.read_text().replace("routes:\n", "routes:\n  - {to: archive}\n"))
-    monkeypatch.setenv("CLEARWELL_SCHEMAS", str(platform.settings.schemas))
-    told = {
-        ("archive", "earliest"): "nothing to pause or to deliver again. `clearwell lake check",
-        ("postgres", "yesterday"): "is not a time, nor `earliest`, nor offsets",
-        ("postgres", "0:1,0:x"): "is not a time, nor `earliest`, nor offsets",
-        ("postgres", "99:0"): "has no partition 99: there are 0 to 3",
-        ("postgress", "earliest"): 'Did you mean "postgres"?',
-    }
-    for (to, since), sentence in told.items():
-        assert run("destination", "replay", to, "--from", since, "--dry-run") == 2
-        assert sentence in capsys.readouterr().err

@@ -113,7 +113,7 @@ def test_options_are_told_with_those_inside(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_check_needs_no_stack(run: Run, spec: str) -> None:
-    assert run("check", spec)[:2] == (0, 'Connector "o" (file) is right: its source can be read.\n')
+    assert run("check", spec)[:2] == (0, 'Connector "o" (file) is OK: its source can be read.\n')
     Path("orders.ndjson").unlink()
     code, out, err = run("check", spec)
     assert (code, out) == (2, "") and "does not exist" in err

@@ -8,13 +8,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from clearwell.control.destination_registration import make_store
+from clearwell.control.connector_spec import make_spec
+from clearwell.control.destination_spec import make_spec as make_destination
 from clearwell.errors import ConfigError
 from clearwell.plugins import kinds
 from clearwell.plugins.annotations import require_references
 from clearwell.plugins.options import describe_destination, describe_source
 from clearwell.plugins.secret_texts import is_secret_name, looks_secret
-from clearwell.plugins.spec import decode, make_spec
+from clearwell.plugins.spec import decode
 
 CANARY = "Qz7Lw2Xk9Rt4Vb8Nm3Hc6Jd1"
 
@@ -184,8 +185,8 @@ def test_a_number_may_be_a_secret(tmp_path: Path) -> None:
 def test_a_destination_says_plain_beside_its_options(tmp_path: Path) -> None:
     written = {"url": "s3://bucket/folder", "storage_options": {"account_key": "plainly"}}
     with pytest.raises(ConfigError, match="account_key looks like a secret"):
-        make_store("files.out", written, "the options", tmp_path)
-    made = make_store("files.out", written | {"plain": ["account_key"]}, "the options", tmp_path)
+        make_destination("files.out", written, "the options", tmp_path)
+    made = make_destination("files.out", written | {"plain": ["account_key"]}, "the options", tmp_path)
     assert made.config == written
 
 

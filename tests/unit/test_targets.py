@@ -37,7 +37,7 @@ def test_every_destination_of_the_language_can_be_made(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(STORES - set(OWN)))
 def test_the_others_are_registered_first(name: str) -> None:
-    with pytest.raises(ConfigError, match=f"register one with `clearwell destination add {name}.<name>`"):
+    with pytest.raises(ConfigError, match=f"register one, and write `to: {name}.<name>`"):
         open_destination(SERVERS, Route(name), SIMPLE, "group")
 
 

@@ -1,4 +1,4 @@
-"""What a version has stored stays visible when another one does not fit: in the list of deliveries, in the balance."""
+"""What a version has stored stays visible in the balance when another one does not fit."""
 
 from __future__ import annotations
 
@@ -9,26 +9,12 @@ from typing import Any
 
 import pytest
 
-from clearwell.cli.destination import look
 from clearwell.errors import ConfigError
-from clearwell.registry.deliveries import Condition, Delivery, Standing, State
 from tests.unit.contract_text import contract
 
 under_test: Any = importlib.import_module("clearwell.accounts.balance")
 command: Any = importlib.import_module("clearwell.cli.balance")
 WHY = 'The column "n" of the table "visits" is bigint but the contract visits v1 makes it text.'
-
-
-def test_deliveries_of_older_versions_and_of_routes_that_are_gone_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(look, "behind", lambda _where, _one: 3)
-    condition = Condition(State.RUNNING)
-    gone = [Delivery("g1", "visits", 1, "postgres"), Delivery("g2", "visits", 2, "mongo")]
-    standings = [Standing(one, False, condition, None) for one in gone]  # type: ignore[arg-type]
-    rows = look._former(None, standings, [Delivery("g3", "visits", 2, "postgres")])  # type: ignore[arg-type]
-    assert [(row["version"], row["destination"], row["state"], row["behind"]) for row in rows] == [
-        (1, "postgres", "ended: v2 is newer", 3),
-        (2, "mongo", "ended: no route", 3),
-    ]
 
 
 def test_a_destination_that_does_not_take_a_version_does_not_hide_the_other_accounts(

@@ -10,9 +10,11 @@ import click
 import msgspec
 
 from clearwell import settings
-from clearwell.cli.connector.open import spec_of
 from clearwell.cli.output import dry_run_option, emit, home_option, json_option
+from clearwell.cli.platform import open_platform
 from clearwell.control.connector_registration import probe
+from clearwell.control.connector_spec import ConnectorSpec, load_spec
+from clearwell.control.connectors import registered_spec
 from clearwell.control.contract_drafts import ContractDraft, apply, plan_draft
 from clearwell.source import DiscoveredStream
 from clearwell.terminal import printable
@@ -30,10 +32,10 @@ def check(target: str, as_json: bool) -> None:
     \b
       clearwell connector check flights.yaml
     """
-    spec = spec_of(target)
+    spec = _spec(target)
     probe(spec, discover=False)
     shown = {"name": spec.name, "source": spec.source, "stream": spec.stream, "ok": True}
-    emit(as_json, shown, lambda: f'Connector "{spec.name}" ({spec.source}) is right: its source can be read.')
+    emit(as_json, shown, lambda: f'Connector "{spec.name}" ({spec.source}) is OK: its source can be read.')
 
 
 @click.command()
@@ -66,42 +68,53 @@ def discover(
       clearwell connector discover flights.yaml
       clearwell connector discover orders.yaml --write-contract --dry-run
     """
-    spec = spec_of(target)
+    spec = _spec(target)
     streams = probe(spec)
     if not write_contract:
-        found = {"streams": [_stream(one, samples) for one in streams]}
-        emit(as_json, found, lambda: "\n".join(_told(streams, samples)))
+        offers = {"streams": [_stream(stream, samples) for stream in streams]}
+        emit(as_json, offers, lambda: "\n".join(_render_streams(streams, samples)))
         return
-    folder = settings.schemas_folder() if into is None else into
-    plan = plan_draft(folder, spec.stream, streams, offered, owner)
+    schemas = settings.schemas_folder() if into is None else into
+    plan = plan_draft(schemas, spec.stream, streams, offered, owner)
     if not dry_run:
         apply(plan)
-    draft = plan.draft
     shown = {
         "file": str(plan.file),
         "dry_run": dry_run,
-        "contract": draft.text,
-        "personal": draft.personal,
-        "undeclared": draft.undeclared,
-        "to_choose": draft.missing,
+        "contract": plan.draft.text,
+        "personal": plan.draft.personal,
+        "undeclared": plan.draft.undeclared,
+        "to_choose": plan.draft.missing,
     }
-    emit(as_json, shown, lambda: draft.text.rstrip() if dry_run else "\n".join(_render_draft(plan)))
+    emit(as_json, shown, lambda: plan.draft.text.rstrip() if dry_run else "\n".join(_render_draft(plan)))
 
 
-def _stream(one: DiscoveredStream, samples: bool) -> dict[str, Any]:
-    rows = {"samples": msgspec.to_builtins(one.sample, enc_hook=str, str_keys=True)} if samples else {}
-    return {"name": one.name, "fields": dict(one.fields), "sampled": len(one.sample), **rows}
+def _spec(target: str) -> ConnectorSpec:
+    """The specification in a file, which needs no stack, or of a registered connector.
+
+    A target that ends in .yaml or .yml, holds a slash or is there as a file means a file.
+    """
+    path = Path(target)
+    if path.suffix in (".yaml", ".yml") or "/" in target or path.is_file():
+        return load_spec(path)
+    with open_platform() as platform:
+        return registered_spec(platform, target)
 
 
-def _told(streams: Sequence[DiscoveredStream], samples: bool) -> Iterator[str]:
+def _stream(stream: DiscoveredStream, samples: bool) -> dict[str, Any]:
+    rows = {"samples": msgspec.to_builtins(stream.sample, enc_hook=str, str_keys=True)} if samples else {}
+    return {"name": stream.name, "fields": dict(stream.fields), "sampled": len(stream.sample), **rows}
+
+
+def _render_streams(streams: Sequence[DiscoveredStream], samples: bool) -> Iterator[str]:
     if not streams:
         yield "The source can't say what it offers before it was sent something."
-    for one in streams:
-        yield printable(f"{one.name}: {len(one.fields)} fields, {len(one.sample)} sample rows")
-        width = max(map(len, one.fields), default=0)
-        yield from (printable(f"  {name:<{width}}  {kind}") for name, kind in one.fields.items())
+    for stream in streams:
+        yield printable(f"{stream.name}: {len(stream.fields)} fields, {len(stream.sample)} sample rows")
+        width = max(map(len, stream.fields), default=0)
+        yield from (printable(f"  {name:<{width}}  {kind}") for name, kind in stream.fields.items())
         if samples:
-            yield from (printable(f"  {msgspec.json.encode(row, enc_hook=str).decode()}") for row in one.sample)
+            yield from (printable(f"  {msgspec.json.encode(row, enc_hook=str).decode()}") for row in stream.sample)
 
 
 def _render_draft(plan: ContractDraft) -> Iterator[str]:

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 
 import click
-import msgspec
 from rich.console import Group
 
-from clearwell.cli.connector.open import shown_time
-from clearwell.cli.connector.positions import written
 from clearwell.cli.output import emit, home_option, json_option, table
 from clearwell.cli.platform import open_platform
+from clearwell.cli.results import format_value, render_facts, to_json
 from clearwell.control.connectors import list_changes, list_connectors, show_connector
-
-LONGEST_PLACE = 300
-"""Signs of a position that are shown among other facts."""
 
 ACCOUNT = ("read", "accepted", "refused", "at_source", "passed_over")
 
@@ -33,7 +27,7 @@ def list_command(as_json: bool) -> None:
     error, next try. Where the account does not add up, it says so below.
     """
     with open_platform() as platform:
-        rows = [_to_json(status) for status in list_connectors(platform)]
+        rows = [to_json(status) for status in list_connectors(platform)]
     heads = ("name", "source", "stream", "state", *ACCOUNT, "read_by", "last_error", "next_try_at")
     cells = [["" if row[head] is None else row[head] for head in heads] for row in rows]
     nothing = "No connector is registered: run `clearwell connector register FILE`."
@@ -51,8 +45,8 @@ def show(name: str, as_json: bool) -> None:
     State, who reads it, limits, configuration (references, never secrets) and position.
     """
     with open_platform() as platform:
-        row = _to_json(show_connector(platform, name))
-    emit(as_json, row, lambda: sheet(row))
+        row = to_json(show_connector(platform, name))
+    emit(as_json, row, lambda: render_facts(row))
 
 
 @click.command("audit")
@@ -69,34 +63,11 @@ def audit_command(name: str | None, limit: int, as_json: bool) -> None:
       clearwell connector audit flights
     """
     with open_platform() as platform:
-        entries = [_to_json(change) for change in list_changes(platform, name, limit)]
+        entries = [to_json(change) for change in list_changes(platform, name, limit)]
     heads = ("at", "who", "face", "action", "connector", "detail")
     rows = [[*(entry[head] for head in heads[:-1]), _detail(entry["detail"])] for entry in entries]
     nothing = "Nothing was changed." if name is None else f'Nothing was changed on a connector "{name}".'
     emit(as_json, {"entries": entries}, lambda: table(heads, rows) if rows else nothing)
-
-
-def _to_json(struct: msgspec.Struct) -> dict[str, Any]:
-    """Its fields in order, points in time as the commands write them."""
-    return {
-        name: shown_time(value) if isinstance(value, datetime) else value
-        for name, value in msgspec.structs.asdict(struct).items()
-    }
-
-
-def sheet(row: Mapping[str, Any]) -> str:
-    """A line a fact; what does not apply is left out."""
-    facts: list[tuple[str, str]] = []
-    for key, value in row.items():
-        if key == "position":
-            place = written(value)  # whole by `positions get`
-            facts.append((key, place if len(place) <= LONGEST_PLACE else place[:LONGEST_PLACE] + "…"))
-        elif isinstance(value, dict):
-            facts += [(f"{key}.{name}", _text(inner)) for name, inner in value.items()]
-        elif value is not None:
-            facts.append((key, f"{value:,}" if isinstance(value, int) else str(value)))
-    width = max(len(key) for key, _ in facts)
-    return "\n".join(f"{key:<{width}}  {value}" for key, value in facts)
 
 
 def _detail(detail: Mapping[str, Any]) -> str:
@@ -105,9 +76,5 @@ def _detail(detail: Mapping[str, Any]) -> str:
         if isinstance(value, list):
             parts += map(str, value)
         elif value not in ({}, None):
-            parts.append(f"{key} {_text(value)}")
+            parts.append(f"{key} {format_value(value)}")
     return "; ".join(parts)
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else msgspec.json.encode(value).decode()

@@ -8,10 +8,10 @@ from typing import Any
 import click
 import msgspec
 
-from clearwell.cli.connector.open import shown_time
 from clearwell.cli.group import Group
 from clearwell.cli.output import dry_run_option, emit, home_option, json_option
 from clearwell.cli.platform import actor, open_platform
+from clearwell.cli.results import format_position, format_time
 from clearwell.control.connector_changes import PositionChange, apply, plan_position
 from clearwell.control.connectors import show_position
 from clearwell.errors import ConfigError
@@ -39,11 +39,10 @@ def get(name: str, as_json: bool) -> None:
         "position": saved.position,
         "version": saved.version,
         "events": saved.events,
-        "saved_at": shown_time(saved.saved_at),
+        "saved_at": format_time(saved.saved_at),
     }
-    place = written(saved.position)
-    told = f"{place}\nversion {saved.version}, saved {shown['saved_at']}, after {saved.events:,} events"
-    emit(as_json, shown, lambda: told)
+    version = f"version {saved.version}, saved {shown['saved_at']}, after {saved.events:,} events"
+    emit(as_json, shown, lambda: f"{format_position(saved.position)}\n{version}")
 
 
 @positions.command("set")
@@ -84,16 +83,16 @@ def show_move(move: PositionChange, dry_run: bool, as_json: bool) -> None:
         "meaning": move.meaning,
         "upstream_dropped": move.disposes,
     }
-    emit(as_json, shown, lambda: _told(move, dry_run))
+    emit(as_json, shown, lambda: _render(move, dry_run))
 
 
-def _told(move: PositionChange, dry_run: bool) -> str:
+def _render(move: PositionChange, dry_run: bool) -> str:
     if not move.changes and not move.disposes:
-        return f'Connector "{move.name}" is at {written(move.old)} already.'
+        return f'Connector "{move.name}" is at {format_position(move.old)} already.'
     lines = [
         f'Connector "{move.name}" {"would go" if dry_run else "went"}',
-        f"  from  {written(move.old)}",
-        f"  to    {written(move.new)}",
+        f"  from  {format_position(move.old)}",
+        f"  to    {format_position(move.new)}",
     ]
     lines += [f"  {move.meaning}"] if move.meaning else []
     if move.disposes:
@@ -101,11 +100,6 @@ def _told(move: PositionChange, dry_run: bool) -> str:
     if not dry_run:
         lines.append(f"`clearwell connector resume {move.name}` reads on from there.")
     return "\n".join(lines)
-
-
-def written(position: Any) -> str:
-    """A position as people read it, and as `positions set` takes it."""
-    return "the beginning" if position is None else msgspec.json.encode(position).decode()
 
 
 def _read(position: str | None, file: Path | None) -> dict[str, Any] | None:

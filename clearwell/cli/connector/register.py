@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import click
-import yaml
 
 from clearwell.cli.output import dry_run_option, emit, home_option, json_option
 from clearwell.cli.platform import actor, open_platform
+from clearwell.cli.set_option import config_of
 from clearwell.control.connector_registration import Registration, plan_registration
 from clearwell.control.connector_registration import register as register_connector
+from clearwell.control.connector_spec import ConnectorSpec, load_spec, make_spec
 from clearwell.errors import ConfigError
-from clearwell.plugins.spec import ConnectorSpec, load_spec, make_spec, read_yaml
 from clearwell.terminal import printable
 
 
@@ -52,23 +52,23 @@ def register(
     written = {"name": name, "source": source, "stream": stream}
     written = {key: value for key, value in written.items() if value is not None}
     limits = {} if events_per_second is None else {"limits": {"events_per_second": events_per_second}}
-    wanted = _wanted(file, written | limits, settings_)
+    spec = _spec(file, written | limits, settings_)
     with open_platform() as platform:
-        plan = plan_registration(platform, wanted)
+        plan = plan_registration(platform, spec)
         if not dry_run:
             register_connector(platform, actor(), plan)
     shown = {
-        "name": wanted.name,
+        "name": spec.name,
         "outcome": plan.outcome,
         "dry_run": dry_run,
         "differences": plan.differences,
         "warnings": plan.warnings,
         "streams": [{"name": stream.name, "fields": dict(stream.fields)} for stream in plan.streams],
     }
-    emit(as_json, shown, lambda: "\n".join(_lines(plan, dry_run)))
+    emit(as_json, shown, lambda: "\n".join(_render(plan, dry_run)))
 
 
-def _wanted(file: Path | None, written: dict[str, Any], options: Sequence[str]) -> ConnectorSpec:
+def _spec(file: Path | None, written: dict[str, Any], options: Sequence[str]) -> ConnectorSpec:
     """The specification in the file, or of the options; not of both."""
     if file is not None:
         if written or options:
@@ -80,33 +80,7 @@ def _wanted(file: Path | None, written: dict[str, Any], options: Sequence[str]) 
     return make_spec(written | {"config": config_of(options)}, "the command line", Path.cwd())
 
 
-def config_of(options: Sequence[str]) -> dict[str, Any]:
-    """`["path=x", "auth.user=me"]` → `{"path": "x", "auth": {"user": "me"}}`; values are YAML.
-
-    Raises ConfigError for what is no KEY=VALUE or no YAML, and for a key that is there twice.
-    """
-    config: dict[str, Any] = {}
-    for option in options:
-        place, equals, text = option.partition("=")
-        if not equals or not all(place.split(".")):
-            raise ConfigError("--set takes KEY=VALUE, such as --set path=flights.ndjson.")
-        try:
-            value = read_yaml(text)
-        except (yaml.YAMLError, ValueError, RecursionError):
-            raise ConfigError(f"--set {place}: the value is no YAML; write text with odd signs in quotes.") from None
-        *above, last = place.split(".")
-        inside = config
-        for key in above:
-            inside = inside.setdefault(key, {})
-            if not isinstance(inside, dict):
-                raise ConfigError(f"--set {place}: {key} has a value already.")
-        if last in inside:
-            raise ConfigError(f"--set {place} is there twice.")
-        inside[last] = value
-    return config
-
-
-def _lines(plan: Registration, dry_run: bool) -> Iterator[str]:
+def _render(plan: Registration, dry_run: bool) -> Iterator[str]:
     will = "would be " if dry_run else ""
     into = f" ({plan.spec.source} into {plan.spec.stream})" if plan.outcome == "registered" else ""
     yield f'Connector "{plan.spec.name}" {will}{plan.outcome}{into}.'

@@ -9,9 +9,9 @@ from typing import Any
 import click
 from sqlalchemy.orm import Session
 
-from clearwell.cli.connector.open import open_session
 from clearwell.cli.dead.filter import select, selection_options
 from clearwell.cli.output import counted, dry_run_option, emit, home_option, json_option, table
+from clearwell.cli.session import open_session
 from clearwell.errors import ConfigError
 from clearwell.registry import dead_decisions
 from clearwell.registry.dead_letters import OPEN, Letter, LetterState

@@ -11,9 +11,9 @@ import click
 import msgspec
 
 from clearwell import settings
-from clearwell.cli.connector.open import open_registry
 from clearwell.cli.dead.show import said
 from clearwell.cli.output import dry_run_option, emit, home_option, json_option
+from clearwell.cli.session import open_registry
 from clearwell.dead_letters.patch import Change, is_json
 from clearwell.dead_letters.preview import KEPT, visible
 from clearwell.dead_letters.repair import Mended, Mender

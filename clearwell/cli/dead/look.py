@@ -7,9 +7,10 @@ from typing import Any
 import click
 import msgspec
 
-from clearwell.cli.connector.open import open_session, shown_time
 from clearwell.cli.dead.filter import filter_options, require_known, wanted
 from clearwell.cli.output import emit, home_option, json_option, table
+from clearwell.cli.results import format_time
+from clearwell.cli.session import open_session
 from clearwell.registry import dead_letters
 from clearwell.registry.dead_letters import Count, Letter, LetterState
 
@@ -66,7 +67,7 @@ def counts(found: list[Count]) -> Any:
     heads = ("letters", "stream", "state", "destination", "step", "reason", "oldest", "newest")
     rows = [
         (*(one.letters, one.stream, one.state, one.destination, one.step, one.reason),
-         *(shown_time(one.oldest), shown_time(one.newest)))
+         *(format_time(one.oldest), format_time(one.newest)))
         for one in found
     ]  # fmt: skip
     return table(heads, rows)
@@ -88,7 +89,7 @@ def _lines(found: list[Letter], total: int) -> Any:
         return "There is no such dead letter."
     heads = ("id", "stream", "state", "tries", "rejected at", "partition/offset", "destination", "step", "reason")
     rows = [
-        (str(one.id), one.stream, one.state, str(one.attempts), shown_time(one.rejected_at),
+        (str(one.id), one.stream, one.state, str(one.attempts), format_time(one.rejected_at),
          f"{one.raw_partition}/{one.raw_offset}", one.destination, one.step, one.reason)
         for one in found
     ]  # fmt: skip

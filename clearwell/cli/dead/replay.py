@@ -7,10 +7,10 @@ from typing import Any
 import click
 
 from clearwell import settings
-from clearwell.cli.connector.open import open_registry
 from clearwell.cli.dead.decide import require_yes, told
 from clearwell.cli.dead.filter import select, selection_options
 from clearwell.cli.output import counted, dry_run_option, emit, home_option, json_option, say
+from clearwell.cli.session import open_registry
 from clearwell.dead_letters.replay import Replayer, Result
 from clearwell.privacy.open import open_keyring
 from clearwell.registry.dead_letters import OPEN

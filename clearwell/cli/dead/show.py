@@ -9,9 +9,10 @@ import msgspec
 from rich.console import Group, RenderableType
 
 from clearwell import settings
-from clearwell.cli.connector.open import open_registry, shown_time
 from clearwell.cli.dead.look import as_object
 from clearwell.cli.output import emit, home_option, json_option, table
+from clearwell.cli.results import format_time
+from clearwell.cli.session import open_registry
 from clearwell.dead_letters.preview import DROPPED, KEPT, Outcome
 from clearwell.dead_letters.repair import Mender, Opened
 from clearwell.dead_letters.shape import Shape, shape_of
@@ -91,9 +92,9 @@ def _sheet(
     if replays:
         heads = ("replayed at", "to topic", "partition", "offset", "came back at")
         rows = [
-            (*(shown_time(one.started_at), one.topic_id, str(one.partition)),
+            (*(format_time(one.started_at), one.topic_id, str(one.partition)),
              *("broken off" if one.offset is None and one.sent_at is None else str(one.offset or ""),
-               shown_time(one.refused_at) or ""))
+               format_time(one.refused_at) or ""))
             for one in replays
         ]  # fmt: skip
         parts += ["", table(heads, rows)]
@@ -112,7 +113,7 @@ def _facts(letter: Letter) -> list[tuple[str, object]]:
         ("step", letter.step + (f", field {letter.field}" if letter.field else "")),
         ("state", f"{letter.state}{' (with a fixed event)' if letter.is_fixed else ''}"),
         ("tries", f"{letter.attempts} of {letter.most_attempts} replays came back"),
-        ("rejected at", shown_time(letter.rejected_at)),
+        ("rejected at", format_time(letter.rejected_at)),
         ("raw", raw if letter.ours else "unknown"),
     ]
     if letter.clean_topic:

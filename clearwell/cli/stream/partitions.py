@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 
 from clearwell import settings
-from clearwell.cli.connector.open import open_session
 from clearwell.cli.output import dry_run_option, emit, home_option, json_option
+from clearwell.cli.session import open_session
 from clearwell.kafka import widen
 from clearwell.registry import audit
 

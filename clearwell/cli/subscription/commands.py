@@ -9,10 +9,10 @@ from typing import Literal
 import click
 import msgspec
 
-from clearwell.cli.connector.look import sheet
 from clearwell.cli.group import Group
 from clearwell.cli.output import dry_run_option, emit, home_option, json_option, table
 from clearwell.cli.platform import actor, open_platform
+from clearwell.cli.results import render_facts
 from clearwell.control import subscriptions
 from clearwell.control.subscriptions import SubscriptionDetails, SubscriptionPlan
 
@@ -57,7 +57,7 @@ def show(name: str, as_json: bool) -> None:
     """Show one subscription, and how far its model is."""
     with open_platform() as platform:
         details = subscriptions.show_subscription(platform, name)
-    emit(as_json, details, lambda: _sheet(details))
+    emit(as_json, details, lambda: _render_facts(details))
 
 
 @subscription.command()
@@ -166,10 +166,10 @@ def _lines(plan: SubscriptionPlan, begins: Mapping[int, int], dry_run: bool) -> 
         yield f'In Python: for batch in clearwell.subscription("{name}"): …; batch.commit()'
 
 
-def _sheet(details: SubscriptionDetails) -> str:
+def _render_facts(details: SubscriptionDetails) -> str:
     positions = {
         f"partition {at.partition}": f"next offset {at.next_offset or 0:,}, lag {at.lag:,}" for at in details.positions
     }
     facts = msgspec.structs.asdict(details) | {"fields": ", ".join(details.fields)}
     del facts["positions"]
-    return sheet(facts | positions)
+    return render_facts(facts | positions)

@@ -1,0 +1,58 @@
+"""Results of the control plane as commands show them: their JSON form, and a line a fact."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+LONGEST_POSITION = 300
+"""Signs of a position that are shown among other facts."""
+
+
+def format_time(at: datetime | None) -> str | None:
+    """A point in time to the second."""
+    return None if at is None else at.isoformat(timespec="seconds")
+
+
+def format_position(position: Any) -> str:
+    """A connector's position as people read it, and as `positions set` takes it."""
+    return "the beginning" if position is None else msgspec.json.encode(position).decode()
+
+
+def to_json(result: msgspec.Struct) -> dict[str, Any]:
+    """Its fields in order, points in time to the second."""
+    return {name: _to_json(value) for name, value in msgspec.structs.asdict(result).items()}
+
+
+def _to_json(value: Any) -> Any:
+    match value:
+        case datetime():
+            return format_time(value)
+        case msgspec.Struct():
+            return to_json(value)
+        case list():
+            return [_to_json(element) for element in value]
+    return value
+
+
+def render_facts(row: Mapping[str, Any]) -> str:
+    """A line a fact; what does not apply is left out."""
+    facts: list[tuple[str, str]] = []
+    for key, value in row.items():
+        if key == "position":
+            text = format_position(value)  # whole by `positions get`
+            facts.append((key, text if len(text) <= LONGEST_POSITION else text[:LONGEST_POSITION] + "…"))
+        elif isinstance(value, dict):
+            facts += [(f"{key}.{name}", format_value(inner)) for name, inner in value.items()]
+        elif value is not None:
+            facts.append((key, f"{value:,}" if isinstance(value, int) else str(value)))
+    width = max(len(key) for key, _ in facts)
+    return "\n".join(f"{key:<{width}}  {value}" for key, value in facts)
+
+
+def format_value(value: Any) -> str:
+    """Text as it is, anything else as JSON."""
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()

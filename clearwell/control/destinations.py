@@ -1,0 +1,184 @@
+"""Destinations as people and programs see them: which there are, and how each delivery to them is doing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from clearwell.contract.load import newest_contracts
+from clearwell.contract.model import Contract
+from clearwell.control.deliveries import find_deliveries
+from clearwell.control.platform import Platform
+from clearwell.errors import ClearwellError
+from clearwell.kafka import admin
+from clearwell.kafka.groups import committed
+from clearwell.kafka.names import clean_topic
+from clearwell.plugins.routes import open_destination
+from clearwell.registry import deliveries, destinations
+from clearwell.registry.deliveries import Delivery, Standing
+from clearwell.registry.destinations import RegisteredDestination
+from clearwell.settings import Settings
+from clearwell.steps import bind
+
+
+class DestinationSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How a registered destination is reached; `config` holds references, never secrets (invariant 10)."""
+
+    destination: str
+    config: Mapping[str, Any]
+    updated_at: datetime
+
+
+class DeliveryStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """How one delivery is doing. `behind`: clean events that it has not passed; None where nobody could be asked."""
+
+    stream: str
+    version: int
+    destination: str
+    state: str
+    behind: int | None
+    last_error: str | None
+    last_error_at: datetime | None
+    next_try_at: datetime | None
+
+
+class DeliveryDetails(DeliveryStatus, frozen=True, kw_only=True):
+    """With what the destination itself says: events that it took, and the offset to go on from by partition.
+
+    All of them are None where it can't be asked; `error` is then why. `filtered` are those that its route left out.
+    """
+
+    delivered: int | None = None
+    filtered: int | None = None
+    duplicates: int | None = None
+    refused: int | None = None
+    positions: Mapping[str, int] | None = None
+    error: str | None = None
+
+
+class DestinationList(msgspec.Struct, frozen=True, kw_only=True):
+    """The registered destinations, and the deliveries to these and to the platform's own."""
+
+    destinations: Sequence[DestinationSettings]
+    deliveries: Sequence[DeliveryStatus]
+
+
+class DestinationDetails(msgspec.Struct, frozen=True, kw_only=True):
+    """All that is known of one destination; `registered` is None for the platform's own."""
+
+    destination: str
+    registered: DestinationSettings | None
+    deliveries: Sequence[DeliveryDetails]
+
+
+def list_destinations(platform: Platform) -> DestinationList:
+    """All destinations and deliveries; these also of older versions and of routes that are gone. Blocks."""
+    settings = platform.settings
+    with platform.looking() as session:
+        registered = [_settings(destination) for destination in destinations.list_destinations(session)]
+        known = {standing.delivery.group: standing for standing in deliveries.all_of(session)}
+    current = [
+        delivery for contract in newest_contracts(settings.schemas) for delivery in deliveries.deliveries_of(contract)
+    ]
+    groups = {delivery.group for delivery in current}
+    former = [standing for group, standing in known.items() if group not in groups]
+    rows = [_status(delivery, known.get(delivery.group), behind(settings, delivery)) for delivery in current]
+    return DestinationList(
+        destinations=registered,
+        deliveries=[DeliveryStatus(**row) for row in (*rows, *_former(settings, former, current))],
+    )
+
+
+def show_destination(platform: Platform, destination: str, stream: str | None = None) -> DestinationDetails:
+    """One destination, asked itself, for one stream or all. Blocks.
+
+    Raises ConfigError, with the nearest name, when no route leads to it.
+    """
+    pairs = find_deliveries(platform, destination, stream)
+    with platform.looking() as session:
+        kind, _, name = destination.partition(".")
+        registered = destinations.find(session, kind, name)
+        known = [deliveries.find(session, delivery.group) for _, delivery in pairs]
+    return DestinationDetails(
+        destination=destination,
+        registered=None if registered is None else _settings(registered),
+        deliveries=[
+            DeliveryDetails(**_status(delivery, standing, None) | _answer(platform.settings, contract, delivery))
+            for (contract, delivery), standing in zip(pairs, known, strict=True)
+        ],
+    )
+
+
+def behind(settings: Settings, delivery: Delivery) -> int | None:
+    """Clean events that a deliverer's group has not acknowledged; None when Kafka can't be asked."""
+    topic = clean_topic(delivery.stream, delivery.version)
+    try:
+        ends = admin.end_offsets(settings.kafka, topic)
+        passed = committed(settings.kafka, delivery.group, topic)
+    except ClearwellError:  # no such topic yet, or Kafka is away: the rest is shown
+        return None
+    return sum(max(0, end - passed.get(partition, (0, ""))[0]) for partition, end in ends.items())
+
+
+def _status(delivery: Delivery, standing: Standing | None, behind: int | None) -> dict[str, Any]:
+    condition = None if standing is None else standing.condition
+    return {
+        "stream": delivery.stream,
+        "version": delivery.version,
+        "destination": delivery.destination,
+        "state": _state(standing),
+        "behind": behind,
+        "last_error": None if condition is None else condition.last_error,
+        "last_error_at": None if condition is None else condition.last_error_at,
+        "next_try_at": None if condition is None else condition.next_try_at,
+    }
+
+
+def _state(standing: Standing | None) -> str:
+    if standing is None:
+        return "not started"
+    return "paused" if standing.paused else str(standing.condition.state)
+
+
+def _former(settings: Settings, former: Sequence[Standing], current: Sequence[Delivery]) -> list[dict[str, Any]]:
+    """Deliveries that no contract asks for any more: nobody is to think that their data is gone with them."""
+    newest = {delivery.stream: delivery.version for delivery in current}
+    rows = []
+    for standing in former:
+        delivery = standing.delivery
+        newer = newest.get(delivery.stream, 0)
+        state = f"ended: v{newer} is newer" if newer > delivery.version else "ended: no route"
+        rows.append(_status(delivery, standing, behind(settings, delivery)) | {"state": state})
+    return rows
+
+
+def _settings(registered: RegisteredDestination) -> DestinationSettings:
+    return DestinationSettings(
+        destination=registered.destination, config=dict(registered.config), updated_at=registered.updated_at
+    )
+
+
+def _answer(settings: Settings, contract: Contract, delivery: Delivery) -> dict[str, Any]:
+    """What the destination says of a delivery; its error where it can't be asked."""
+    route = contract.route(delivery.destination)
+    topic = clean_topic(delivery.stream, delivery.version)
+    try:
+        destination = open_destination(settings, route, bind(contract).schema, delivery.group)
+        try:
+            accounts = destination.accounts(admin.topic_id(settings.kafka, topic))
+            ends = admin.end_offsets(settings.kafka, topic)
+        finally:
+            destination.close()
+    except ClearwellError as error:
+        return {"error": str(error)}
+    return {
+        "behind": sum(ends.values()) - sum(account.next_offset for account in accounts),
+        "delivered": sum(account.delivered for account in accounts),
+        "filtered": sum(account.unrouted for account in accounts),
+        "duplicates": sum(account.repeats for account in accounts),
+        "refused": sum(account.refused for account in accounts),
+        "positions": {str(account.partition): account.next_offset for account in accounts},
+    }
