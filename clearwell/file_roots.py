@@ -23,18 +23,18 @@ SYSTEM = tuple(Path(folder) for folder in ("/etc", "/proc", "/sys", "/dev", "/ru
 
 def require_readable(path: Path, env: Mapping[str, str] = os.environ) -> None:
     """Raises ConfigError when a source may not read `path`, which need not be there."""
-    place = path.resolve()
+    resolved = path.resolve()
     home = home_folder(env).resolve()
-    if place.is_relative_to(home / DEMO):
+    if resolved.is_relative_to(home / DEMO):
         return
-    if place.is_relative_to(home):
+    if resolved.is_relative_to(home):
         raise ConfigError(f"{path} is in the data folder, where no source may read: name another file.")
     roots = [Path(root).resolve() for root in env.get(VARIABLE, "").split(":") if root]
     if roots:
-        allowed = any(place.is_relative_to(root) for root in roots)
+        allowed = any(resolved.is_relative_to(root) for root in roots)
     else:
-        hidden = any(part.startswith(".") for part in place.parts)
-        allowed = not hidden and not any(place.is_relative_to(folder) for folder in SYSTEM)
+        hidden = any(part.startswith(".") for part in resolved.parts)
+        allowed = not hidden and not any(resolved.is_relative_to(folder) for folder in SYSTEM)
     if not allowed:
         raise ConfigError(
             f"{path} may not be read by sources: add its folder to {VARIABLE}, and run `clearwell down` and "

@@ -70,8 +70,8 @@ class BoundedConnection(psycopg.Connection[tuple[Any, ...]]):
         psycopg raises and, when judged, as `pinned`.
         """
         told = conninfo_to_dict(dsn)
-        given = {name: value for name, value in (DEFAULTS | options).items() if name not in told} | told
-        session = cls.connect(autocommit=True, **(pinned(given) if judged else given))
+        parameters = {name: value for name, value in (DEFAULTS | options).items() if name not in told} | told
+        session = cls.connect(autocommit=True, **(pinned(parameters) if judged else parameters))
         session.seconds = call_seconds() if seconds is None else seconds
         try:
             session.notice_pooler()

@@ -81,26 +81,26 @@ def external(env: Mapping[str, str] = os.environ) -> dict[str, str]:
 def load(env: Mapping[str, str] = os.environ) -> Settings:
     """Settings of this process. Raises ConfigError when a server is neither named nor embedded."""
     home = home_folder(env)
-    given = external(env)
-    if len(given) < 3:
-        given = _embedded(home) | given
-    missing = [f"CLEARWELL_{name.upper()}" for name in ("kafka", "postgres", "mongo") if name not in given]
+    values = external(env)
+    if len(values) < 3:
+        values = _embedded(home) | values
+    missing = [f"CLEARWELL_{name.upper()}" for name in ("kafka", "postgres", "mongo") if name not in values]
     if missing:
         raise ConfigError(
             f"No stack is running in {home} and {', '.join(missing)} is not set: "
             "run `clearwell up`, or point it at your servers."
         )
-    servers = given["kafka"], given["postgres"], given["mongo"]
+    servers = values["kafka"], values["postgres"], values["mongo"]
     places = [env.get(f"CLEARWELL_{name}") or None for name in ("LAKE", "OFFLINE", "FEAST_REGISTRY")]
     return Settings(*servers, home, schemas_folder(env), key_file(env), *places)
 
 
 def _embedded(home: Path) -> dict[str, str]:
-    found = _endpoints(home)
-    if found is None:
+    endpoints = _endpoints(home)
+    if endpoints is None:
         return {}
     _homes.add(home)
-    return {"kafka": found.kafka, "postgres": found.postgres, "mongo": found.mongo}
+    return {"kafka": endpoints.kafka, "postgres": endpoints.postgres, "mongo": endpoints.mongo}
 
 
 def _endpoints(home: Path) -> Endpoints | None:
@@ -119,9 +119,9 @@ def _endpoints(home: Path) -> Endpoints | None:
 def kafka_login(bootstrap: str, env: Mapping[str, str] = os.environ) -> tuple[str, str] | None:
     """User and password of the embedded Kafka that listens at `bootstrap`; None where none of ours does."""
     for home in (home_folder(env), *sorted(_homes)):
-        found = _endpoints(home)
-        if found is not None and found.kafka == bootstrap and found.kafka_password:
-            return found.kafka_user, found.kafka_password
+        endpoints = _endpoints(home)
+        if endpoints is not None and endpoints.kafka == bootstrap and endpoints.kafka_password:
+            return endpoints.kafka_user, endpoints.kafka_password
     return None
 
 
@@ -138,8 +138,8 @@ def redact(address: str) -> str:
         words = dict(_WORDS.findall(address))
         shown = [f"{name}={words[name]}" for name in ("host", "hostaddr", "port", "dbname") if name in words]
         return " ".join(shown) or "***"
-    place = _PLACE.match(rest.rpartition("@")[2].partition("?")[0].partition("#")[0])
-    return f"{scheme}://{place[0]}" if place and _SCHEME.fullmatch(scheme) else "***"
+    match = _PLACE.match(rest.rpartition("@")[2].partition("?")[0].partition("#")[0])
+    return f"{scheme}://{match[0]}" if match and _SCHEME.fullmatch(scheme) else "***"
 
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,40}")

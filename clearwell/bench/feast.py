@@ -55,22 +55,22 @@ def bench_feast(settings: Settings, rows: int, say: Say) -> FeastFigures:
     """
     name = f"bench_{time.time_ns()}"
     with tempfile.TemporaryDirectory() as folder:
-        where = replace(settings, home=Path(folder), schemas=Path(folder) / "schemas", offline=folder)
-        declared = _declare(where, name)
+        bench_settings = replace(settings, home=Path(folder), schemas=Path(folder) / "schemas", offline=folder)
+        declared = _declare(bench_settings, name)
         flushes = [_rows(begin, min(begin + FLUSH, rows)) for begin in range(0, rows, FLUSH)]
-        apply(where, [declared], name)
-        stock: Any = _stock(where, declared, Path(folder), name)
+        apply(bench_settings, [declared], name)
+        stock: Any = _stock(bench_settings, declared, Path(folder), name)
         try:
             say(f"{rows:,} rows by our destination")
-            ours = rows / _deliver(where, declared, flushes)
+            ours = rows / _deliver(bench_settings, declared, flushes)
             say(f"{rows:,} rows by Feast's write_to_online_store into its own PostgreSQL store")
             theirs = rows / _write(stock, declared, flushes)
             say(f"{READS} reads of {READ} entities through Feast from each store, in turn")
-            with opened(where, name) as store:
+            with opened(bench_settings, name) as store:
                 our_reads, their_reads = _read((store, stock), declared)
         finally:
             stock.teardown()
-            apply(where, [], name)
+            apply(bench_settings, [], name)
     rates = (round(ours), round(theirs), round(ours / theirs, 1))
     return FeastFigures(rows, *rates, *our_reads, *their_reads)
 
@@ -87,8 +87,8 @@ def _declare(settings: Settings, name: str) -> Declared:
         "  id: {type: int64, required: true}\n  at: {type: timestamp, required: true}\n"
         f"{fields}routes:\n  - to: features.{name}\n    entity: id\n    features:\n{features}"
     )
-    (found,) = declared_views(settings.schemas)
-    return found
+    (declared,) = declared_views(settings.schemas)
+    return declared
 
 
 def _rows(begin: int, end: int) -> list[tuple[Any, ...]]:

@@ -53,53 +53,57 @@ class Figures:
 
 def bench_cleaner(settings: Settings, events: int, say: Say) -> Figures:
     """One cleaner process against bare aiokafka `getmany` and a JSON decode."""
-    with scene(settings) as one:
+    with scene(settings) as bench_scene:
         say(f"filling raw with {events:,} events")
-        fill_raw(one, events)
+        fill_raw(bench_scene, events)
         say("limit: aiokafka getmany + JSON decode")
-        limit = _limit(one, "read", events)
+        limit = _limit(bench_scene, "read", events)
         say("one cleaner process")
-        work = clean_all(one, events)
+        work = clean_all(bench_scene, events)
         say("limit, again")
-        limit = (limit + _limit(one, "read", events)) / 2
+        limit = (limit + _limit(bench_scene, "read", events)) / 2
     return _figures(events, work, limit, 0.25, "aiokafka getmany + JSON decode")
 
 
 def bench_postgres(settings: Settings, events: int, say: Say) -> Figures:
     """One Postgres deliverer process against server-side COPY of the same rows into the keyed table."""
-    with scene(settings) as one:
+    with scene(settings) as bench_scene:
         say(f"filling clean with {events:,} events")
-        fill_raw(one, events)
-        clean_all(one, events)
+        fill_raw(bench_scene, events)
+        clean_all(bench_scene, events)
         say("one deliverer process")
-        store = store_of(one, "postgres")
-        with running("services.deliverer", _arguments(one, "--destination", "postgres"), one.env) as process:
-            work = watch([process], delivered(one, store), events)
+        store = store_of(bench_scene, "postgres")
+        with running(
+            "services.deliverer", _arguments(bench_scene, "--destination", "postgres"), bench_scene.env
+        ) as process:
+            work = watch([process], delivered(bench_scene, store), events)
         store.close()
         say("limit: server-side COPY into the keyed table")
-        limit = _server_side_copy(server_files(settings), one.stream)
+        limit = _server_side_copy(server_files(settings), bench_scene.stream)
     return _figures(events, work, limit, 0.2, "server-side COPY into the keyed table")
 
 
 def bench_end_to_end(settings: Settings, events: int, say: Say) -> Figures:
     """raw → Postgres with cleaner and deliverer running, against one bare loop; then latency at 2,000 events/s."""
-    with scene(settings) as one:
+    with scene(settings) as bench_scene:
         say(f"filling raw with {events:,} events")
-        fill_raw(one, events)
+        fill_raw(bench_scene, events)
         say("limit: confluent-kafka consume + decode + the same upsert, in one process")
-        limit = _limit(one, "bare", events)
+        limit = _limit(bench_scene, "bare", events)
         say("cleaner and deliverer together")
-        store = store_of(one, "postgres")
+        store = store_of(bench_scene, "postgres")
         # The deliverer is there first: what is clean before the first row comes would not be counted.
-        with running("services.deliverer", _arguments(one, "--destination", "postgres"), one.env) as deliverer:
-            _wait_for_claims(one, store, deliverer)
-            with running("services.cleaner", _arguments(one), one.env) as cleaner:
-                work = watch([cleaner, deliverer], delivered(one, store), events)
+        with running(
+            "services.deliverer", _arguments(bench_scene, "--destination", "postgres"), bench_scene.env
+        ) as deliverer:
+            _wait_for_claims(bench_scene, store, deliverer)
+            with running("services.cleaner", _arguments(bench_scene), bench_scene.env) as cleaner:
+                work = watch([cleaner, deliverer], delivered(bench_scene, store), events)
                 say("latency at 2,000 events a second, for 20 s")
-                p99 = latency_p99(one)
+                p99 = latency_p99(bench_scene)
         store.close()
         say("limit, again")
-        limit = (limit + _limit(one, "bare", events)) / 2
+        limit = (limit + _limit(bench_scene, "bare", events)) / 2
     return _figures(events, work, limit, 0.75, "confluent-kafka consume + decode + the same upsert", p99)
 
 
@@ -112,37 +116,37 @@ def _figures(
     return Figures(events, rate, round(limit), round(ratio, 3), goal, name, cpu, rss, latency)
 
 
-def _arguments(one: Scene, *more: str) -> list[str]:
-    return ["--stream", one.stream, *more]
+def _arguments(bench_scene: Scene, *more: str) -> list[str]:
+    return ["--stream", bench_scene.stream, *more]
 
 
-def _limit(one: Scene, kind: str, events: int) -> float:
-    command = [sys.executable, "-m", "clearwell.bench.limits", kind, one.stream, str(events)]
-    done = subprocess.run(command, env=one.env, capture_output=True, text=True, timeout=600, check=False)
+def _limit(bench_scene: Scene, kind: str, events: int) -> float:
+    command = [sys.executable, "-m", "clearwell.bench.limits", kind, bench_scene.stream, str(events)]
+    done = subprocess.run(command, env=bench_scene.env, capture_output=True, text=True, timeout=600, check=False)
     if done.returncode:
         raise Fatal(f"The limit could not be measured: {done.stderr.strip().splitlines()[-1:]}")
     return float(json.loads(done.stdout)["events_per_second"])
 
 
-def clean_all(one: Scene, events: int) -> Measurement:
+def clean_all(bench_scene: Scene, events: int) -> Measurement:
     """One cleaner process, until `events` events are clean."""
-    kafka, topic = one.settings.kafka, clean_topic(one.stream, one.contract.version)
-    with running("services.cleaner", _arguments(one), one.env) as process:
+    kafka, topic = bench_scene.settings.kafka, clean_topic(bench_scene.stream, bench_scene.contract.version)
+    with running("services.cleaner", _arguments(bench_scene), bench_scene.env) as process:
         return watch([process], lambda: sum(admin.end_offsets(kafka, topic).values()), events)
 
 
-def store_of(one: Scene, to: str) -> Destination:
+def store_of(bench_scene: Scene, to: str) -> Destination:
     """The open destination of the scene's route to `to`."""
-    route = one.contract.route(to)
-    group = deliverer_group(one.stream, one.contract.version, to)
-    store = open_destination(one.settings, route, bind(one.contract).schema, group)
+    route = bench_scene.contract.route(to)
+    group = deliverer_group(bench_scene.stream, bench_scene.contract.version, to)
+    store = open_destination(bench_scene.settings, route, bind(bench_scene.contract).schema, group)
     store.open()
     return store
 
 
-def _wait_for_claims(one: Scene, store: Destination, deliverer: psutil.Process) -> None:
+def _wait_for_claims(bench_scene: Scene, store: Destination, deliverer: psutil.Process) -> None:
     """Until the deliverer has claimed every partition. Raises Fatal when it ends or takes too long."""
-    topic_id = admin.topic_id(one.settings.kafka, clean_topic(one.stream, one.contract.version))
+    topic_id = admin.topic_id(bench_scene.settings.kafka, clean_topic(bench_scene.stream, bench_scene.contract.version))
     deadline = time.monotonic() + CLAIMED_WITHIN
     while len(store.accounts(topic_id)) < PARTITIONS:
         if not deliverer.is_running() or time.monotonic() > deadline:
@@ -150,9 +154,9 @@ def _wait_for_claims(one: Scene, store: Destination, deliverer: psutil.Process) 
         time.sleep(LOOK)
 
 
-def delivered(one: Scene, store: Destination) -> Callable[[], int]:
+def delivered(bench_scene: Scene, store: Destination) -> Callable[[], int]:
     """Counts the events that `store` has."""
-    topic_id = admin.topic_id(one.settings.kafka, clean_topic(one.stream, one.contract.version))
+    topic_id = admin.topic_id(bench_scene.settings.kafka, clean_topic(bench_scene.stream, bench_scene.contract.version))
     return lambda: sum(account.delivered for account in store.accounts(topic_id))
 
 

@@ -87,8 +87,10 @@ def bare(where: settings.Settings, stream: str, total: int) -> float:
 def main() -> None:
     """`python -m clearwell.bench.limits read|bare STREAM TOTAL`: prints {"events_per_second": …}."""
     kind, stream, total = sys.argv[1], sys.argv[2], int(sys.argv[3])
-    where = settings.load()
-    rate = asyncio.run(read(where.kafka, raw_topic(stream), total)) if kind == "read" else bare(where, stream, total)
+    location = settings.load()
+    rate = (
+        asyncio.run(read(location.kafka, raw_topic(stream), total)) if kind == "read" else bare(location, stream, total)
+    )
     sys.stdout.write(json.dumps({"events_per_second": rate}) + "\n")
 
 

@@ -80,4 +80,4 @@ def watch(processes: Sequence[psutil.Process], done: Callable[[], int], total: i
 
 def _cpu(processes: Sequence[psutil.Process]) -> float:
     times = [process.cpu_times() for process in processes]
-    return float(sum(one.user + one.system for one in times))
+    return float(sum(process_times.user + process_times.system for process_times in times))

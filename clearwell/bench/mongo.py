@@ -33,30 +33,30 @@ class MongoFigures:
 
 def bench_mongo(settings: Settings, events: int, say: Say) -> MongoFigures:
     """One deliverer process, from an empty collection on; then its documents written anew by the bare driver."""
-    with scene(settings) as one:
+    with scene(settings) as bench_scene:
         say(f"filling clean with {events:,} events")
-        fill_raw(one, events)
-        clean_all(one, events)
+        fill_raw(bench_scene, events)
+        clean_all(bench_scene, events)
         say("one deliverer process")
-        store = store_of(one, "mongo")
-        arguments = ["--stream", one.stream, "--destination", "mongo"]
-        with running("services.deliverer", arguments, one.env) as process:
-            work = watch([process], delivered(one, store), events)
+        store = store_of(bench_scene, "mongo")
+        arguments = ["--stream", bench_scene.stream, "--destination", "mongo"]
+        with running("services.deliverer", arguments, bench_scene.env) as process:
+            work = watch([process], delivered(bench_scene, store), events)
         store.close()
         say("limit: insert_many of the same documents")
-        rate, limit_us = _insert(one)
+        rate, limit_us = _insert(bench_scene)
     cpu_us = round(work.cpu_seconds / events * 1e6, 1)
     return MongoFigures(
         events, round(work.events_per_second), cpu_us, GOAL_US, rate, limit_us, round(work.peak_rss_mb, 1)
     )
 
 
-def _insert(one: Scene) -> tuple[int, float]:
+def _insert(bench_scene: Scene) -> tuple[int, float]:
     """Documents a second and CPU microseconds a document, of a copy of the stream's collection; the copy goes again."""
-    with MongoClient[dict[str, object]](one.settings.mongo) as client:
+    with MongoClient[dict[str, object]](bench_scene.settings.mongo) as client:
         database = client.get_default_database()
-        copy = database[f"{one.stream}_copy"]
-        documents = list(database[one.stream].find())
+        copy = database[f"{bench_scene.stream}_copy"]
+        documents = list(database[bench_scene.stream].find())
         wall, cpu = time.perf_counter(), time.process_time()
         for begin in range(0, len(documents), FLUSH):
             copy.insert_many(documents[begin : begin + FLUSH], ordered=False)

@@ -91,9 +91,9 @@ def events(count: int) -> Iterator[bytes]:
             return
 
 
-def fill_raw(one: Scene, count: int) -> None:
+def fill_raw(bench_scene: Scene, count: int) -> None:
     """Put `count` flights into the raw topic, spread over its partitions by id."""
-    asyncio.run(_fill(one.settings.kafka, raw_topic(one.stream), count))
+    asyncio.run(_fill(bench_scene.settings.kafka, raw_topic(bench_scene.stream), count))
 
 
 async def _fill(bootstrap: str, topic: str, count: int) -> None:

@@ -76,8 +76,8 @@ async def measure(port: int, prepared: Sequence[bytes]) -> dict[str, float]:
     waits = sorted(await all_of(prepared[WARM_UP:]))
     seconds = time.perf_counter() - start
     places = {"p50_ms": 0.5, "p99_ms": 0.99}
-    found = {name: round(1000 * waits[int(len(waits) * place)], 1) for name, place in places.items()}
-    return {"events_per_second": len(waits) / seconds, **found}
+    percentiles = {name: round(1000 * waits[int(len(waits) * rank)], 1) for name, rank in places.items()}
+    return {"events_per_second": len(waits) / seconds, **percentiles}
 
 
 def main() -> None:

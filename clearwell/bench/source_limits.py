@@ -70,13 +70,13 @@ async def webhook() -> None:
 
 def main() -> None:
     """`python -m clearwell.bench.source_limits file PATH | postgres_cdc SLOT PUBLICATION COUNT | webhook`."""
-    kind, *given = sys.argv[1:]
+    kind, *arguments = sys.argv[1:]
     if kind == "webhook":
         asyncio.run(webhook())
     elif kind == "file":
-        say(file(Path(given[0])))
+        say(file(Path(arguments[0])))
     else:
-        say(postgres_cdc(settings.load().postgres, given[0], given[1], int(given[2])))
+        say(postgres_cdc(settings.load().postgres, arguments[0], arguments[1], int(arguments[2])))
 
 
 def say(rate: float) -> None:

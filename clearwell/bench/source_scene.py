@@ -26,14 +26,14 @@ _TYPES = {Type.STRING: "text", Type.INT32: "integer", Type.TIMESTAMP: "timestamp
 
 
 @contextmanager
-def connector(one: Scene, source: str, config: Mapping[str, Any]) -> Iterator[str]:
+def connector(bench_scene: Scene, source: str, config: Mapping[str, Any]) -> Iterator[str]:
     """A connector into the scene's stream for as long as the block runs; its name. `config` holds no secrets."""
-    migrate(one.settings.postgres)
-    registry = Registry(one.settings.postgres)
-    name = one.stream
+    migrate(bench_scene.settings.postgres)
+    registry = Registry(bench_scene.settings.postgres)
+    name = bench_scene.stream
     try:
         with registry.session() as session:
-            connectors.add(session, name, source, one.stream, config)
+            connectors.add(session, name, source, bench_scene.stream, config)
         yield name
     finally:
         with registry.session() as session:
@@ -42,28 +42,28 @@ def connector(one: Scene, source: str, config: Mapping[str, Any]) -> Iterator[st
         registry.close()
 
 
-def write_file(one: Scene, count: int) -> Path:
+def write_file(bench_scene: Scene, count: int) -> Path:
     """`count` flights as NDJSON, in the scene's folder."""
-    path = one.schemas / "events.ndjson"
+    path = bench_scene.schemas / "events.ndjson"
     with path.open("wb") as file:
         file.writelines(event + b"\n" for event in events(count))
     return path
 
 
 @contextmanager
-def followed_table(one: Scene, count: int) -> Iterator[None]:
+def followed_table(bench_scene: Scene, count: int) -> Iterator[None]:
     """A table of `count` flights, which came after its publication and slots; all are called as the stream.
 
     Raises ConfigError when the server does not let us follow it.
     """
-    name = sql.Identifier(one.stream)
+    name = sql.Identifier(bench_scene.stream)
     try:
-        with psycopg.connect(one.settings.postgres, autocommit=True) as connection:
-            connection.execute(sql.SQL("CREATE TABLE {} ({})").format(name, _columns(one)))
+        with psycopg.connect(bench_scene.settings.postgres, autocommit=True) as connection:
+            connection.execute(sql.SQL("CREATE TABLE {} ({})").format(name, _columns(bench_scene)))
             connection.execute(sql.SQL("CREATE PUBLICATION {0} FOR TABLE {0}").format(name))
-            for slot in slots(one):
+            for slot in slots(bench_scene):
                 connection.execute("SELECT pg_create_logical_replication_slot(%s, 'pgoutput')", [slot])
-            _fill(connection, one, count)
+            _fill(connection, bench_scene, count)
         yield
     except psycopg.errors.ObjectNotInPrerequisiteState:
         raise ConfigError(
@@ -72,12 +72,12 @@ def followed_table(one: Scene, count: int) -> Iterator[None]:
     except psycopg.errors.InsufficientPrivilege:
         raise ConfigError("The bench follows a table of its own: it needs CREATE and REPLICATION.") from None
     finally:
-        _drop(one)
+        _drop(bench_scene)
 
 
-def slots(one: Scene) -> tuple[str, str]:
+def slots(bench_scene: Scene) -> tuple[str, str]:
     """The connector's, and the limit's, which is never confirmed."""
-    return one.stream, f"{one.stream}_limit"
+    return bench_scene.stream, f"{bench_scene.stream}_limit"
 
 
 def free_port() -> int:
@@ -87,18 +87,18 @@ def free_port() -> int:
         return int(free.getsockname()[1])
 
 
-def _columns(one: Scene) -> sql.Composable:
+def _columns(bench_scene: Scene) -> sql.Composable:
     columns = [
         sql.SQL("{} {}").format(sql.Identifier(field.name), sql.SQL(_TYPES[field.type]))
-        for field in one.contract.fields
+        for field in bench_scene.contract.fields
     ]
     return sql.SQL(", ").join([*columns, sql.SQL("PRIMARY KEY (id)")])
 
 
-def _fill(connection: psycopg.Connection[Any], one: Scene, count: int) -> None:
-    names = [field.name for field in one.contract.fields]
+def _fill(connection: psycopg.Connection[Any], bench_scene: Scene, count: int) -> None:
+    names = [field.name for field in bench_scene.contract.fields]
     copy = sql.SQL("COPY {} ({}) FROM STDIN").format(
-        sql.Identifier(one.stream), sql.SQL(", ").join(map(sql.Identifier, names))
+        sql.Identifier(bench_scene.stream), sql.SQL(", ").join(map(sql.Identifier, names))
     )
     rows = (json.loads(event) for event in events(count))
     with connection.cursor() as cursor:
@@ -108,16 +108,16 @@ def _fill(connection: psycopg.Connection[Any], one: Scene, count: int) -> None:
                     into.write_row([row.get(name) for name in names])
 
 
-def _drop(one: Scene) -> None:
+def _drop(bench_scene: Scene) -> None:
     """The table goes with the scene."""
-    with psycopg.connect(one.settings.postgres, autocommit=True) as connection:
+    with psycopg.connect(bench_scene.settings.postgres, autocommit=True) as connection:
         connection.execute(
             "SELECT pg_terminate_backend(active_pid, 5000) FROM pg_replication_slots"
             " WHERE slot_name = ANY(%s) AND active",
-            [list(slots(one))],
+            [list(slots(bench_scene))],
         )
-        connection.execute(sql.SQL("DROP PUBLICATION IF EXISTS {}").format(sql.Identifier(one.stream)))
+        connection.execute(sql.SQL("DROP PUBLICATION IF EXISTS {}").format(sql.Identifier(bench_scene.stream)))
         connection.execute(
             "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = ANY(%s)",
-            [list(slots(one))],
+            [list(slots(bench_scene))],
         )

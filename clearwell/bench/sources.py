@@ -63,90 +63,92 @@ class SourceBench:
 
 def bench_source(settings: Settings, kind: str, events: int | None, say: Say) -> SourceFigures:
     """Measure the source `kind`. Raises as `find_bench`, and ConfigError when `events` are too few."""
-    found = find_bench(kind)
-    count = found.events if events is None else events
+    bench = find_bench(kind)
+    count = bench.events if events is None else events
     if count < FEWEST:
         raise ConfigError(f"--events must be at least {FEWEST}, not {count}: fewer say nothing.")
-    return found.measure(settings, count, say)
+    return bench.measure(settings, count, say)
 
 
 def find_bench(kind: str) -> SourceBench:
     """How a source is measured. Raises ConfigError, with those there are, when there is no bench for it."""
-    found = BENCHES.get(kind)
-    if found is None:
+    bench = BENCHES.get(kind)
+    if bench is None:
         hint = nearest(kind, list(BENCHES))
         raise ConfigError(f'There is no bench for a source "{kind}".{hint} There are: {", ".join(sorted(BENCHES))}.')
-    return found
+    return bench
 
 
 def bench_file(settings: Settings, events: int, say: Say) -> SourceFigures:
     """An NDJSON file against reading its lines."""
     limit = "reading the lines alone"
-    with scene(settings) as one:
+    with scene(settings) as bench_scene:
         say(f"writing a file of {events:,} events")
-        path = write_file(one, events)
-        with connector(one, "file", {"path": str(path)}) as name:
-            rates, work = _between_limits(one, name, ["file", str(path)], events, say)
+        path = write_file(bench_scene, events)
+        with connector(bench_scene, "file", {"path": str(path)}) as name:
+            rates, work = _between_limits(bench_scene, name, ["file", str(path)], events, say)
     return _figures("file", events, work, rates, limit)
 
 
 def bench_postgres_cdc(settings: Settings, events: int, say: Say) -> SourceFigures:
     """Inserted rows, 1,000 a transaction, against the replication stream thrown away."""
     limit = "the replication stream, thrown away"
-    with scene(settings) as one:
+    with scene(settings) as bench_scene:
         say(f"filling a table with {events:,} rows")
-        slot, limit_slot = slots(one)
+        slot, limit_slot = slots(bench_scene)
         config = {
             "url": "${env:CLEARWELL_POSTGRES}",
-            "tables": [one.stream],
+            "tables": [bench_scene.stream],
             "slot": slot,
-            "publication": one.stream,
+            "publication": bench_scene.stream,
             "create": False,
             "snapshot": False,
         }
-        with followed_table(one, events), connector(one, "postgres_cdc", config) as name:
-            rates, work = _between_limits(one, name, ["postgres_cdc", limit_slot, one.stream, str(events)], events, say)
+        with followed_table(bench_scene, events), connector(bench_scene, "postgres_cdc", config) as name:
+            rates, work = _between_limits(
+                bench_scene, name, ["postgres_cdc", limit_slot, bench_scene.stream, str(events)], events, say
+            )
     return _figures("postgres_cdc", events, work, rates, limit)
 
 
 def bench_webhook(settings: Settings, events: int, say: Say) -> SourceFigures:
     """Signed requests of one event each, answered once Kafka has it, against a server that answers at once."""
-    with scene(settings) as one:
+    with scene(settings) as bench_scene:
         secret = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
-        env = {**one.env, VARIABLE: secret, "CLEARWELL_LISTEN": f"127.0.0.1:{free_port()}"}
+        env = {**bench_scene.env, VARIABLE: secret, "CLEARWELL_LISTEN": f"127.0.0.1:{free_port()}"}
         config = {"signature": {"type": "standard", "secrets": [f"${{env:{VARIABLE}}}"]}}
         limits = [_answering_at_once(env, events, say)]
-        with connector(one, "webhook", config) as name:
+        with connector(bench_scene, "webhook", config) as name:
             say("one collector process, 32 senders")
             with running("services.collector", ["--connector", name], env) as process:
                 port = int(env["CLEARWELL_LISTEN"].rpartition(":")[2])
                 _wait_for_door(port, f"/push/{name}")
-                found, work = _sent(env, port, f"/push/{name}", events, process)
-        _require_all(one, events + WARM_UP)
+                sent, work = _sent(env, port, f"/push/{name}", events, process)
+        _require_all(bench_scene, events + WARM_UP)
         limits.append(_answering_at_once(env, events, say))
     rates = [limit["events_per_second"] for limit in limits]
     limit_p99 = sum(limit["p99_ms"] for limit in limits) / 2
-    more = {"p50_ms": found["p50_ms"], "p99_ms": found["p99_ms"], "limit_p99_ms": round(limit_p99, 1)}
+    more = {"p50_ms": sent["p50_ms"], "p99_ms": sent["p99_ms"], "limit_p99_ms": round(limit_p99, 1)}
     return _figures("webhook", events, work, rates, "an aiohttp server that answers at once", **more)
 
 
 def _between_limits(
-    one: Scene, name: str, limit: Sequence[str], events: int, say: Say
+    bench_scene: Scene, name: str, limit: Sequence[str], events: int, say: Say
 ) -> tuple[Sequence[float], Measurement]:
     """The limit before and after, and a collector that reads the connector `name`."""
     say("limit: the bare client")
-    before = _limit(one, limit)
+    before = _limit(bench_scene, limit)
     say("one collector process")
-    kafka, topic = one.settings.kafka, raw_topic(one.stream)
-    env = {**one.env, "CLEARWELL_LISTEN": "127.0.0.1:0"}
+    kafka, topic = bench_scene.settings.kafka, raw_topic(bench_scene.stream)
+    env = {**bench_scene.env, "CLEARWELL_LISTEN": "127.0.0.1:0"}
     with running("services.collector", ["--connector", name], env) as process:
         work = watch([process], lambda: sum(admin.end_offsets(kafka, topic).values()), events)
     say("limit, again")
-    return [before, _limit(one, limit)], work
+    return [before, _limit(bench_scene, limit)], work
 
 
-def _limit(one: Scene, arguments: Sequence[str]) -> float:
-    return _run("clearwell.bench.source_limits", arguments, one.env)["events_per_second"]
+def _limit(bench_scene: Scene, arguments: Sequence[str]) -> float:
+    return _run("clearwell.bench.source_limits", arguments, bench_scene.env)["events_per_second"]
 
 
 def _run(module: str, arguments: Sequence[str], env: Mapping[str, str]) -> dict[str, float]:
@@ -158,8 +160,8 @@ def _run(module: str, arguments: Sequence[str], env: Mapping[str, str]) -> dict[
 def _said(module: str, code: int, out: str, errors: str) -> dict[str, float]:
     if code:
         raise Fatal(f"{module} failed: {' '.join(errors.strip().splitlines()[-1:])}")
-    found: dict[str, float] = json.loads(out)
-    return found
+    figures: dict[str, float] = json.loads(out)
+    return figures
 
 
 def _answering_at_once(env: Mapping[str, str], events: int, say: Say) -> dict[str, float]:
@@ -184,10 +186,10 @@ def _sent(
         while senders.poll() is None:
             peak = max(peak, process.memory_info().rss)
             time.sleep(LOOK)
-        found = _said(module, senders.returncode, *senders.communicate())
+        figures = _said(module, senders.returncode, *senders.communicate())
     after = process.cpu_times()
     cpu = after.user + after.system - before.user - before.system
-    return found, Measurement(found["events_per_second"], cpu, peak / 1e6)
+    return figures, Measurement(figures["events_per_second"], cpu, peak / 1e6)
 
 
 def _wait_for_door(port: int, path: str) -> None:
@@ -215,9 +217,9 @@ def _asked(port: int, path: str) -> Iterator[int]:
         yield status
 
 
-def _require_all(one: Scene, count: int) -> None:
+def _require_all(bench_scene: Scene, count: int) -> None:
     """Every answered request is in Kafka."""
-    there = sum(admin.end_offsets(one.settings.kafka, raw_topic(one.stream)).values())
+    there = sum(admin.end_offsets(bench_scene.settings.kafka, raw_topic(bench_scene.stream)).values())
     if there < count:
         raise Fatal(f"{count} requests were answered, but {there} events are in Kafka.")
 

@@ -95,7 +95,7 @@ def run(home: Path, events: int, progress: Callable[[str, int, int], None], say:
     backfilled, training = _backfill(home / "training" / STREAM)
     learned, unseen = _train(training)
     subscribed = _followed(where, contract) - accounts.total("repeats")
-    held = {one.name: one.held or 0 for one in accounts.destinations}
+    held = {destination.name: destination.held or 0 for destination in accounts.destinations}
     return Summary(
         raw=accounts.total("raw"),
         clean=accounts.total("clean"),
@@ -127,14 +127,14 @@ def _agrees(accounts: Balance, source: SourceFile, backfilled: int, subscribed: 
     )
 
 
-def _followed(where: Settings, contract: Contract) -> int:
+def _followed(settings: Settings, contract: Contract) -> int:
     """Clean records that the model has committed; repeats after a crash of the cleaner are among them."""
     topic = clean_topic(STREAM, contract.version)
-    return sum(offset for offset, _ in committed(where.kafka, model_group(SUBSCRIPTION), topic).values())
+    return sum(offset for offset, _ in committed(settings.kafka, model_group(SUBSCRIPTION), topic).values())
 
 
-def _refuse_other_data(where: Settings, source: SourceFile) -> None:
-    brought = sum(admin.end_offsets(where.kafka, f"raw.{STREAM}").values())
+def _refuse_other_data(settings: Settings, source: SourceFile) -> None:
+    brought = sum(admin.end_offsets(settings.kafka, f"raw.{STREAM}").values())
     if brought not in (0, source.events):
         raise ConfigError(
             f"raw.{STREAM} already holds {brought:,} events, not the {source.events:,} of this demo: "
@@ -142,29 +142,29 @@ def _refuse_other_data(where: Settings, source: SourceFile) -> None:
         )
 
 
-def _subscribe(where: Settings, contract: Contract) -> None:
-    with Platform(where) as platform:
+def _subscribe(settings: Settings, contract: Contract) -> None:
+    with Platform(settings) as platform:
         plan = plan_subscription(
             platform, SUBSCRIPTION, STREAM, contract.version, FIELDS, "predict delays at arrival", "earliest"
         )
         subscribe(platform, Actor(user_name(), "demo"), plan)
 
 
-def _register(where: Settings, home: Path, source: SourceFile) -> None:
+def _register(settings: Settings, home: Path, source: SourceFile) -> None:
     spec = home / "demo" / "connector.yaml"
     config = {"path": str(source.path), "id_field": "id"}
     spec.write_text(
         json.dumps({"name": "flights-demo", "source": "file", "stream": STREAM, "config": config}, indent=2) + "\n"
     )
-    with Platform(where) as platform:
+    with Platform(settings) as platform:
         register(platform, Actor(user_name(), "demo"), plan_registration(platform, load_spec(spec)))
 
 
-async def _drain(where: Settings, contract: Contract, expected: int, follower: Follower, show: Show) -> None:
+async def _drain(settings: Settings, contract: Contract, expected: int, follower: Follower, show: Show) -> None:
     """Look at all stages until none waits for anything."""
-    stages = Stages(where, contract, SUBSCRIPTION, expected)
-    async with reader(where.kafka) as log:
-        letters = DeadLetters(log, STREAM, lambda: admin.end_offsets(where.kafka, dead_topic(STREAM)))
+    stages = Stages(settings, contract, SUBSCRIPTION, expected)
+    async with reader(settings.kafka) as log:
+        letters = DeadLetters(log, STREAM, lambda: admin.end_offsets(settings.kafka, dead_topic(STREAM)))
         snapshot, moved, before = Snapshot(), time.monotonic(), -1
         while not (snapshot.stages and snapshot.idle):
             await letters.update()

@@ -71,8 +71,8 @@ class Stages:
         stages = [Stage("source", brought, max(0, self._expected - brought)), self._group("cleaner", group, raw)]
         for to, store in self._stores.items():
             accounts = store.accounts(self._ids[self._clean])
-            lag = sum(clean.values()) - sum(one.next_offset for one in accounts)
-            stages.append(Stage(to, sum(one.delivered for one in accounts), lag))
+            lag = sum(clean.values()) - sum(account.next_offset for account in accounts)
+            stages.append(Stage(to, sum(account.delivered for account in accounts), lag))
         return [*stages, self._group("model", model_group(self._subscription), clean)]
 
     def close(self) -> None:

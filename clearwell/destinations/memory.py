@@ -55,7 +55,7 @@ class MemoryDestination:
         self._store = store
         self._schema = schema
         self._group = group
-        self._names = [one.name for one in schema.fields]
+        self._names = [field.name for field in schema.fields]
         self._key = key_of(schema)
 
     @classmethod
@@ -68,18 +68,18 @@ class MemoryDestination:
 
     def claim(self, topic_id: str, partition: int, generation: int) -> Claim:
         """A new epoch for the caller."""
-        place = (self._group, topic_id, partition)
-        known = self._store.positions.get(place, _Position(generation, 0, Accounts(partition, 0)))
+        position_key = (self._group, topic_id, partition)
+        known = self._store.positions.get(position_key, _Position(generation, 0, Accounts(partition, 0)))
         if known.generation > generation:
             raise older_generation(self._group, partition, generation, "the memory store")
         claimed = replace(known, generation=generation, epoch=known.epoch + 1)
-        self._store.positions[place] = claimed
+        self._store.positions[position_key] = claimed
         return Claim(claimed.epoch, claimed.accounts.next_offset, dict(claimed.high_watermarks))
 
     def write(self, batch: CleanBatch) -> None:
         """All or nothing, as a transaction would be."""
-        place = (self._group, batch.topic_id, batch.partition)
-        known = self._store.positions.get(place)
+        position_key = (self._group, batch.topic_id, batch.partition)
+        known = self._store.positions.get(position_key)
         if known is None or known.epoch != batch.epoch:
             raise older_epoch(self._group, batch)
         if known.accounts.next_offset >= batch.next_offset:
@@ -95,23 +95,29 @@ class MemoryDestination:
             known.accounts.repeats + len(batch.repeats),
             known.accounts.refused + len(batch.refused),
         )
-        self._store.positions[place] = replace(known, accounts=counted, high_watermarks=dict(batch.high_watermarks))
+        self._store.positions[position_key] = replace(
+            known, accounts=counted, high_watermarks=dict(batch.high_watermarks)
+        )
 
     def accounts(self, topic_id: str) -> Sequence[Accounts]:
         """One entry for each partition that was claimed, by number."""
-        mine = {place: known for place, known in self._store.positions.items() if place[:2] == (self._group, topic_id)}
+        mine = {
+            position_key: known
+            for position_key, known in self._store.positions.items()
+            if position_key[:2] == (self._group, topic_id)
+        }
         return [known.accounts for _, known in sorted(mine.items())]
 
     def set_back(self, topic_id: str, starts: Sequence[Start]) -> None:
         """All of them."""
         for start in starts:
-            place = (self._group, topic_id, start.accounts.partition)
-            known = self._store.positions.get(place)
+            position_key = (self._group, topic_id, start.accounts.partition)
+            known = self._store.positions.get(position_key)
             if known is not None and known.accounts.next_offset > start.accounts.next_offset:
                 earlier = replace(
                     known, epoch=known.epoch + 1, accounts=start.accounts, high_watermarks=dict(start.high_watermarks)
                 )
-                self._store.positions[place] = earlier
+                self._store.positions[position_key] = earlier
 
     def held(self) -> int:
         """Counts the rows."""

@@ -54,10 +54,10 @@ def newest_rows(batch: CleanBatch, schema: CleanSchema) -> Sequence[int]:
         return range(len(keys))
     time = [field.name for field in schema.fields].index(schema.event_time)
     best: dict[Any, tuple[int, RowVersion]] = {}
-    for index, one in enumerate(keys):
+    for index, row_key in enumerate(keys):
         version = RowVersion(
             batch.rows[index][time], batch.raw_topics[index], batch.raw_offsets[index], batch.partition
         )
-        if one not in best or replaces(version, best[one][1]):
-            best[one] = (index, version)
+        if row_key not in best or replaces(version, best[row_key][1]):
+            best[row_key] = (index, version)
     return sorted(index for index, _ in best.values())

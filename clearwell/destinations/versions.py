@@ -42,7 +42,7 @@ def widens(old: Field, new: Field) -> bool:
 def check_versions(new: Version, older: Iterable[Version], problems: Problems) -> None:
     """Note what in `new` does not fit the places that older versions of the stream have filled, and the way out."""
     said: set[tuple[str, str]] = set()
-    for old in sorted(older, key=lambda one: -one.contract.version):
+    for old in sorted(older, key=lambda version: -version.contract.version):
         places = {_place(old.contract, route): route for route in old.contract.routes if route.kind not in UNTYPED}
         for route in new.contract.routes:
             if _place(new.contract, route) in places:

@@ -36,7 +36,7 @@ _WEB = ("http", "https", "ws", "wss")
 
 
 def require_references(
-    shape: type[msgspec.Struct], config: dict[str, Any], where: str, plain: Collection[str] = ()
+    shape: type[msgspec.Struct], config: dict[str, Any], source: str, plain: Collection[str] = ()
 ) -> None:
     """Raise ConfigError, naming the key and no value, when a secret of `config` is written in the clear.
 
@@ -45,10 +45,10 @@ def require_references(
     is taken for one wherever it stands, unless `plain` says of the option's name that it is none.
     """
 
-    def judge(place: str, value: Any, marks: frozenset[str]) -> Any:
-        wrong = _wrong(place, value, marks, plain)
+    def judge(path: str, value: Any, marks: frozenset[str]) -> Any:
+        wrong = _wrong(path, value, marks, plain)
         if wrong:
-            raise ConfigError(f"{where}: {place} {wrong}")
+            raise ConfigError(f"{source}: {path} {wrong}")
         return value
 
     _walk(shapes.type_info(shape), config, "config", frozenset(), judge)
@@ -57,7 +57,7 @@ def require_references(
 def absolute_paths(shape: type[msgspec.Struct], config: dict[str, Any], folder: Path) -> dict[str, Any]:
     """`config` with its paths made absolute from `folder`; URLs and what begins with a reference stay as they are."""
 
-    def change(place: str, value: Any, marks: frozenset[str]) -> Any:
+    def change(path: str, value: Any, marks: frozenset[str]) -> Any:
         if _PATH not in marks or value.startswith("${") or _URL.match(value):
             return value
         return str(folder / value)
@@ -66,9 +66,9 @@ def absolute_paths(shape: type[msgspec.Struct], config: dict[str, Any], folder: 
     return made
 
 
-def _wrong(place: str, value: str, marks: frozenset[str], plain: Collection[str]) -> str | None:
+def _wrong(path: str, value: str, marks: frozenset[str], plain: Collection[str]) -> str | None:
     """The end of a sentence about a text that says a secret; None when it says none."""
-    name = re.sub(r"\[[0-9]+\]", "", place).rpartition(".")[2]
+    name = re.sub(r"\[[0-9]+\]", "", path).rpartition(".")[2]
     reference = _reference(name)
     if _SECRET in marks and not has_reference(value):
         return f"is a secret: write a reference such as {reference}."
@@ -110,38 +110,40 @@ def _secrets_of_url(url: str, plain: Collection[str]) -> Iterator[str]:
             yield f"holds a secret in `{name}=`: write a reference such as {_reference(name)} in its place."
 
 
-def _walk(kind: shapes.Type, value: Any, place: str, marks: frozenset[str], change: Change) -> Any:
+def _walk(kind: shapes.Type, value: Any, path: str, marks: frozenset[str], change: Change) -> Any:
     """`value` rebuilt, with `change(place, value, marks)` for every text in it, and for secrets that are no text."""
     kind, own = _chosen(kind, value)
     marks |= own
     if isinstance(value, dict):
         return {
-            key: _walk(_entry(kind, key), inner, f"{place}.{key}", _passed_on(kind, marks), change)
+            key: _walk(_entry(kind, key), inner, f"{path}.{key}", _passed_on(kind, marks), change)
             for key, inner in value.items()
         }
     if isinstance(value, list):
         item = getattr(kind, "item_type", shapes.AnyType())
-        return [_walk(item, inner, f"{place}[{at}]", marks, change) for at, inner in enumerate(value)]
+        return [_walk(item, inner, f"{path}[{at}]", marks, change) for at, inner in enumerate(value)]
     if isinstance(value, str):
-        return change(place, value, marks)
-    name = place.rpartition(".")[2]
+        return change(path, value, marks)
+    name = path.rpartition(".")[2]
     named = _FREE in marks and not isinstance(value, bool) and is_secret_name(name)
     if value is not None and (_SECRET in marks or named):
-        change(place, str(value), marks)  # a number that is a password
+        change(path, str(value), marks)  # a number that is a password
     return value
 
 
 def _chosen(kind: shapes.Type, value: Any) -> tuple[shapes.Type, frozenset[str]]:
     """Of a type's alternatives the one that `value` is written as, without its marks, and the marks."""
-    for one, marks in alternatives(kind):
+    for alternative, marks in alternatives(kind):
         if isinstance(value, dict):
-            fits = isinstance(one, shapes.DictType) or (isinstance(one, shapes.StructType) and _tag_fits(one, value))
+            fits = isinstance(alternative, shapes.DictType) or (
+                isinstance(alternative, shapes.StructType) and _tag_fits(alternative, value)
+            )
         elif isinstance(value, list):
-            fits = isinstance(one, _LISTS)
+            fits = isinstance(alternative, _LISTS)
         else:
-            fits = not isinstance(one, (*_LISTS, shapes.DictType, shapes.StructType, shapes.NoneType))
+            fits = not isinstance(alternative, (*_LISTS, shapes.DictType, shapes.StructType, shapes.NoneType))
         if fits:
-            return one, marks
+            return alternative, marks
     return shapes.AnyType(), frozenset()
 
 
@@ -154,14 +156,14 @@ def alternatives(
         marks |= {mark} if isinstance(mark, str) else set()
         kind = kind.type
     if isinstance(kind, shapes.UnionType):
-        for one in kind.types:
-            yield from alternatives(one, marks)
+        for alternative in kind.types:
+            yield from alternatives(alternative, marks)
     else:
         yield kind, marks
 
 
-def _tag_fits(one: shapes.StructType, value: dict[str, Any]) -> bool:
-    return one.tag_field is None or value.get(one.tag_field) == one.tag
+def _tag_fits(struct: shapes.StructType, value: dict[str, Any]) -> bool:
+    return struct.tag_field is None or value.get(struct.tag_field) == struct.tag
 
 
 def _entry(kind: shapes.Type, key: str) -> shapes.Type:

@@ -46,12 +46,12 @@ def kinds(group: str = SOURCES) -> list[str]:
 
 
 def _loaded(group: str, what: str, kind: str, mend: str) -> Any:
-    found = entry_points(group=group, name=kind)
-    if not found:
+    points = entry_points(group=group, name=kind)
+    if not points:
         known = kinds(group)
         hint = nearest(kind, known) or f" There are: {', '.join(known) or 'none'}."
         raise ConfigError(f'There is no kind of {what} "{kind}".{hint}')
-    entry = next(iter(found))
+    entry = next(iter(points))
     try:
         return entry.load()
     except (ImportError, AttributeError) as error:

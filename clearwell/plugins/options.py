@@ -107,10 +107,10 @@ def options_of(shape: type[msgspec.Struct]) -> Iterator[Option]:
 def _option(field: shapes.Field, name: str, inside: Sequence[type]) -> Iterator[Option]:
     text = _annotated(field.type, "description")
     yield Option(name, _all_words(field.type), field.required, _default(field), _secret(field.type), text)
-    for one, _ in alternatives(field.type):
-        many, kind_of = "", one
-        if isinstance(one, shapes.ListType | shapes.VarTupleType):
-            many, kind_of = "[]", next(alternatives(one.item_type))[0]
+    for shape, _ in alternatives(field.type):
+        many, kind_of = "", shape
+        if isinstance(shape, shapes.ListType | shapes.VarTupleType):
+            many, kind_of = "[]", next(alternatives(shape.item_type))[0]
         if isinstance(kind_of, shapes.StructType) and kind_of.cls not in inside:
             tag = f"({kind_of.tag})" if kind_of.tag is not None else ""
             for inner in kind_of.fields:
@@ -122,7 +122,7 @@ def _annotated(kind_of: shapes.Type, word: str) -> str:
     if isinstance(kind_of, shapes.Metadata):
         return str((kind_of.extra_json_schema or {}).get(word, "")) or _annotated(kind_of.type, word)
     if isinstance(kind_of, shapes.UnionType):
-        return next(filter(None, (_annotated(one, word) for one in kind_of.types)), "")
+        return next(filter(None, (_annotated(shape, word) for shape in kind_of.types)), "")
     return ""
 
 
@@ -138,7 +138,7 @@ def _json(value: Any) -> str:
     return msgspec.json.encode(value, enc_hook=str).decode()
 
 
-def _words(one: shapes.Type) -> str:
+def _words(shape: shapes.Type) -> str:
     """A type in words; "" for null, which is not written but left out."""
     plain: dict[type[shapes.Type], str] = {
         shapes.NoneType: "",
@@ -146,45 +146,45 @@ def _words(one: shapes.Type) -> str:
         shapes.BoolType: "true or false",
         shapes.StrType: "text",
     }
-    if isinstance(one, shapes.IntType | shapes.FloatType):
-        return ("whole number" if isinstance(one, shapes.IntType) else "number") + _bounds(one)
-    if isinstance(one, shapes.LiteralType):
-        return " | ".join(sorted(map(str, one.values)))
-    if isinstance(one, shapes.EnumType):
-        return " | ".join(str(member.value) for member in one.cls)
-    if isinstance(one, shapes.DictType):
-        return f"map to {_all_words(one.value_type)}"
-    if isinstance(one, shapes.ListType | shapes.VarTupleType | shapes.SetType | shapes.FrozenSetType):
-        return f"list of {_all_words(one.item_type)}"
-    if isinstance(one, shapes.StructType):
+    if isinstance(shape, shapes.IntType | shapes.FloatType):
+        return ("whole number" if isinstance(shape, shapes.IntType) else "number") + _bounds(shape)
+    if isinstance(shape, shapes.LiteralType):
+        return " | ".join(sorted(map(str, shape.values)))
+    if isinstance(shape, shapes.EnumType):
+        return " | ".join(str(member.value) for member in shape.cls)
+    if isinstance(shape, shapes.DictType):
+        return f"map to {_all_words(shape.value_type)}"
+    if isinstance(shape, shapes.ListType | shapes.VarTupleType | shapes.SetType | shapes.FrozenSetType):
+        return f"list of {_all_words(shape.item_type)}"
+    if isinstance(shape, shapes.StructType):
         return "map"
-    return plain.get(type(one), type(one).__name__.removesuffix("Type").lower())
+    return plain.get(type(shape), type(shape).__name__.removesuffix("Type").lower())
 
 
 def _all_words(kind_of: shapes.Type) -> str:
     """A type's title, or its alternatives; maps that a tag tells apart are one."""
     if title := _annotated(kind_of, "title"):
         return title
-    found = [one for one, _ in alternatives(kind_of)]
-    tags = [str(one.tag) for one in found if isinstance(one, shapes.StructType) and one.tag is not None]
+    shapes_found = [shape for shape, _ in alternatives(kind_of)]
+    tags = [str(shape.tag) for shape in shapes_found if isinstance(shape, shapes.StructType) and shape.tag is not None]
     said: list[str] = []
-    for one in found:
-        if isinstance(one, shapes.StructType) and one.tag is not None:
-            said.append(f"map ({one.tag_field}: {' | '.join(tags)})")
+    for shape in shapes_found:
+        if isinstance(shape, shapes.StructType) and shape.tag is not None:
+            said.append(f"map ({shape.tag_field}: {' | '.join(tags)})")
         else:
-            said.append(_words(one))
+            said.append(_words(shape))
     return " or ".join(dict.fromkeys(filter(None, said)))
 
 
 def _secret(kind_of: shapes.Type) -> str | None:
     """How much of a value, or of each value in a list or map, is secret."""
-    for one, marks in alternatives(kind_of):
+    for shape, marks in alternatives(kind_of):
         for mark in SECRETS:
             if mark in marks:
                 return SECRETS[mark]
-        inside = getattr(one, "item_type", None) or getattr(one, "value_type", None)
-        if inside is not None and (found := _secret(inside)):
-            return found
+        inside = getattr(shape, "item_type", None) or getattr(shape, "value_type", None)
+        if inside is not None and (inner := _secret(inside)):
+            return inner
     return None
 
 

@@ -93,11 +93,11 @@ def destinations_markdown() -> str:
     """The page of the destinations that are installed here."""
     lines = [_TOP_OF_DESTINATIONS]
     for name in kinds(DESTINATIONS):
-        found = describe_destination(name)
-        lines += [f"## {name}\n", f"{found.summary}\n"]
+        description = describe_destination(name)
+        lines += [f"## {name}\n", f"{description.summary}\n"]
         if destination_class(name).registered:
-            lines += [f"Told by `clearwell destination register {name}.<name>`:\n"] if found.options else []
-            lines += _table(found.options)
+            lines += [f"Told by `clearwell destination register {name}.<name>`:\n"] if description.options else []
+            lines += _table(description.options)
         if options := route_options(name):
             lines += ["Told by the route:\n", *_table(options)]
     return "\n".join(lines).rstrip() + "\n"
@@ -125,11 +125,11 @@ def steps_markdown() -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _section(one: KindDescription) -> Iterator[str]:
-    yield f"## {one.name}\n"
-    yield f"{one.summary}\n"
-    yield f"{one.text}\n"
-    yield from _table(one.options)
+def _section(description: KindDescription) -> Iterator[str]:
+    yield f"## {description.name}\n"
+    yield f"{description.summary}\n"
+    yield f"{description.text}\n"
+    yield from _table(description.options)
 
 
 def _table(options: Iterable[Option], head: str = "option") -> Iterator[str]:

@@ -68,7 +68,7 @@ def _is_random(word: str) -> bool:
 
 def _is_random_part(part: str) -> bool:
     kinds = ["0" if letter.isdigit() else "a" if letter.islower() else "A" for letter in part]
-    changes = sum(one != other for one, other in pairwise(kinds)) / (len(part) - 1)
+    changes = sum(kind != other for kind, other in pairwise(kinds)) / (len(part) - 1)
     entropy = -sum(n / len(part) * math.log2(n / len(part)) for n in Counter(part).values())
     if len(set(kinds)) == 3:
         return changes >= 0.4 and entropy >= 3.5

@@ -49,10 +49,10 @@ def open_source(kind: str, config: Mapping[str, Any]) -> tuple[Source, list[str]
     return made(decode(resolved, made.Config, "config", referred=bool(values))), values
 
 
-def differences(place: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+def differences(path: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """What differs between two configurations, a line a key: 'config.path: "a" → "b"'."""
     return [
-        f"{place}.{key}: {_as_json(old, key)} → {_as_json(new, key)}"
+        f"{path}.{key}: {_as_json(old, key)} → {_as_json(new, key)}"
         for key in sorted(old.keys() | new.keys())
         if old.get(key) != new.get(key)
     ]
@@ -62,7 +62,7 @@ def _as_json(config: Mapping[str, Any], key: str) -> str:
     return msgspec.json.encode(config[key]).decode() if key in config else "(not set)"
 
 
-def decode(value: Any, shape: type[T], where: str, *, referred: bool = False) -> T:
+def decode(value: Any, shape: type[T], source: str, *, referred: bool = False) -> T:
     """`value` as a `shape`. Raises ConfigError with place and nearest spelling; where values are `referred` to,
     it quotes none, as it might be a secret.
     """
@@ -76,6 +76,6 @@ def decode(value: Any, shape: type[T], where: str, *, referred: bool = False) ->
     if unknown:
         known = [field.encode_name for field in msgspec.structs.fields(shape)]
         hint = nearest(unknown["name"], known) or f" There are: {', '.join(known)}."
-        raise ConfigError(f'{where}: there is no key "{unknown["name"]}".{hint}')
+        raise ConfigError(f'{source}: there is no key "{unknown["name"]}".{hint}')
     message = _MISSING.sub(r"`\1` is missing", message)
-    raise ConfigError(f"{where}: {message.replace('`$.', '`').replace('`$`', 'the top')}.")
+    raise ConfigError(f"{source}: {message.replace('`$.', '`').replace('`$`', 'the top')}.")

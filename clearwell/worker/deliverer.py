@@ -123,10 +123,10 @@ class Deliverer:
             records, topics, offsets = _only(fresh, records), _only(fresh, topics), _only(fresh, offsets)
         rows = self._codec.decode([record.value for record in records])
         if self._wants is not None:
-            chosen = [self._wants(row) for row in rows]
-            unrouted = _offsets_but(chosen, records)
-            records, rows = _only(chosen, records), _only(chosen, rows)
-            topics, offsets = _only(chosen, topics), _only(chosen, offsets)
+            wants = [self._wants(row) for row in rows]
+            unrouted = _offsets_but(wants, records)
+            records, rows = _only(wants, records), _only(wants, rows)
+            topics, offsets = _only(wants, topics), _only(wants, offsets)
         known.next = max(known.next, fetched.last + 1)
         return CleanBatch(
             topic_id=topic_id,
@@ -155,12 +155,12 @@ class Deliverer:
         self.positions.claims[batch.partition] = Claim(batch.epoch, batch.next_offset, batch.high_watermarks)
 
 
-def _only(wanted: Sequence[bool], items: Sequence[Item]) -> list[Item]:
-    return list(compress(items, wanted))
+def _only(flags: Sequence[bool], items: Sequence[Item]) -> list[Item]:
+    return list(compress(items, flags))
 
 
-def _offsets_but(wanted: Sequence[bool], records: Sequence[Any]) -> list[int]:
-    return [record.offset for record, want in zip(records, wanted, strict=True) if not want]
+def _offsets_but(flags: Sequence[bool], records: Sequence[Any]) -> list[int]:
+    return [record.offset for record, want in zip(records, flags, strict=True) if not want]
 
 
 async def open_deliverer(
@@ -200,7 +200,7 @@ async def require_table(store: DestinationThread, identity: TopicIdentity, to: s
     if not isinstance(destination, Inspectable) or await store.call(destination.is_there):
         return
     topic_id = await identity.refresh()
-    delivered = sum(one.delivered for one in await store.call(lambda: destination.accounts(topic_id)))
+    delivered = sum(account.delivered for account in await store.call(lambda: destination.accounts(topic_id)))
     if delivered:
         raise ConfigError(
             f"The table of {to} is gone, and with it {delivered:,} events that were delivered into it: put it back, or "

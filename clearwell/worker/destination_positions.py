@@ -70,12 +70,13 @@ class DestinationPositions:
         if not self.claims:
             return
         topic_id = self.identity.id
-        for found in await self._store.call(lambda: self._store.destination.accounts(topic_id)):
-            claim = self.claims.get(found.partition)
-            if claim is not None and found.next_offset < claim.next_offset:  # ahead: a write whose end we have not seen
+        for account in await self._store.call(lambda: self._store.destination.accounts(topic_id)):
+            claim = self.claims.get(account.partition)
+            # ahead: a write whose end we have not seen
+            if claim is not None and account.next_offset < claim.next_offset:
                 raise Fatal(
-                    f"Partition {found.partition} was set back from offset {claim.next_offset} to {found.next_offset}: "
-                    "this process ends, so that the next one delivers from there."
+                    f"Partition {account.partition} was set back from offset {claim.next_offset} to "
+                    f"{account.next_offset}: this process ends, so that the next one delivers from there."
                 )
 
     async def _claim(self, topic_id: str, partition: int, number: int) -> Claim:

@@ -31,15 +31,17 @@ _TOO_LARGE = re.compile(r"too large|longer than maximum|Guardrail (column_value|
 
 def translate(error: Exception, server: str, doing: str) -> ClearwellError:
     """What to raise when a call failed; `doing` says what for ("write partition 3, offsets up to 900")."""
-    found = _causes(error)
-    name = type(found[0]).__name__
+    causes = _causes(error)
+    name = type(causes[0]).__name__
 
     def any_is(*kinds: type[Exception]) -> bool:
-        return any(isinstance(one, kinds) for one in found)
+        return any(isinstance(cause, kinds) for cause in causes)
 
     if any_is(AuthenticationFailed):
         return ConfigError(f"{server} refuses the user or the password: correct them.")
-    if any(isinstance(one, OSError) and "[SSL" in str(one) for one in found):  # the driver makes a new OSError of it
+    if any(
+        isinstance(cause, OSError) and "[SSL" in str(cause) for cause in causes
+    ):  # the driver makes a new OSError of it
         return ConfigError(
             f"{server} and this program can't agree on TLS: check `ca`, that the port is for TLS, and that each node's "
             "certificate names its address."
@@ -49,7 +51,7 @@ def translate(error: Exception, server: str, doing: str) -> ClearwellError:
             f"{server} does not let this user {doing}: grant it CREATE, ALTER, SELECT and MODIFY on the keyspace."
         )
     if any_is(InvalidRequest):
-        return _invalid(str(found[0]), server, doing)
+        return _invalid(str(causes[0]), server, doing)
     if any_is(SyntaxException, ProtocolVersionUnsupported):
         return ConfigError(f"{server} does not speak as Clearwell does ({name}): is it Cassandra 4 or later?")
     if any_is(RequestExecutionException, OperationTimedOut):

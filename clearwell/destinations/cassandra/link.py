@@ -84,8 +84,8 @@ class CassandraSession:
 
     def columns(self, table: str) -> dict[str, Found]:
         """Those of a table by name, each with its kind, position and type; none where there is no such table."""
-        found = self.run(_COLUMNS, {"space": self._keyspace, "name": table})
-        return {column["column_name"]: column for column in found}
+        rows = self.run(_COLUMNS, {"space": self._keyspace, "name": table})
+        return {column["column_name"]: column for column in rows}
 
     def run(self, cql: str, values: Found | None = None, serial: bool = False, seconds: float = SECONDS) -> list[Found]:
         """The rows of a statement; a `serial` read sees conditional writes that are still under way."""

@@ -45,11 +45,11 @@ def prepare(link: CassandraSession) -> None:
 
 def claim(link: CassandraSession, group: str, topic_id: str, partition: int, generation: int) -> Claim:
     """Refuse an older generation, else a new epoch. Raises Fenced, and Retryable when another one claims now."""
-    place = _place(group, topic_id, partition)
-    known = _read(link, place)
+    position_key = _place(group, topic_id, partition)
+    known = _read(link, position_key)
     if known is None:
         fresh = dict.fromkeys(_HOLDS, 0) | {"generation": generation, "epoch": 1, "marks": "{}"}
-        _require(link.run(_FIRST, place | fresh))
+        _require(link.run(_FIRST, position_key | fresh))
         return Claim(1, 0, {})
     if known["generation"] > generation:
         raise older_generation(group, partition, generation, f"the table {TABLE}")
@@ -89,8 +89,8 @@ def accounts(link: CassandraSession, group: str, topic_id: str) -> Sequence[Acco
     """One entry for each partition that was claimed, by number."""
     if not link.columns(TABLE):
         return []
-    found = link.run(_OF_TOPIC, {"group_name": group, "topic_id": topic_id})
-    ordered = sorted(found, key=lambda row: int(row["partition_number"]))
+    rows = link.run(_OF_TOPIC, {"group_name": group, "topic_id": topic_id})
+    ordered = sorted(rows, key=lambda row: int(row["partition_number"]))
     return [Accounts(row["partition_number"], row["next_offset"], *(row[name] for name in _COUNTS)) for row in ordered]
 
 
@@ -102,10 +102,10 @@ def _text(high_watermarks: Any) -> str:
     return msgspec.json.encode(dict(high_watermarks)).decode()
 
 
-def _read(link: CassandraSession, place: Found) -> Found | None:
+def _read(link: CassandraSession, position_key: Found) -> Found | None:
     """Serially, so that a change which is half done is done first."""
-    found = link.run(_READ, place, serial=True)
-    return found[0] if found else None
+    rows = link.run(_READ, position_key, serial=True)
+    return rows[0] if rows else None
 
 
 def _change(link: CassandraSession, known: Found, changed: Found) -> None:

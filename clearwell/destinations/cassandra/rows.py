@@ -86,8 +86,8 @@ def row_maker(schema: CleanSchema) -> Callable[[Sequence[Any], str, int, int], R
 
 def version_of(row: Mapping[str, Any]) -> RowVersion:
     """What tells which of two rows is newer; a row that is gone is older than any."""
-    found: list[Any] = [row.get(name) for name in OURS]
-    time, raw_topic, raw_partition, raw_offset = found
+    values: list[Any] = [row.get(name) for name in OURS]
+    time, raw_topic, raw_partition, raw_offset = values
     return RowVersion(None if time is None else _EPOCH + time * _MICROSECOND, raw_topic, raw_offset, raw_partition)
 
 

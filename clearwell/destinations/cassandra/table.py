@@ -21,16 +21,16 @@ def prepare(link: CassandraSession, schema: CleanSchema, table: str) -> None:
 
     Raises ConfigError when a column has another type, the key differs, or the table is not one of ours.
     """
-    wanted = columns(schema)
-    found = link.columns(table)
-    if not found:
-        defined = ", ".join(f'"{name}" {of}' for name, of in wanted.items())
+    declared = columns(schema)
+    existing = link.columns(table)
+    if not existing:
+        defined = ", ".join(f'"{name}" {of}' for name, of in declared.items())
         link.define(f'CREATE TABLE IF NOT EXISTS "{table}" ({defined}, PRIMARY KEY (({quoted(schema.key)})))')
-        found = link.columns(table)
-    _check(found, schema, wanted, table)
-    for name in wanted.keys() - found.keys():
+        existing = link.columns(table)
+    _check(existing, schema, declared, table)
+    for name in declared.keys() - existing.keys():
         try:
-            link.define(f'ALTER TABLE "{table}" ADD "{name}" {wanted[name]}')
+            link.define(f'ALTER TABLE "{table}" ADD "{name}" {declared[name]}')
         except InvalidRequest:  # another deliverer was quicker
             if name not in link.columns(table):
                 raise
@@ -78,19 +78,21 @@ def _place(names: list[str], name: str) -> str:
     return f"f{names.index(name)}"
 
 
-def _check(found: Mapping[str, Mapping[str, Any]], schema: CleanSchema, wanted: Mapping[str, str], table: str) -> None:
+def _check(
+    existing: Mapping[str, Mapping[str, Any]], schema: CleanSchema, declared: Mapping[str, str], table: str
+) -> None:
     version = f"{schema.stream} v{schema.version}"
-    if not OURS.keys() <= found.keys():
+    if not OURS.keys() <= existing.keys():
         raise ConfigError(f'The table "{table}" exists and Clearwell did not make it: name another one in the route.')
-    parts = [row for row in found.values() if row["kind"] != "regular"]
+    parts = [row for row in existing.values() if row["kind"] != "regular"]
     key = [row["column_name"] for row in sorted(parts, key=lambda row: (row["kind"] == "clustering", row["position"]))]
     if tuple(key) != schema.key:
         raise ConfigError(
             f'The table "{table}" has the key ({", ".join(key)}) but the contract {version} has '
             f"({', '.join(schema.key)}): name another table in the route, and fill it by a backfill."
         )
-    for name, of in wanted.items():
-        is_now = found[name]["type"] if name in found else of
+    for name, of in declared.items():
+        is_now = existing[name]["type"] if name in existing else of
         if is_now != of:
             raise ConfigError(
                 f'The column "{name}" of the table "{table}" is {is_now} but the contract {version} makes it {of}: '

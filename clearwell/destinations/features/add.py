@@ -25,12 +25,12 @@ def add(
     the staging table of `features_ddl` there.
     """
     builder = TileBuilder(view, names)
-    kept = _kept(view, features_floor.read(session, view.name), [batch.rows[place] for place in places], names)
+    kept = _kept(view, features_floor.read(session, view.name), [batch.rows[index] for index in places], names)
     beneath = kept.count(False)
     if beneath:
         features_floor.note_beneath(session, view.name, beneath)
-    for place in compress(places, kept):
-        builder.add(batch.rows[place], batch.raw_topics[place], batch.partition, batch.raw_offsets[place])
+    for index in compress(places, kept):
+        builder.add(batch.rows[index], batch.raw_topics[index], batch.partition, batch.raw_offsets[index])
     if not builder.tiles:
         return
     with session.cursor() as cursor, cursor.copy(features_ddl.copy_to_staging()) as copy:
@@ -54,6 +54,8 @@ def _rows(builder: TileBuilder) -> Iterator[tuple[Any, ...]]:
     for entity, tiles in sorted(builder.tiles.items()):
         for start, tile in sorted(tiles.items()):
             values = [
-                value for part, one in zip(builder.parts, tile, strict=True) for value in features_ddl.stored(part, one)
+                value
+                for part, partial in zip(builder.parts, tile, strict=True)
+                for value in features_ddl.stored(part, partial)
             ]
             yield (*entity, EPOCH + timedelta(microseconds=start), *values)

@@ -96,22 +96,24 @@ def count(connection: Connection[Any], view: str, partition: int, events: Sequen
 
     Call it in the transaction that adds them; it holds others of the same view and raw partition off until that ends.
     """
-    chosen: list[Seen] = []
+    seen: list[Seen] = []
     for topic, some in groupby(sorted(events), key=lambda event: event.topic):
-        chosen += _count(connection, {"view": view, "topic": topic, "partition": partition}, list(some))
-    return sorted(chosen)
+        seen += _count(connection, {"view": view, "topic": topic, "partition": partition}, list(some))
+    return sorted(seen)
 
 
-def _count(connection: Connection[Any], place: dict[str, Any], events: Sequence[Event]) -> list[Seen]:
-    connection.execute(_LOCK, (f"clearwell counted {place['view']} {place['topic']} {place['partition']}",))
+def _count(connection: Connection[Any], coordinates: dict[str, Any], events: Sequence[Event]) -> list[Seen]:
+    connection.execute(
+        _LOCK, (f"clearwell counted {coordinates['view']} {coordinates['topic']} {coordinates['partition']}",)
+    )
     numbers = sorted({event.offset // CHUNK for event in events})
-    found = connection.execute(_READ, {**place, "chunks": numbers}).fetchall()
-    chunks = {number: Chunk(bytearray(seen), late) for number, seen, late in found}
-    chosen = list(choose(chunks, events))
+    rows = connection.execute(_READ, {**coordinates, "chunks": numbers}).fetchall()
+    chunks = {number: Chunk(bytearray(seen), late) for number, seen, late in rows}
+    new_events = list(choose(chunks, events))
     with connection.cursor() as cursor:
-        changed = [{**place, "chunk": n, "seen": bytes(chunks[n].seen), "late": chunks[n].late} for n in numbers]
+        changed = [{**coordinates, "chunk": n, "seen": bytes(chunks[n].seen), "late": chunks[n].late} for n in numbers]
         cursor.executemany(_WRITE, changed)
-    return chosen
+    return new_events
 
 
 def choose(chunks: dict[int, Chunk], events: Sequence[Event]) -> Iterator[Seen]:
@@ -126,8 +128,8 @@ def choose(chunks: dict[int, Chunk], events: Sequence[Event]) -> Iterator[Seen]:
 
 def late(connection: Connection[Any], view: str) -> int:
     """How many events came too late for the view's tiles."""
-    found = connection.execute(_LATE, (view,)).fetchone()
-    return int(found[0]) if found else 0
+    row = connection.execute(_LATE, (view,)).fetchone()
+    return int(row[0]) if row else 0
 
 
 def any_of(connection: Connection[Any], view: str) -> bool:

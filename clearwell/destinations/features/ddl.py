@@ -41,7 +41,7 @@ class Column(NamedTuple):
 def rows_schema(view: FeatureView) -> CleanSchema:
     """The wide table as a schema: entity keys, plain features, event time."""
     keys = [replace(key, required=True) for key in view.entity.keys]
-    plain = [replace(one.source, name=one.name, required=False) for one in view.plain]
+    plain = [replace(feature.source, name=feature.name, required=False) for feature in view.plain]
     time = Field(EVENT_TIME, Type.TIMESTAMP)
     names = tuple(key.name for key in keys)
     return CleanSchema(view.name, view.version, (*keys, *plain, time), names, names[0], EVENT_TIME)
@@ -50,10 +50,10 @@ def rows_schema(view: FeatureView) -> CleanSchema:
 def tile_columns(view: FeatureView) -> list[Column]:
     """Entity keys, start, and the columns of each part."""
     keys = [Column(key.name, *ddl.column_type(key)) for key in view.entity.keys]
-    found = [*keys, Column(START, "timestamp with time zone", "timestamptz")]
+    columns = [*keys, Column(START, "timestamp with time zone", "timestamptz")]
     for part in parts_of(view):
-        found += _part_columns(part)
-    return found
+        columns += _part_columns(part)
+    return columns
 
 
 def part_name(part: Part, suffix: str = "") -> str:
@@ -90,18 +90,18 @@ def stored(part: Part, value: Any) -> Sequence[Any]:
 def restored(parts: Sequence[Part], values: Sequence[Any]) -> Tile:
     """The tile that a row's columns hold, from those of the first part on."""
     tile: Tile = []
-    place = 0
+    index = 0
     for part in parts:
-        value = values[place]
+        value = values[index]
         if part.kind is PartKind.LAST:
-            tile.append(None if values[place + 1] is None else Last._make((*values[place + 1 : place + 5], value)))
+            tile.append(None if values[index + 1] is None else Last._make((*values[index + 1 : index + 5], value)))
         elif part.kind is PartKind.DISTINCT:
             tile.append(set(value))
         elif part.kind is PartKind.SUM and part.field.type in WHOLE:
             tile.append(int(value))
         else:
             tile.append(value)
-        place += 5 if part.kind is PartKind.LAST else 1
+        index += 5 if part.kind is PartKind.LAST else 1
     return tile
 
 

@@ -117,7 +117,11 @@ class FeaturesDestination(PostgresDestination):
         super().__init__(dsn, rows, view.name, group)
         self.view = view
         self._names = [field.name for field in schema.fields]
-        picked = [*(key.name for key in view.entity.keys), *(one.source.name for one in view.plain), view.event_time]
+        picked = [
+            *(key.name for key in view.entity.keys),
+            *(feature.source.name for feature in view.plain),
+            view.event_time,
+        ]
         self._pick = [self._names.index(name) for name in picked]
         self._time = self._names.index(view.event_time)
         self._history = OfflineWriter(offline, view, schema, group)
@@ -173,8 +177,8 @@ class FeaturesDestination(PostgresDestination):
             self._talking(f'count the rows of the view "{self.view.name}"') as session,
             contextlib.suppress(*_NO_TABLE),
         ):
-            found = session.execute(count).fetchone()
-            return int(found[0]) if found else 0
+            row = session.execute(count).fetchone()
+            return int(row[0]) if row else 0
         return 0
 
     def late(self) -> int:
@@ -224,9 +228,9 @@ class FeaturesDestination(PostgresDestination):
                 copy.write_row((*rows[index], topics[index], offsets[index]))
         began, time = self._began_at(session), self._time
         live = any(row[time] is not None and row[time] >= began for row in batch.rows)
-        found = features_lateness.as_newest(session.execute(self._before).fetchall(), keys) if live else {}
+        before = features_lateness.as_newest(session.execute(self._before).fetchall(), keys) if live else {}
         session.execute(self._upsert, {"partition": batch.partition})
-        return found
+        return before
 
     def _began_at(self, session: Session) -> datetime:
         if self._began is None:
@@ -248,11 +252,14 @@ class FeaturesDestination(PostgresDestination):
         ]
         late = features_lateness.late_places(self.view, self._began_at(session), newest, arrived)
         events = [
-            features_counted.Event(event.topic, event.offset, place, place in late) for _, event, place in arrived
+            features_counted.Event(event.topic, event.offset, position, position in late)
+            for _, event, position in arrived
         ]
         seen = features_counted.count(session, self.view.name, batch.partition, events)
         if self.view.tile is not None:
-            features_add.add(session, self.view, self._names, batch, [one.place for one in seen if not one.late])
+            features_add.add(
+                session, self.view, self._names, batch, [event_seen.place for event_seen in seen if not event_seen.late]
+            )
         self._history.write(session, batch, seen)
 
     @contextlib.contextmanager

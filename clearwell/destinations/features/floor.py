@@ -59,21 +59,21 @@ def whole_since(view: FeatureView, floor: datetime) -> datetime:
 
 def reach(view: FeatureView) -> int:
     """How far before an instant the windows of a view may begin, in microseconds."""
-    windows = [one.window for one in view.aggregated if one.window is not None]
+    windows = [feature.window for feature in view.aggregated if feature.window is not None]
     return max((window.length // MICROSECOND + window.slide // MICROSECOND for window in windows), default=0)
 
 
 def read(connection: Connection[Any], view: str) -> datetime | None:
     """The floor; None: there is none yet, and every tile is there."""
-    found = connection.execute(READ, (view,)).fetchone()
-    return None if found is None else found[0]
+    row = connection.execute(READ, (view,)).fetchone()
+    return None if row is None else row[0]
 
 
 def raise_to(connection: Connection[Any], view: str, floor: datetime) -> datetime:
     """Raise the floor to `floor`, where it is lower; returns what it is now."""
-    found = connection.execute(_RAISE, (view, floor)).fetchone()
-    assert found is not None
-    raised: datetime = found[0]
+    row = connection.execute(_RAISE, (view, floor)).fetchone()
+    assert row is not None
+    raised: datetime = row[0]
     return raised
 
 
@@ -89,5 +89,5 @@ def note_beneath(connection: Connection[Any], view: str, events: int) -> None:
 
 def beneath(connection: Connection[Any], view: str) -> int:
     """How many such events there were."""
-    found = connection.execute(_BENEATH, (view,)).fetchone()
-    return int(found[0]) if found else 0
+    row = connection.execute(_BENEATH, (view,)).fetchone()
+    return int(row[0]) if row else 0

@@ -46,8 +46,8 @@ def feature_at(parts: Sequence[Part], feature: Feature, tiles: Mapping[int, Tile
     assert feature.aggregate is not None and feature.window is not None
     first, end = bounds(feature.window, at)
     within = [tile for start, tile in tiles.items() if first <= start < end]
-    wanted = [Part(kind, feature.source) for kind in parts_needed(feature.aggregate)]
-    return _value(feature, [_folded(part, parts.index(part), within) for part in wanted])
+    needed = [Part(kind, feature.source) for kind in parts_needed(feature.aggregate)]
+    return _value(feature, [_folded(part, parts.index(part), within) for part in needed])
 
 
 def bounds(window: Window, at: int) -> tuple[int, int]:
@@ -64,10 +64,10 @@ def reach(view: FeatureView, at: int) -> tuple[int, int]:
 
 
 def _folded(part: Part, number: int, tiles: Iterable[Tile]) -> Any:
-    (found,) = empty_tile([part])
+    (folded,) = empty_tile([part])
     for tile in tiles:
-        found = merged(part.kind, found, tile[number])
-    return found
+        folded = merged(part.kind, folded, tile[number])
+    return folded
 
 
 def _value(feature: Feature, folded: Sequence[Any]) -> Any:

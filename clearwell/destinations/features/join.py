@@ -85,7 +85,7 @@ def groups(files: Sequence[Listed], target: int = TARGET) -> Iterator[list[Liste
     for file in files:
         if file.bytes >= target // 2:
             continue
-        if sum(one.bytes for one in group) + file.bytes > target:
+        if sum(member.bytes for member in group) + file.bytes > target:
             if len(group) > 1:
                 yield group
             group = []
@@ -110,9 +110,9 @@ def join(connection: Connection[Any], folder: Folder, view: str, target: int = T
 
 def sweep(connection: Connection[Any], folder: Folder, view: str, grace: timedelta = GRACE) -> int:
     """Remove joined files that were never listed, and files replaced before `grace`; how many of the latter."""
-    found = [name for name in folder.names() if name.lstrip(".").startswith(_PREFIX)]  # before the list is asked
-    known = {name for (name,) in connection.execute(_LISTED, (view, found)).fetchall()}
-    folder.remove(set(found) - known)
+    leftovers = [name for name in folder.names() if name.lstrip(".").startswith(_PREFIX)]  # before the list is asked
+    known = {name for (name,) in connection.execute(_LISTED, (view, leftovers)).fetchall()}
+    folder.remove(set(leftovers) - known)
     replaced = [name for (name,) in connection.execute(_REPLACED, (view, grace)).fetchall()]
     if replaced:
         folder.remove(replaced)
@@ -127,15 +127,15 @@ def due(connection: Connection[Any], view: str, grace: timedelta = GRACE) -> int
 
 def _join(connection: Connection[Any], folder: Folder, view: str, group: Sequence[Listed]) -> int:
     """Join those of the group that can be in one file; how many they were, 0 when no two can."""
-    files = {one.name: _opened(folder, one) for one in group}
+    files = {file.name: _opened(folder, file) for file in group}
     schema, alike = _one_schema(group, files)
     if len(alike) < 2:
         return 0
-    data = _written(schema, folder, {one.name: files[one.name] for one in alike})
+    data = _written(schema, folder, {file.name: files[file.name] for file in alike})
     name = f"{_PREFIX}{uuid.uuid4().hex}.parquet"
     folder.put(name, data)
-    names = [one.name for one in alike]
-    events, first, last = sum(one.events for one in alike), min(o.first for o in alike), max(o.last for o in alike)
+    names = [file.name for file in alike]
+    events, first, last = sum(file.events for file in alike), min(o.first for o in alike), max(o.last for o in alike)
     with connection.transaction():
         if connection.execute(_REPLACE, (view, names)).rowcount != len(names):
             raise Retryable(f'The list of files of the view "{view}" was changed while they were joined: try again.')
@@ -148,12 +148,12 @@ def _opened(folder: Folder, file: Listed) -> parquet.ParquetFile:
     if data is None:
         raise ConfigError(f"{file.name} is missing in {folder.shown}: bring it back from a backup.")
     try:
-        found = parquet.ParquetFile(io.BytesIO(data))
+        opened = parquet.ParquetFile(io.BytesIO(data))
     except pa.ArrowException:
-        found = None
-    if found is None or found.metadata.num_rows != file.events:  # never replace what is whole by what is not
+        opened = None
+    if opened is None or opened.metadata.num_rows != file.events:  # never replace what is whole by what is not
         raise _harmed(folder, file.name)
-    return found
+    return opened
 
 
 def _harmed(folder: Folder, name: str) -> ConfigError:
@@ -163,12 +163,12 @@ def _harmed(folder: Folder, name: str) -> ConfigError:
 def _one_schema(group: Sequence[Listed], files: Mapping[str, parquet.ParquetFile]) -> tuple[pa.Schema, list[Listed]]:
     """The columns of all files of the group that agree on types with the first; a view gains columns over time."""
     schema, alike = files[group[0].name].schema_arrow, []
-    for one in group:
+    for file in group:
         try:
-            schema = pa.unify_schemas([schema, files[one.name].schema_arrow])
+            schema = pa.unify_schemas([schema, files[file.name].schema_arrow])
         except pa.ArrowException:
             continue
-        alike.append(one)
+        alike.append(file)
     return schema, alike
 
 
@@ -181,7 +181,7 @@ def _written(schema: pa.Schema, folder: Folder, files: Mapping[str, parquet.Parq
                 waiting.append(in_columns(schema, file.read(use_threads=False)))
             except pa.ArrowException:  # its text quotes values (invariant 9)
                 raise _harmed(folder, name) from None
-            if sum(one.num_rows for one in waiting) >= ROWS:
+            if sum(table.num_rows for table in waiting) >= ROWS:
                 writer.write_table(pa.concat_tables(waiting), ROWS)
                 waiting = []
         if waiting:

@@ -53,9 +53,9 @@ class Arrived(NamedTuple):
 def begin(connection: Connection[Any], view: str, now: datetime) -> datetime:
     """When the view began to be served: `now`, if it never did before."""
     connection.execute(_BEGIN, (view, now))
-    found = connection.execute(_BEGAN, (view,)).fetchone()
-    assert found is not None
-    began: datetime = found[0]
+    row = connection.execute(_BEGAN, (view,)).fetchone()
+    assert row is not None
+    began: datetime = row[0]
     return began
 
 
@@ -87,12 +87,12 @@ def late_places(
     judged by those.
     """
     late = set()
-    for entity, event, place in events:
+    for entity, event, index in events:
         known = newest.get(entity)
         if known is not None and event.time >= began and known.time - event.time > view.lateness:
             same_partition = known[1:3] == event[1:3]
             if not (same_partition and known.offset > event.offset):
-                late.add(place)
+                late.add(index)
         if known is None or event.time > known.time:
             newest[entity] = event
     return late

@@ -67,10 +67,10 @@ IDENTITY = pa.schema(
 
 def create_list(connection: Connection[Any]) -> None:
     """Create or widen the list of files."""
-    found = {name for (name,) in connection.execute(_COLUMNS, (f"{SCHEMA}.offline",)).fetchall()}
-    if not found:
+    columns = {name for (name,) in connection.execute(_COLUMNS, (f"{SCHEMA}.offline",)).fetchall()}
+    if not columns:
         connection.execute(CREATE)
-    elif "replaced_at" not in found:
+    elif "replaced_at" not in columns:
         connection.execute(_WIDEN)
     if list_id(connection) is None:
         connection.execute(SQL("COMMENT ON TABLE {} IS {}").format(_TABLE, Literal(f"Clearwell: {uuid.uuid4().hex}")))
@@ -78,8 +78,8 @@ def create_list(connection: Connection[Any]) -> None:
 
 def list_id(connection: Connection[Any]) -> str | None:
     """What tells this list from those of other databases, and from one that was dropped and made again."""
-    found = connection.execute(_ID).fetchone()
-    return found[0] if found else None
+    row = connection.execute(_ID).fetchone()
+    return row[0] if row else None
 
 
 def events_folder(root: Folder, view: str) -> Folder:
@@ -91,8 +91,8 @@ def columns_of(view: FeatureView) -> list[Field]:
     """The clean fields that a view is made of, under their clean names: keys, event time, then the rest."""
     time = Field(view.event_time, Type.TIMESTAMP)
     sources = {feature.source.name: feature.source for feature in view.features}
-    found = {field.name: field for field in (*view.entity.keys, time)}
-    return list((found | {name: field for name, field in sources.items() if name not in found}).values())
+    fields = {field.name: field for field in (*view.entity.keys, time)}
+    return list((fields | {name: field for name, field in sources.items() if name not in fields}).values())
 
 
 class OfflineWriter:
@@ -116,7 +116,7 @@ class OfflineWriter:
             return
         name = self._name(batch.topic_id, batch.partition, batch.next_offset, batch.epoch)
         data = self._encoded(batch, seen)
-        times = [batch.rows[one.place][self._time] for one in seen]
+        times = [batch.rows[event.place][self._time] for event in seen]
         self._folder.put(name, data)
         listed = (self._view, name, len(seen), len(data), min(times), max(times))
         connection.execute(_LIST.format(_TABLE), listed)
@@ -125,8 +125,8 @@ class OfflineWriter:
         """Remove what former owners of a partition wrote and did not commit; `epoch` is the one just claimed."""
         theirs = [name for name in self._folder.names() if self._older(name, topic_id, partition, epoch)]
         if theirs:
-            found = connection.execute(_LISTED.format(_TABLE), (self._view, theirs)).fetchall()
-            self._folder.remove(set(theirs) - {name for (name,) in found})
+            listed = connection.execute(_LISTED.format(_TABLE), (self._view, theirs)).fetchall()
+            self._folder.remove(set(theirs) - {name for (name,) in listed})
 
     def _name(self, topic_id: str, partition: int, end: int, epoch: int) -> str:
         """Of one commit alone: within an epoch the end rises, and no two owners have the same epoch."""
@@ -139,28 +139,30 @@ class OfflineWriter:
         return parts[3].isdigit() and int(parts[3]) < epoch
 
     def _encoded(self, batch: CleanBatch, seen: Sequence[Seen]) -> bytes:
-        rows = [self._pick(batch.rows[one.place]) for one in seen]
+        rows = [self._pick(batch.rows[event.place]) for event in seen]
         events = record_batch(self._fields, rows)
         identity = [
-            pa.array([batch.raw_topics[one.place] for one in seen], pa.string()),
+            pa.array([batch.raw_topics[event.place] for event in seen], pa.string()),
             pa.array([batch.partition] * len(seen), pa.int32()),
-            pa.array([batch.raw_offsets[one.place] for one in seen], pa.int64()),
-            pa.array([one.late for one in seen], pa.bool_()),
+            pa.array([batch.raw_offsets[event.place] for event in seen], pa.int64()),
+            pa.array([event.late for event in seen], pa.bool_()),
         ]
         return encoded(pa.table([*events.columns, *identity], file_schema(self._fields)))
 
 
 def file_schema(fields: Sequence[Field]) -> pa.Schema:
     """What a file of events looks like. Every field of theirs may be null: later versions know more of them."""
-    nullable = [one.with_nullable(True) for one in arrow_schema(fields)]
+    nullable = [field.with_nullable(True) for field in arrow_schema(fields)]
     return pa.schema([*nullable, *IDENTITY])
 
 
 def in_columns(schema: pa.Schema, table: pa.Table) -> pa.Table:
     """A table in these columns; what it was written without is null. Raises pa.ArrowException."""
     columns = [
-        table[one.name].cast(one.type) if one.name in table.column_names else pa.nulls(table.num_rows, one.type)
-        for one in schema
+        table[column.name].cast(column.type)
+        if column.name in table.column_names
+        else pa.nulls(table.num_rows, column.type)
+        for column in schema
     ]
     return pa.table(columns, schema)
 

@@ -26,8 +26,8 @@ def prune(
     are a transaction, so give a connection in autocommit; what others have locked is left to the next time.
     """
     table = Identifier(TILES, view.name)
-    found = connection.execute(_BLOCKS_OF, (table.as_string(connection),)).fetchone()
-    last = int(found[0]) if found else 0
+    row = connection.execute(_BLOCKS_OF, (table.as_string(connection),)).fetchone()
+    last = int(row[0]) if row else 0
     ends = range(first + BLOCKS, last + BLOCKS, BLOCKS)[:most]
     removed = 0
     for end in ends:
@@ -41,9 +41,9 @@ def count(connection: Connection[Any], view: FeatureView, floor: datetime) -> tu
     query = SQL("SELECT count(*), count(*) FILTER (WHERE {} < %s) FROM {}").format(
         Identifier(START), Identifier(TILES, view.name)
     )
-    found = connection.execute(query, (floor,)).fetchone()
-    assert found is not None
-    return int(found[0]), int(found[1])
+    row = connection.execute(query, (floor,)).fetchone()
+    assert row is not None
+    return int(row[0]), int(row[1])
 
 
 def _delete(view: FeatureView, first: int, end: int) -> Any:

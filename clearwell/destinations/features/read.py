@@ -101,7 +101,7 @@ def read_rows(
         rows = session.execute(_select_rows(view), columns, binary=True)
         tiles = floor = None
         if view.tile is not None:
-            first, end = (EPOCH + timedelta(microseconds=one) for one in reach(view, microseconds(time)))
+            first, end = (EPOCH + timedelta(microseconds=moment) for moment in reach(view, microseconds(time)))
             tiles = session.execute(_select_tiles(view), {**columns, "first": first, "end": end}, binary=True)
             # After the tiles: what was removed before they were read is beneath it.
             floor = session.execute(features_floor.READ, (view.name,), binary=True)
@@ -119,39 +119,39 @@ class _Reading:
         """`asked`: the instant was given, so it may be before an entity's newest event."""
         self._view, self._time, self._asked = view, time, asked
         self._nothing: dict[str, Any] = dict.fromkeys(feature.name for feature in view.features)
-        self._plain = [one.name for one in view.plain]
+        self._plain = [plain_feature.name for plain_feature in view.plain]
         self._windowed = view.tile is not None
         self._digest = view.digest()
         self._pruned = _pruned(view, time, floor) if floor is not None else ()
 
     def online(self, key: Entity, row: Sequence[Any] | None, tiles: dict[int, Tile]) -> OnlineRow:
         """What the view knows of one entity; `row` holds its plain features, then the time of its newest event."""
-        found = self._nothing.copy()
+        values = self._nothing.copy()
         if row is None:
-            return OnlineRow(key, found, None, False, self._digest)
+            return OnlineRow(key, values, None, False, self._digest)
         event_time, ttl = row[-1], self._view.ttl
         if ttl is not None and (event_time is None or self._time - event_time > ttl):
-            return OnlineRow(key, found, event_time, True, self._digest)
+            return OnlineRow(key, values, event_time, True, self._digest)
         if not (self._asked and event_time is not None and event_time > self._time):
-            found.update(zip(self._plain, row, strict=False))  # the time of the event is left over
+            values.update(zip(self._plain, row, strict=False))  # the time of the event is left over
         if self._windowed:
-            found |= value_at(self._view, tiles, self._time)
-            found.update(dict.fromkeys(self._pruned))
-        return OnlineRow(key, found, event_time, False, self._digest, self._pruned)
+            values |= value_at(self._view, tiles, self._time)
+            values.update(dict.fromkeys(self._pruned))
+        return OnlineRow(key, values, event_time, False, self._digest, self._pruned)
 
 
 def _pruned(view: FeatureView, time: datetime, floor: datetime) -> tuple[str, ...]:
     at, lowest = microseconds(time), microseconds(floor)
-    windows = [(one.name, one.window) for one in view.aggregated if one.window is not None]
+    windows = [(feature.name, feature.window) for feature in view.aggregated if feature.window is not None]
     return tuple(name for name, window in windows if bounds(window, at)[0] < lowest)
 
 
 def _tiles(view: FeatureView, rows: Sequence[Sequence[Any]]) -> dict[int, dict[int, Tile]]:
     parts = parts_of(view)
-    found: dict[int, dict[int, Tile]] = {}
+    tiles: dict[int, dict[int, Tile]] = {}
     for number, start, *values in rows:
-        found.setdefault(number, {})[microseconds(start)] = features_ddl.restored(parts, values)
-    return found
+        tiles.setdefault(number, {})[microseconds(start)] = features_ddl.restored(parts, values)
+    return tiles
 
 
 def _columns(view: FeatureView, keys: Sequence[Entity]) -> dict[str, Any]:
@@ -161,7 +161,7 @@ def _columns(view: FeatureView, keys: Sequence[Entity]) -> dict[str, Any]:
 
 @functools.lru_cache(1_024)  # composing takes longer than to read a few rows
 def _select_rows(view: FeatureView) -> bytes:
-    names = [*(one.name for one in view.plain), features_ddl.EVENT_TIME]
+    names = [*(feature.name for feature in view.plain), features_ddl.EVENT_TIME]
     query = SQL("SELECT {columns} FROM {wanted} JOIN {table} AS stored ON {same}").format(
         columns=_own(names), wanted=_wanted(view), table=Identifier(features_ddl.ROWS, view.name), same=_same(view)
     )

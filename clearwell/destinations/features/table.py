@@ -35,8 +35,8 @@ def prepare(connection: Connection[Any], view: FeatureView) -> None:
     Raises ConfigError when a type or the entity changed, or tiles were made for other windows or fields.
     """
     connection.execute("SELECT pg_advisory_xact_lock(%s)", (postgres_table.LOCK,))
-    found = {name for (name,) in connection.execute(_SCHEMAS, ([ROWS, TILES],)).fetchall()}
-    for name in sorted({ROWS, TILES} - found):
+    schemas = {name for (name,) in connection.execute(_SCHEMAS, ([ROWS, TILES],)).fetchall()}
+    for name in sorted({ROWS, TILES} - schemas):
         connection.execute(SQL("CREATE SCHEMA {}").format(Identifier(name)))
     postgres_positions.create_positions(connection)
     postgres_table.prepare(connection, features_ddl.rows_schema(view), view.name)
@@ -57,16 +57,16 @@ def prepare(connection: Connection[Any], view: FeatureView) -> None:
 
 
 def _prepare_tiles(connection: Connection[Any], view: FeatureView) -> None:
-    wanted = {column.name: column.final for column in features_ddl.tile_columns(view)}
-    found = dict(connection.execute(_TILES, (TILES, view.name)).fetchall())
+    declared = {column.name: column.final for column in features_ddl.tile_columns(view)}
+    existing = dict(connection.execute(_TILES, (TILES, view.name)).fetchall())
     said = said_of(view)
-    if not found and not features_counted.any_of(connection, view.name):
+    if not existing and not features_counted.any_of(connection, view.name):
         connection.execute(features_ddl.create_tiles(view))
         features_floor.forget(connection, view.name)
         table, text = Identifier(TILES, view.name), Literal(said)
         connection.execute(SQL("COMMENT ON TABLE {} IS {}").format(table, text))
-    elif found != wanted or connection.execute(_COMMENT, (TILES, view.name)).fetchone() != (said,):
-        made = "were made for other windows or fields" if found else "were never made"
+    elif existing != declared or connection.execute(_COMMENT, (TILES, view.name)).fetchone() != (said,):
+        made = "were made for other windows or fields" if existing else "were never made"
         raise ConfigError(
             f'The tiles of the view "{view.name}" {made}, and its past events can\'t be put into these: call the '
             f"view {view.name[:60]}_2 in the route, say, and it is filled from the start of the topic."

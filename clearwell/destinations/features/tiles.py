@@ -78,13 +78,13 @@ def parts_needed(aggregate: Aggregate) -> tuple[PartKind, ...]:
 
 def parts_of(view: FeatureView) -> tuple[Part, ...]:
     """The parts that a tile of the view holds, in order of their names."""
-    found = {
+    parts = {
         Part(kind, feature.source)
         for feature in view.aggregated
         if feature.aggregate is not None
         for kind in parts_needed(feature.aggregate)
     }
-    return tuple(sorted(found, key=lambda part: part.name))
+    return tuple(sorted(parts, key=lambda part: part.name))
 
 
 def microseconds(time: datetime) -> int:
@@ -141,7 +141,7 @@ class TileBuilder:
                 tile[at] = _added(kind, tile[at], value, type_, (time, offset, partition, topic))
 
 
-def _added(kind: PartKind, so_far: Any, value: Any, type_: Type, place: tuple[datetime, int, int, str]) -> Any:
+def _added(kind: PartKind, so_far: Any, value: Any, type_: Type, event_order: tuple[datetime, int, int, str]) -> Any:
     if kind is PartKind.COUNT:
         return so_far + 1
     if kind is PartKind.SUM:
@@ -151,24 +151,24 @@ def _added(kind: PartKind, so_far: Any, value: Any, type_: Type, place: tuple[da
     if kind is PartKind.MAX:
         return value if so_far is None or value > so_far else so_far
     if kind is PartKind.LAST:
-        return Last(*place, value) if so_far is None or place > so_far[:4] else so_far
+        return Last(*event_order, value) if so_far is None or event_order > so_far[:4] else so_far
     so_far.add(hash_of(value))
     return smallest(so_far) if len(so_far) > 2 * SKETCH else so_far
 
 
-def merged(kind: PartKind, one: Any, other: Any) -> Any:
+def merged(kind: PartKind, left: Any, other: Any) -> Any:
     """The partial aggregate of two disjoint sets of events."""
-    if kind is PartKind.COUNT or (kind is PartKind.SUM and type(one) is int):
-        return one + other
+    if kind is PartKind.COUNT or (kind is PartKind.SUM and type(left) is int):
+        return left + other
     if kind is PartKind.SUM:
-        return EXACT.add(one, other)
+        return EXACT.add(left, other)
     if kind is PartKind.DISTINCT:
-        return smallest(one | other)
-    if one is None or other is None:
-        return other if one is None else one
+        return smallest(left | other)
+    if left is None or other is None:
+        return other if left is None else left
     if kind is PartKind.LAST:
-        return max(one, other, key=lambda last: last[:4])
-    return min(one, other) if kind is PartKind.MIN else max(one, other)
+        return max(left, other, key=lambda last: last[:4])
+    return min(left, other) if kind is PartKind.MIN else max(left, other)
 
 
 def smallest(hashes: set[int]) -> set[int]:

@@ -112,16 +112,16 @@ def compact(
 
 
 def _raised(session: Connection[Any], view: FeatureView, now: datetime) -> datetime | None:
-    wanted = _wanted(session, view, now)
-    return None if wanted is None else features_floor.raise_to(session, view.name, wanted)
+    target = _wanted(session, view, now)
+    return None if target is None else features_floor.raise_to(session, view.name, target)
 
 
 def _wanted(session: Connection[Any], view: FeatureView, now: datetime) -> datetime | None:
     """Of the newest event; one of the future does not count, for the present must be served too."""
-    found = session.execute(_NEWEST, (view.name,)).fetchone()
-    if view.tile is None or found is None or found[0] is None:
+    row = session.execute(_NEWEST, (view.name,)).fetchone()
+    if view.tile is None or row is None or row[0] is None:
         return None
-    return features_floor.wanted(view, min(found[0], now))
+    return features_floor.wanted(view, min(row[0], now))
 
 
 @contextlib.contextmanager

@@ -48,11 +48,11 @@ class FileFormat(NamedTuple):
         """Of the files' names."""
         return ".parquet" if self.format == "parquet" else f".ndjson{_PACKED[self.compression]}"
 
-    def encode(self, schema: CleanSchema, batch: CleanBatch, chosen: Sequence[int]) -> bytes:
-        """The rows of `batch` at `chosen`. Raises RowsRefused when a value does not fit its column's type."""
+    def encode(self, schema: CleanSchema, batch: CleanBatch, indexes: Sequence[int]) -> bytes:
+        """The rows of `batch` at `indexes`. Raises RowsRefused when a value does not fit its column's type."""
         if self.format == "parquet":
-            return _parquet(schema, batch, chosen, self.compression)
-        return _PACK[self.compression](b"".join(_line(batch, index) for index in chosen))
+            return _parquet(schema, batch, indexes, self.compression)
+        return _PACK[self.compression](b"".join(_line(batch, index) for index in indexes))
 
 
 def _line(batch: CleanBatch, index: int) -> bytes:
@@ -66,17 +66,17 @@ def _line(batch: CleanBatch, index: int) -> bytes:
     )
 
 
-def _parquet(schema: CleanSchema, batch: CleanBatch, chosen: Sequence[int], compression: Compression) -> bytes:
+def _parquet(schema: CleanSchema, batch: CleanBatch, indexes: Sequence[int], compression: Compression) -> bytes:
     try:
-        event = record_batch(schema.fields, [batch.rows[index] for index in chosen])
+        event = record_batch(schema.fields, [batch.rows[index] for index in indexes])
     except (OverflowError, pa.ArrowInvalid):
         raise _refused(RowReason.OUT_OF_RANGE, batch) from None
     except (TypeError, ValueError, ArithmeticError, pa.ArrowException):
         raise _refused(RowReason.WRONG_TYPE, batch) from None
     table = pa.Table.from_batches([event])
-    table = table.append_column(RAW_TOPIC, pa.array([batch.raw_topics[index] for index in chosen], pa.string()))
-    table = table.append_column(RAW_PARTITION, pa.repeat(pa.scalar(batch.partition, pa.int32()), len(chosen)))
-    table = table.append_column(RAW_OFFSET, pa.array([batch.raw_offsets[index] for index in chosen], pa.int64()))
+    table = table.append_column(RAW_TOPIC, pa.array([batch.raw_topics[index] for index in indexes], pa.string()))
+    table = table.append_column(RAW_PARTITION, pa.repeat(pa.scalar(batch.partition, pa.int32()), len(indexes)))
+    table = table.append_column(RAW_OFFSET, pa.array([batch.raw_offsets[index] for index in indexes], pa.int64()))
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression=compression)
     return buffer.getvalue()
@@ -89,8 +89,8 @@ def _refused(reason: RowReason, batch: CleanBatch) -> RowsRefused:
 def raw_offsets(name: str, data: bytes) -> frozenset[int]:
     """The raw offsets of the events in a file of ours called `name`, however it was written."""
     if name.endswith(".parquet"):
-        found = pq.read_table(io.BytesIO(data), columns=[RAW_OFFSET])
-        return frozenset(found.column(0).to_pylist())
+        table = pq.read_table(io.BytesIO(data), columns=[RAW_OFFSET])
+        return frozenset(table.column(0).to_pylist())
     if name.endswith(".zst"):
         data = zstandard.decompress(data)
     elif name.endswith(".gz"):

@@ -107,15 +107,15 @@ class FilesDestination:
         """Note the types of the fields. Raises ConfigError when there are files in which a field has another one."""
         noted = self._notes.get(self._note)
         known: dict[str, str] = {} if noted is None else msgspec.json.decode(noted, type=dict[str, str])
-        wanted = {field.name: _spelled(field) for field in self._schema.fields}
-        for name, kind in wanted.items():
+        declared = {field.name: _spelled(field) for field in self._schema.fields}
+        for name, kind in declared.items():
             if known.get(name, kind) != kind:
                 raise ConfigError(
                     f'"{name}" is {known[name]} in the files of {self._store.shown} but the contract '
                     f"{self._schema.stream} v{self._schema.version} makes it {kind}: name another folder in the route."
                 )
-        if known | wanted != known:
-            self._notes.put(self._note, msgspec.json.encode(known | wanted))
+        if known | declared != known:
+            self._notes.put(self._note, msgspec.json.encode(known | declared))
         self._positions.create()
 
     def reach(self) -> None:
@@ -160,10 +160,10 @@ class FilesDestination:
             files.setdefault((date, batch.raw_topics[index]), []).append(index)
         # All are encoded before the first is written: a row that is refused leaves nothing behind.
         encoded = [
-            (date, chosen, self._content.encode(self._schema, batch, chosen)) for (date, _), chosen in files.items()
+            (date, indexes, self._content.encode(self._schema, batch, indexes)) for (date, _), indexes in files.items()
         ]
-        for date, chosen, data in encoded:
-            piece = piece_of(f"{DATE}={date}", batch, chosen, self._group, self._content.ending)
+        for date, indexes, data in encoded:
+            piece = piece_of(f"{DATE}={date}", batch, indexes, self._group, self._content.ending)
             self._store.put(piece.path, data)
             yield piece
 

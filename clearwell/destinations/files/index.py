@@ -37,20 +37,20 @@ class EventFile(NamedTuple):
     @classmethod
     def of(cls, path: str) -> Self | None:
         """None for a file that is not ours."""
-        found = _NAME.fullmatch(path.rpartition("/")[2])
-        if found is None:
+        match = _NAME.fullmatch(path.rpartition("/")[2])
+        if match is None:
             return None
-        return cls(path, found["topic"], *(int(found[name]) for name in ("partition", "first", "last", "events")))
+        return cls(path, match["topic"], *(int(match[name]) for name in ("partition", "first", "last", "events")))
 
 
-def piece_of(folder: str, batch: CleanBatch, chosen: Sequence[int], group: str, ending: str) -> EventFile:
-    """The file that the rows of `batch` at `chosen`, all of one raw topic, go to."""
-    topic, offsets = batch.raw_topics[chosen[0]], [batch.raw_offsets[index] for index in chosen]
+def piece_of(folder: str, batch: CleanBatch, indexes: Sequence[int], group: str, ending: str) -> EventFile:
+    """The file that the rows of `batch` at `indexes`, all of one raw topic, go to."""
+    topic, offsets = batch.raw_topics[indexes[0]], [batch.raw_offsets[index] for index in indexes]
     batch_name = f"{group} {batch.topic_id} {batch.epoch} {batch.next_offset}"
     tag = hashlib.blake2b(batch_name.encode(), digest_size=6).hexdigest()
     first, last = min(offsets), max(offsets)
-    name = f"{topic}.{batch.partition:05}.{first:019}-{last:019}.{len(chosen)}.{tag}{ending}"
-    return EventFile(f"{folder}/{name}", topic, batch.partition, first, last, len(chosen))
+    name = f"{topic}.{batch.partition:05}.{first:019}-{last:019}.{len(indexes)}.{tag}{ending}"
+    return EventFile(f"{folder}/{name}", topic, batch.partition, first, last, len(indexes))
 
 
 class Index:
@@ -67,50 +67,50 @@ class Index:
 
     def count(self) -> int:
         """How many events there are, as the names say now."""
-        return sum(piece.events for path in self._store.find() if (piece := EventFile.of(path)))
+        return sum(file.events for path in self._store.find() if (file := EventFile.of(path)))
 
-    def add(self, pieces: Iterable[EventFile]) -> None:
+    def add(self, files: Iterable[EventFile]) -> None:
         """Files that were written."""
-        for piece in pieces:
-            self._known().setdefault((piece.topic, piece.partition), []).append(piece)
+        for file in files:
+            self._known().setdefault((file.topic, file.partition), []).append(file)
 
     def absent(self, batch: CleanBatch) -> list[int]:
         """Indexes of the rows that are not there yet, each event once. Those of a replay are looked up in the files."""
-        chosen: list[int] = []
+        indexes: list[int] = []
         seen: dict[str, set[int]] = {}
         for topic in dict.fromkeys(batch.raw_topics):
-            pieces = self._known().get((topic, batch.partition), [])
+            files = self._known().get((topic, batch.partition), [])
             offsets = [o for t, o in zip(batch.raw_topics, batch.raw_offsets, strict=True) if t == topic]
             low, high = min(offsets), max(offsets)
-            near = (piece for piece in pieces if piece.first <= high and low <= piece.last)
-            seen[topic] = set().union(*(self._offsets(piece) for piece in near))
+            near = (file for file in files if file.first <= high and low <= file.last)
+            seen[topic] = set().union(*(self._offsets(file) for file in near))
         for index, (topic, offset) in enumerate(zip(batch.raw_topics, batch.raw_offsets, strict=True)):
             if offset not in seen[topic]:
                 seen[topic].add(offset)
-                chosen.append(index)
-        return chosen
+                indexes.append(index)
+        return indexes
 
     def _known(self) -> dict[tuple[str, int], list[EventFile]]:
         if self._pieces is None:
             self._pieces = {}
             for path in self._store.find():
-                piece = EventFile.of(path)
-                if piece is not None:
-                    self._pieces.setdefault((piece.topic, piece.partition), []).append(piece)
+                file = EventFile.of(path)
+                if file is not None:
+                    self._pieces.setdefault((file.topic, file.partition), []).append(file)
         return self._pieces
 
-    def _offsets(self, piece: EventFile) -> frozenset[int]:
-        found = self._read.get(piece.path)
-        if found is None:
-            data = self._store.get(piece.path)
+    def _offsets(self, file: EventFile) -> frozenset[int]:
+        offsets = self._read.get(file.path)
+        if offsets is None:
+            data = self._store.get(file.path)
             try:
-                found = frozenset() if data is None else raw_offsets(piece.path, data)
+                offsets = frozenset() if data is None else raw_offsets(file.path, data)
             except Exception as error:  # whatever a library says of bytes that are no longer what we wrote
                 raise Fatal(
                     f"A file of {self._store.shown} can't be read ({type(error).__name__}), so nobody can tell which "
-                    f"events are there: put {piece.path} right, or away."
+                    f"events are there: put {file.path} right, or away."
                 ) from None
             if len(self._read) >= _READ_FILES:
                 self._read.pop(next(iter(self._read)))
-            self._read[piece.path] = found
-        return found
+            self._read[file.path] = offsets
+        return offsets

@@ -83,7 +83,7 @@ class FileStore:
         with self._failures("listed"):
             fs, root = self._opened()
             fs.invalidate_cache()
-            return [one[len(root) + 1 :] for one in fs.find(root)]
+            return [path[len(root) + 1 :] for path in fs.find(root)]
 
     def close(self) -> None:
         """The next call connects anew."""

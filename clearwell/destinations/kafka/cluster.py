@@ -35,7 +35,7 @@ class DestinationCluster:
 
     def __init__(self, bootstrap: str, topic: str, security: KafkaSecurity, client_id: str) -> None:
         """Does no I/O. Raises ConfigError when `bootstrap` is no list of addresses."""
-        self._addresses = [_address(one) for one in bootstrap.split(",")]
+        self._addresses = [_address(address) for address in bootstrap.split(",")]
         self._bootstrap, self._topic, self._security, self._client_id = bootstrap, topic, security, client_id
         self._producer: KafkaProducer | None = None
 
@@ -48,8 +48,8 @@ class DestinationCluster:
         """Raises ConfigError when the topic is not there or may not be seen."""
         doing = f"looking for {self._topic}"
         with self._failures(), contextlib.closing(self._admin()) as admin, translated(self._bootstrap, doing):
-            found = admin.describe_topics([self._topic])
-        if not any(one["name"] == self._topic and not one["error_code"] for one in found):
+            topics = admin.describe_topics([self._topic])
+        if not any(topic["name"] == self._topic and not topic["error_code"] for topic in topics):
             raise ConfigError(
                 f"Kafka at {self._bootstrap} has no topic {self._topic}, or it may not be seen: make it there, or name "
                 "another in the route."

@@ -79,7 +79,7 @@ class Archive:
     """The archive of one stream, written for one consumer group. Not thread-safe."""
 
     def __init__(
-        self, place: TableLocation, stream: str, keyring: Keyring, group: str, pace: CommitPace = NO_PACE
+        self, location: TableLocation, stream: str, keyring: Keyring, group: str, pace: CommitPace = NO_PACE
     ) -> None:
         """Raises Fatal when the keyring has no key to seal with (invariant 6)."""
         keyring.seal_key(None)
@@ -87,8 +87,8 @@ class Archive:
         self._stream = stream
         self._group = group
         self._sealer: Sealer | None = None
-        self.table = LakeTable(place, COLUMNS, INGEST_DATE, _STATISTICS)
-        self._upkeep = TableUpkeep(place, pace)
+        self.table = LakeTable(location, COLUMNS, INGEST_DATE, _STATISTICS)
+        self._upkeep = TableUpkeep(location, pace)
 
     def open(self) -> None:
         """Create the table; raises as `LakeTable.prepare` does."""
@@ -112,7 +112,7 @@ class Archive:
         def attempt() -> None:
             self.table.refresh()
             numbers: dict[str, int] = {}
-            fresh = [part for one in ranges if (part := self._advance(one, numbers)) is not None]
+            fresh = [part for raw_range in ranges if (part := self._advance(raw_range, numbers)) is not None]
             if numbers:
                 self.table.commit(self._rows(fresh), numbers)
                 self._upkeep.committed()
@@ -158,8 +158,8 @@ class Archive:
             self._sealer = Sealer(key, self._stream)
         encode, seal = msgspec.msgpack.encode, self._sealer.seal
         for record, nonce in zip(raw_range.records, draw_nonces(len(raw_range.records)), strict=True):
-            place = _event_id(raw_range.topic_id, raw_range.partition, record.offset)
-            yield seal(WHOLE, place, encode((record.key, record.value, record.headers)), nonce)
+            coordinates = _event_id(raw_range.topic_id, raw_range.partition, record.offset)
+            yield seal(WHOLE, coordinates, encode((record.key, record.value, record.headers)), nonce)
 
     def _app(self, topic_id: str, partition: int) -> str:
         return f"{self._group}/{topic_id}/{partition}"
@@ -175,8 +175,8 @@ def open_event(keyring: Keyring, stream: str, row: Mapping[str, Any]) -> Archive
 
     It opens under its own stream and place alone.
     """
-    place = _event_id(row[RAW_TOPIC], row[RAW_PARTITION], row[RAW_OFFSET])
-    return msgspec.msgpack.decode(unseal(keyring, stream, WHOLE, place, row[SEALED]), type=ArchivedEvent)
+    coordinates = _event_id(row[RAW_TOPIC], row[RAW_PARTITION], row[RAW_OFFSET])
+    return msgspec.msgpack.decode(unseal(keyring, stream, WHOLE, coordinates, row[SEALED]), type=ArchivedEvent)
 
 
 def _event_id(topic_id: str, partition: int, offset: int) -> str:

@@ -32,15 +32,15 @@ def table_columns(schema: CleanSchema) -> pa.Schema:
     return pa.schema([*OWN, *(field.with_nullable(True) for field in arrow_schema(schema.fields))])
 
 
-def columns_of(schema: CleanSchema, batch: CleanBatch, chosen: Sequence[int] | None) -> pa.RecordBatch:
-    """The rows of `batch` at `chosen` (None: all) as the columns of `table_columns`.
+def columns_of(schema: CleanSchema, batch: CleanBatch, indexes: Sequence[int] | None) -> pa.RecordBatch:
+    """The rows of `batch` at `indexes` (None: all) as the columns of `table_columns`.
 
     Raises RowsRefused when a value does not fit its column's type.
     """
     rows, topics, raw, clean = batch.rows, batch.raw_topics, batch.raw_offsets, batch.offsets
-    if chosen is not None:
-        rows, topics = [rows[at] for at in chosen], [topics[at] for at in chosen]
-        raw, clean = [raw[at] for at in chosen], [clean[at] for at in chosen]
+    if indexes is not None:
+        rows, topics = [rows[at] for at in indexes], [topics[at] for at in indexes]
+        raw, clean = [raw[at] for at in indexes], [clean[at] for at in indexes]
     try:
         event = record_batch(schema.fields, rows)
         dates = pc.floor_temporal(event.column(schema.event_time), unit="day").cast(pa.date32())

@@ -35,13 +35,13 @@ class TableCompaction:
     added: int
 
 
-def compact(place: TableLocation) -> TableCompaction:
+def compact(location: TableLocation) -> TableCompaction:
     """Join small files, day by day.
 
     Raises Retryable, also while somebody else compacts, ConfigError or Fatal.
     """
-    with _lease(place):
-        return insist(place, "compact it", _compact)
+    with _lease(location):
+        return insist(location, "compact it", _compact)
 
 
 def _compact(table: DeltaTable) -> TableCompaction:
@@ -50,25 +50,27 @@ def _compact(table: DeltaTable) -> TableCompaction:
 
 
 @contextmanager
-def _lease(place: TableLocation) -> Iterator[None]:
+def _lease(location: TableLocation) -> Iterator[None]:
     ours = int((time.time() + LEASE_TIME.total_seconds()) * 1000)
 
     def take(table: DeltaTable) -> None:
         held = table.transaction_version(LEASE) or 0
         if held > time.time() * 1000:
             until = datetime.fromtimestamp(held / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
-            raise Retryable(f"Somebody compacts {place.shown}, or died over it: try again, at {until} at the latest.")
+            raise Retryable(
+                f"Somebody compacts {location.shown}, or died over it: try again, at {until} at the latest."
+            )
         _set(table, ours)
 
     def give_back(table: DeltaTable) -> None:
         if table.transaction_version(LEASE) == ours:
             _set(table, 0)
 
-    insist(place, "take its compaction over", take)
+    insist(location, "take its compaction over", take)
     try:
         yield
     finally:
-        insist(place, "end its compaction", give_back)
+        insist(location, "end its compaction", give_back)
 
 
 def _set(table: DeltaTable, number: int) -> None:

@@ -44,15 +44,15 @@ class LakeDestination:
     registered: ClassVar[bool] = True
     sends_again: ClassVar[bool] = False
 
-    def __init__(self, place: TableLocation, schema: CleanSchema, group: str, pace: CommitPace = NO_PACE) -> None:
+    def __init__(self, location: TableLocation, schema: CleanSchema, group: str, pace: CommitPace = NO_PACE) -> None:
         """Raises ConfigError when a name or type of the schema can't be a column."""
         check_schema(schema, TAKEN)
         _check_case(schema)
         self._schema = schema
-        self._table = LakeTable(place, table_columns(schema), EVENT_DATE)
+        self._table = LakeTable(location, table_columns(schema), EVENT_DATE)
         self._positions = TablePositions(self._table, group)
         self._topics: set[str] = set()  # noted in the table already
-        self._upkeep = TableUpkeep(place, pace)
+        self._upkeep = TableUpkeep(location, pace)
 
     @classmethod
     def of(cls, target: Target) -> Self:
@@ -60,8 +60,8 @@ class LakeDestination:
         name = target.options.table or f"{target.schema.stream}_v{target.schema.version}"
         if target.options.table is not None and not is_name(name):
             raise ConfigError(f'"{name}" can\'t be the name of a table: use {NAME_RULE}.')
-        place = Root.of(target.settings, target.config).table(FOLDER, name)
-        return cls(place, target.schema, target.group, CommitPace.of())
+        location = Root.of(target.settings, target.config).table(FOLDER, name)
+        return cls(location, target.schema, target.group, CommitPace.of())
 
     def open(self) -> None:
         """Create or widen the table."""
@@ -85,8 +85,8 @@ class LakeDestination:
             numbers = self._positions.advance(batch)
             if not numbers:
                 return
-            chosen, highest = self._absent(batch)
-            rows = columns_of(self._schema, batch, chosen) if chosen is None or chosen else None
+            indexes, highest = self._absent(batch)
+            rows = columns_of(self._schema, batch, indexes) if indexes is None or indexes else None
             self._table.commit(rows, numbers | highest)
             self._upkeep.committed()
 
@@ -154,11 +154,11 @@ class LakeDestination:
     def _held(self, topic: str, partition: int, offsets: Sequence[int]) -> list[int]:
         """Raw offsets among the range of `offsets` that the table has."""
         quoted = topic.replace("'", "''")
-        found = self._table.query(
+        counted = self._table.query(
             f"SELECT {RAW_OFFSET} FROM t WHERE {RAW_TOPIC} = '{quoted}' AND {RAW_PARTITION} = {partition} "  # noqa: S608
             f"AND {RAW_OFFSET} BETWEEN {min(offsets)} AND {max(offsets)}"
         )
-        held: list[int] = found.column(0).to_pylist()
+        held: list[int] = counted.column(0).to_pylist()
         return held
 
 

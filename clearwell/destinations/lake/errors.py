@@ -47,7 +47,7 @@ class Conflict(Exception):
 
 
 @contextmanager
-def talking(place: TableLocation, doing: str) -> Iterator[None]:
+def talking(location: TableLocation, doing: str) -> Iterator[None]:
     """What deltalake raises inside becomes ours; `doing` says what for ("write partition 3 …").
 
     Raises Conflict, ConfigError, Retryable or Fatal.
@@ -55,18 +55,18 @@ def talking(place: TableLocation, doing: str) -> Iterator[None]:
     try:
         yield
     except CommitFailedError as error:
-        raise (translate(error, place, doing) if _FULL.search(str(error)) else Conflict()) from None
+        raise (translate(error, location, doing) if _FULL.search(str(error)) else Conflict()) from None
     except (DeltaError, OSError) as error:
-        raise translate(error, place, doing) from None
+        raise translate(error, location, doing) from None
     except Exception as error:
         if type(error) is not Exception:  # deltalake raises bare ones too, where a value does not fit a column
             raise
-        raise translate(error, place, doing) from None
+        raise translate(error, location, doing) from None
 
 
-def translate(error: Exception, place: TableLocation, doing: str) -> ClearwellError:
+def translate(error: Exception, location: TableLocation, doing: str) -> ClearwellError:
     """What to raise; the error's own text stays here."""
-    text, table = str(error), f"the Delta table {place.shown}"
+    text, table = str(error), f"the Delta table {location.shown}"
     if _FULL.search(text):
         return Retryable(f"There is no space left for {table} where Clearwell was to {doing}: make room.")
     if _NO_BUCKET.search(text):

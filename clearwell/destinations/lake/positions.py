@@ -89,7 +89,7 @@ class TablePositions:
     def accounts(self, topic_id: str) -> Sequence[Accounts]:
         """One entry for each partition that was claimed, by number."""
         count = self._table.number(f"{self._group}/{topic_id}#partitions") or 0
-        claimed = [one for one in range(count) if self._table.number(self._app(topic_id, one)) is not None]
+        claimed = [number for number in range(count) if self._table.number(self._app(topic_id, number)) is not None]
         return [self._read(topic_id, partition).accounts for partition in claimed]
 
     def _app(self, topic_id: str, partition: int) -> str:
@@ -105,8 +105,8 @@ class TablePositions:
             return self._table.number(f"{app}#{name}") or 0
 
         counts = {name: counter(name) for name in ("delivered", "unrouted", "repeats", "refused")}
-        found = {topic: self._table.number(f"{app}#mark/{topic}") for topic in raw_topics(self._table)}
-        high_watermarks = {topic: mark for topic, mark in found.items() if mark is not None and mark != NO_MARK}
+        numbers = {topic: self._table.number(f"{app}#mark/{topic}") for topic in raw_topics(self._table)}
+        high_watermarks = {topic: mark for topic, mark in numbers.items() if mark is not None and mark != NO_MARK}
         return TablePosition(
             Accounts(partition, next_offset, **counts), counter("generation"), counter("epoch"), high_watermarks
         )
@@ -128,16 +128,16 @@ def held_up_to(raw_topic: str, raw_partition: int) -> str:
 
 def raw_topics(table: LakeTable) -> list[str]:
     """The raw topic ids that the version last read has rows or marks of."""
-    column = next(one for one in table.fields() if one.name == RAW_TOPIC)
-    found: list[str] = json.loads(str(column.metadata.get(TOPICS, "[]")))
-    return found
+    column = next(field for field in table.fields() if field.name == RAW_TOPIC)
+    topics: list[str] = json.loads(str(column.metadata.get(TOPICS, "[]")))
+    return topics
 
 
 def note_topics(table: LakeTable, topics: Sequence[str]) -> None:
     """Make sure that `topics` are among the table's raw topic ids; a commit of its own, once a topic."""
-    found = table.refresh()
+    table_now = table.refresh()
     known = raw_topics(table)
     news = [topic for topic in topics if topic not in known]
     if news:
-        found.alter.set_column_metadata(RAW_TOPIC, {TOPICS: json.dumps([*known, *news])})
+        table_now.alter.set_column_metadata(RAW_TOPIC, {TOPICS: json.dumps([*known, *news])})
         table.refresh()

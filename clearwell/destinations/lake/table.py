@@ -35,13 +35,13 @@ class LakeTable:
     """One Delta table. Raises ConfigError, Retryable and Fatal as `lake_errors` says."""
 
     def __init__(
-        self, place: TableLocation, columns: pa.Schema, partition_by: str, more: Mapping[str, str] | None = None
+        self, location: TableLocation, columns: pa.Schema, partition_by: str, more: Mapping[str, str] | None = None
     ) -> None:
         """`columns` are those we write; the table may have more. `partition_by` is one of them.
 
         `more` are properties of the table beside CONFIGURATION, for when it is made.
         """
-        self.place = place
+        self.place = location
         self._configuration = {**CONFIGURATION, **(more or {})}
         self._columns = columns
         self._partition_by = partition_by
@@ -173,17 +173,17 @@ class LakeTable:
         return rows
 
 
-def _missing(wanted: Schema, found: Schema, shown: str) -> list[Field]:
-    """Fields of `wanted` that `found` lacks. Raises ConfigError where one has another type."""
-    types = {field.name: json.loads(field.type.to_json()) for field in found.fields}
-    for field in wanted.fields:
+def _missing(declared: Schema, existing: Schema, shown: str) -> list[Field]:
+    """Fields of `declared` that `existing` lacks. Raises ConfigError where one has another type."""
+    types = {field.name: json.loads(field.type.to_json()) for field in existing.fields}
+    for field in declared.fields:
         type_ = json.loads(field.type.to_json())
         if types.get(field.name, type_) != type_:
             raise ConfigError(
                 f'The column "{field.name}" of the Delta table {shown} is {_spelled(types[field.name])} but the '
                 f"contract makes it {_spelled(type_)}: a changed type needs a new table in the route."
             )
-    return [field for field in wanted.fields if field.name not in types]
+    return [field for field in declared.fields if field.name not in types]
 
 
 def _spelled(type_: Any) -> str:

@@ -57,22 +57,22 @@ def tables_of(root: Root, folders: tuple[str, ...]) -> list[str]:
         return []
     with talking(root.place, "list its tables"):
         files = PyFileSystem(DeltaStorageHandler(root.place.url, root.place.client_options()))
-        found: list[str] = []
+        paths: list[str] = []
         for folder in folders:
             selector = FileSelector(folder, allow_not_found=True)
-            found += [one.path for one in files.get_file_info(selector) if one.type == FileType.Directory]
-    return sorted(found)
+            paths += [entry.path for entry in files.get_file_info(selector) if entry.type == FileType.Directory]
+    return sorted(paths)
 
 
-def opened(place: TableLocation, at: int | datetime | None = None) -> DeltaTable:
+def opened(location: TableLocation, at: int | datetime | None = None) -> DeltaTable:
     """The table at a version, or as of a time; by default now. Raises ConfigError, also when it has no such version."""
-    with talking(place, "read it"):
-        table = DeltaTable(place.url, storage_options=place.client_options())
+    with talking(location, "read it"):
+        table = DeltaTable(location.url, storage_options=location.client_options())
         if at is None:
             return table
         first, last = _oldest(table), table.version()
         if isinstance(at, int) and not first <= at <= last:
-            raise ConfigError(f"{place.shown} has the versions {first} to {last}, not {at}.")
+            raise ConfigError(f"{location.shown} has the versions {first} to {last}, not {at}.")
         table.load_as_version(at)
     return table
 
@@ -97,20 +97,20 @@ def columns_of(table: DeltaTable) -> pa.Schema:
     return pa.schema(table.schema().to_arrow())
 
 
-def history_of(place: TableLocation, limit: int) -> list[TableVersion]:
+def history_of(location: TableLocation, limit: int) -> list[TableVersion]:
     """The newest commits, newest first."""
-    table = opened(place)
-    with talking(place, "read its history"):
+    table = opened(location)
+    with talking(location, "read its history"):
         return [_version(entry) for entry in table.history(limit)]
 
 
-def query(place: TableLocation, table: DeltaTable, sql: str) -> pa.Table:
+def query(location: TableLocation, table: DeltaTable, sql: str) -> pa.Table:
     """What DataFusion answers; the table is called `t`."""
-    with talking(place, "read its rows"):
+    with talking(location, "read its rows"):
         return pa.table(QueryBuilder().register("t", table).execute(sql).read_all())
 
 
-def vacuum(place: TableLocation, older: timedelta, *, dry_run: bool, full: bool, force: bool = False) -> list[str]:
+def vacuum(location: TableLocation, older: timedelta, *, dry_run: bool, full: bool, force: bool = False) -> list[str]:
     """Delete files that no version of the last `older` needs; returns them.
 
     `full` also finds those of writers that died before their commit, by listing the whole table. `force` allows less
@@ -125,21 +125,21 @@ def vacuum(place: TableLocation, older: timedelta, *, dry_run: bool, full: bool,
         )
     hours = int(older.total_seconds() // 3600)
     return insist(
-        place,
+        location,
         "vacuum it",
         lambda table: table.vacuum(hours, dry_run=dry_run, enforce_retention_duration=False, full=full),
     )
 
 
-def insist(place: TableLocation, doing: str, attempt: Callable[[DeltaTable], Result]) -> Result:
+def insist(location: TableLocation, doing: str, attempt: Callable[[DeltaTable], Result]) -> Result:
     """`attempt` with the newest version of the table, from the top after each conflict."""
     for _ in range(TRIES):
         try:
-            with talking(place, doing):
-                return attempt(opened(place))
+            with talking(location, doing):
+                return attempt(opened(location))
         except Conflict:
             continue
-    raise Retryable(f"Others change the Delta table {place.shown} all the time: {TRIES} tries were in vain.")
+    raise Retryable(f"Others change the Delta table {location.shown} all the time: {TRIES} tries were in vain.")
 
 
 def _small(files: pa.Table) -> Iterator[list[int]]:

@@ -48,8 +48,8 @@ NO_PACE = CommitPace(0.0, 0)
 class TableUpkeep:
     """Of one table, by one of its writers."""
 
-    def __init__(self, place: TableLocation, pace: CommitPace) -> None:
-        self._place = place
+    def __init__(self, location: TableLocation, pace: CommitPace) -> None:
+        self._place = location
         self._pace = pace
         self._last = -pace.seconds
         self._commits = 0

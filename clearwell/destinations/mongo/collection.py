@@ -28,15 +28,15 @@ def prepare(database: Database[dict[str, Any]], schema: CleanSchema, collection:
     records = database[COLLECTION]
     record_id = f"collection/{collection}"
     fields = {field.name: type_name(field) for field in schema.fields}
-    wanted = {"key": list(schema.key), "fields": fields}
+    declared = {"key": list(schema.key), "fields": fields}
     known: Mapping[str, Any] | None = records.find_one({"_id": record_id})
     if known is None:
         if database[collection].find_one({}, {"_id": 1}) is not None:
             raise ConfigError(
                 f'The collection "{collection}" exists and Clearwell did not make it: name another one in the route.'
             )
-        records.update_one({"_id": record_id}, {"$setOnInsert": wanted}, upsert=True)
-        known = records.find_one({"_id": record_id}) or wanted
+        records.update_one({"_id": record_id}, {"$setOnInsert": declared}, upsert=True)
+        known = records.find_one({"_id": record_id}) or declared
     _check(known, schema, collection)
     added = {f"fields.{name}": type_ for name, type_ in fields.items() if name not in known["fields"]}
     if added:
@@ -46,8 +46,8 @@ def prepare(database: Database[dict[str, Any]], schema: CleanSchema, collection:
 
 def is_there(database: Database[dict[str, Any]], collection: str) -> bool:
     """Whether the collection is there, and was made by `prepare`: one that a bare insert made has no validator."""
-    found = list(database.list_collections(filter={"name": collection}))
-    return bool(found) and bool(found[0].get("options", {}).get("validator"))
+    collections = list(database.list_collections(filter={"name": collection}))
+    return bool(collections) and bool(collections[0].get("options", {}).get("validator"))
 
 
 def is_embedded(database: Database[dict[str, Any]]) -> bool:
@@ -66,10 +66,10 @@ def _check(known: Mapping[str, Any], schema: CleanSchema, collection: str) -> No
             f"({', '.join(schema.key)}): name another collection in the route, and fill it by a backfill."
         )
     for field in schema.fields:
-        found = known["fields"].get(field.name, type_name(field))
-        if found != type_name(field):
+        known_type = known["fields"].get(field.name, type_name(field))
+        if known_type != type_name(field):
             raise ConfigError(
-                f'The field "{field.name}" of the collection "{collection}" is {found} but the contract {version} '
+                f'The field "{field.name}" of the collection "{collection}" is {known_type} but the contract {version} '
                 f"makes it {type_name(field)}: a changed type needs a new collection in the route."
             )
 
@@ -109,8 +109,8 @@ def changed(database: Database[dict[str, Any]], schema: CleanSchema, collection:
 
 
 def _validator_of(database: Database[dict[str, Any]], collection: str) -> dict[str, Any]:
-    found = list(database.list_collections(filter={"name": collection}))
-    options: dict[str, Any] = found[0].get("options", {}) if found else {}
+    collections = list(database.list_collections(filter={"name": collection}))
+    options: dict[str, Any] = collections[0].get("options", {}) if collections else {}
     validator_now: dict[str, Any] = options.get("validator") or {}
     return validator_now
 

@@ -169,7 +169,7 @@ class MongoDestination:
             # Not upserts: what does not match is newer already, and a unique index of the user's can't look like that.
             for start in range(0, len(present), REPLACED_AT_ONCE):
                 some = present[start : start + REPLACED_AT_ONCE]
-                older = [one for document in some for one in _replacements_of_older(document)]
+                older = [replacement for document in some for replacement in _replacements_of_older(document)]
                 collection.bulk_write(older, ordered=False, bypass_document_validation=self._unchecked)
 
     def _require_collection(self, database: Database[Document]) -> None:
@@ -214,14 +214,16 @@ class MongoDestination:
 
     def _connect(self) -> MongoClient[Document]:
         parsed = uri_parser.parse_uri(self._url)
-        given = parsed["options"]
+        options = parsed["options"]
         if self._judged:
             for host, port in parsed["nodelist"]:
                 if not host.startswith("/"):
                     require_allowed(host, port or 27017)
         most = call_seconds()
-        missing = {} if "connectTimeoutMS" in given else {"connectTimeoutMS": int(CONNECT_SECONDS * 1000)}
-        selection = min(given.get("serverSelectionTimeoutMS", CONNECT_SECONDS), most)  # PyMongo has read it as seconds
+        missing = {} if "connectTimeoutMS" in options else {"connectTimeoutMS": int(CONNECT_SECONDS * 1000)}
+        selection = min(
+            options.get("serverSelectionTimeoutMS", CONNECT_SECONDS), most
+        )  # PyMongo has read it as seconds
         bound: dict[str, Any] = {  # whatever the URL says; `timeoutMS`: of a call with its retries
             "timeoutMS": int(most * 1000),
             "serverSelectionTimeoutMS": int(selection * 1000),
@@ -235,10 +237,10 @@ def _present(
     collection: Collection[Document], documents: Sequence[Document], error: errors.BulkWriteError
 ) -> Sequence[Document] | None:
     """Those that were not inserted, where each is there already; None when one was refused for anything else."""
-    found = mongo_errors.duplicates(error)
-    if found is None:
+    duplicates = mongo_errors.duplicates(error)
+    if duplicates is None:
         return None
-    repeats, unclear = found
+    repeats, unclear = duplicates
     if unclear:
         keys = [documents[index]["_id"] for index in unclear]
         if collection.count_documents({"_id": {"$in": keys}}) < len(keys):

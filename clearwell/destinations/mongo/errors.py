@@ -97,10 +97,10 @@ def duplicates(error: errors.BulkWriteError) -> tuple[Sequence[int], Sequence[in
     """
     details: Mapping[str, Any] = error.details or {}
     failed = details.get("writeErrors", ())
-    if details.get("writeConcernErrors") or any(one.get("code") != DUPLICATE_KEY for one in failed):
+    if details.get("writeConcernErrors") or any(write_error.get("code") != DUPLICATE_KEY for write_error in failed):
         return None
-    repeats = [one["index"] for one in failed if _is_repeat(one)]
-    return repeats, [one["index"] for one in failed if not _is_repeat(one)]
+    repeats = [write_error["index"] for write_error in failed if _is_repeat(write_error)]
+    return repeats, [write_error["index"] for write_error in failed if not _is_repeat(write_error)]
 
 
 def _is_repeat(failed: Mapping[str, Any]) -> bool:
@@ -117,8 +117,8 @@ def _is_repeat(failed: Mapping[str, Any]) -> bool:
 
 def _bulk(details: Mapping[str, Any], server: str, doing: str) -> ClearwellError:
     """The gravest of what went wrong; a bad world before a refused row, which is there again after it."""
-    failed = [one for one in details.get("writeErrors", ()) if not _is_repeat(one)]
-    verdicts = [_by_code(one.get("code", 0), server, doing, False) for one in failed]
+    failed = [write_error for write_error in details.get("writeErrors", ()) if not _is_repeat(write_error)]
+    verdicts = [_by_code(write_error.get("code", 0), server, doing, False) for write_error in failed]
     for kind in (Fatal, ConfigError, Retryable, RowsRefused):
         for verdict in verdicts:
             if isinstance(verdict, kind):

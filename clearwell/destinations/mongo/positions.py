@@ -21,7 +21,7 @@ Positions = Collection[dict[str, Any]]
 
 def claim(positions: Positions, group: str, topic_id: str, partition: int, generation: int) -> Claim:
     """One atomic findAndModify: refuse an older generation, else a new epoch. Raises Fenced."""
-    wanted = {"_id": _id(group, topic_id, partition), "generation": {"$lte": generation}}
+    older_claim = {"_id": _id(group, topic_id, partition), "generation": {"$lte": generation}}
     fresh = {"next_offset": 0, "marks": {}, "delivered": 0, "unrouted": 0, "repeats": 0, "refused": 0}
     named = {"group": group, "topic_id": topic_id, "partition": partition}
     change = {
@@ -30,15 +30,15 @@ def claim(positions: Positions, group: str, topic_id: str, partition: int, gener
         "$setOnInsert": fresh | named,
     }
     try:
-        found = positions.find_one_and_update(wanted, change, upsert=True, return_document=ReturnDocument.AFTER)
+        document = positions.find_one_and_update(older_claim, change, upsert=True, return_document=ReturnDocument.AFTER)
     except errors.DuplicateKeyError:  # the document is there and its generation is later, or it was just made
-        known = positions.find_one({"_id": wanted["_id"]})
+        known = positions.find_one({"_id": older_claim["_id"]})
         if known is not None and known["generation"] > generation:
             raise older_generation(group, partition, generation, f"the collection {COLLECTION}") from None
         raise Retryable(f"Partition {partition} of {group} is being claimed by two deliverers at once.") from None
-    if found is None:  # an upsert that returns the document after it always has one
+    if document is None:  # an upsert that returns the document after it always has one
         raise Retryable(f"Partition {partition} of {group} was deleted while it was claimed.")
-    return Claim(found["epoch"], found["next_offset"], found["marks"])
+    return Claim(document["epoch"], document["next_offset"], document["marks"])
 
 
 def is_behind(positions: Positions, group: str, batch: CleanBatch) -> bool:
@@ -72,17 +72,17 @@ def set_back(positions: Positions, group: str, topic_id: str, start: Start) -> N
 
 def accounts(positions: Positions, group: str, topic_id: str) -> Sequence[Accounts]:
     """One entry for each partition that was claimed, by number."""
-    found = positions.find({"group": group, "topic_id": topic_id}).sort("partition")
+    documents = positions.find({"group": group, "topic_id": topic_id}).sort("partition")
     return [
         Accounts(
-            one["partition"],
-            one["next_offset"],
-            one["delivered"],
-            one["unrouted"],
-            one["repeats"],
-            one.get("refused", 0),
+            document["partition"],
+            document["next_offset"],
+            document["delivered"],
+            document["unrouted"],
+            document["repeats"],
+            document.get("refused", 0),
         )
-        for one in found
+        for document in documents
     ]
 
 

@@ -169,8 +169,11 @@ class OpenSearchDestination:
     def _worst(self, items: Sequence[dict[str, Any]], doing: str) -> ClearwellError:
         """What the failures of a bulk request mean together: a refused row counts only where nothing else failed."""
         failed = [item["update"] for item in items if item["update"]["status"] >= 300]
-        verdicts = [opensearch_errors.by_status(one["status"], one.get("error"), self._server, doing) for one in failed]
-        return min(verdicts, key=lambda one: isinstance(one, RowsRefused))
+        verdicts = [
+            opensearch_errors.by_status(failure["status"], failure.get("error"), self._server, doing)
+            for failure in failed
+        ]
+        return min(verdicts, key=lambda failure: isinstance(failure, RowsRefused))
 
     def _documents(self, batch: CleanBatch) -> list[tuple[str, bytes]]:
         rows, topics, offsets, make = batch.rows, batch.raw_topics, batch.raw_offsets, self._document

@@ -21,12 +21,12 @@ def prepare(client: OpenSearch, schema: CleanSchema, index: str) -> None:
 
     Raises ConfigError when a field has another type, the key differs, or the index is not one of ours.
     """
-    wanted = properties(schema)
-    create(client, index, {"dynamic": "strict", "_meta": {_KEY: list(schema.key)}, "properties": wanted})
-    (found,) = client.indices.get_mapping(index=index).values()
-    mapping: Mapping[str, Any] = found["mappings"]
-    _check(mapping, wanted, schema, index)
-    added = {name: of for name, of in wanted.items() if name not in mapping["properties"]}
+    declared = properties(schema)
+    create(client, index, {"dynamic": "strict", "_meta": {_KEY: list(schema.key)}, "properties": declared})
+    (existing,) = client.indices.get_mapping(index=index).values()
+    mapping: Mapping[str, Any] = existing["mappings"]
+    _check(mapping, declared, schema, index)
+    added = {name: of for name, of in declared.items() if name not in mapping["properties"]}
     if added:
         client.indices.put_mapping(index=index, body={"properties": added})
 
@@ -42,7 +42,7 @@ def create(client: OpenSearch, index: str, mapping: Mapping[str, Any]) -> None:
             raise
 
 
-def _check(mapping: Mapping[str, Any], wanted: Mapping[str, Any], schema: CleanSchema, index: str) -> None:
+def _check(mapping: Mapping[str, Any], declared: Mapping[str, Any], schema: CleanSchema, index: str) -> None:
     version = f"{schema.stream} v{schema.version}"
     key = mapping.get("_meta", {}).get(_KEY)
     if key is None:
@@ -55,7 +55,7 @@ def _check(mapping: Mapping[str, Any], wanted: Mapping[str, Any], schema: CleanS
             f'The index "{index}" has the key ({", ".join(key)}) but the contract {version} has '
             f"({', '.join(schema.key)}): name another index in the route, and fill it by a backfill."
         )
-    for name, of in wanted.items():
+    for name, of in declared.items():
         is_now = _type_of(mapping["properties"].get(name, of))
         if is_now != _type_of(of):
             raise ConfigError(

@@ -90,19 +90,22 @@ def accounts(client: OpenSearch, group: str, topic_id: str) -> Sequence[Accounts
     client.indices.refresh(index=INDEX, params={"ignore_unavailable": "true"})
     mine = [{"term": {"group": group}}, {"term": {"topic_id": topic_id}}]
     query = {"query": {"bool": {"filter": mine}}, "sort": ["partition"], "size": _MOST}
-    found = client.search(index=INDEX, body=query, params={"ignore_unavailable": "true"})
-    held = [hit["_source"] for hit in found["hits"]["hits"]]
-    return [Accounts(one["partition"], one["next_offset"], *(one[name] for name in _COUNTS)) for one in held]
+    answer = client.search(index=INDEX, body=query, params={"ignore_unavailable": "true"})
+    held = [hit["_source"] for hit in answer["hits"]["hits"]]
+    return [
+        Accounts(position["partition"], position["next_offset"], *(position[name] for name in _COUNTS))
+        for position in held
+    ]
 
 
 def _read(client: OpenSearch, name: str) -> StoredPosition | None:
     """By its id, so that it is the newest one: only searches lag."""
     try:
-        found = client.get(index=INDEX, id=name)
+        document = client.get(index=INDEX, id=name)
     except errors.NotFoundError:
         return None
     return StoredPosition(
-        name, found["_source"], {"if_seq_no": found["_seq_no"], "if_primary_term": found["_primary_term"]}
+        name, document["_source"], {"if_seq_no": document["_seq_no"], "if_primary_term": document["_primary_term"]}
     )
 
 

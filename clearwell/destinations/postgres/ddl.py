@@ -93,18 +93,18 @@ def add_columns(table: str, fields: Iterable[Field]) -> Composed:
     return SQL("ALTER TABLE {} {}").format(Identifier(table), added)
 
 
-def widens(found: str, wanted: str) -> bool:
-    """Whether every value of the column type `found` is exactly one of `wanted`, as `format_type` spells them."""
-    if found in _INTEGER_DIGITS and wanted in ("bigint", "double precision"):
-        return found == "integer"
-    to = _NUMERIC.fullmatch(wanted)
+def widens(existing: str, declared: str) -> bool:
+    """Whether every value of the column type `existing` is exactly one of `declared`, as `format_type` spells them."""
+    if existing in _INTEGER_DIGITS and declared in ("bigint", "double precision"):
+        return existing == "integer"
+    to = _NUMERIC.fullmatch(declared)
     if to is None:
         return False
     whole, scale = int(to[1]) - int(to[2]), int(to[2])
-    if found in _INTEGER_DIGITS:
-        return whole >= _INTEGER_DIGITS[found]
-    of = _NUMERIC.fullmatch(found)
-    return of is not None and found != wanted and scale >= int(of[2]) and whole >= int(of[1]) - int(of[2])
+    if existing in _INTEGER_DIGITS:
+        return whole >= _INTEGER_DIGITS[existing]
+    of = _NUMERIC.fullmatch(existing)
+    return of is not None and existing != declared and scale >= int(of[2]) and whole >= int(of[1]) - int(of[2])
 
 
 def widen_columns(table: str, types: Mapping[str, str]) -> Composed:

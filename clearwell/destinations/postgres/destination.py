@@ -129,8 +129,8 @@ class PostgresDestination:
         """Counts the table's rows; 0 when there is no table yet."""
         count = SQL("SELECT count(*) FROM {}").format(Identifier(self._table))
         with self._talking(f'count the rows of "{self._table}"') as session, contextlib.suppress(*_MISSING):
-            found = session.execute(count).fetchone()
-            return int(found[0]) if found else 0
+            row = session.execute(count).fetchone()
+            return int(row[0]) if row else 0
         return 0
 
     def close(self) -> None:

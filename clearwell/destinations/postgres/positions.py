@@ -77,20 +77,20 @@ WHERE group_name = %(group)s AND topic_id = %(topic_id)s AND partition = %(parti
 
 def create_positions(connection: Connection[Any]) -> None:
     """Create or widen the table; a user without CREATE may go on where it is as it should be."""
-    found = {name for (name,) in connection.execute(_COLUMNS, (f"{SCHEMA}.positions",)).fetchall()}
-    if not found:
+    columns = {name for (name,) in connection.execute(_COLUMNS, (f"{SCHEMA}.positions",)).fetchall()}
+    if not columns:
         connection.execute(CREATE)
-    elif "refused" not in found:
+    elif "refused" not in columns:
         connection.execute(_ADD_REFUSED)
 
 
 def claim(connection: Connection[Any], group: str, topic_id: str, partition: int, generation: int) -> Claim:
     """One atomic statement: refuse an older generation, else a new epoch. Raises Fenced."""
-    wanted = {"group": group, "topic_id": topic_id, "partition": partition, "generation": generation}
-    found = connection.execute(_CLAIM, wanted).fetchone()
-    if found is None:
+    parameters = {"group": group, "topic_id": topic_id, "partition": partition, "generation": generation}
+    row = connection.execute(_CLAIM, parameters).fetchone()
+    if row is None:
         raise older_generation(group, partition, generation, f"the table {SCHEMA}.positions")
-    epoch, next_offset, high_watermarks = found
+    epoch, next_offset, high_watermarks = row
     return Claim(epoch, next_offset, high_watermarks)
 
 
@@ -116,11 +116,11 @@ def advance(connection: Connection[Any], group: str, batch: CleanBatch) -> bool:
 
 def is_written(connection: Connection[Any], group: str, batch: CleanBatch) -> bool:
     """Whether the position is behind the batch. Raises Fenced when the partition was claimed since."""
-    place = {"group": group, "topic_id": batch.topic_id, "partition": batch.partition}
-    found = connection.execute(_READ, place).fetchone()
-    if found is None or found[0] != batch.epoch:
+    position_key = {"group": group, "topic_id": batch.topic_id, "partition": batch.partition}
+    row = connection.execute(_READ, position_key).fetchone()
+    if row is None or row[0] != batch.epoch:
         raise older_epoch(group, batch)
-    next_offset: int = found[1]
+    next_offset: int = row[1]
     return next_offset >= batch.next_offset
 
 
@@ -128,11 +128,11 @@ def set_back(connection: Connection[Any], group: str, topic_id: str, start: Star
     """Inside the caller's transaction: a new epoch at an earlier position; nothing where it is that early already."""
     was = start.accounts
     counts = {name: getattr(was, name) for name in ("delivered", "unrouted", "repeats", "refused")}
-    place = {"group": group, "topic_id": topic_id, "partition": was.partition, "next_offset": was.next_offset}
-    connection.execute(_SET_BACK, {**place, **counts, "marks": Jsonb(dict(start.high_watermarks))})
+    position_key = {"group": group, "topic_id": topic_id, "partition": was.partition, "next_offset": was.next_offset}
+    connection.execute(_SET_BACK, {**position_key, **counts, "marks": Jsonb(dict(start.high_watermarks))})
 
 
 def accounts(connection: Connection[Any], group: str, topic_id: str) -> Sequence[Accounts]:
     """One entry for each partition that was claimed, by number."""
-    found = connection.execute(_ACCOUNTS, {"group": group, "topic_id": topic_id}).fetchall()
-    return [Accounts(*row) for row in found]
+    rows = connection.execute(_ACCOUNTS, {"group": group, "topic_id": topic_id}).fetchall()
+    return [Accounts(*row) for row in rows]

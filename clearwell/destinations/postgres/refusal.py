@@ -40,17 +40,17 @@ def sqlstate_of_refusal(dsn: str) -> str:
             connection.untrace()
         finally:
             connection.finish()
-        found = _CODE.findall(os.pread(trace, 1_000_000, 0))
+        codes = _CODE.findall(os.pread(trace, 1_000_000, 0))
     except psycopg.Error:
         return ""
     finally:
         os.close(trace)
-    return found[-1].decode() if found else ""
+    return codes[-1].decode() if codes else ""
 
 
 def _attempt(connection: pq.abc.PGconn) -> None:
     until = time.monotonic() + SECONDS
-    while (wanted := _WAITS.get(pq.PollingStatus(connection.connect_poll()))) and time.monotonic() < until:
+    while (event := _WAITS.get(pq.PollingStatus(connection.connect_poll()))) and time.monotonic() < until:
         poll = select.poll()
-        poll.register(connection.socket, wanted)
+        poll.register(connection.socket, event)
         poll.poll(max(0.0, until - time.monotonic()) * 1000)

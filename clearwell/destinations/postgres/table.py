@@ -63,8 +63,8 @@ def is_foreign(schema: CleanSchema, column: str) -> bool:
 
 
 def _check_key(connection: Connection[Any], schema: CleanSchema, table: str) -> None:
-    found = connection.execute(_KEY, {"table": table}).fetchone()
-    key = tuple(found[0]) if found and found[0] else ()
+    row = connection.execute(_KEY, {"table": table}).fetchone()
+    key = tuple(row[0]) if row and row[0] else ()
     if set(key) != set(schema.key):
         raise ConfigError(
             f'The table "{table}" has the key ({", ".join(key)}) but the contract {schema.stream} v{schema.version} '
@@ -76,16 +76,16 @@ def _check_types(columns: dict[str, tuple[str, bool]], schema: CleanSchema, tabl
     """The columns that must become wider, with their new types. A wider one is another version's, and fine."""
     wider = {}
     for field in schema.fields:
-        wanted = ddl.column_type(field).final
-        found = columns.get(field.name, (wanted, False))[0]
-        if found == wanted or ddl.widens(wanted, found):
+        declared = ddl.column_type(field).final
+        existing = columns.get(field.name, (declared, False))[0]
+        if existing == declared or ddl.widens(declared, existing):
             continue
-        if ddl.widens(found, wanted):
-            wider[field.name] = wanted
+        if ddl.widens(existing, declared):
+            wider[field.name] = declared
         else:
             raise ConfigError(
-                f'The column "{field.name}" of the table "{table}" is {found} but the contract {schema.stream} '
-                f"v{schema.version} makes it {wanted}: a changed type needs a new table in the route."
+                f'The column "{field.name}" of the table "{table}" is {existing} but the contract {schema.stream} '
+                f"v{schema.version} makes it {declared}: a changed type needs a new table in the route."
             )
     for name, (_, needed) in columns.items():
         if needed and is_foreign(schema, name):

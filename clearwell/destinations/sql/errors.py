@@ -75,8 +75,8 @@ def null_column(error: SQLAlchemyError) -> str | None:
     if code == "23502":
         return getattr(getattr(original, "diag", None), "column_name", None)
     named = _NULL_COLUMN.get(code)
-    found = named.search(str(original)) if named is not None else None
-    return found[1] if found else None
+    match = named.search(str(original)) if named is not None else None
+    return match[1] if match else None
 
 
 def _is_raised(original: Any) -> bool:

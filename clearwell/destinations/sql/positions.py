@@ -38,16 +38,20 @@ class SqlPositions:
 
     def claim(self, connection: Connection, topic_id: str, partition: int, generation: int) -> Claim:
         """A new epoch. Raises Fenced; two claims of a new partition at once end in a database error for one."""
-        place = self._place(topic_id, partition)
-        known = connection.execute(select(self._table).where(*self._at(place)).with_for_update()).mappings().first()
+        position_key = self._place(topic_id, partition)
+        known = (
+            connection.execute(select(self._table).where(*self._at(position_key)).with_for_update()).mappings().first()
+        )
         if known is None:
             first = dict.fromkeys(_NUMBERS, 0) | {"generation": generation, "epoch": 1, "marks": "{}"}
-            connection.execute(self._table.insert(), [place | first])
+            connection.execute(self._table.insert(), [position_key | first])
             return Claim(1, 0, {})
         if known["generation"] > generation:
             raise older_generation(self._group, partition, generation, f"the table {TABLE}")
         epoch = known["epoch"] + 1
-        connection.execute(update(self._table).where(*self._at(place)).values(generation=generation, epoch=epoch))
+        connection.execute(
+            update(self._table).where(*self._at(position_key)).values(generation=generation, epoch=epoch)
+        )
         return Claim(epoch, known["next_offset"], from_json(known["marks"]))
 
     def advance(self, connection: Connection, batch: CleanBatch) -> bool:
@@ -80,10 +84,10 @@ class SqlPositions:
         if not self._is_there(connection):
             return []
         columns = self._table.c
-        wanted = [columns[name] for name in ("partition_number", "next_offset", *_COUNTS)]
+        selected = [columns[name] for name in ("partition_number", "next_offset", *_COUNTS)]
         mine = (columns.group_name == self._group, columns.topic_id == topic_id)
-        found = connection.execute(select(*wanted).where(*mine).order_by(columns.partition_number)).all()
-        return [Accounts(*row) for row in found]
+        rows = connection.execute(select(*selected).where(*mine).order_by(columns.partition_number)).all()
+        return [Accounts(*row) for row in rows]
 
     def _is_there(self, connection: Connection) -> bool:
         return inspect(connection).has_table(TABLE, schema=self._table.schema)
@@ -91,5 +95,5 @@ class SqlPositions:
     def _place(self, topic_id: str, partition: int) -> dict[str, Any]:
         return dict(zip(_KEY, (self._group, topic_id, partition), strict=True))
 
-    def _at(self, place: dict[str, Any]) -> list[Any]:
-        return [self._table.c[name] == value for name, value in place.items()]
+    def _at(self, position_key: dict[str, Any]) -> list[Any]:
+        return [self._table.c[name] == value for name, value in position_key.items()]

@@ -94,8 +94,8 @@ class Database:
 
     def _made(self) -> Engine:
         driver = self._url.get_driver_name()
-        given = self._url.query
-        times = {name: value for name, value in _TIMES.get(driver, {}).items() if name not in given}
+        query = self._url.query
+        times = {name: value for name, value in _TIMES.get(driver, {}).items() if name not in query}
         engine = create_engine(
             self._url,
             poolclass=NullPool,

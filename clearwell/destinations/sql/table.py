@@ -55,9 +55,9 @@ def new_table(
 ) -> Table:
     """A table with the primary key `key`, in the order of the key; InnoDB where there are several engines."""
     by_name = {column.name: column for column in columns}
-    for one in key:
-        by_name[one].primary_key = True
-    ordered = [by_name[one] for one in key] + [column for column in columns if column.name not in key]
+    for key_name in key:
+        by_name[key_name].primary_key = True
+    ordered = [by_name[key_name] for key_name in key] + [column for column in columns if column.name not in key]
     options: dict[str, Any] = {
         f"{kind}_{option}": value
         for kind in MYSQL
@@ -76,8 +76,8 @@ def prepare(connection: Connection, table: Table, schema: CleanSchema) -> None:
     if not inspector.has_table(table.name, schema=table.schema):
         table.create(connection)
         return
-    found = {str(column["name"]): column for column in inspector.get_columns(table.name, schema=table.schema)}
-    if not found.keys() >= set(IDENTITY):
+    existing = {str(column["name"]): column for column in inspector.get_columns(table.name, schema=table.schema)}
+    if not existing.keys() >= set(IDENTITY):
         raise ConfigError(
             f'The table "{table.name}" exists and Clearwell did not make it: name another one in the route.'
         )
@@ -88,21 +88,21 @@ def prepare(connection: Connection, table: Table, schema: CleanSchema) -> None:
             f"v{schema.version} has ({', '.join(schema.key)}): name another table in the route, and fill it by a "
             "backfill."
         )
-    _check_columns(found, table, schema, connection.dialect)
+    _check_columns(existing, table, schema, connection.dialect)
     change = Operations(MigrationContext.configure(connection))
     for column in table.columns:
-        if column.name not in found:
+        if column.name not in existing:
             change.add_column(table.name, Column(column.name, column.type), schema=table.schema)
 
 
-def _check_columns(found: dict[str, Any], table: Table, schema: CleanSchema, dialect: Dialect) -> None:
+def _check_columns(existing: dict[str, Any], table: Table, schema: CleanSchema, dialect: Dialect) -> None:
     version = f"the contract {schema.stream} v{schema.version}"
-    for name, column in found.items():
+    for name, column in existing.items():
         if name in table.columns:
-            is_, wanted = _spelled(column["type"], dialect), _spelled(table.columns[name].type, dialect)
-            if is_ != wanted and dialect.name in _JUDGED:
+            is_, declared = _spelled(column["type"], dialect), _spelled(table.columns[name].type, dialect)
+            if is_ != declared and dialect.name in _JUDGED:
                 raise ConfigError(
-                    f'The column "{name}" of the table "{table.name}" is {is_} but {version} makes it {wanted}: a '
+                    f'The column "{name}" of the table "{table.name}" is {is_} but {version} makes it {declared}: a '
                     "changed type needs a new table in the route."
                 )
         elif not column["nullable"] and column["default"] is None and column.get("autoincrement") is not True:

@@ -106,14 +106,14 @@ def _read_compare_write(table: Table, schema: CleanSchema) -> Upsert:
         stored: dict[tuple[Any, ...], RowVersion] = {}
         for keys in _parts([tuple(row[name] for name in schema.key) for row in rows], KEYS_AT_ONCE):
             query = select(*key, *(table.c[name].label(f"v_{name}") for name in versions))
-            for found in connection.execute(query.where(_any_of(key, keys)).with_for_update()):
-                stored[tuple(found[: len(key)])] = RowVersion(*found[len(key) :])
+            for stored_row in connection.execute(query.where(_any_of(key, keys)).with_for_update()):
+                stored[tuple(stored_row[: len(key)])] = RowVersion(*stored_row[len(key) :])
         fresh, newer = [], []
         for row in rows:
-            place = tuple(row[name] for name in schema.key)
-            if place not in stored:
+            row_key = tuple(row[name] for name in schema.key)
+            if row_key not in stored:
                 fresh.append(row)
-            elif replaces(RowVersion(*(row[name] for name in versions)), stored[place]):
+            elif replaces(RowVersion(*(row[name] for name in versions)), stored[row_key]):
                 newer.append(
                     {f"key_{name}": row[name] for name in schema.key} | {f"new_{name}": row[name] for name in rest}
                 )
@@ -127,8 +127,8 @@ def _read_compare_write(table: Table, schema: CleanSchema) -> Upsert:
 
 def _any_of(key: Sequence[Column[Any]], keys: Sequence[tuple[Any, ...]]) -> ColumnElement[bool]:
     if len(key) == 1:
-        return key[0].in_([one for (one,) in keys])
-    return or_(*(and_(*(column == value for column, value in zip(key, one, strict=True))) for one in keys))
+        return key[0].in_([values for (values,) in keys])
+    return or_(*(and_(*(column == value for column, value in zip(key, values, strict=True))) for values in keys))
 
 
 def _parts(items: Sequence[tuple[Any, ...]], size: int) -> Iterator[Sequence[tuple[Any, ...]]]:
