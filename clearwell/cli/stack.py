@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,10 +14,11 @@ from rich.table import Table
 
 from clearwell import settings
 from clearwell.cli.output import dry_run_option, emit, home_option, json_option, progress, table
-from clearwell.cli.stack_health import UNWELL, Told, services_health
+from clearwell.cli.platform import open_platform
+from clearwell.control.service_health import ServiceHealth, show_health
+from clearwell.errors import ClearwellError
 from clearwell.local import outlook, stack
 from clearwell.local.state import ProcessState
-from clearwell.registry.deliveries import Condition
 from clearwell.settings import redact
 
 PORT = click.IntRange(1, 65_535)
@@ -98,7 +99,7 @@ def _ready(home: Path, shown: dict[str, object], changed: Mapping[str, tuple[int
 @json_option
 @click.pass_context
 def status(ctx: click.Context, as_json: bool) -> None:
-    """Show how each process of the stack is doing, how each deliverer fares with its store, and what was lost.
+    """Show how each process of the stack is doing, how each deliverer is doing, and what was lost.
 
     Lost are offsets that Kafka's retention removed before a service had read them, since the stream is there.
 
@@ -106,14 +107,14 @@ def status(ctx: click.Context, as_json: bool) -> None:
     """
     home = settings.home_folder()
     found = stack.status(home)
-    told = services_health([one.name for one in found])
+    health = _health([one.name for one in found])
     healthy = bool(found) and all(one.state in stack.WELL for one in found)
-    healthy = healthy and not any(one.state in UNWELL for one in told.conditions.values())
+    healthy = healthy and all(service.is_well for service in health.values())
     emit(
         as_json,
-        {"home": str(home), "ready": healthy, "processes": [_row(one, told) for one in found]},
+        {"home": str(home), "ready": healthy, "processes": [_row(one, health.get(one.name)) for one in found]},
         lambda: (
-            Group(_table(found, told.conditions), *_losses(told.lost))
+            Group(_table(found, health), *_render_losses(health))
             if found
             else f"No stack is running in {home}: run `clearwell up`."
         ),
@@ -121,19 +122,30 @@ def status(ctx: click.Context, as_json: bool) -> None:
     ctx.exit(0 if healthy else 1)
 
 
-def _row(one: ProcessState, told: Told) -> dict[str, object]:
-    shown, health = msgspec.structs.asdict(one), told.conditions.get(one.name)
+def _health(groups: Sequence[str]) -> Mapping[str, ServiceHealth]:
+    """Nothing when the registry can't be asked: the processes tell that too."""
+    try:
+        with open_platform() as platform:
+            return show_health(platform, groups)
+    except ClearwellError:
+        return {}
+
+
+def _row(one: ProcessState, health: ServiceHealth | None) -> dict[str, object]:
+    shown = msgspec.structs.asdict(one)
     identity = shown.pop("identity")
-    of_delivery = {} if health is None else {"health": health.state, "delivery_error": health.last_error}
-    pid = identity and identity.pid
-    return shown | {"pid": pid, "seconds": _seconds(one), "lost": told.lost.get(one.name, 0)} | of_delivery
+    shown |= {"pid": identity and identity.pid, "seconds": _seconds(one), "lost": 0 if health is None else health.lost}
+    if health is not None and health.state is not None:
+        shown |= {"health": health.state, "delivery_error": health.last_error}
+    return shown
 
 
-def _losses(lost: Mapping[str, int]) -> list[str]:
+def _render_losses(health: Mapping[str, ServiceHealth]) -> list[str]:
     return [
-        f"{group} has lost {number:,} offsets, which retention removed before it had read them: keep the topic longer "
-        "(retention.ms), or find out what held it up."
-        for group, number in sorted(lost.items())
+        f"{group} has lost {service.lost:,} offsets, which retention removed before it had read them: keep the topic "
+        "longer (retention.ms), or find out what held it up."
+        for group, service in sorted(health.items())
+        if service.lost
     ]
 
 
@@ -141,13 +153,13 @@ def _seconds(one: ProcessState) -> int:
     return int(time.time() - one.since) if one.since else 0
 
 
-def _table(found: list[ProcessState], health: Mapping[str, Condition]) -> Table:
+def _table(found: list[ProcessState], health: Mapping[str, ServiceHealth]) -> Table:
     columns = ("name", "state", "health", "pid", "endpoint", "for", "restarts", "log", "last error")
     rows = [
         (
             one.name,
             one.state,
-            health[one.name].state if one.name in health else "",
+            (health[one.name].state if one.name in health else None) or "",
             str(one.identity.pid) if one.identity else "",
             one.endpoint,
             _duration(_seconds(one)) if one.since else "",

@@ -18,7 +18,7 @@ from clearwell.kafka.groups import committed
 from clearwell.kafka.names import clean_topic
 from clearwell.plugins.routes import open_destination
 from clearwell.registry import deliveries, destinations
-from clearwell.registry.deliveries import Delivery, Standing
+from clearwell.registry.deliveries import Delivery, RegisteredDelivery
 from clearwell.registry.destinations import RegisteredDestination
 from clearwell.settings import Settings
 from clearwell.steps import bind
@@ -79,12 +79,12 @@ def list_destinations(platform: Platform) -> DestinationList:
     settings = platform.settings
     with platform.looking() as session:
         registered = [_settings(destination) for destination in destinations.list_destinations(session)]
-        known = {standing.delivery.group: standing for standing in deliveries.all_of(session)}
+        known = {row.delivery.group: row for row in deliveries.list_deliveries(session)}
     current = [
         delivery for contract in newest_contracts(settings.schemas) for delivery in deliveries.deliveries_of(contract)
     ]
     groups = {delivery.group for delivery in current}
-    former = [standing for group, standing in known.items() if group not in groups]
+    former = [row for group, row in known.items() if group not in groups]
     rows = [_status(delivery, known.get(delivery.group), behind(settings, delivery)) for delivery in current]
     return DestinationList(
         destinations=registered,
@@ -106,8 +106,8 @@ def show_destination(platform: Platform, destination: str, stream: str | None = 
         destination=destination,
         registered=None if registered is None else _settings(registered),
         deliveries=[
-            DeliveryDetails(**_status(delivery, standing, None) | _answer(platform.settings, contract, delivery))
-            for (contract, delivery), standing in zip(pairs, known, strict=True)
+            DeliveryDetails(**_status(delivery, row, None) | _answer(platform.settings, contract, delivery))
+            for (contract, delivery), row in zip(pairs, known, strict=True)
         ],
     )
 
@@ -123,35 +123,31 @@ def behind(settings: Settings, delivery: Delivery) -> int | None:
     return sum(max(0, end - passed.get(partition, (0, ""))[0]) for partition, end in ends.items())
 
 
-def _status(delivery: Delivery, standing: Standing | None, behind: int | None) -> dict[str, Any]:
-    condition = None if standing is None else standing.condition
+def _status(delivery: Delivery, registered: RegisteredDelivery | None, behind: int | None) -> dict[str, Any]:
+    health = None if registered is None else registered.health
     return {
         "stream": delivery.stream,
         "version": delivery.version,
         "destination": delivery.destination,
-        "state": _state(standing),
+        "state": "not started" if registered is None else str(registered.state),
         "behind": behind,
-        "last_error": None if condition is None else condition.last_error,
-        "last_error_at": None if condition is None else condition.last_error_at,
-        "next_try_at": None if condition is None else condition.next_try_at,
+        "last_error": None if health is None else health.last_error,
+        "last_error_at": None if health is None else health.last_error_at,
+        "next_try_at": None if health is None else health.next_try_at,
     }
 
 
-def _state(standing: Standing | None) -> str:
-    if standing is None:
-        return "not started"
-    return "paused" if standing.paused else str(standing.condition.state)
-
-
-def _former(settings: Settings, former: Sequence[Standing], current: Sequence[Delivery]) -> list[dict[str, Any]]:
+def _former(
+    settings: Settings, former: Sequence[RegisteredDelivery], current: Sequence[Delivery]
+) -> list[dict[str, Any]]:
     """Deliveries that no contract asks for any more: nobody is to think that their data is gone with them."""
     newest = {delivery.stream: delivery.version for delivery in current}
     rows = []
-    for standing in former:
-        delivery = standing.delivery
+    for registered in former:
+        delivery = registered.delivery
         newer = newest.get(delivery.stream, 0)
         state = f"ended: v{newer} is newer" if newer > delivery.version else "ended: no route"
-        rows.append(_status(delivery, standing, behind(settings, delivery)) | {"state": state})
+        rows.append(_status(delivery, registered, behind(settings, delivery)) | {"state": state})
     return rows
 
 

@@ -18,7 +18,7 @@ from clearwell.registry import audit
 from clearwell.registry.models import DeliveryRow
 
 
-class State(StrEnum):
+class DelivererState(StrEnum):
     """What a deliverer says of itself. retrying: the store is away or not well. failing: someone must mend it."""
 
     RUNNING = "running"
@@ -38,23 +38,28 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True)
-class Condition:
+class DelivererHealth:
     """How a deliverer is; `next_try_at` is set while it is retrying. Errors hold no data and no secrets."""
 
-    state: State
+    state: DelivererState
     last_error: str | None = None
     last_error_at: datetime | None = None
     next_try_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """What the registry knows of a delivery; `paused` is what a person wants, the condition what the deliverer said."""
+class RegisteredDelivery:
+    """What the registry knows of a delivery; `paused` is what a person wants, the health what the deliverer said."""
 
     delivery: Delivery
     paused: bool
-    condition: Condition
+    health: DelivererHealth
     updated_at: datetime
+
+    @property
+    def state(self) -> DelivererState:
+        """Paused as soon as a person wants it, else what the deliverer said."""
+        return DelivererState.PAUSED if self.paused else self.health.state
 
 
 def deliveries_of(contract: Contract) -> list[Delivery]:
@@ -65,16 +70,16 @@ def deliveries_of(contract: Contract) -> list[Delivery]:
     ]
 
 
-def note(session: Session, delivery: Delivery, condition: Condition) -> bool:
+def report(session: Session, delivery: Delivery, health: DelivererHealth) -> bool:
     """A deliverer says how it is; returns whether a person wants it paused."""
-    told = {
-        "state": condition.state,
-        "last_error": _printable(condition.last_error),
-        "last_error_at": condition.last_error_at,
-        "next_try_at": condition.next_try_at,
+    values = {
+        "state": health.state,
+        "last_error": _printable(health.last_error),
+        "last_error_at": health.last_error_at,
+        "next_try_at": health.next_try_at,
         "updated_at": func.now(),
     }
-    return bool(_put(session, delivery, told))
+    return bool(_put(session, delivery, values))
 
 
 def is_paused(session: Session, group: str, *, for_update: bool = False) -> bool | None:
@@ -102,15 +107,15 @@ def target(delivery: Delivery) -> str:
     return f"delivery/{delivery.stream}.v{delivery.version}.{delivery.destination}"
 
 
-def find(session: Session, group: str) -> Standing | None:
+def find(session: Session, group: str) -> RegisteredDelivery | None:
     """What is known of one deliverer; None before its first start, and before it is first paused."""
     row = session.get(DeliveryRow, group)
-    return None if row is None else _standing(row)
+    return None if row is None else _registered(row)
 
 
-def all_of(session: Session) -> Sequence[Standing]:
+def list_deliveries(session: Session) -> Sequence[RegisteredDelivery]:
     """All deliverers that ever spoke or were paused, by group."""
-    return [_standing(row) for row in session.scalars(select(DeliveryRow).order_by(DeliveryRow.group))]
+    return [_registered(row) for row in session.scalars(select(DeliveryRow).order_by(DeliveryRow.group))]
 
 
 def _put(
@@ -128,7 +133,7 @@ def _printable(text: str | None) -> str | None:
     return None if text is None else text.replace("\0", "").encode(errors="backslashreplace").decode()
 
 
-def _standing(row: DeliveryRow) -> Standing:
-    condition = Condition(State(row.state), row.last_error, row.last_error_at, row.next_try_at)
+def _registered(row: DeliveryRow) -> RegisteredDelivery:
+    health = DelivererHealth(DelivererState(row.state), row.last_error, row.last_error_at, row.next_try_at)
     delivery = Delivery(row.group, row.stream, row.version, row.destination)
-    return Standing(delivery, row.paused, condition, row.updated_at)
+    return RegisteredDelivery(delivery, row.paused, health, row.updated_at)

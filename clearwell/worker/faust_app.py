@@ -164,7 +164,7 @@ async def _run(make: MakeJob) -> int:
         watch.cancel()
     if failure is not None:
         if job.companion is not None:
-            job.companion.last_words(failure)
+            job.companion.report_failure(failure)
         leave(report(failure))
     stopping = asyncio.ensure_future(app.stop())
     await asyncio.wait((stopping,), timeout=STOP_WITHIN)

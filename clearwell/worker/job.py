@@ -36,7 +36,7 @@ class Companion(Protocol):
     async def run(self) -> None:
         """Runs beside the job until it is cancelled; what it raises ends the process."""
 
-    def last_words(self, error: BaseException) -> None:
+    def report_failure(self, error: BaseException) -> None:
         """The process ends by `error`, as soon as this returns."""
 
 

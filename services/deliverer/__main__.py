@@ -40,7 +40,7 @@ async def make(stream: str, version: int | None, destination: str, producer: Get
     try:
         return await _job(where, contract, route, group, health, producer)
     except ClearwellError as error:
-        health.last_words(error)
+        health.report_failure(error)
         raise
 
 

@@ -13,17 +13,17 @@ from datetime import UTC, datetime, timedelta
 
 from clearwell.errors import ClearwellError
 from clearwell.registry import Registry, deliveries
-from clearwell.registry.deliveries import Condition, Delivery, State
+from clearwell.registry.deliveries import DelivererHealth, DelivererState, Delivery
 
 log = logging.getLogger(__name__)
 
 LOOK_EVERY = 1.0
 """Seconds between two looks at the registry: a pause is seen within two."""
 
-LAST_WORDS = 3.0
+REPORT_WITHIN = 3.0
 """Seconds that a process which ends may take to say why."""
 
-WELL = Condition(State.RUNNING)
+WELL = DelivererHealth(DelivererState.RUNNING)
 
 
 class Health:
@@ -33,8 +33,8 @@ class Health:
         self._registry = registry
         self._delivery = delivery
         self._well = WELL
-        self._condition: Condition | None = None  # nothing to tell before the store was first asked
-        self._told: Condition | None = None
+        self._health: DelivererHealth | None = None  # nothing to tell before the store was first asked
+        self._reported: DelivererHealth | None = None
         self._paused = False
         self._on_pause: Callable[[bool], None] = lambda _: None
         self._away = False
@@ -58,25 +58,25 @@ class Health:
 
     def well(self) -> None:
         """The store did what it was asked."""
-        self._condition = self._well
+        self._health = self._well
 
     def lost(self, text: str) -> None:
         """Events were gone before they were delivered: said from now on, until the process ends."""
-        self._well = Condition(State.RUNNING, text, datetime.now(UTC))
+        self._well = DelivererHealth(DelivererState.RUNNING, text, datetime.now(UTC))
 
     def trouble(self, error: ClearwellError, wait: float) -> None:
         """The store is away or not well, and is tried again after `wait` seconds."""
         now = datetime.now(UTC)
-        self._condition = Condition(State.RETRYING, str(error), now, now + timedelta(seconds=wait))
+        self._health = DelivererHealth(DelivererState.RETRYING, str(error), now, now + timedelta(seconds=wait))
 
-    def last_words(self, error: BaseException) -> None:
+    def report_failure(self, error: BaseException) -> None:
         """The process ends by `error`: tell it, if the registry answers at once. Data stays unsaid (invariant 9)."""
         text = str(error) if isinstance(error, ClearwellError) else f"ended by {type(error).__name__}; see its log"
         self._closing.set()
-        self._condition = Condition(State.FAILING, text, datetime.now(UTC))
-        speaking = threading.Thread(target=self._look, name="last words", daemon=True)
+        self._health = DelivererHealth(DelivererState.FAILING, text, datetime.now(UTC))
+        speaking = threading.Thread(target=self._look, name="report failure", daemon=True)
         speaking.start()
-        speaking.join(LAST_WORDS)
+        speaking.join(REPORT_WITHIN)
 
     def _run(self) -> None:
         while not self._closing.wait(LOOK_EVERY):
@@ -98,12 +98,12 @@ class Health:
 
     def _exchange(self) -> bool:
         """Tell what has changed, and hear whether to pause."""
-        condition = self._condition
-        if condition is not None and condition.state is State.RUNNING and self._paused:
-            condition = replace(condition, state=State.PAUSED)
+        health = self._health
+        if health is not None and health.state is DelivererState.RUNNING and self._paused:
+            health = replace(health, state=DelivererState.PAUSED)
         with self._registry.session() as session:
             paused = deliveries.is_paused(session, self._delivery.group)
-            if condition is not None and (paused is None or condition != self._told):
-                paused = deliveries.note(session, self._delivery, condition)
-        self._told = condition
+            if health is not None and (paused is None or health != self._reported):
+                paused = deliveries.report(session, self._delivery, health)
+        self._reported = health
         return bool(paused)

@@ -55,6 +55,6 @@ class Pausable:
                 await self._positions.require_not_set_back()
                 self._open.set()
 
-    def last_words(self, error: BaseException) -> None:
+    def report_failure(self, error: BaseException) -> None:
         """See `clearwell.worker.faust_app.Companion`."""
-        self._health.last_words(error)
+        self._health.report_failure(error)

@@ -184,5 +184,5 @@ def test_deliveries_of_a_newer_version_have_positions_of_their_own(platform: Pla
     (folder / "v2.yaml").write_text((folder / "v1.yaml").read_text().replace("version: 1", "version: 2"))
     apply(platform, BERT, plan_pause(platform, "mongo", stream))
     with platform.looking() as session:
-        (standing,) = [row for row in deliveries.all_of(session) if row.delivery.stream == stream]
-    assert (standing.delivery.version, standing.paused) == (2, True)
+        (registered,) = [row for row in deliveries.list_deliveries(session) if row.delivery.stream == stream]
+    assert (registered.delivery.version, registered.paused) == (2, True)

@@ -22,7 +22,7 @@ from psycopg.sql import SQL, Identifier
 
 from clearwell.kafka.names import deliverer_group
 from clearwell.registry import Registry, deliveries, destinations, migrate
-from clearwell.registry.deliveries import Condition, State
+from clearwell.registry.deliveries import DelivererHealth, DelivererState
 from tests.support.killing import dice
 from tests.support.outage import way_to
 from tests.support.platform import PARTITIONS, Platform, Service, flights_contract, numbered, until
@@ -83,11 +83,11 @@ class Pair:
         until(lambda: self._passed() >= self.sent, within=120, every=0.01)
         return EVENTS / (time.monotonic() - began)
 
-    def condition(self, destination: str) -> Condition | None:
+    def health(self, destination: str) -> DelivererHealth | None:
         """What a deliverer says of itself."""
         with self.registry.session() as session:
             found = deliveries.find(session, deliverer_group(self.platform.stream, 1, destination))
-        return None if found is None else found.condition
+        return None if found is None else found.health
 
     def check_rows(self, chance: random.Random) -> None:
         """Each event once and the same in both tables; some, drawn by `chance`, are what the pipeline makes of them."""
@@ -170,9 +170,9 @@ def test_the_others_keep_their_rate(
             full = _memory(pair.bad)
     grown = _memory(pair.bad) - full
     if worsen is _down:
-        said = pair.condition(pair.far)
+        said = pair.health(pair.far)
         assert said is not None
-        assert said.state is State.RETRYING
+        assert said.state is DelivererState.RETRYING
         assert said.last_error is not None and pair._password() not in said.last_error
         assert said.next_try_at is not None
     mend(pair)
@@ -192,7 +192,7 @@ def test_the_others_keep_their_rate(
     for one in (pair.good, pair.bad):
         assert one.process.poll() is None
         assert one.text().count("starts at offset") == PARTITIONS, "a rebalance"
-    until(lambda: pair.condition(pair.far) == Condition(State.RUNNING))
+    until(lambda: pair.health(pair.far) == DelivererHealth(DelivererState.RUNNING))
 
 
 def _settled_rate(pair: Pair) -> float:

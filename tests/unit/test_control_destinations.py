@@ -15,7 +15,7 @@ from clearwell.control.deliveries import find_deliveries, find_delivery
 from clearwell.control.platform import Platform
 from clearwell.destinations.memory import MemoryDestination, MemoryStore
 from clearwell.errors import ConfigError, Hint
-from clearwell.registry.deliveries import Condition, Delivery, Standing, State
+from clearwell.registry.deliveries import DelivererHealth, DelivererState, Delivery, RegisteredDelivery
 from clearwell.settings import Settings
 from clearwell.testing.destination_events import SIMPLE
 from tests.unit.contract_text import text
@@ -64,10 +64,10 @@ def test_a_destination_that_is_none_of_them_is_told(
 
 def test_deliveries_of_older_versions_and_of_routes_that_are_gone_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(destinations, "behind", lambda *_: 3)
-    condition = Condition(State.RUNNING)
+    health = DelivererHealth(DelivererState.RUNNING)
     gone = [Delivery("g1", "visits", 1, "postgres"), Delivery("g2", "visits", 2, "mongo")]
-    standings = [Standing(delivery, False, condition, None) for delivery in gone]  # type: ignore[arg-type]
-    rows = destinations._former(NOBODY, standings, [Delivery("g3", "visits", 2, "postgres")])
+    registered = [RegisteredDelivery(delivery, False, health, None) for delivery in gone]  # type: ignore[arg-type]
+    rows = destinations._former(NOBODY, registered, [Delivery("g3", "visits", 2, "postgres")])
     assert [(row["version"], row["destination"], row["state"], row["behind"]) for row in rows] == [
         (1, "postgres", "ended: v2 is newer", 3),
         (2, "mongo", "ended: no route", 3),

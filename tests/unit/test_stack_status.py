@@ -9,9 +9,9 @@ import pytest
 from click.testing import CliRunner
 
 from clearwell.cli.main import clearwell
-from clearwell.cli.stack_health import Told
+from clearwell.control.service_health import ServiceHealth
 from clearwell.local.state import READY, ProcessState
-from clearwell.registry.deliveries import Condition, State
+from clearwell.registry.deliveries import DelivererState
 
 CLEANER, DELIVERER = "cleaner.flights.v1", "deliverer.flights.v1.postgres"
 
@@ -19,10 +19,10 @@ CLEANER, DELIVERER = "cleaner.flights.v1", "deliverer.flights.v1.postgres"
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A stack whose cleaner has lost 1,100 offsets."""
-    told = Told({DELIVERER: Condition(State.RUNNING)}, {CLEANER: 1_100})
+    health = {DELIVERER: ServiceHealth(state=DelivererState.RUNNING), CLEANER: ServiceHealth(lost=1_100)}
     processes = [ProcessState(name, READY) for name in ("kafka", CLEANER, DELIVERER)]
     monkeypatch.setattr("clearwell.cli.stack.stack.status", lambda _: processes)
-    monkeypatch.setattr("clearwell.cli.stack.services_health", lambda _: told)
+    monkeypatch.setattr("clearwell.cli.stack._health", lambda _: health)
     return tmp_path
 
 
