@@ -57,7 +57,10 @@ SECTIONS = {
     },
     "Operations": {
         "balance": Entry("clearwell.cli.balance:balance", "Prove that every event is accounted for."),
-        "stream": Entry("clearwell.cli.stream.commands:stream", "Go on where Kafka has lost what was read."),
+        "stream": Entry(
+            "clearwell.cli.stream.commands:stream",
+            "Look at streams, their topics and who reads them; keep their logs in order.",
+        ),
         "dead": Entry("clearwell.cli.dead.commands:dead", "Look at rejected events, mend them, and send them again."),
         "lake": Entry(
             "clearwell.cli.lake.commands:lake_commands", "Look at the tables of the lake, and keep them in order."

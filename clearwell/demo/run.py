@@ -20,11 +20,12 @@ from clearwell.contract.model import Contract
 from clearwell.control.connector_registration import plan_registration, register
 from clearwell.control.connector_spec import load_spec
 from clearwell.control.platform import Actor, Platform, user_name
+from clearwell.control.stages import Stages
 from clearwell.control.subscriptions import plan_subscription, subscribe
 from clearwell.demo.flights import STREAM, SourceFile, write_contract, write_source
 from clearwell.demo.follower import Follower
 from clearwell.demo.model import FIELDS, DelayModel
-from clearwell.demo.stages import DeadLetters, Snapshot, Stages
+from clearwell.demo.stages import DeadLetters, Snapshot
 from clearwell.errors import ConfigError, Fatal
 from clearwell.kafka import admin
 from clearwell.kafka.groups import committed
@@ -162,11 +163,11 @@ def _register(settings: Settings, home: Path, source: SourceFile) -> None:
 
 async def _drain(settings: Settings, contract: Contract, expected: int, follower: Follower, show: Show) -> None:
     """Look at all stages until none waits for anything."""
-    stages = Stages(settings, contract, SUBSCRIPTION, expected)
+    stages = Stages(settings, contract, [SUBSCRIPTION])
     async with reader(settings.kafka) as log:
         letters = DeadLetters(log, STREAM, lambda: admin.end_offsets(settings.kafka, dead_topic(STREAM)))
         snapshot, moved, before = Snapshot(), time.monotonic(), -1
-        while not (snapshot.stages and snapshot.idle):
+        while not (snapshot.stages and snapshot.idle and snapshot.done("source") >= expected):
             await letters.update()
             snapshot = Snapshot(await asyncio.to_thread(stages.counts), dict(letters.reasons))
             show(snapshot)

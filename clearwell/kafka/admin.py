@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import os
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -163,6 +164,14 @@ def offsets_at(bootstrap: str, topic: str, milliseconds: int) -> dict[int, int |
         )
     offsets = _offsets(bootstrap, topic, milliseconds)
     return {partition: offset if offset >= 0 else None for partition, offset in offsets.items()}
+
+
+def add_partitions(bootstrap: str, topic: str, partitions: int) -> None:
+    """Have a topic so many partitions, and wait until Kafka tells of them; it takes none away."""
+    ask(bootstrap, f"adding partitions to {topic}", lambda client: client.create_partitions({topic: partitions}))
+    until = time.monotonic() + TIMEOUT_MS / 1000
+    while partition_count(bootstrap, topic) < partitions and time.monotonic() < until:
+        time.sleep(0.02)
 
 
 def delete_topics(bootstrap: str, topics: Iterable[str]) -> None:

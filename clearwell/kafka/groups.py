@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from kafka import KafkaAdminClient, TopicPartition, errors
+from kafka.admin import MemberToRemove
 from kafka.structs import OffsetAndMetadata
 
 from clearwell.kafka.admin import ask, begin_offsets, end_offsets
@@ -82,6 +83,20 @@ def has_members(bootstrap: str, group: str) -> bool:
     """Whether anybody reads in this group now."""
     known = _ask(bootstrap, f"looking at {group}", lambda client: client.describe_groups([group]))
     return bool(known[group]["members"])
+
+
+def remove_members(bootstrap: str, group: str) -> None:
+    """Have everybody leave the group; whoever is alive may come again."""
+
+    def remove(client: KafkaAdminClient) -> None:
+        members = client.describe_groups([group])[group]["members"]
+        leaving = [
+            MemberToRemove(group_instance_id=member["group_instance_id"], member_id=member["member_id"])
+            for member in members
+        ]
+        client.remove_group_members(group, leaving)
+
+    _ask(bootstrap, f"ending the members of {group}", remove)
 
 
 def delete(bootstrap: str, group: str) -> bool:

@@ -16,6 +16,8 @@ import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType
 
+from clearwell.control.platform import Platform
+from clearwell.control.streams import topics_of
 from clearwell.errors import ClearwellError, ConfigError, Retryable
 from clearwell.kafka import admin
 from clearwell.kafka.clients import connect
@@ -23,7 +25,6 @@ from clearwell.kafka.message_format import Record, encode_headers
 from clearwell.kafka.names import clean_topic, dead_topic, dropped_topic, raw_topic
 from clearwell.kafka.producer import EventProducer
 from clearwell.kafka.topics import OUT_LIMIT, RAW_LIMIT
-from clearwell.kafka.widen import sizes
 from clearwell.settings import Settings
 from clearwell.source import EVENT_LIMIT
 from tests.support.kafka_login import login
@@ -95,6 +96,7 @@ def test_a_stream_is_widened_with_every_version_of_it_and_raw_last(
 ) -> None:
     for version in (1, 2):
         admin.ensure_topics(stack.kafka, stream, version, partitions=2)
+    control = Platform(stack)
     topics = [
         clean_topic(stream, 1),
         clean_topic(stream, 2),
@@ -102,16 +104,16 @@ def test_a_stream_is_widened_with_every_version_of_it_and_raw_last(
         dead_topic(stream),
         raw_topic(stream),
     ]
-    assert list(sizes(stack.kafka, stream).items()) == [(topic, 2) for topic in topics]
+    assert list(topics_of(control, stream).items()) == [(topic, 2) for topic in topics]
     client.create_partitions({raw_topic(stream): 3})  # by someone who knows nothing of the others
     with pytest.raises(ConfigError, match=f"`clearwell stream partitions {stream} 3`"):
         admin.require_topics(stack.kafka, stream, 1)
 
     assert run("stream", "partitions", stream, "3", "--dry-run") == 0
-    assert list(sizes(stack.kafka, stream).values()) == [2, 2, 2, 2, 3]
+    assert list(topics_of(control, stream).values()) == [2, 2, 2, 2, 3]
     assert run("stream", "partitions", stream, "3") == 0
     assert "would" not in capsys.readouterr().out.splitlines()[-1]
-    assert set(sizes(stack.kafka, stream).values()) == {3}
+    assert set(topics_of(control, stream).values()) == {3}
     assert run("stream", "partitions", stream, "3") == 0
     assert "nothing to do" in capsys.readouterr().out
     assert run("stream", "partitions", stream, "2") == 2

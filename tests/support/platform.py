@@ -18,7 +18,7 @@ from kafka import KafkaProducer
 from clearwell.accounts import Balance, balance
 from clearwell.contract.load import find
 from clearwell.contract.model import Contract
-from clearwell.demo.stages import Stages
+from clearwell.control.stages import Stages
 from clearwell.errors import Retryable
 from clearwell.kafka import admin
 from clearwell.kafka.clients import connect
@@ -166,7 +166,7 @@ class Platform:
 
     def settle(self, within: float = 90.0) -> Balance:
         """Wait until nothing waits any more; returns the accounts. Needs a cleaner and every deliverer running."""
-        stages = Stages(self.settings, self.contract, "nobody", 1)
+        stages = Stages(self.settings, self.contract)
         try:
             until(lambda: self._idle(stages), within, every=0.2)
         finally:
@@ -178,7 +178,8 @@ class Platform:
     def _idle(self, stages: Stages) -> bool:
         self.alive()
         try:
-            return not any(stage.lag for stage in stages.counts() if stage.name != "model")
+            source, *others = stages.counts()
+            return source.done > 0 and not any(stage.lag for stage in others)
         except Retryable:  # Kafka is coming back
             return False
 

@@ -5,19 +5,21 @@ from __future__ import annotations
 import click
 
 from clearwell.cli.group import Group
+from clearwell.cli.stream.look import list_command, show
 from clearwell.cli.stream.partitions import partitions_command
 from clearwell.cli.stream.realign import realign_command
 
 
 @click.group(cls=Group)
 def stream() -> None:
-    """Keep a stream's logs in order.
+    """Look at streams, and keep their logs in order.
 
     \b
+      clearwell stream show flights                   topics, and how far their readers are
       clearwell stream realign flights --dry-run      what Kafka has lost of what was read
       clearwell stream partitions flights 8           more partitions for all of its topics
     """
 
 
-stream.add_command(realign_command)
-stream.add_command(partitions_command)
+for command in (list_command, show, partitions_command, realign_command):
+    stream.add_command(command)

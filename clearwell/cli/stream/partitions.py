@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import click
 
-from clearwell import settings
 from clearwell.cli.output import dry_run_option, emit, home_option, json_option
-from clearwell.cli.session import open_session
-from clearwell.kafka import widen
-from clearwell.registry import audit
+from clearwell.cli.platform import actor, open_platform
+from clearwell.control.stream_changes import PartitionsPlan, add_partitions, plan_partitions
 
 
 @click.command("partitions")
@@ -31,25 +29,18 @@ def partitions_command(stream: str, partitions: int, dry_run: bool, as_json: boo
       clearwell stream partitions flights 8 --dry-run
       clearwell stream partitions flights 8
     """
-    kafka = settings.load().kafka
-    before = widen.sizes(kafka, stream)
-    narrow = widen.narrower(before, partitions)
-    if narrow and not dry_run:
-        widen.widen(kafka, before, partitions)
-        with open_session() as session:
-            audit.record(
-                session, "widen", f"stream/{stream}", {topic: f"{before[topic]} to {partitions}" for topic in narrow}
-            )
-    shown = [{"topic": topic, "before": before[topic], "partitions": partitions} for topic in narrow]
-    emit(
-        as_json,
-        {"stream": stream, "dry_run": dry_run, "topics": shown},
-        lambda: _sentences(stream, narrow, before, partitions, dry_run),
-    )
+    with open_platform() as platform:
+        plan = plan_partitions(platform, stream, partitions)
+        if not dry_run:
+            add_partitions(platform, actor(), plan)
+    topics = [{"topic": topic, "before": plan.before[topic], "partitions": partitions} for topic in plan.topics]
+    emit(as_json, {"stream": stream, "dry_run": dry_run, "topics": topics}, lambda: _sentences(plan, dry_run))
 
 
-def _sentences(stream: str, narrow: list[str], before: dict[str, int], partitions: int, dry_run: bool) -> str:
-    if not narrow:
-        return f"The topics of {stream} have {partitions} partitions: there is nothing to do."
+def _sentences(plan: PartitionsPlan, dry_run: bool) -> str:
+    if not plan.topics:
+        return f"The topics of {plan.stream} have {plan.partitions} partitions: there is nothing to do."
     verb = "would have" if dry_run else "has"
-    return "\n".join(f"{topic} {verb} {partitions} partitions instead of {before[topic]}." for topic in narrow)
+    return "\n".join(
+        f"{topic} {verb} {plan.partitions} partitions instead of {plan.before[topic]}." for topic in plan.topics
+    )

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import click
 
-from clearwell import settings
 from clearwell.cli.output import dry_run_option, emit, home_option, json_option
-from clearwell.cli.session import open_session
-from clearwell.contract.load import find
-from clearwell.registry import audit
-from clearwell.subscriptions.realign import PartedReader, parted_readers, realign
+from clearwell.cli.platform import actor, open_platform
+from clearwell.control.realignment import Realignment, plan_realignment, realign
 
 
 @click.command("realign")
@@ -33,35 +30,29 @@ def realign_command(stream: str, version: int | None, dry_run: bool, as_json: bo
       clearwell stream realign flights --dry-run
       clearwell stream realign flights
     """
-    where = settings.load()
-    readers = parted_readers(where, find(where.schemas, stream, version))
-    if readers and not dry_run:
-        realign(where, readers)
-        detail = {f"{one.group}/{one.partition}": f"{one.position} to {one.parted}" for one in readers}
-        with open_session() as session:
-            audit.record(session, "realign", f"stream/{stream}", detail)
-    shown = [
+    with open_platform() as platform:
+        plan = plan_realignment(platform, stream, version)
+        if not dry_run:
+            realign(platform, actor(), plan)
+    readers = [
         {
-            "group": one.group,
-            "topic": one.topic,
-            "partition": one.partition,
-            "read": one.position,
-            "goes_on": one.parted,
+            "group": parted.group,
+            "topic": parted.topic,
+            "partition": parted.partition,
+            "read": parted.read,
+            "goes_on": parted.goes_on,
         }
-        for one in readers
+        for parted in plan.readers
     ]
-    emit(
-        as_json, {"stream": stream, "dry_run": dry_run, "readers": shown}, lambda: _sentences(stream, readers, dry_run)
-    )
+    emit(as_json, {"stream": stream, "dry_run": dry_run, "readers": readers}, lambda: _sentences(plan, dry_run))
 
 
-def _sentences(stream: str, readers: list[PartedReader], dry_run: bool) -> str:
-    if not readers:
-        return f"The logs of {stream} are those that were read: there is nothing to do."
+def _sentences(plan: Realignment, dry_run: bool) -> str:
+    if not plan.readers:
+        return f"The logs of {plan.stream} are those that were read: there is nothing to do."
     will = "would go on" if dry_run else "goes on"
-    lines = [
-        f"{one.topic}, partition {one.partition}: offsets {one.parted} to {one.position - 1} that {one.group} has read "
-        f"are lost; it {will} at {one.parted}."
-        for one in readers
-    ]
-    return "\n".join(lines)
+    return "\n".join(
+        f"{parted.topic}, partition {parted.partition}: offsets {parted.goes_on} to {parted.read - 1} that "
+        f"{parted.group} has read are lost; it {will} at {parted.goes_on}."
+        for parted in plan.readers
+    )

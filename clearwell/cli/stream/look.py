@@ -1,0 +1,58 @@
+"""`clearwell stream list | show`: what streams there are, what they hold, and who reads them."""
+
+from __future__ import annotations
+
+import click
+from rich.console import Group, RenderableType
+
+from clearwell.cli.output import emit, home_option, json_option, table
+from clearwell.cli.platform import open_platform
+from clearwell.control.streams import StreamDetails, list_streams, show_stream
+
+
+@click.command("list")
+@home_option
+@json_option
+def list_command(as_json: bool) -> None:
+    """Show all streams that have a contract."""
+    with open_platform() as platform:
+        streams = list_streams(platform)
+    rows = [
+        (row.name, ", ".join(f"v{version}" for version in row.versions), row.owner, _partitions(row.partitions))
+        for row in streams
+    ]
+    heads = ("name", "versions", "owner", "partitions")
+    nothing = "There is no contract yet: `clearwell contract draft` makes one of samples."
+    emit(as_json, {"streams": streams}, lambda: table(heads, rows) if rows else nothing)
+
+
+@click.command()
+@click.argument("stream")
+@home_option
+@json_option
+def show(stream: str, as_json: bool) -> None:
+    """Show what a stream's topics hold, and how far their readers are.
+
+    Cleaners, archives, the copier of dead letters and models read them, each as a consumer group. How far a
+    destination is stands in `clearwell destination list`.
+    """
+    with open_platform() as platform:
+        details = show_stream(platform, stream)
+    emit(as_json, details, lambda: _sheet(details))
+
+
+def _sheet(details: StreamDetails) -> RenderableType:
+    versions = ", ".join(f"v{version}" for version in details.versions)
+    topics = [(row.topic, row.partitions, row.offsets) for row in details.topics]
+    readers = [(row.group, row.topic, row.read, row.lag) for row in details.readers]
+    return Group(
+        f"{details.name} {versions}, of {details.owner}.",
+        "",
+        table(("topic", "partitions", "offsets"), topics) if topics else "It has no topics yet.",
+        "",
+        table(("reader", "topic", "read", "lag"), readers) if readers else "Nobody reads it.",
+    )
+
+
+def _partitions(number: int | None) -> object:
+    return "" if number is None else number
