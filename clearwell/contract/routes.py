@@ -2,55 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from enum import Enum
-from importlib.metadata import entry_points
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+import msgspec.inspect as shapes
 
 from clearwell.contract.condition import check_condition
-from clearwell.contract.feature_language import OPTIONS
 from clearwell.contract.feature_views import KIND as FEATURES
 from clearwell.contract.feature_views import read_view
-from clearwell.contract.language import TOPIC, WORD
 from clearwell.contract.model import ARCHIVE, CleanSchema, Contract, Route
 from clearwell.contract.problems import Problems
-from clearwell.contract.shapes import Shape
+from clearwell.contract.route_options import SHAPE, RouteOptions, destination_kinds, options_class
 from clearwell.contract.tree import Node
 from clearwell.errors import Location, nearest
-
-GROUP = "clearwell.destinations"
-"""The entry points of destinations that others write; their options are checked when a deliverer opens them."""
-
-
-class Name(Enum):
-    """Whether `to` has a name after the kind: `postgres` is the platform's own, `postgres.x` a registered one."""
-
-    NO = "no"
-    MAY = "may"
-    MUST = "must"
-
-
-class Kind(NamedTuple):
-    """A kind of destination, as far as the language knows it; the first option is the place inside the store."""
-
-    name: Name
-    options: Mapping[str, Shape]
-
-
-KINDS: Mapping[str, Kind] = {
-    "postgres": Kind(Name.MAY, {"table": WORD}),
-    "mongo": Kind(Name.MAY, {"collection": WORD}),
-    "lake": Kind(Name.MAY, {"table": WORD}),
-    ARCHIVE: Kind(Name.MAY, {}),
-    "sql": Kind(Name.MUST, {"table": WORD}),
-    "files": Kind(Name.MUST, {"folder": WORD}),
-    "http": Kind(Name.MUST, {}),
-    "kafka": Kind(Name.MUST, {"topic": TOPIC}),
-    "opensearch": Kind(Name.MUST, {"index": WORD}),
-    "cassandra": Kind(Name.MUST, {"table": WORD}),
-    FEATURES: Kind(Name.MUST, {name: key.shape for name, key in OPTIONS.items()}),
-}
-"""The destinations there are. A place inside a store, such as a table, is named after the stream by default."""
 
 
 def check_routes(contract: Contract, schema: CleanSchema, problems: Problems) -> None:
@@ -59,17 +24,13 @@ def check_routes(contract: Contract, schema: CleanSchema, problems: Problems) ->
     for number, route in enumerate(_as_written(contract)):
         path = f"routes.{number}"
         location = route.location or contract.location
-        location = contract.lines.get(f"{path}.to", location)
-        kind = KINDS.get(route.kind)
-        if kind is None:
-            _check_foreign(route, location, problems)
-        elif route.kind == FEATURES:
-            _check_name(route, kind, location, problems)
+        _check_kind(route, contract.lines.get(f"{path}.to", location), problems)
+        options = options_class(route.kind)
+        if route.kind == FEATURES:
             read_view(schema, route.name or "?", Node.of(route.options, location, contract.lines, path), problems)
-        else:
-            _check_name(route, kind, location, problems)
+        elif options is not None:
             for name, value in route.options.items():
-                _check_option(route, kind, name, value, contract.lines.get(f"{path}.{name}", location), problems)
+                _check_option(route, options, name, value, contract.lines.get(f"{path}.{name}", location), problems)
         if route.to in seen:
             problems.add(f"There are two routes to {route.to}: join their conditions with `any`.", location)
         seen.add(route.to)
@@ -85,25 +46,47 @@ def _as_written(contract: Contract) -> list[Route]:
     return sorted(routes, key=lambda route: (route.location or contract.location).line)
 
 
-def _check_foreign(route: Route, location: Location, problems: Problems) -> None:
-    if not entry_points(group=GROUP, name=route.kind):
-        hint = nearest(route.kind, KINDS) or f" There are: {', '.join(KINDS)}."
+def _check_kind(route: Route, location: Location, problems: Problems) -> None:
+    kinds, options = destination_kinds(), options_class(route.kind)
+    if route.kind not in kinds:
+        hint = nearest(route.kind, kinds) or f" There are: {', '.join(kinds)}."
         problems.add(f'There is no destination "{route.kind}".{hint}', location)
-
-
-def _check_name(route: Route, kind: Kind, location: Location, problems: Problems) -> None:
-    if route.name is None and kind.name is Name.MUST:
+    elif options is not None and options.needs_name and route.name is None:
         problems.add(f"A route to {route.kind} needs a name: write `to: {route.kind}.<name>`.", location)
-    elif route.name is not None and kind.name is Name.NO:
-        problems.add(f"A route to {route.kind} has no name: write `to: {route.kind}`.", location)
 
 
-def _check_option(route: Route, kind: Kind, name: str, value: Any, location: Location, problems: Problems) -> None:
-    if name not in kind.options:
-        hint = nearest(name, [*kind.options, "when"]) or f" Known options: {', '.join(kind.options) or 'none'}."
+def _check_option(
+    route: Route, options: type[RouteOptions], name: str, value: Any, location: Location, problems: Problems
+) -> None:
+    fields = {field.encode_name: field.type for field in msgspec.structs.fields(options)}
+    if name not in fields:
+        hint = nearest(name, [*fields, "when"]) or f" Known options: {', '.join(fields) or 'none'}."
         problems.add(f'A route to {route.kind} has no option "{name}".{hint}', location)
-    else:
-        kind.options[name].read(Node(value, location), f"`{name}` of the route to {route.to}", problems)
+        return
+    called = f"`{name}` of the route to {route.to}"
+    if (shape := _shape(shapes.type_info(fields[name]))) is not None:
+        shape.read(Node(value, location), called, problems)
+        return
+    try:
+        msgspec.convert(value, fields[name])
+    except msgspec.ValidationError as error:
+        problems.add(f"{called}: {error}.", location)
+
+
+def _shape(type_: shapes.Type) -> Any:
+    """The language's shape of an option's type, where it has one."""
+    if isinstance(type_, shapes.Metadata):
+        return (type_.extra or {}).get(SHAPE) or _shape(type_.type)
+    types = type_.types if isinstance(type_, shapes.UnionType) else ()
+    return next(filter(None, map(_shape, types)), None)
+
+
+def container_of(contract: Contract, route: Route) -> str:
+    """Where in its store a route's stream is: the table, collection, index, folder, topic or view."""
+    if route.kind == FEATURES:
+        return str(route.name)
+    options = options_class(route.kind) or RouteOptions
+    return str(route.options.get(options.container or "table", contract.stream))
 
 
 def check_shared(contracts: Iterable[Contract]) -> None:
@@ -112,15 +95,9 @@ def check_shared(contracts: Iterable[Contract]) -> None:
     owners: dict[tuple[str, str], str] = {}
     for contract in contracts:
         for route in contract.routes:
-            known = KINDS[route.kind].options if route.kind in KINDS else ()
-            names = [str(route.options[name]) for name in known if name in route.options]
-            own = str(route.name) if route.kind == FEATURES else contract.stream
-            destination_table = (route.to, own if not names or route.kind == FEATURES else names[0])
-            owner = owners.setdefault(destination_table, contract.stream)
+            container = container_of(contract, route)
+            owner = owners.setdefault((route.to, container), contract.stream)
             if owner != contract.stream:
-                location = route.location or contract.location
-                problems.add(
-                    f'"{destination_table[1]}" in {route.to} holds the stream "{owner}" already: choose another.',
-                    location,
-                )
+                message = f'"{container}" in {route.to} holds the stream "{owner}" already: choose another.'
+                problems.add(message, route.location or contract.location)
     problems.raise_any()

@@ -7,9 +7,10 @@ from typing import Any
 
 import msgspec
 
+from clearwell.contract.route_options import DESTINATIONS
 from clearwell.errors import ConfigError
 from clearwell.plugins import options
-from clearwell.plugins.kinds import DESTINATIONS, destination_class, kinds, source_class
+from clearwell.plugins.kinds import destination_class, kinds, source_class
 from clearwell.plugins.options import Option
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Self
 
 from clearwell.contract.model import CleanSchema
+from clearwell.contract.route_options import RouteOptions
 from clearwell.destinations.fencing import older_epoch, older_generation
 from clearwell.destinations.newest import RowVersion, key_of, newest_rows, replaces
 from clearwell.destinations.protocol import (
@@ -14,7 +15,6 @@ from clearwell.destinations.protocol import (
     Claim,
     CleanBatch,
     DestinationConfig,
-    RouteOptions,
     RowReason,
     RowsRefused,
     Start,

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 import msgspec
 
 from clearwell.contract.model import CleanSchema
+from clearwell.contract.route_options import RouteOptions
 from clearwell.errors import ClearwellError
 from clearwell.settings import Settings
 
@@ -156,10 +157,6 @@ class DestinationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     Mark fields PATH, SECRET and SECRET_IN_URL as in `clearwell.source.SourceConfig` (invariant 10). The class without
     arguments, where all has defaults, is what a route without a name means: `to: postgres` is the platform's own.
     """
-
-
-class RouteOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Base of what a contract's route says beside `to` and `when`: names inside the store, such as its table."""
 
 
 @dataclass(frozen=True, slots=True)

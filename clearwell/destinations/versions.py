@@ -10,13 +10,8 @@ from dataclasses import dataclass
 
 from clearwell.contract.model import CleanSchema, Contract, Field, Route, Type
 from clearwell.contract.problems import Problems
-from clearwell.contract.routes import KINDS
-
-UNTYPED = frozenset({"http", "kafka", "archive"})
-"""Kinds that keep no columns: a changed type is between the sender and who reads."""
-
-WIDENING = frozenset({"postgres"})
-"""Kinds whose columns we widen ourselves where every value of the old type is one of the new."""
+from clearwell.contract.route_options import RouteOptions, options_class
+from clearwell.contract.routes import container_of
 
 _DIGITS = {Type.INT32: 10, Type.INT64: 19}
 
@@ -43,9 +38,9 @@ def check_versions(new: Version, older: Iterable[Version], problems: Problems) -
     """Note what in `new` does not fit the places that older versions of the stream have filled, and the way out."""
     said: set[tuple[str, str]] = set()
     for old in sorted(older, key=lambda version: -version.contract.version):
-        places = {_place(old.contract, route): route for route in old.contract.routes if route.kind not in UNTYPED}
+        filled = {_place(old.contract, route) for route in old.contract.routes if _options(route.kind).keeps_types}
         for route in new.contract.routes:
-            if _place(new.contract, route) in places:
+            if _place(new.contract, route) in filled:
                 for field, wrong in _misfits(route.kind, old.schema, new.schema):
                     if (route.to, field) not in said:
                         said.add((route.to, field))
@@ -62,20 +57,19 @@ def _misfits(kind: str, old: CleanSchema, new: CleanSchema) -> Iterator[tuple[st
             continue
         if was.name != field.name:
             yield field.name, f'with "{was.name}", which becomes "{field.name}": stores may not tell cases apart'
-        elif _told(was) != _told(field) and not (kind in WIDENING and (widens(was, field) or widens(field, was))):
+        elif _told(was) != _told(field) and not (_options(kind).widens and (widens(was, field) or widens(field, was))):
             yield field.name, f'with "{field.name}" as {_told(was)}, which becomes {_told(field)}'
 
 
 def _note(contract: Contract, route: Route, wrong: str, since: int, problems: Problems) -> None:
-    option = next(iter(KINDS[route.kind].options), None) if route.kind in KINDS else None
-    name = _place(contract, route)[1]
+    name, option = container_of(contract, route), _options(route.kind).container
     if route.kind == "features":
         out = f"route to features.{name[:60]}_{contract.version}"
     elif option is not None:
         out = f"give this route a place of its own (`{option}: {name[:60]}_v{contract.version}`)"
     else:
         out = "give this route a place of its own"
-    what = option if option in ("table", "collection", "index", "folder") else "view" if option else "place"
+    what = "view" if route.kind == "features" else option or "place"
     problems.add(
         f'The {what} "{name}" of {route.to} was filled by v{since} {wrong}: its deliverer would stop. Keep it, or '
         f"{out} and fill it by a replay from the earliest event.",
@@ -83,12 +77,13 @@ def _note(contract: Contract, route: Route, wrong: str, since: int, problems: Pr
     )
 
 
+def _options(kind: str) -> type[RouteOptions]:
+    return options_class(kind) or RouteOptions
+
+
 def _place(contract: Contract, route: Route) -> tuple[str, str]:
     """The route's store, and the place inside it."""
-    if route.kind == "features":
-        return route.kind, str(route.name)
-    option = next(iter(KINDS[route.kind].options), "") if route.kind in KINDS else "table"
-    return route.to, str(route.options.get(option, contract.stream))
+    return route.to, container_of(contract, route)
 
 
 def _told(field: Field) -> str:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from importlib.metadata import entry_points
 from typing import Any
 
+from clearwell.contract.route_options import DESTINATIONS
 from clearwell.destinations.protocol import Destination
 from clearwell.errors import ConfigError, nearest
 from clearwell.source import Source
 
 SOURCES = "clearwell.sources"
-DESTINATIONS = "clearwell.destinations"
 
 
 def source_class(kind: str) -> type[Source]:

@@ -10,7 +10,8 @@ import sys
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 
-from clearwell.plugins.kinds import DESTINATIONS, destination_class, kinds
+from clearwell.contract.route_options import DESTINATIONS
+from clearwell.plugins.kinds import destination_class, kinds
 from clearwell.plugins.options import (
     KindDescription,
     Option,

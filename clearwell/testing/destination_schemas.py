@@ -10,7 +10,8 @@ from typing import Any
 
 from clearwell.contract.model import CleanSchema, Field, Type
 from clearwell.contract.privacy import Privacy, PrivacyKind
-from clearwell.destinations.protocol import Claim, Destination, DestinationConfig, RouteOptions
+from clearwell.contract.route_options import RouteOptions
+from clearwell.destinations.protocol import Claim, Destination, DestinationConfig
 from clearwell.errors import ConfigError
 from clearwell.plugins.options import options_of
 from clearwell.testing.destination_base import DestinationBase, identity_of, keeps_newest

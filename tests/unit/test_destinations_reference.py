@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from clearwell.plugins.kinds import DESTINATIONS, kinds
+from clearwell.contract.route_options import DESTINATIONS
+from clearwell.plugins.kinds import kinds
 from clearwell.plugins.options import describe_destination, route_options
 from clearwell.plugins.reference import destinations_markdown
 

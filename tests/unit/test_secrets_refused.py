@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from clearwell.contract.route_options import DESTINATIONS
 from clearwell.control.connector_spec import make_spec
 from clearwell.control.destination_spec import make_spec as make_destination
 from clearwell.errors import ConfigError
@@ -141,7 +142,7 @@ def test_an_innocent_look(text: str) -> None:
 
 KINDS = [
     *(("source", name) for name in kinds.kinds(kinds.SOURCES)),
-    *(("destination", name) for name in kinds.kinds(kinds.DESTINATIONS)),
+    *(("destination", name) for name in kinds.kinds(DESTINATIONS)),
 ]
 
 

@@ -16,10 +16,12 @@ from typing import Annotated, ClassVar, Self
 from msgspec import Meta
 
 from clearwell.contract.model import CleanSchema
+from clearwell.contract.route_options import RouteOptions
 from clearwell.destinations.cassandra import positions as cassandra_positions
 from clearwell.destinations.cassandra import table as cassandra_table
 from clearwell.destinations.cassandra.errors import DRIVER_ERRORS, translate
 from clearwell.destinations.cassandra.link import CassandraSession, Found, cluster_of
+from clearwell.destinations.cassandra.options import CassandraOptions
 from clearwell.destinations.cassandra.rows import TAKEN, row_maker, version_of
 from clearwell.destinations.newest import newest_rows, replaces
 from clearwell.destinations.protocol import (
@@ -27,7 +29,6 @@ from clearwell.destinations.protocol import (
     Claim,
     CleanBatch,
     DestinationConfig,
-    RouteOptions,
     RowReason,
     RowsRefused,
     Start,
@@ -71,12 +72,6 @@ class CassandraConfig(DestinationConfig, frozen=True, forbid_unknown_fields=True
 
     def __repr__(self) -> str:  # invariant 10
         return f"CassandraConfig(hosts={self.hosts!r}, keyspace={self.keyspace!r})"
-
-
-class CassandraOptions(RouteOptions, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What a route to such a store says."""
-
-    table: Annotated[str | None, Meta(description="the table; default: named as the stream.")] = None
 
 
 class CassandraDestination:

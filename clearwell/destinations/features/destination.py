@@ -12,16 +12,16 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from operator import itemgetter
-from typing import Annotated, Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import psycopg
-from msgspec import Meta
 from psycopg import errors
 from psycopg.sql import SQL, Identifier
 
 from clearwell.contract.feature_views import view_of
 from clearwell.contract.features import FeatureView
 from clearwell.contract.model import CleanSchema
+from clearwell.contract.route_options import RouteOptions
 from clearwell.destinations.features import add as features_add
 from clearwell.destinations.features import counted as features_counted
 from clearwell.destinations.features import ddl as features_ddl
@@ -31,6 +31,7 @@ from clearwell.destinations.features import table as features_table
 from clearwell.destinations.features.folder import Folder
 from clearwell.destinations.features.lateness import Arrived, Newest
 from clearwell.destinations.features.offline import OfflineWriter
+from clearwell.destinations.features.options import FeaturesOptions
 from clearwell.destinations.features.tiles import Entity
 from clearwell.destinations.features.upkeep import Upkeep, pace
 from clearwell.destinations.newest import newest_rows
@@ -38,15 +39,7 @@ from clearwell.destinations.postgres import positions as postgres_positions
 from clearwell.destinations.postgres.ddl import guarded_upsert
 from clearwell.destinations.postgres.destination import PostgresDestination
 from clearwell.destinations.postgres.table import is_foreign
-from clearwell.destinations.protocol import (
-    Claim,
-    CleanBatch,
-    DestinationConfig,
-    RouteOptions,
-    RowReason,
-    RowsRefused,
-    Target,
-)
+from clearwell.destinations.protocol import Claim, CleanBatch, DestinationConfig, RowReason, RowsRefused, Target
 from clearwell.destinations.shape import check_schema, must_not_be_null
 from clearwell.errors import ClearwellError
 from clearwell.postgres_link import BoundedConnection as Session
@@ -64,25 +57,6 @@ def now() -> datetime:
 
 class FeaturesConfig(DestinationConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Nothing: views are in the platform's own PostgreSQL."""
-
-
-class FeaturesOptions(RouteOptions, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What the view is, in the words of the contract (`clearwell.contract.feature_language`)."""
-
-    entity: Annotated[Any, Meta(description="the clean field, or name and keys, that the values are of.")]
-    features: Annotated[dict[str, Any], Meta(description="the features by name.")]
-    ttl: Annotated[
-        str | None, Meta(description="how long values hold after the newest event of their entity; default: for ever.")
-    ] = None
-    lateness: Annotated[
-        str | int | None, Meta(description="how late an event may come and still be counted; default: 1d.")
-    ] = None
-    ahead: Annotated[
-        str | int | None, Meta(description="how far an event's time may be ahead of the clock; default: 1d.")
-    ] = None
-    allow_protected: Annotated[str | list[str] | None, Meta(description="protected fields that may be features.")] = (
-        None
-    )
 
 
 class FeaturesDestination(PostgresDestination):

@@ -15,11 +15,13 @@ import msgspec
 from msgspec import Meta
 
 from clearwell.contract.model import CleanSchema, Type
+from clearwell.contract.route_options import RouteOptions
 from clearwell.destinations.files.content import Compression, FileFormat, Format
 from clearwell.destinations.files.index import EventFile, Index, piece_of
+from clearwell.destinations.files.options import FilesOptions
 from clearwell.destinations.files.store import FileStore
 from clearwell.destinations.platform_positions import PlatformPositions
-from clearwell.destinations.protocol import Accounts, Claim, CleanBatch, DestinationConfig, RouteOptions, Start, Target
+from clearwell.destinations.protocol import Accounts, Claim, CleanBatch, DestinationConfig, Start, Target
 from clearwell.destinations.shape import IDENTITY, NAME_RULE, check_schema, is_name
 from clearwell.errors import ConfigError
 from clearwell.pipeline.arrow import arrow_type
@@ -62,14 +64,6 @@ class FilesConfig(DestinationConfig, frozen=True, forbid_unknown_fields=True, kw
 
     def __repr__(self) -> str:  # invariant 10: a URL and the options may hold secrets
         return f"FilesConfig(format={self.format!r}, compression={self.compression!r})"
-
-
-class FilesOptions(RouteOptions, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What a route to such a store says."""
-
-    folder: Annotated[
-        str | None, Meta(description="the stream's folder below the store's; default: <stream>_v<version>.")
-    ] = None
 
 
 class FilesDestination:

@@ -12,10 +12,12 @@ from typing import Annotated, ClassVar, Self
 from msgspec import Meta
 
 from clearwell.contract.model import CleanSchema
+from clearwell.contract.route_options import RouteOptions
+from clearwell.destinations.http.options import HttpOptions
 from clearwell.destinations.http.receiver import Receiver
 from clearwell.destinations.http.requests import Requests
 from clearwell.destinations.platform_positions import PlatformPositions
-from clearwell.destinations.protocol import Accounts, Claim, CleanBatch, DestinationConfig, RouteOptions, Start, Target
+from clearwell.destinations.protocol import Accounts, Claim, CleanBatch, DestinationConfig, Start, Target
 from clearwell.destinations.shape import IDENTITY, check_schema
 from clearwell.source import SECRET, SECRET_IN_URL, PemFile
 
@@ -65,7 +67,7 @@ class HttpDestination:
 
     kind: ClassVar[str] = "http"
     Config: ClassVar[type[DestinationConfig]] = HttpConfig
-    Options: ClassVar[type[RouteOptions]] = RouteOptions
+    Options: ClassVar[type[RouteOptions]] = HttpOptions
     keeps_history: ClassVar[bool] = False
     registered: ClassVar[bool] = True
     sends_again: ClassVar[bool] = True

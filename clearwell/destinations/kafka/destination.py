@@ -14,11 +14,13 @@ import msgspec
 from msgspec import Meta
 
 from clearwell.contract.model import CleanSchema
+from clearwell.contract.route_options import RouteOptions
 from clearwell.destinations.cloud_event import JSON, attributes_of, id_of
 from clearwell.destinations.kafka.cluster import DestinationCluster, OutgoingRecord, security_of
+from clearwell.destinations.kafka.options import KafkaTopicOptions
 from clearwell.destinations.newest import key_of
 from clearwell.destinations.platform_positions import PlatformPositions
-from clearwell.destinations.protocol import Accounts, Claim, CleanBatch, DestinationConfig, RouteOptions, Start, Target
+from clearwell.destinations.protocol import Accounts, Claim, CleanBatch, DestinationConfig, Start, Target
 from clearwell.destinations.shape import IDENTITY, check_schema
 from clearwell.kafka import names
 from clearwell.source import SECRET, PemFile
@@ -49,15 +51,6 @@ class KafkaTopicConfig(DestinationConfig, frozen=True, forbid_unknown_fields=Tru
 
     def __repr__(self) -> str:  # invariant 10
         return f"KafkaTopicConfig(bootstrap={self.bootstrap!r})"
-
-
-class KafkaTopicOptions(RouteOptions, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What a route to such a store says."""
-
-    topic: Annotated[
-        str | None,
-        Meta(description="a topic that is there; default: clean.<stream>.v<version>, as in Clearwell's own cluster."),
-    ] = None
 
 
 class KafkaTopicDestination:

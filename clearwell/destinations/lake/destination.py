@@ -8,30 +8,22 @@ Measured: 8 to 20 ms an append of 10,000 rows; small ones wait for each other (`
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Annotated, ClassVar, Self
-
-from msgspec import Meta
+from typing import ClassVar, Self
 
 from clearwell.contract.model import CleanSchema
+from clearwell.contract.route_options import RouteOptions
 from clearwell.destinations.lake.columns import EVENT_DATE, TAKEN, columns_of, table_columns
+from clearwell.destinations.lake.options import LakeOptions
 from clearwell.destinations.lake.positions import TablePositions, held_up_to, note_topics
 from clearwell.destinations.lake.root import LakeConfig, Root, TableLocation
 from clearwell.destinations.lake.table import LakeTable
 from clearwell.destinations.lake.upkeep import NO_PACE, CommitPace, TableUpkeep
-from clearwell.destinations.protocol import Accounts, Claim, CleanBatch, DestinationConfig, RouteOptions, Start, Target
+from clearwell.destinations.protocol import Accounts, Claim, CleanBatch, DestinationConfig, Start, Target
 from clearwell.destinations.shape import NAME_RULE, RAW_OFFSET, RAW_PARTITION, RAW_TOPIC, check_schema, is_name
 from clearwell.errors import ConfigError
 
 FOLDER = "lake"
 """The folder of clean tables, below a lake's root."""
-
-
-class LakeOptions(RouteOptions, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What a route to such a store says."""
-
-    table: Annotated[
-        str | None, Meta(description="the table, a folder under `lake/`; default: <stream>_v<version>.")
-    ] = None
 
 
 class LakeDestination:

@@ -20,19 +20,20 @@ from pymongo.collection import Collection
 from pymongo.database import Database
 
 from clearwell.contract.model import CleanSchema
+from clearwell.contract.route_options import RouteOptions
 from clearwell.deadline import call_seconds
 from clearwell.destinations.mongo import collection as mongo_collection
 from clearwell.destinations.mongo import errors as mongo_errors
 from clearwell.destinations.mongo import positions as mongo_positions
 from clearwell.destinations.mongo.documents import EVENT_TIME_US, TAKEN, Document, document_maker
 from clearwell.destinations.mongo.egress import JudgedPool
+from clearwell.destinations.mongo.options import MongoOptions
 from clearwell.destinations.newest import newest_rows
 from clearwell.destinations.protocol import (
     Accounts,
     Claim,
     CleanBatch,
     DestinationConfig,
-    RouteOptions,
     RowReason,
     RowsRefused,
     Start,
@@ -61,12 +62,6 @@ class MongoConfig(DestinationConfig, frozen=True, forbid_unknown_fields=True, kw
         SECRET_IN_URL,
         Meta(description="a mongodb:// URL that names the database; its password must be a reference."),
     ] = None
-
-
-class MongoOptions(RouteOptions, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What a route to such a store says."""
-
-    collection: Annotated[str | None, Meta(description="the collection; default: named as the stream.")] = None
 
 
 class MongoDestination:

@@ -19,6 +19,7 @@ from opensearchpy import OpenSearch
 from opensearchpy.exceptions import OpenSearchException
 
 from clearwell.contract.model import CleanSchema
+from clearwell.contract.route_options import RouteOptions
 from clearwell.deadline import call_seconds
 from clearwell.destinations.newest import newest_rows
 from clearwell.destinations.opensearch import errors as opensearch_errors
@@ -27,12 +28,12 @@ from clearwell.destinations.opensearch import index as opensearch_index
 from clearwell.destinations.opensearch import positions as opensearch_positions
 from clearwell.destinations.opensearch.documents import TAKEN, document_maker
 from clearwell.destinations.opensearch.egress import OpenSearchEgressConnection
+from clearwell.destinations.opensearch.options import OpenSearchOptions
 from clearwell.destinations.protocol import (
     Accounts,
     Claim,
     CleanBatch,
     DestinationConfig,
-    RouteOptions,
     RowReason,
     RowsRefused,
     Start,
@@ -72,12 +73,6 @@ class OpenSearchConfig(DestinationConfig, frozen=True, forbid_unknown_fields=Tru
 
     def __repr__(self) -> str:  # invariant 10
         return f"OpenSearchConfig(ca={self.ca!r})"
-
-
-class OpenSearchOptions(RouteOptions, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What a route to such a store says."""
-
-    index: Annotated[str | None, Meta(description="the index; default: named as the stream.")] = None
 
 
 class OpenSearchDestination:

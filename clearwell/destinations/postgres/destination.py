@@ -18,21 +18,14 @@ from psycopg.sql import SQL, Identifier
 from psycopg.types.json import set_json_dumps
 
 from clearwell.contract.model import CleanSchema
+from clearwell.contract.route_options import RouteOptions
 from clearwell.destinations.newest import newest_rows
 from clearwell.destinations.postgres import ddl
 from clearwell.destinations.postgres import errors as postgres_errors
 from clearwell.destinations.postgres import positions as postgres_positions
 from clearwell.destinations.postgres import table as postgres_table
-from clearwell.destinations.protocol import (
-    Accounts,
-    Claim,
-    CleanBatch,
-    DestinationConfig,
-    RouteOptions,
-    RowsRefused,
-    Start,
-    Target,
-)
+from clearwell.destinations.postgres.options import PostgresOptions
+from clearwell.destinations.protocol import Accounts, Claim, CleanBatch, DestinationConfig, RowsRefused, Start, Target
 from clearwell.destinations.shape import NAME_RULE, check_schema, is_name, must_not_be_null
 from clearwell.errors import ClearwellError, ConfigError
 from clearwell.postgres_link import BoundedConnection as Session
@@ -47,12 +40,6 @@ class PostgresConfig(DestinationConfig, frozen=True, forbid_unknown_fields=True,
         SECRET_IN_URL,
         Meta(description="a postgresql:// URL, TLS options included; its password must be a reference."),
     ] = None
-
-
-class PostgresOptions(RouteOptions, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What a route to such a store says."""
-
-    table: Annotated[str | None, Meta(description="the table; default: named as the stream.")] = None
 
 
 class PostgresDestination:

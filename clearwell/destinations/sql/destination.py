@@ -16,13 +16,13 @@ from sqlalchemy import Connection, func, inspect, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from clearwell.contract.model import CleanSchema
+from clearwell.contract.route_options import RouteOptions
 from clearwell.destinations.newest import key_of, newest_rows
 from clearwell.destinations.protocol import (
     Accounts,
     Claim,
     CleanBatch,
     DestinationConfig,
-    RouteOptions,
     RowReason,
     RowsRefused,
     Start,
@@ -38,6 +38,7 @@ from clearwell.destinations.shape import (
     must_not_be_null,
 )
 from clearwell.destinations.sql.errors import null_column, translate
+from clearwell.destinations.sql.options import SqlOptions
 from clearwell.destinations.sql.positions import TABLE, SqlPositions
 from clearwell.destinations.sql.server import Database
 from clearwell.destinations.sql.table import DELIVERED_AT, TAKEN, prepare, table_of
@@ -68,12 +69,6 @@ class SqlConfig(DestinationConfig, frozen=True, forbid_unknown_fields=True, kw_o
 
     def __repr__(self) -> str:  # invariant 10
         return f"SqlConfig(schema={self.schema!r})"
-
-
-class SqlOptions(RouteOptions, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What a route to such a store says."""
-
-    table: Annotated[str | None, Meta(description="the table; default: named as the stream.")] = None
 
 
 class SqlDestination:
