@@ -159,11 +159,11 @@ class _Partition:
         oldest, begin = None, await self._log.begin(dead_topic(self._stream), self.partition)
         async for records in self._all(dead_topic(self._stream)):
             for letter in dead_letter.known(records):
-                if letter.destination is not None:  # a clean event: in its destination's accounts
+                if letter.destination:  # a clean event: in its destination's accounts
                     refused[letter.destination, letter.clean_topic_id].add(letter.clean_offset)
-                elif letter.topic_id == self.note.origin_at(letter.offset) and letter.offset not in seen:
-                    oldest = letter.offset if oldest is None else oldest
-                    seen.add(letter.offset)
+                elif letter.origin_topic_id == self.note.origin_at(letter.raw_offset) and letter.raw_offset not in seen:
+                    oldest = letter.raw_offset if oldest is None else oldest
+                    seen.add(letter.raw_offset)
                     reasons[letter.reason] = reasons.get(letter.reason, 0) + 1
         ledger.note(DEAD, seen)
         self._expire(ledger, begin, oldest)

@@ -42,7 +42,7 @@ def balance(ctx: click.Context, stream: str, version: int | None, as_json: bool)
     Reads all that the topics still hold. For each source: what it counted itself, and what was accepted and refused of
     it. For each partition: raw = clean + dropped + dead + expired, by offset. For each destination: expected + older =
     delivered + refused, and what it holds. Exit code 1 where it does not add up. What a destination refused waits in
-    `clearwell dead list --destination …`, and is delivered when it is replayed.
+    `clearwell dead-letter list --destination …`, and is delivered when it is replayed.
 
     Each topic is kept for a time of its own. Expired: a raw event is there, the record that tells what became of it is
     not any more. Older: it was delivered, and its clean record is gone. Lost: retention removed it before it was read.

@@ -61,7 +61,9 @@ SECTIONS = {
             "clearwell.cli.stream.commands:stream",
             "Look at streams, their topics and who reads them; keep their logs in order.",
         ),
-        "dead": Entry("clearwell.cli.dead.commands:dead", "Look at rejected events, mend them, and send them again."),
+        "dead-letter": Entry(
+            "clearwell.cli.dead_letters.commands:dead_letter", "Look at rejected events, fix them, and send them again."
+        ),
         "lake": Entry(
             "clearwell.cli.lake.commands:lake_commands", "Look at the tables of the lake, and keep them in order."
         ),
@@ -74,7 +76,12 @@ SECTIONS = {
 INTERRUPTED = 130
 
 
-@click.group(cls=LazyGroup, sections=SECTIONS, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyGroup,
+    sections=SECTIONS,
+    aliases={"dead": "dead-letter"},
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(package_name="clearwell", message="%(prog)s %(version)s")
 def clearwell() -> None:
     """Streaming data ingestion for AI/ML teams.

@@ -27,6 +27,6 @@ def platform_if_any() -> Iterator[Platform | None]:
         yield platform
 
 
-def actor() -> Actor:
-    """Who runs this command: CLEARWELL_ACTOR, or the name of the operating system's user."""
-    return Actor(user_name(), "cli")
+def actor(reason: str = "") -> Actor:
+    """Who runs this command, and why: CLEARWELL_ACTOR, or the name of the operating system's user."""
+    return Actor(user_name(), "cli", reason)

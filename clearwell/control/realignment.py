@@ -26,8 +26,8 @@ from clearwell.kafka.names import (
     archive_group,
     clean_topic,
     cleaner_group,
+    dead_letters_group,
     dead_topic,
-    letters_group,
     model_group,
     raw_topic,
 )
@@ -99,7 +99,7 @@ def _parted_readers(platform: Platform, contract: Contract) -> Iterator[PartedRe
     stream, version, kafka = contract.stream, contract.version, platform.settings.kafka
     services = [(cleaner_group(stream, version), raw_topic(stream), True)]
     services += [(archive_group(stream, route.to), raw_topic(stream), True) for route in contract.archives]
-    services += [(letters_group(stream), dead_topic(stream), False)]
+    services += [(dead_letters_group(stream), dead_topic(stream), False)]
     for group, topic, branches in services:
         yield from _parted_service(kafka, group, topic, branches)
     with platform.looking() as session:

@@ -122,7 +122,7 @@ def _readers(platform: Platform, versions: Sequence[Contract]) -> Iterator[tuple
     raw = names.raw_topic(stream)
     yield from ((names.cleaner_group(stream, contract.version), raw) for contract in versions)
     yield from ((names.archive_group(stream, route.to), raw) for route in versions[-1].archives)
-    yield names.letters_group(stream), names.dead_topic(stream)
+    yield names.dead_letters_group(stream), names.dead_topic(stream)
     with platform.looking() as session:
         known = subscriptions.list_subscriptions(session)
     for model in known:

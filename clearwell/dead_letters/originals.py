@@ -13,7 +13,7 @@ from clearwell.kafka.message_format import AnyHeader
 from clearwell.kafka.names import raw_topic
 from clearwell.kafka.range_reader import reader
 from clearwell.records.cloudevents import Template
-from clearwell.registry.dead_letters import Letter
+from clearwell.registry.dead_letters import RegisteredDeadLetter
 
 GAP = 500
 """Offsets that are read and passed over rather than sought: about what one more fetch costs."""
@@ -29,15 +29,15 @@ class Around:
     headers: Sequence[AnyHeader]
 
 
-def originals(bootstrap: str, topic_id: str, letters: Sequence[Letter]) -> dict[int, Around]:
-    """By letter: key and CloudEvents headers of its raw event, or made ones where retention has taken that.
+def originals(bootstrap: str, topic_id: str, letters: Sequence[RegisteredDeadLetter]) -> dict[int, Around]:
+    """By id: key and CloudEvents headers of its raw event, or made ones where retention has taken that.
 
     `letters` are of one stream, whose raw topic has `topic_id` now. Headers of our own are left out: they say what
     became of the record before, such as that a source refused it. Raises Retryable when Kafka does not answer.
     """
-    read = [one for one in letters if one.raw_topic == topic_id]
-    found = asyncio.run(_read(bootstrap, read)) if read else {}
-    return {one.id: found.get((one.raw_partition, one.raw_offset)) or _made(one) for one in letters}
+    read = [letter for letter in letters if letter.origin_topic_id == topic_id]
+    known = asyncio.run(_read(bootstrap, read)) if read else {}
+    return {letter.id: known.get((letter.raw_partition, letter.raw_offset)) or _generated(letter) for letter in letters}
 
 
 def spans(offsets: Iterable[int]) -> Iterator[tuple[int, int]]:
@@ -54,11 +54,11 @@ def spans(offsets: Iterable[int]) -> Iterator[tuple[int, int]]:
         yield start, end
 
 
-async def _read(bootstrap: str, letters: Sequence[Letter]) -> dict[tuple[int, int], Around]:
+async def _read(bootstrap: str, letters: Sequence[RegisteredDeadLetter]) -> dict[tuple[int, int], Around]:
     wanted: defaultdict[int, set[int]] = defaultdict(set)
-    for one in letters:
-        wanted[one.raw_partition].add(one.raw_offset)
-    found: dict[tuple[int, int], Around] = {}
+    for letter in letters:
+        wanted[letter.raw_partition].add(letter.raw_offset)
+    originals: dict[tuple[int, int], Around] = {}
     topic = raw_topic(letters[0].stream)
     async with reader(bootstrap) as log:
         for partition, offsets in wanted.items():
@@ -67,12 +67,11 @@ async def _read(bootstrap: str, letters: Sequence[Letter]) -> dict[tuple[int, in
                     for record in records:
                         if record.offset in offsets:
                             kept = [pair for pair in record.headers if not pair[0].startswith(_OURS)]
-                            found[partition, record.offset] = Around(record.key, kept)
-    return found
+                            originals[partition, record.offset] = Around(record.key, kept)
+    return originals
 
 
-def _made(letter: Letter) -> Around:
+def _generated(letter: RegisteredDeadLetter) -> Around:
     """The id is the event's identity in raw: the same at each replay, and nothing personal (invariant 9)."""
     template = Template(f"/{names.dead_topic(letter.stream)}", f"clearwell.{letter.stream}")
-    place = f"{letter.raw_topic}/{letter.raw_partition}/{letter.raw_offset}"
-    return Around(None, template.plain(place, datetime.now(UTC)))
+    return Around(None, template.plain(letter.event_id, datetime.now(UTC)))

@@ -43,7 +43,7 @@ class Change:
         fields = _object(event)
         if fields is None:
             raise ConfigError(
-                "The event is no JSON object, so single fields can't be changed: give it anew by --event."
+                "The event is no JSON object, so single fields can't be changed: replace the whole event."
             )
         if self.patch is not None:
             if _object(self.patch) is None:

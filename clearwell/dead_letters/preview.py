@@ -1,4 +1,4 @@
-"""What would become of an event if it were replayed now: the pipeline's own verdict (invariant 8)."""
+"""What would become of an event if it were replayed now: by the pipeline itself (invariant 8)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from clearwell.pipeline.clean import CleanCodec
 from clearwell.pipeline.compiler import compile
 from clearwell.privacy.keyring import Keyring
 from clearwell.records.dead_letter import DELIVER
-from clearwell.registry.dead_letters import Letter
+from clearwell.registry.dead_letters import RegisteredDeadLetter
 from clearwell.settings import Settings
 from clearwell.source import EVENT_LIMIT
 from clearwell.steps import bind
@@ -24,35 +24,35 @@ KEPT, DROPPED, REJECTED = "kept", "dropped", "rejected"
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """One of KEPT, DROPPED (`step` says by which) and REJECTED.
+class Preview:
+    """`outcome` is one of KEPT, DROPPED (`step` says by which) and REJECTED.
 
     `clean` is the clean event where it is kept: the protected fields in it are protected.
     """
 
-    verdict: str
+    outcome: str
     reason: str = ""
     step: str = ""
     field: str = ""
     clean: bytes | None = None
 
 
-class Judge(Protocol):
-    """Says what becomes of events that go one way."""
+class Verifier(Protocol):
+    """Says what becomes of events that take one path."""
 
     version: int
     fields: tuple[Field, ...]
-    """What an event on this way declares."""
+    """What an event on this path declares."""
     schema: CleanSchema
     unknown_fields: UnknownFields
     remembers: bool
-    """Whether the verdict may depend on other events, of which a preview knows none."""
+    """Whether the outcome may depend on other events, of which a preview knows none."""
 
-    def outcome(self, letter: Letter, before: bytes, event: bytes) -> Outcome:
-        """The verdict on `event`, which was `before`."""
+    def verify(self, letter: RegisteredDeadLetter, before: bytes, event: bytes) -> Preview:
+        """The outcome of `event`, which was `before`."""
 
 
-class PipelineJudge:
+class PipelineVerifier:
     """Rejected events go through the pipeline again."""
 
     def __init__(self, contract: Contract, keyring: Keyring) -> None:
@@ -64,19 +64,19 @@ class PipelineJudge:
         self.schema = self._pipeline.schema
         self.remembers = self._pipeline.lookback > 0
 
-    def outcome(self, letter: Letter, before: bytes, event: bytes) -> Outcome:
-        """As the cleaner judges it, with no other event before it."""
+    def verify(self, letter: RegisteredDeadLetter, before: bytes, event: bytes) -> Preview:
+        """As the cleaner takes it, with no other event before it."""
         if len(event) > EVENT_LIMIT:
-            return Outcome(REJECTED, f"the event is larger than {EVENT_LIMIT} bytes", "decode")
-        batch = RawBatch(letter.raw_topic, letter.raw_partition, [letter.raw_offset], [event])
+            return Preview(REJECTED, f"the event is larger than {EVENT_LIMIT} bytes", "decode")
+        batch = RawBatch(letter.origin_topic_id, letter.raw_partition, [letter.raw_offset], [event])
         out = self._pipeline.process(batch, self._pipeline.new_state())
         if out.rejected:
             bad = out.rejected[0]
-            return Outcome(REJECTED, bad.reason, bad.step, bad.field)
-        return Outcome(DROPPED, step=out.dropped[0][1]) if out.dropped else Outcome(KEPT, clean=out.values[0])
+            return Preview(REJECTED, bad.reason, bad.step, bad.field)
+        return Preview(DROPPED, step=out.dropped[0][1]) if out.dropped else Preview(KEPT, clean=out.values[0])
 
 
-class DeliveryJudge:
+class DeliveryVerifier:
     """Clean events go to their destination again: only the store itself can tell whether it takes one."""
 
     remembers = False
@@ -91,32 +91,32 @@ class DeliveryJudge:
         self._wants = contract.route(destination).wants(self.schema)
         self._fixed = [field.name for field in self.fields if _is_fixed(field, self.schema)]
 
-    def outcome(self, letter: Letter, before: bytes, event: bytes) -> Outcome:
+    def verify(self, letter: RegisteredDeadLetter, before: bytes, event: bytes) -> Preview:
         """Kept when it is still a clean event of the contract, and the same one in all that identifies or protects."""
         try:
             (row,) = self._codec.decode([event])
             (was,) = self._codec.decode_dicts([before])
         except Fatal:
-            return Outcome(REJECTED, f"it is no clean event of {letter.stream} v{self.version} any more", DELIVER)
+            return Preview(REJECTED, f"it is no clean event of {letter.stream} v{self.version} any more", DELIVER)
         now = dict(zip(self._codec.names, row, strict=True))
         for name in self._fixed:
             if now[name] != was[name]:
-                return Outcome(REJECTED, f"{name} can't be changed after the event was cleaned", DELIVER, name)
+                return Preview(REJECTED, f"{name} can't be changed after the event was cleaned", DELIVER, name)
         if self._wants is not None and not self._wants(row):
-            return Outcome(DROPPED, step="the route's when")
-        return Outcome(KEPT, clean=event)
+            return Preview(DROPPED, step="the route's when")
+        return Preview(KEPT, clean=event)
 
 
-class Judges:
-    """The judges of letters, each made once."""
+class Verifiers:
+    """The verifiers of dead letters, each made once."""
 
     def __init__(self, settings: Settings, keyring: Keyring) -> None:
         self._settings = settings
         self._keyring = keyring
-        self._made: dict[tuple[str, int | None, str], Judge] = {}
+        self._made: dict[tuple[str, int | None, str], Verifier] = {}
 
-    def of(self, letter: Letter, version: int | None = None) -> Judge:
-        """The judge of a letter's way, by contract `version` (default: the newest; of a clean event, its own).
+    def of(self, letter: RegisteredDeadLetter, version: int | None = None) -> Verifier:
+        """The verifier on a dead letter's path, by contract `version` (default: the newest; of a clean event, its own).
 
         Raises ConfigError when there is no such contract or route, or the version of a clean event is to be changed.
         """
@@ -125,22 +125,22 @@ class Judges:
                 f"Dead letter {letter.id} is a clean event of {letter.stream} v{letter.version} that "
                 f"{letter.destination} refused: another version of the contract is cleaned from raw by its own cleaner."
             )
-        wanted = letter.version if letter.destination else version
-        place = (letter.stream, wanted, letter.destination)
-        if place not in self._made:
-            contract = find(self._settings.schemas, letter.stream, wanted)
+        version = letter.version if letter.destination else version
+        path = (letter.stream, version, letter.destination)
+        if path not in self._made:
+            contract = find(self._settings.schemas, letter.stream, version)
             to = letter.destination
-            self._made[place] = DeliveryJudge(contract, to) if to else PipelineJudge(contract, self._keyring)
-        return self._made[place]
+            self._made[path] = DeliveryVerifier(contract, to) if to else PipelineVerifier(contract, self._keyring)
+        return self._made[path]
 
 
 def visible(schema: CleanSchema, clean: bytes) -> dict[str, Any]:
     """A clean event as people may see it: of a protected field only how it is protected."""
-    found: dict[str, Any] = msgspec.json.decode(clean)
+    event: dict[str, Any] = msgspec.json.decode(clean)
     for field in schema.fields:
-        if field.privacy is not None and found.get(field.name) is not None:
-            found[field.name] = f"({field.privacy.kind.value})"
-    return found
+        if field.privacy is not None and event.get(field.name) is not None:
+            event[field.name] = f"({field.privacy.kind.value})"
+    return event
 
 
 def _is_fixed(field: Field, schema: CleanSchema) -> bool:

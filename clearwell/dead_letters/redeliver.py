@@ -13,15 +13,17 @@ from itertools import groupby
 from typing import Any
 
 from clearwell.contract.load import find
-from clearwell.dead_letters.event import Envelopes
+from clearwell.dead_letters.event import open_event
 from clearwell.destinations.protocol import Claim, CleanBatch, RowsRefused
 from clearwell.errors import ConfigError, Fatal
 from clearwell.kafka.names import replay_group
 from clearwell.pipeline.clean import CleanCodec
 from clearwell.plugins.routes import open_destination
-from clearwell.registry import Registry, dead_replays
-from clearwell.registry.dead_letters import Letter
-from clearwell.registry.dead_replays import Intent
+from clearwell.privacy.keyring import Keyring
+from clearwell.registry import dead_letter_replays
+from clearwell.registry.database import Sessions
+from clearwell.registry.dead_letter_replays import ReplayIntent
+from clearwell.registry.dead_letters import RegisteredDeadLetter
 from clearwell.settings import Settings
 from clearwell.steps import bind
 
@@ -31,8 +33,8 @@ GENERATION = 0
 
 @dataclass(frozen=True, slots=True)
 class _Event:
-    letter: Letter
-    intent: Intent
+    letter: RegisteredDeadLetter
+    intent: ReplayIntent
     row: tuple[Any, ...]
     value: bytes
 
@@ -40,15 +42,15 @@ class _Event:
 class Redeliverer:
     """Sends the clean events of one version of a stream to one destination again. Close it."""
 
-    def __init__(self, settings: Settings, registry: Registry, envelopes: Envelopes, letter: Letter) -> None:
+    def __init__(self, settings: Settings, sessions: Sessions, keyring: Keyring, letter: RegisteredDeadLetter) -> None:
         """`letter` is one of those that will be sent. Raises ConfigError when the contract has no such route now."""
         contract = find(settings.schemas, letter.stream, letter.version)
         try:
             route = contract.route(letter.destination)
         except ConfigError as error:
-            raise ConfigError(f"{error} Its dead letters can't be replayed: drop or park them.") from None
-        self._registry = registry
-        self._envelopes = envelopes
+            raise ConfigError(f"{error} Its dead letters can't be replayed: discard or park them.") from None
+        self._sessions = sessions
+        self._keyring = keyring
         self._stream = letter.stream
         schema = bind(contract).schema
         self._codec = CleanCodec(schema)
@@ -60,53 +62,57 @@ class Redeliverer:
             self._store.close()
             raise
 
-    def replay(self, letters: Sequence[Letter]) -> tuple[int, int]:
-        """(taken, refused again), when the store has them. Letters that are not open any more are passed over.
+    def replay(self, letters: Sequence[RegisteredDeadLetter]) -> tuple[int, int]:
+        """(taken, refused again), when the store has them. Those that are not open any more are passed over.
 
         Raises Retryable when the store or another replay is in the way; what was not written then is settled by the
         next replay. Raises SealError, having sent nothing, when an event does not open.
         """
         taken = refused = 0
-        for (topic_id, partition), some in groupby(sorted(letters, key=_order), key=_lane):
+        for (topic_id, partition), some in groupby(sorted(letters, key=_order), key=_clean_partition):
             claim, events = self._begin(list(some), topic_id, partition)
             again = self._write(events, claim)
             refused += again
             taken += len(events) - again
         return taken, refused
 
-    def finish(self, broken: Sequence[Intent]) -> int:
+    def finish(self, broken: Sequence[ReplayIntent]) -> int:
         """Settle replays that were broken off: those that the store has are complete, the others are forgotten.
 
         Returns how many were found.
         """
-        found: dict[int, int] = {}
-        for (topic_id, partition), some in groupby(sorted(broken, key=_place), key=_place):
+        complete: dict[int, int] = {}
+        for (topic_id, partition), some in groupby(
+            sorted(broken, key=_destination_partition), key=_destination_partition
+        ):
             position = self._store.claim(topic_id, partition, GENERATION).next_offset  # nobody else writes any more
-            found |= {one.id: one.after for one in some if one.after <= position}
-        with self._registry.session() as session:
-            dead_replays.complete(session, self._stream, found)
-            dead_replays.forget(session, [one.id for one in broken if one.id not in found])
-        return len(found)
+            complete |= {intent.id: intent.after for intent in some if intent.after <= position}
+        with self._sessions() as session:
+            dead_letter_replays.complete(session, self._stream, complete)
+            dead_letter_replays.forget(session, [intent.id for intent in broken if intent.id not in complete])
+        return len(complete)
 
     def close(self) -> None:
         """Let go of the store."""
         self._store.close()
 
-    def _begin(self, letters: Sequence[Letter], topic_id: str, partition: int) -> tuple[Claim, list[_Event]]:
-        with self._registry.session() as session:
-            dead_replays.take_turn(session, self._stream, letters[0].destination)
+    def _begin(
+        self, letters: Sequence[RegisteredDeadLetter], topic_id: str, partition: int
+    ) -> tuple[Claim, list[_Event]]:
+        with self._sessions() as session:
+            dead_letter_replays.take_turn(session, self._stream, letters[0].destination)
             claim = self._store.claim(topic_id, partition, GENERATION)
-            intents = dead_replays.begin_delivery(session, letters, topic_id, claim.next_offset)
-        by_id = {one.id: one for one in letters}
+            intents = dead_letter_replays.begin_delivery(session, letters, topic_id, claim.next_offset)
+        by_id = {letter.id: letter for letter in letters}
         try:
-            values = [self._envelopes.open(by_id[one.letter], one.envelope) for one in intents]
+            values = [open_event(self._keyring, by_id[intent.dead_letter_id], intent.envelope) for intent in intents]
             rows = self._codec.decode(values)
         except Exception:
-            with self._registry.session() as session:
-                dead_replays.forget(session, [one.id for one in intents])
+            with self._sessions() as session:
+                dead_letter_replays.forget(session, [intent.id for intent in intents])
             raise
         parts = zip(intents, rows, values, strict=True)
-        return claim, [_Event(by_id[intent.letter], intent, row, value) for intent, row, value in parts]
+        return claim, [_Event(by_id[intent.dead_letter_id], intent, row, value) for intent, row, value in parts]
 
     def _write(self, events: Sequence[_Event], claim: Claim) -> int:
         """Write consecutive events; returns how many were refused again. One that is refused is found by halving."""
@@ -119,13 +125,15 @@ class Redeliverer:
             if len(events) > 1:
                 middle = len(events) // 2
                 return self._write(events[:middle], claim) + self._write(events[middle:], claim)
-            with self._registry.session() as session:  # before the position passes it (invariant 5)
-                one = events[0]
-                dead_replays.refuse(session, self._stream, one.intent, error.reason, one.letter.version)
+            with self._sessions() as session:  # before the position passes it (invariant 5)
+                event = events[0]
+                dead_letter_replays.refuse(session, self._stream, event.intent, error.reason, event.letter.version)
             self._store.write(batch.without_row())
             return 1
-        with self._registry.session() as session:
-            dead_replays.complete(session, self._stream, {one.intent.id: one.intent.after for one in events})
+        with self._sessions() as session:
+            dead_letter_replays.complete(
+                session, self._stream, {event.intent.id: event.intent.after for event in events}
+            )
         return 0
 
 
@@ -135,24 +143,24 @@ def _batch(events: Sequence[_Event], claim: Claim) -> CleanBatch:
         partition=events[0].intent.partition,
         next_offset=events[-1].intent.after,
         epoch=claim.epoch,
-        rows=[one.row for one in events],
-        values=[one.value for one in events],
-        offsets=[one.letter.clean_offset or 0 for one in events],
-        raw_topics=[one.letter.raw_topic for one in events],
-        raw_offsets=[one.letter.raw_offset for one in events],
+        rows=[event.row for event in events],
+        values=[event.value for event in events],
+        offsets=[event.letter.clean_offset or 0 for event in events],
+        raw_topics=[event.letter.origin_topic_id for event in events],
+        raw_offsets=[event.letter.raw_offset for event in events],
         high_watermarks=claim.high_watermarks,
     )
 
 
-def _lane(letter: Letter) -> tuple[str, int]:
-    if letter.clean_topic is None or letter.clean_partition is None:
+def _clean_partition(letter: RegisteredDeadLetter) -> tuple[str, int]:
+    if letter.clean_topic_id is None:
         raise Fatal(f"Dead letter {letter.id} names a destination, but no place in the clean topic.")
-    return letter.clean_topic, letter.clean_partition
+    return letter.clean_topic_id, letter.raw_partition
 
 
-def _order(letter: Letter) -> tuple[str, int, int]:
-    return *_lane(letter), letter.clean_offset or 0
+def _order(letter: RegisteredDeadLetter) -> tuple[str, int, int]:
+    return *_clean_partition(letter), letter.clean_offset or 0
 
 
-def _place(intent: Intent) -> tuple[str, int]:
+def _destination_partition(intent: ReplayIntent) -> tuple[str, int]:
     return intent.topic_id, intent.partition

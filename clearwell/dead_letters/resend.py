@@ -11,7 +11,7 @@ import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from clearwell.dead_letters.event import Envelopes
+from clearwell.dead_letters.event import open_event
 from clearwell.dead_letters.originals import Around, originals
 from clearwell.errors import ClearwellError, ConfigError, Retryable
 from clearwell.kafka import admin, names
@@ -20,77 +20,85 @@ from clearwell.kafka.message_format import Record, encode_headers
 from clearwell.kafka.names import raw_topic
 from clearwell.kafka.producer import EventProducer
 from clearwell.kafka.range_reader import reader
+from clearwell.privacy.keyring import Keyring
 from clearwell.records.cloudevents import JSON
 from clearwell.records.structured import STRUCTURED, content_type, is_envelope
-from clearwell.registry import Registry, dead_replays
-from clearwell.registry.dead_letters import Letter
-from clearwell.registry.dead_replays import SEND_WITHIN, Intent
+from clearwell.registry import dead_letter_replays
+from clearwell.registry.database import Sessions
+from clearwell.registry.dead_letter_replays import SEND_WITHIN, ReplayIntent
+from clearwell.registry.dead_letters import RegisteredDeadLetter
 
 
 class Resender:
     """Sends the rejected events of one stream to raw again. Close it."""
 
-    def __init__(self, bootstrap: str, registry: Registry, envelopes: Envelopes, stream: str) -> None:
+    def __init__(self, bootstrap: str, sessions: Sessions, keyring: Keyring, stream: str) -> None:
         """Connects. Raises Retryable when Kafka is not there or the topic does not exist."""
         self._bootstrap = bootstrap
-        self._registry = registry
-        self._envelopes = envelopes
+        self._sessions = sessions
+        self._keyring = keyring
         self._stream = stream
         self._topic = raw_topic(stream)
         self._topic_id = admin.topic_id(bootstrap, self._topic)
         self._producer = EventProducer(bootstrap, f"clearwell-replay-{stream}")
 
-    def replay(self, letters: Sequence[Letter]) -> int:
+    def replay(self, letters: Sequence[RegisteredDeadLetter]) -> int:
         """Send the events of `letters`; returns how many, when Kafka has acknowledged all of them.
 
-        Letters that are not open any more are passed over. Raises Retryable when some were not acknowledged: the next
+        Those that are not open any more are passed over. Raises Retryable when some were not acknowledged: the next
         replay finds out which are in raw. Raises SealError, having sent nothing, when one does not open;
         RecordTooLarge, having sent all other ones, for those that Kafka does not take.
         """
         around = originals(self._bootstrap, self._topic_id, letters)
         ends = admin.end_offsets(self._bootstrap, self._topic)
         _require_partitions(letters, ends)
-        by_id = {one.id: one for one in letters}
-        with self._registry.session() as session:
-            intents = dead_replays.begin(session, letters, self._topic_id, ends)
+        by_id = {letter.id: letter for letter in letters}
+        with self._sessions() as session:
+            intents = dead_letter_replays.begin(session, letters, self._topic_id, ends)
         deadline = time.monotonic() + SEND_WITHIN
         try:
             records = [
-                _record(around[one.letter], one, self._envelopes.open(by_id[one.letter], one.envelope))
-                for one in intents
+                _record(
+                    around[intent.dead_letter_id],
+                    intent,
+                    open_event(self._keyring, by_id[intent.dead_letter_id], intent.envelope),
+                )
+                for intent in intents
             ]
             if time.monotonic() > deadline:  # by now somebody else may take it for broken off
                 raise Retryable("This machine is too slow to replay safely; nothing was sent: try again.")
         except Exception:
-            with self._registry.session() as session:
-                dead_replays.forget(session, [one.id for one in intents])
+            with self._sessions() as session:
+                dead_letter_replays.forget(session, [intent.id for intent in intents])
             raise
         sent, too_large, error = self._send(intents, records)
-        with self._registry.session() as session:
-            dead_replays.complete(session, self._stream, sent)
-            dead_replays.forget(session, too_large)
+        with self._sessions() as session:
+            dead_letter_replays.complete(session, self._stream, sent)
+            dead_letter_replays.forget(session, too_large)
         if error is not None:
             raise error
         return len(sent)
 
-    def finish(self, broken: Sequence[Intent]) -> int:
+    def finish(self, broken: Sequence[ReplayIntent]) -> int:
         """Settle replays that were broken off: those found in raw are complete, the others are forgotten.
 
         Returns how many were found.
         """
-        here = [one for one in broken if one.topic_id == self._topic_id]  # a topic that is gone took its events along
-        found = asyncio.run(_find(self._bootstrap, self._topic, here)) if here else {}
-        with self._registry.session() as session:
-            dead_replays.complete(session, self._stream, found)
-            dead_replays.forget(session, [one.id for one in broken if one.id not in found])
-        return len(found)
+        here = [
+            intent for intent in broken if intent.topic_id == self._topic_id
+        ]  # a topic that is gone took its events along
+        complete = asyncio.run(_find(self._bootstrap, self._topic, here)) if here else {}
+        with self._sessions() as session:
+            dead_letter_replays.complete(session, self._stream, complete)
+            dead_letter_replays.forget(session, [intent.id for intent in broken if intent.id not in complete])
+        return len(complete)
 
     def close(self) -> None:
         """Let go of Kafka."""
         self._producer.close()
 
     def _send(
-        self, intents: Sequence[Intent], records: Sequence[Record]
+        self, intents: Sequence[ReplayIntent], records: Sequence[Record]
     ) -> tuple[dict[int, int], list[int], ClearwellError | None]:
         """Intent → offset of those that are acknowledged, those that Kafka refused, and why others are not known."""
         by_partition: defaultdict[int, list[tuple[int, Record]]] = defaultdict(list)
@@ -115,10 +123,10 @@ class Resender:
         return sent, too_large, error
 
 
-def _record(around: Around, intent: Intent, event: bytes) -> Record:
+def _record(around: Around, intent: ReplayIntent, event: bytes) -> Record:
     """As a foreign client wrote it, null headers and doubled ones too, and with the token.
 
-    What a letter of a CloudEvent in structured mode holds is its data, so that is what its content type must say.
+    What a dead letter of a CloudEvent in structured mode holds is its data, so that is what its content type must say.
     """
     headers = around.headers
     if content_type(headers).startswith(STRUCTURED) and not is_envelope(event):
@@ -127,29 +135,29 @@ def _record(around: Around, intent: Intent, event: bytes) -> Record:
     return Record(around.key, event, encode_headers([*headers, (names.REPLAY, intent.token.encode())]), b"")
 
 
-async def _find(bootstrap: str, topic: str, intents: Sequence[Intent]) -> dict[int, int]:
+async def _find(bootstrap: str, topic: str, intents: Sequence[ReplayIntent]) -> dict[int, int]:
     """Intent → offset of the first record that carries its token."""
-    by_partition: defaultdict[int, list[Intent]] = defaultdict(list)
-    for one in intents:
-        by_partition[one.partition].append(one)
-    found: dict[int, int] = {}
+    by_partition: defaultdict[int, list[ReplayIntent]] = defaultdict(list)
+    for intent in intents:
+        by_partition[intent.partition].append(intent)
+    offsets: dict[int, int] = {}
     async with reader(bootstrap) as log:
         for partition, some in by_partition.items():
-            tokens = {one.token.encode(): one.id for one in some}
-            start, end = min(one.after for one in some), await log.end(topic, partition)
+            tokens = {intent.token.encode(): intent.id for intent in some}
+            start, end = min(intent.after for intent in some), await log.end(topic, partition)
             async for records in log.records(topic, partition, start, end):
                 for record in records:
                     for name, value in record.headers:
                         if name == names.REPLAY and value in tokens:
-                            found.setdefault(tokens[value], record.offset)
-    return found
+                            offsets.setdefault(tokens[value], record.offset)
+    return offsets
 
 
-def _require_partitions(letters: Sequence[Letter], ends: Mapping[int, int]) -> None:
+def _require_partitions(letters: Sequence[RegisteredDeadLetter], ends: Mapping[int, int]) -> None:
     """Raises ConfigError for an event of a partition that raw does not have (any more)."""
-    for one in letters:
-        if one.raw_partition not in ends:
+    for letter in letters:
+        if letter.raw_partition not in ends:
             raise ConfigError(
-                f"Dead letter {one.id} is of partition {one.raw_partition}, but {raw_topic(one.stream)} has only "
-                f"{len(ends)} partitions now: drop it, or send the event again from its source."
+                f"Dead letter {letter.id} is of partition {letter.raw_partition}, but {raw_topic(letter.stream)} has "
+                f"only {len(ends)} partitions now: discard it, or send the event again from its source."
             )

@@ -43,7 +43,7 @@ class DeadLetters:
         for partition, end in self._ends().items():
             async for records in self._log.records(self._topic, partition, self._read.get(partition, 0), end):
                 for letter in dead_letter.known(records):
-                    if letter.destination is not None:  # a clean event, that one destination refused
+                    if letter.destination:  # a clean event, that one destination refused
                         continue
                     self.reasons[letter.reason] = self.reasons.get(letter.reason, 0) + 1
             self._read[partition] = end

@@ -59,7 +59,7 @@ def cleaner_group(stream: str, version: int) -> str:
     return f"cleaner.{stream}.v{version}"
 
 
-def letters_group(stream: str) -> str:
+def dead_letters_group(stream: str) -> str:
     """The consumer group that copies a stream's dead letters into the registry."""
     return f"letters.{stream}"
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from clearwell import settings
 from clearwell.contract.load import newest_contracts
 from clearwell.contract.model import Contract
-from clearwell.kafka.names import archive_group, cleaner_group, deliverer_group, letters_group
+from clearwell.kafka.names import archive_group, cleaner_group, dead_letters_group, deliverer_group
 from clearwell.local.ports import LOOPBACK
 from clearwell.local.process import Process
 from clearwell.local.state import LOGS, StackPlan
@@ -47,7 +47,7 @@ def service_names(found: Iterable[Contract]) -> set[str]:
     """The names of the processes that `plan_services` makes of these contracts."""
     names = {COLLECTOR}
     for contract in found:
-        names |= {cleaner_group(contract.stream, contract.version), letters_group(contract.stream)}
+        names |= {cleaner_group(contract.stream, contract.version), dead_letters_group(contract.stream)}
         names |= {deliverer_group(contract.stream, contract.version, route.to) for route in contract.routes}
         names |= {archive_group(contract.stream, route.to) for route in contract.archives}
     return names
@@ -62,7 +62,7 @@ def plan_services(home: Path, plan: StackPlan) -> tuple[Process, ...]:
         stream, version = contract.stream, contract.version
         base = ["--stream", stream, "--version", str(version)]
         made.append(_process("cleaner", base, cleaner_group(stream, version), env, where.kafka))
-        made.append(_process("dead_letters", ["--stream", stream], letters_group(stream), env, where.kafka))
+        made.append(_process("dead_letters", ["--stream", stream], dead_letters_group(stream), env, where.kafka))
         for to in dict.fromkeys(route.to for route in contract.routes):
             group = deliverer_group(stream, version, to)
             made.append(_process("deliverer", [*base, "--destination", to], group, env, where.kafka))

@@ -1,12 +1,13 @@
 """Dead letters on the wire: the event sealed whole, the reason and where it came from in headers.
 
 A raw event that a step rejected is sealed as it came. A clean event that one destination can't take is sealed as it is
-in the clean topic, and its letter names that destination: the event itself counts as clean, not as dead (invariant 5).
-Each letter is a whole CloudEvent in binary mode, whose data is the sealed text.
+in the clean topic, and its dead letter names that destination: the event itself counts as clean, not as dead
+(invariant 5). Each dead letter is a whole CloudEvent in binary mode, whose data is the sealed text.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,48 +26,50 @@ WHOLE = "*"
 DELIVER = "deliver"
 """The step of an event that its destination refused."""
 
+_SCHEMA = re.compile(r"([^/]+)/v([1-9][0-9]{0,3})\Z")
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetter:
-    """What the headers of a dead letter say; never data (invariant 9), never trusted for control.
+    """What a dead letter says of its event; never data (invariant 9), never trusted for control.
 
-    `topic_id`, `partition` and `offset` are the place in raw. `destination` is the `to` of the route that could not
-    take the event, with the event's place in the clean topic (partition `partition`); None of a rejected raw event.
-    `connector` is who sent a rejected raw event, "" where nobody of ours did.
+    `origin_topic_id`, `raw_partition` and `raw_offset` are the event's identity (invariant 3); it has one partition
+    everywhere. `destination` is the `to` of the route that could not take the event, which is then at `clean_offset` of
+    the clean topic; "" of a rejected raw event. `connector` is who sent a rejected raw event, "" where nobody of ours
+    did.
     """
 
-    topic_id: str
-    partition: int
-    offset: int
+    stream: str
+    version: int
+    destination: str = ""
+    origin_topic_id: str
+    raw_partition: int
+    raw_offset: int
     reason: str
     step: str
     field: str
-    schema: str
-    destination: str | None = None
     clean_topic_id: str | None = None
     clean_offset: int | None = None
     connector: str = ""
 
+    @property
+    def event_id(self) -> str:
+        """The identity under which the event is sealed."""
+        return f"{self.origin_topic_id}/{self.raw_partition}/{self.raw_offset}"
 
-@dataclass(frozen=True, slots=True)
-class Undelivered:
-    """A clean event that a destination can't take; `reason` is one of `destinations.protocol.RowReason`."""
-
-    destination: str
-    reason: str
-    partition: int
-    raw_topic_id: str
-    raw_offset: int
-    clean_topic_id: str
-    clean_offset: int
-    value: bytes
+    @property
+    def sealed_field(self) -> str:
+        """The field under which the event is sealed: an envelope opens as what it was sealed for, alone."""
+        return WHOLE + self.destination
 
 
-class Letters:
+class DeadLetterWriter:
     """Makes the dead letters of one contract."""
 
     def __init__(self, contract: Contract, keyring: Keyring) -> None:
         """Raises Fatal when the keyring has no key to seal with (invariant 6)."""
+        self._stream = contract.stream
+        self._version = contract.version
         self._sealer = Sealer(keyring.seal_key(None), contract.stream)
         self._attributes: tuple[Header, ...] = (
             (names.CE_DATASCHEMA, f"{contract.stream}/v{contract.version}".encode()),
@@ -74,7 +77,7 @@ class Letters:
             (names.CONTENT_TYPE, b"text/plain"),
         )
 
-    def write(
+    def rejected(
         self, batch: RawBatch, rejected: Sequence[Rejected], connectors: Mapping[int, str] = {}
     ) -> Iterator[Record]:
         """One record for each rejected event of `batch`, in order. A tombstone is sealed as no bytes.
@@ -82,67 +85,67 @@ class Letters:
         `connectors` are by raw offset who sent the events.
         """
         values = dict(zip(batch.offsets, batch.values, strict=True))
-        for one, nonce in zip(rejected, draw_nonces(len(rejected)), strict=True):
-            place = event_id(batch.topic_id, batch.partition, one.offset)
-            sealed = self._sealer.seal(WHOLE, place, values[one.offset] or b"", nonce)
-            why = self._why(place, one.reason, one.step, one.field)
-            where = _where(batch.topic_id, batch.partition, one.offset)
-            sender = (names.DEAD_CONNECTOR, connectors.get(one.offset, "").encode())
-            yield Record(None, sealed.encode("ascii"), encode_headers([*why, *where, sender]), b"")
+        for event, nonce in zip(rejected, draw_nonces(len(rejected)), strict=True):
+            letter = DeadLetter(
+                stream=self._stream,
+                version=self._version,
+                origin_topic_id=batch.topic_id,
+                raw_partition=batch.partition,
+                raw_offset=event.offset,
+                reason=event.reason,
+                step=event.step,
+                field=event.field,
+                connector=connectors.get(event.offset, ""),
+            )
+            sender = (names.DEAD_CONNECTOR, letter.connector.encode())
+            yield self._record(letter, letter.event_id, values[event.offset] or b"", nonce, [sender])
 
-    def undelivered(self, one: Undelivered) -> Record:
-        """The record of an event that its destination can't take. A repeat has the same headers."""
-        place = event_id(one.raw_topic_id, one.partition, one.raw_offset)
-        sealed = self._sealer.seal(WHOLE + one.destination, place, one.value, next(draw_nonces(1)))
+    def refused(self, letter: DeadLetter, event: bytes) -> Record:
+        """The record of a clean event that its destination can't take; written twice, it has the same headers."""
         headers = [
-            *self._why(f"{place}/{one.destination}", one.reason, DELIVER, ""),
-            *_where(one.raw_topic_id, one.partition, one.raw_offset),
-            (names.DEAD_DESTINATION, one.destination.encode()),
-            (names.CLEAN_TOPIC_ID, one.clean_topic_id.encode()),
-            (names.CLEAN_OFFSET, b"%d" % one.clean_offset),
+            (names.DEAD_DESTINATION, letter.destination.encode()),
+            (names.CLEAN_TOPIC_ID, (letter.clean_topic_id or "").encode()),
+            (names.CLEAN_OFFSET, b"%d" % (letter.clean_offset or 0)),
+        ]
+        return self._record(letter, f"{letter.event_id}/{letter.destination}", event, next(draw_nonces(1)), headers)
+
+    def _record(self, letter: DeadLetter, ce_id: str, event: bytes, nonce: bytes, more: Sequence[Header]) -> Record:
+        sealed = self._sealer.seal(letter.sealed_field, letter.event_id, event, nonce)
+        headers = [
+            (names.DEAD_REASON, letter.reason.encode()),
+            (names.DEAD_STEP, letter.step.encode()),
+            (names.DEAD_FIELD, letter.field.encode()),
+            *self._attributes,
+            (names.CE_ID, ce_id.encode()),
+            (names.RAW_TOPIC_ID, letter.origin_topic_id.encode()),
+            (names.DEAD_PARTITION, b"%d" % letter.raw_partition),
+            (names.RAW_OFFSET, b"%d" % letter.raw_offset),
+            *more,
         ]
         return Record(None, sealed.encode("ascii"), encode_headers(headers), b"")
-
-    def _why(self, letter_id: str, reason: str, step: str, field: str) -> list[Header]:
-        return [
-            (names.DEAD_REASON, reason.encode()),
-            (names.DEAD_STEP, step.encode()),
-            (names.DEAD_FIELD, field.encode()),
-            *self._attributes,
-            (names.CE_ID, letter_id.encode()),
-        ]
-
-
-def _where(topic_id: str, partition: int, offset: int) -> list[Header]:
-    return [
-        (names.RAW_TOPIC_ID, topic_id.encode()),
-        (names.DEAD_PARTITION, b"%d" % partition),
-        (names.RAW_OFFSET, b"%d" % offset),
-    ]
-
-
-def event_id(topic_id: str, partition: int, offset: int) -> str:
-    """The identity under which a dead letter is sealed: its place in raw (invariant 3)."""
-    return f"{topic_id}/{partition}/{offset}"
 
 
 def read(headers: Iterable[tuple[str, bytes]]) -> DeadLetter:
     """The headers of a dead letter. Raises ValueError when they are not ours."""
     try:
-        found = {name: value.decode() for name, value in headers}
-        destination = found.get(names.DEAD_DESTINATION)
+        texts = {name: value.decode() for name, value in headers}
+        schema = _SCHEMA.match(texts[names.CE_DATASCHEMA])
+        refused = names.DEAD_DESTINATION in texts
+        if schema is None or (refused and not texts[names.DEAD_DESTINATION]):
+            raise ValueError("not a dead letter of Clearwell: its schema or destination can't be ours")
         return DeadLetter(
-            topic_id=found[names.RAW_TOPIC_ID],
-            partition=int(found[names.DEAD_PARTITION]),
-            offset=int(found[names.RAW_OFFSET]),
-            reason=found[names.DEAD_REASON],
-            step=found[names.DEAD_STEP],
-            field=found[names.DEAD_FIELD],
-            schema=found[names.CE_DATASCHEMA],
-            destination=destination,
-            clean_topic_id=None if destination is None else found[names.CLEAN_TOPIC_ID],
-            clean_offset=None if destination is None else int(found[names.CLEAN_OFFSET]),
-            connector=found.get(names.DEAD_CONNECTOR, ""),
+            stream=schema[1],
+            version=int(schema[2]),
+            destination=texts[names.DEAD_DESTINATION] if refused else "",
+            origin_topic_id=texts[names.RAW_TOPIC_ID],
+            raw_partition=int(texts[names.DEAD_PARTITION]),
+            raw_offset=int(texts[names.RAW_OFFSET]),
+            reason=texts[names.DEAD_REASON],
+            step=texts[names.DEAD_STEP],
+            field=texts[names.DEAD_FIELD],
+            clean_topic_id=texts[names.CLEAN_TOPIC_ID] if refused else None,
+            clean_offset=int(texts[names.CLEAN_OFFSET]) if refused else None,
+            connector=texts.get(names.DEAD_CONNECTOR, ""),
         )
     except KeyError as missing:
         raise ValueError(f"not a dead letter of Clearwell: header {missing} is missing") from None
@@ -159,10 +162,9 @@ def known(records: Iterable[Any]) -> Iterator[DeadLetter]:
             continue
 
 
-def open_letter(keyring: Keyring, stream: str, letter: DeadLetter, value: bytes) -> bytes:
-    """What a dead letter holds, in the clear, for the one who mends it; raises as `unseal` does.
+def open_event(keyring: Keyring, letter: DeadLetter, envelope: str) -> bytes:
+    """The event of a dead letter in the clear; raises as `unseal` does.
 
-    It is the raw event as it came or, of a letter that names a destination, the clean event's JSON.
+    It is the raw event as it came or, of one that names a destination, the clean event's JSON.
     """
-    place = event_id(letter.topic_id, letter.partition, letter.offset)
-    return unseal(keyring, stream, WHOLE + (letter.destination or ""), place, value.decode("ascii"))
+    return unseal(keyring, letter.stream, letter.sealed_field, letter.event_id, envelope)

@@ -10,8 +10,8 @@ from clearwell.kafka.names import dead_topic, raw_topic
 from clearwell.records import clean, dead_letter
 from clearwell.records.dead_letter import DeadLetter
 
-LETTERS = 4
-"""How many letters are read for each offset of a window; one that is further back is forgotten: it delays a stop."""
+DEAD_LETTERS = 4
+"""How many dead letters are read for each offset of a window; one further back is forgotten: it delays a stop."""
 
 CLEANED = 1_000
 """How many clean records tell how far a cleaner came whose group Kafka has forgotten."""
@@ -50,10 +50,10 @@ class RecentHistory:
         connectors: dict[int, str] = {}
 
         def rejected(letter: DeadLetter) -> int | None:
-            if letter.destination is not None or letter.topic_id != topic_id:
+            if letter.destination or letter.origin_topic_id != topic_id:
                 return None
-            connectors[letter.offset] = letter.connector
-            return letter.offset
+            connectors[letter.raw_offset] = letter.connector
+            return letter.raw_offset
 
         return [(offset, connectors[offset]) for offset in await self._offsets(partition, start, end, rejected)]
 
@@ -69,9 +69,9 @@ class RecentHistory:
     async def _offsets(
         self, partition: int, start: int, end: int, offset_of: Callable[[DeadLetter], int | None]
     ) -> list[int]:
-        """What `offset_of` gives of the newest letters, inside [start, end).
+        """What `offset_of` gives of the newest dead letters, inside [start, end).
 
-        Looks at LETTERS letters for each offset: repeats after a crash, and letters of several destinations, can
+        Looks at DEAD_LETTERS of them for each offset: duplicates after a crash, and those of several destinations, can
         multiply them.
         """
         if end <= 0:  # nothing is before the beginning: a connection less
@@ -80,6 +80,6 @@ class RecentHistory:
         offsets: set[int | None] = set()
         async with self._client.reader() as log:
             last = await log.end(topic, partition)
-            async for records in log.records(topic, partition, last - LETTERS * (end - start), last):
+            async for records in log.records(topic, partition, last - DEAD_LETTERS * (end - start), last):
                 offsets.update(map(offset_of, dead_letter.known(records)))
         return sorted(offset for offset in offsets if offset is not None and start <= offset < end)

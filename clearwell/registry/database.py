@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
@@ -15,6 +15,9 @@ from clearwell.deadline import call_seconds
 from clearwell.errors import ClearwellError, ConfigError, Retryable
 from clearwell.postgres_link import BoundedConnection, unanswered
 from clearwell.settings import redact
+
+Sessions = Callable[[], AbstractContextManager[Session]]
+"""Opens a session in one transaction, as `Registry.session`; whose changes it audits is the opener's to say."""
 
 _LIMITS = {"statement_timeout": "10s", "idle_in_transaction_session_timeout": "30s", "lock_timeout": "10s"}
 _SECONDS = 15.0

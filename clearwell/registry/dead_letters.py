@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, NoReturn
@@ -11,141 +11,131 @@ from typing import Any, NoReturn
 from sqlalchemy import ColumnElement, Select, func, select
 from sqlalchemy.orm import Session
 
-from clearwell.errors import ConfigError, nearest
+from clearwell.errors import ConfigError, Hint, nearest
+from clearwell.records.dead_letter import DeadLetter
 from clearwell.registry.models import DeadLetterRow
 
 
-class LetterState(StrEnum):
-    """What became of a letter.
+class DeadLetterState(StrEnum):
+    """What became of a dead letter.
 
-    waiting: for a person. fixed: mended, not sent yet. replayed: sent, and not rejected again so far. dropped: given
-    up, its event is gone. parked: left alone, by a person or after too many attempts.
+    waiting: for a person. fixed: changed, not sent yet. replayed: sent, and not rejected again so far. discarded: its
+    event is gone. parked: left alone, by a person or after too many attempts.
     """
 
     WAITING = "waiting"
     FIXED = "fixed"
     REPLAYED = "replayed"
-    DROPPED = "dropped"
+    DISCARDED = "discarded"
     PARKED = "parked"
 
 
-OPEN = (LetterState.WAITING, LetterState.FIXED)
+OPEN = (DeadLetterState.WAITING, DeadLetterState.FIXED)
 """What still asks for a decision."""
 
 
-@dataclass(frozen=True, slots=True)
-class Letter:
-    """One dead letter, without its event. `destination` is "" for a rejected event."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegisteredDeadLetter(DeadLetter):
+    """A dead letter, and what the registry knows of it besides; its event stays there."""
 
     id: int
-    stream: str
-    destination: str
-    raw_topic: str
-    raw_partition: int
-    raw_offset: int
     ours: bool
-    reason: str
-    step: str
-    field: str
-    version: int
     size: int
     has_event: bool
     is_fixed: bool
-    dead_topic: str
-    dead_partition: int
+    dead_topic_id: str
     dead_offset: int
-    clean_topic: str | None
-    clean_partition: int | None
-    clean_offset: int | None
     rejected_at: datetime
     first_seen: datetime
     last_seen: datetime
-    state: LetterState
+    state: DeadLetterState
     attempts: int
     most_attempts: int
     changed_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Filter:
-    """Which letters are meant; what is None does not matter. `destination` "" means the rejected ones."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadLetterFilter:
+    """Which dead letters are meant; what is None does not matter. `destination` "" means rejected raw events."""
 
+    ids: Sequence[int] = ()
     stream: str | None = None
     reason: str | None = None
     step: str | None = None
     destination: str | None = None
-    states: Sequence[LetterState] = ()
+    states: Sequence[DeadLetterState] = ()
     since: datetime | None = None
     until: datetime | None = None
-    ids: Sequence[int] = ()
 
     def conditions(self) -> list[ColumnElement[bool]]:
         """For a WHERE."""
         row = DeadLetterRow
         exact = ((row.stream, self.stream), (row.step, self.step), (row.destination, self.destination))
-        found: list[ColumnElement[bool]] = [column == value for column, value in exact if value is not None]
+        conditions: list[ColumnElement[bool]] = [column == value for column, value in exact if value is not None]
         if self.reason is not None:
-            found.append(row.reason.icontains(self.reason, autoescape=True))
+            conditions.append(row.reason.icontains(self.reason, autoescape=True))
         if self.states:
-            found.append(row.state.in_(self.states))
+            conditions.append(row.state.in_(self.states))
         if self.since is not None:
-            found.append(row.rejected_at >= self.since)
+            conditions.append(row.rejected_at >= self.since)
         if self.until is not None:
-            found.append(row.rejected_at < self.until)
+            conditions.append(row.rejected_at < self.until)
         if self.ids:
-            found.append(row.id.in_(self.ids))
-        return found
+            conditions.append(row.id.in_(self.ids))
+        return conditions
 
 
-def find(session: Session, wanted: Filter, limit: int | None = None, *, newest: bool = False) -> list[Letter]:
-    """The letters that `wanted` means, by id. Raises ConfigError for an id that is not there."""
+def find(
+    session: Session, wanted: DeadLetterFilter, limit: int | None = None, *, newest: bool = False
+) -> list[RegisteredDeadLetter]:
+    """The dead letters that `wanted` means, by id. Raises ConfigError for an id that is not there."""
     order = DeadLetterRow.id.desc() if newest else DeadLetterRow.id
     rows = session.execute(_columns().where(*wanted.conditions()).order_by(order).limit(limit)).all()
-    found = [_letter(row) for row in rows]
-    missing = set(wanted.ids) - {one.id for one in found}
+    letters = [RegisteredDeadLetter(**{**row._mapping, "state": DeadLetterState(row.state)}) for row in rows]
+    missing = set(wanted.ids) - {letter.id for letter in letters}
     if missing and len(wanted.conditions()) == 1:
-        missing_letters(session, sorted(missing))
-    return found
+        refuse_missing(session, sorted(missing))
+    return letters
 
 
-def get(session: Session, letter: int) -> Letter:
-    """One letter. Raises ConfigError when there is none."""
-    return find(session, Filter(ids=[letter]))[0]
+def get(session: Session, id_: int) -> RegisteredDeadLetter:
+    """One dead letter. Raises ConfigError when there is none."""
+    return find(session, DeadLetterFilter(ids=[id_]))[0]
 
 
-def check(session: Session, wanted: Filter) -> None:
-    """Raises ConfigError, with the nearest spelling, for a stream, reason, step or destination that no letter has."""
+def require_known(session: Session, wanted: DeadLetterFilter) -> None:
+    """Raise ConfigError, with the nearest spelling, for a stream, reason, step or destination that none has."""
     row = DeadLetterRow
-    given = {
+    names = {
         "stream": (row.stream, wanted.stream, False),
         "reason": (row.reason, wanted.reason, True),
         "step": (row.step, wanted.step, False),
         "destination": (row.destination, wanted.destination or None, False),
     }
-    for name, (column, value, part) in given.items():
+    for name, (column, value, is_part) in names.items():
         if value is None:
             continue
-        known = [one for one in session.scalars(select(column).distinct().limit(1_000)) if one]
-        if not any(value.lower() in one.lower() if part else value == one for one in known):
-            hint = nearest(value, known) or f" There are: {'; '.join(sorted(known)[:20]) or 'none'}."
-            raise ConfigError(f'No dead letter has the {name} "{value}".{hint}')
+        known = [text for text in session.scalars(select(column).distinct().limit(1_000)) if text]
+        if not any(value.lower() in text.lower() if is_part else value == text for text in known):
+            suggestion = nearest(value, known) or f" There are: {'; '.join(sorted(known)[:20]) or 'none'}."
+            raise ConfigError(f'No dead letter has the {name} "{value}".{suggestion}', code="no_dead_letter_has")
 
 
 @dataclass(frozen=True, slots=True)
-class Count:
-    """How many letters share a stream, destination, step, reason and state."""
+class DeadLetterCount:
+    """How many dead letters share a stream, destination, step, reason and state."""
 
     stream: str
     destination: str
     step: str
     reason: str
-    state: LetterState
+    state: DeadLetterState
     letters: int
     oldest: datetime
     newest: datetime
 
 
-def stats(session: Session, wanted: Filter) -> list[Count]:
+def count(session: Session, wanted: DeadLetterFilter) -> list[DeadLetterCount]:
     """The counts, largest first."""
     row = DeadLetterRow
     alike = (row.stream, row.destination, row.step, row.reason, row.state)
@@ -156,37 +146,34 @@ def stats(session: Session, wanted: Filter) -> list[Count]:
         .group_by(*alike)
         .order_by(number.desc(), *alike)
     )
-    return [Count(*one[:4], LetterState(one[4]), *one[5:]) for one in session.execute(query)]
+    return [DeadLetterCount(*part[:4], DeadLetterState(part[4]), *part[5:]) for part in session.execute(query)]
 
 
-def delivered(session: Session, stream: str, destination: str, clean_topic: str) -> frozenset[tuple[int, int]]:
-    """Clean partition and offset of the letters of one destination whose replay it took."""
+def delivered(session: Session, stream: str, destination: str, clean_topic_id: str) -> frozenset[tuple[int, int]]:
+    """Partition and clean offset of the dead letters of one destination whose replay it took."""
     row = DeadLetterRow
-    query = select(row.clean_partition, row.clean_offset).where(
+    query = select(row.raw_partition, row.clean_offset).where(
         row.stream == stream,
         row.destination == destination,
-        row.clean_topic == clean_topic,
-        row.state == LetterState.REPLAYED,
+        row.clean_topic_id == clean_topic_id,
+        row.state == DeadLetterState.REPLAYED,
     )
-    places = session.execute(query).all()
-    return frozenset((one[0], one[1]) for one in places if one[0] is not None and one[1] is not None)
+    return frozenset((partition, offset) for partition, offset in session.execute(query) if offset is not None)
+
+
+def refuse_missing(session: Session, ids: Sequence[int]) -> NoReturn:
+    """Raises the ConfigError that dead letters are not there."""
+    last = session.scalar(select(func.max(DeadLetterRow.id)))
+    known = "there is none yet" if last is None else f"the newest is {last}"
+    raise ConfigError(
+        f"There is no dead letter {', '.join(map(str, ids[:10]))}; {known}.",
+        code="no_such_dead_letter",
+        hint=Hint("dead_letters.list"),
+    )
 
 
 def _columns() -> Select[Any]:
     row = DeadLetterRow
-    found = {name: getattr(row, name) for name in Letter.__slots__ if name not in ("has_event", "is_fixed")}
-    return select(*found.values(), row.sealed.is_not(None).label("has_event"), row.fixed.is_not(None).label("is_fixed"))
-
-
-def _letter(row: Any) -> Letter:
-    values: Mapping[str, Any] = row._mapping
-    return Letter(**{name: values[name] for name in Letter.__slots__ if name != "state"}, state=LetterState(row.state))
-
-
-def missing_letters(session: Session, letters: Sequence[int]) -> NoReturn:
-    """Raises the ConfigError that letters are not there."""
-    last = session.scalar(select(func.max(DeadLetterRow.id)))
-    known = "there is none yet" if last is None else f"the newest is {last}"
-    raise ConfigError(
-        f"There is no dead letter {', '.join(map(str, letters[:10]))}; {known}: see `clearwell dead list`."
-    )
+    derived = {"has_event": row.sealed.is_not(None), "is_fixed": row.fixed.is_not(None)}
+    plain = [getattr(row, field.name) for field in fields(RegisteredDeadLetter) if field.name not in derived]
+    return select(*plain, *(condition.label(name) for name, condition in derived.items()))

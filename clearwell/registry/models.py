@@ -182,18 +182,21 @@ class LossRow(Base):
 
 
 class DeadLetterRow(Base):
-    """One event that found no way: rejected by the contract, or (with a `destination`) refused by a store.
+    """One event that was rejected by the contract, or (with a `destination`) refused by a store.
 
-    `raw_*` is the event's identity (invariant 3), `dead_*` where the letter is in the dead topic, `clean_*` where a
-    refused event is in the clean topic. `sealed` is the event as it came, `fixed` as a person mended it, both only as
-    envelopes. `ours` is false for a record that is no dead letter of ours: then nothing of it is kept.
+    `origin_topic_id`, `raw_*` are the event's identity (invariant 3), `dead_*` where the dead letter is in its topic,
+    `clean_*` where a refused event is in the clean topic: all in the same partition. `sealed` is the event as it came,
+    `fixed` as a person changed it, both only as envelopes.
+
+    `ours` is false for a record that is no dead letter of ours: then nothing of it is kept.
     """
 
     __tablename__ = "dead_letter"
     __table_args__ = (
-        CheckConstraint("state in ('waiting', 'fixed', 'replayed', 'dropped', 'parked')", name="state"),
+        CheckConstraint("state in ('waiting', 'fixed', 'replayed', 'discarded', 'parked')", name="state"),
         UniqueConstraint(
-            *("stream", "destination", "raw_topic", "raw_partition", "raw_offset"), name="dead_letter_identity_key"
+            *("stream", "destination", "origin_topic_id", "raw_partition", "raw_offset"),
+            name="dead_letter_identity_key",
         ),
         Index("dead_letter_state_idx", "stream", "state"),
     )
@@ -201,22 +204,21 @@ class DeadLetterRow(Base):
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
     stream: Mapped[str]
     destination: Mapped[str] = mapped_column(server_default=text("''"))
-    raw_topic: Mapped[str]
+    origin_topic_id: Mapped[str]
     raw_partition: Mapped[int]
     raw_offset: Mapped[int] = mapped_column(BigInteger)
     ours: Mapped[bool] = mapped_column(server_default=text("true"))
     reason: Mapped[str]
     step: Mapped[str]
     field: Mapped[str]
+    connector: Mapped[str] = mapped_column(server_default=text("''"))
     version: Mapped[int]
     size: Mapped[int] = mapped_column(BigInteger)
     sealed: Mapped[str | None]
     fixed: Mapped[str | None]
-    dead_topic: Mapped[str]
-    dead_partition: Mapped[int]
+    dead_topic_id: Mapped[str]
     dead_offset: Mapped[int] = mapped_column(BigInteger)
-    clean_topic: Mapped[str | None]
-    clean_partition: Mapped[int | None]
+    clean_topic_id: Mapped[str | None]
     clean_offset: Mapped[int | None] = mapped_column(BigInteger)
     rejected_at: Mapped[datetime]
     first_seen: Mapped[datetime] = mapped_column(server_default=func.now())
@@ -227,27 +229,27 @@ class DeadLetterRow(Base):
     changed_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
-class DeadReplayRow(Base):
-    """One replay of a letter: written before the event is sent (the intent), completed after it is durable.
+class DeadLetterReplayRow(Base):
+    """One replay of a dead letter: written before the event is sent (the intent), completed after it is durable.
 
     `topic_id`, `partition`: where to (raw; the clean topic for a delivery). `after`: no later offset was there before,
     so that a replay that was broken off is found again behind it; for a delivery, the position that the store has after
-    it. `sent` is the offset it got. `refused_at` is set when it was rejected, or refused, again.
+    it. `sent_offset` is what it got. `refused_at` is set when it was rejected, or refused, again.
     """
 
-    __tablename__ = "dead_replay"
+    __tablename__ = "dead_letter_replay"
     __table_args__ = (
-        Index("dead_replay_letter_idx", "letter"),
-        Index("dead_replay_sent_idx", "topic_id", "partition", "sent"),
+        Index("dead_letter_replay_dead_letter_idx", "dead_letter_id"),
+        Index("dead_letter_replay_sent_idx", "topic_id", "partition", "sent_offset"),
     )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
-    letter: Mapped[int] = mapped_column(BigInteger, ForeignKey(DeadLetterRow.id, ondelete="CASCADE"))
+    dead_letter_id: Mapped[int] = mapped_column(BigInteger, ForeignKey(DeadLetterRow.id, ondelete="CASCADE"))
     token: Mapped[str]
     topic_id: Mapped[str]
     partition: Mapped[int]
     after: Mapped[int] = mapped_column(BigInteger)
-    sent: Mapped[int | None] = mapped_column(BigInteger)
+    sent_offset: Mapped[int | None] = mapped_column(BigInteger)
     started_at: Mapped[datetime] = mapped_column(server_default=func.now())
     sent_at: Mapped[datetime | None]
     refused_at: Mapped[datetime | None]

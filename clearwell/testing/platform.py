@@ -150,9 +150,10 @@ class TestPlatform:
 
     def _open(self, record: MemoryRecord) -> RejectedEvent:
         letter = dead_letter.read(record.headers)
-        event = dead_letter.open_letter(self.keyring, self.contract.stream, letter, record.value or b"")
+        event = dead_letter.open_event(self.keyring, letter, (record.value or b"").decode("ascii"))
         return RejectedEvent(
-            letter.reason, letter.step, letter.field, letter.destination, letter.partition, letter.offset, event
+            *(letter.reason, letter.step, letter.field, letter.destination or None),
+            *(letter.raw_partition, letter.raw_offset, event),
         )
 
     def _records(self, topic: str) -> Iterable[MemoryRecord]:

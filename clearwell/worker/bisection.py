@@ -13,16 +13,16 @@ from collections.abc import Callable
 from clearwell.destinations.protocol import CleanBatch, Destination, RowsRefused
 from clearwell.errors import Fatal
 
-Bury = Callable[[CleanBatch, RowsRefused], None]
+OnRefused = Callable[[CleanBatch, RowsRefused], None]
 """Makes the one row of a batch a dead letter; returns when that is durable."""
 
 
 class Bisection:
     """Writes batches to one destination. To be used by the store's thread alone."""
 
-    def __init__(self, destination: Destination, bury: Bury) -> None:
+    def __init__(self, destination: Destination, on_refused: OnRefused) -> None:
         self._destination = destination
-        self._bury = bury
+        self._on_refused = on_refused
 
     def write(self, parts: deque[CleanBatch]) -> None:
         """Write `parts`, consecutive batches of one partition, and take each out when it is durable.
@@ -44,7 +44,7 @@ class Bisection:
             parts.popleft()
             parts.extendleft(reversed(part.halves()))
         elif part.rows:
-            self._bury(part, error)  # before the position passes it (invariants 2 and 5)
+            self._on_refused(part, error)  # before the position passes it (invariants 2 and 5)
             parts[0] = part.without_row()
         else:
             raise Fatal(f"The store refuses a position, as if it were a row: {error}") from None

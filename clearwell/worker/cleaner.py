@@ -63,7 +63,7 @@ class Cleaner:
         self._tail = tail
         self._stop_connector = stop_connector
         self._producer = producer
-        self._letters = dead_letter.Letters(contract, keyring)
+        self._dead_letters = dead_letter.DeadLetterWriter(contract, keyring)
         self._clean_topic = clean_topic(contract.stream, contract.version)
         self._raw_topic = raw_topic(contract.stream)
         self._watch = BatchWatch()
@@ -77,8 +77,8 @@ class Cleaner:
         """Rebuild what the steps remember, and the stop rule's window, from the tails of the log."""
         limits = self._pipeline.contract.limits
         origin = self.positions.origin(partition)
-        letters = await self._tail.rejected(partition, origin, first - limits.of_last, first)
-        self._rules[partition] = RejectionCounter(limits, TOO_MANY, first, letters)
+        rejected = await self._tail.rejected(partition, origin, first - limits.of_last, first)
+        self._rules[partition] = RejectionCounter(limits, TOO_MANY, first, rejected)
         state = self._pipeline.new_state()
         if self._pipeline.lookback:
             async for records in self._tail.raw(partition, first - self._pipeline.lookback, first):
@@ -127,7 +127,7 @@ class Cleaner:
         records = list(zip(out.keys, out.values, header.encode_all(out.offsets), out.keys, strict=True))
         futures = await producer.send_records(self._clean_topic, partition, records)
         if out.rejected:
-            letters = list(self._letters.write(batch, out.rejected, senders))
+            letters = list(self._dead_letters.rejected(batch, out.rejected, senders))
             futures += await producer.send_records(self._dead_topic, partition, letters)
         if out.dropped:
             record = dropped.encode(batch.topic_id, out.dropped)

@@ -184,7 +184,7 @@ async def open_deliverer(
     refused = RefusedRows(route.to, contract, keyring, RecentHistory(client, contract.stream), producer)
     gaps = Gaps(client, topic, deliverer_group(contract.stream, contract.version, route.to), note_loss, tell)
     return Deliverer(
-        Writer(store, refused.bury),
+        Writer(store, refused.dead_letter),
         refused,
         DestinationPositions(store, identity),
         Origins(partial(client.id_and_ends, raw_topic(contract.stream))),

@@ -8,7 +8,7 @@ from collections import deque
 from dataclasses import dataclass, field, replace
 
 from clearwell.destinations.protocol import CleanBatch
-from clearwell.worker.bisection import Bisection, Bury
+from clearwell.worker.bisection import Bisection, OnRefused
 from clearwell.worker.destination_thread import DestinationThread
 
 MOST_ROWS = 10_000
@@ -27,10 +27,10 @@ class _Waiting:
 class Writer:
     """Queues batches for a store in order; while one is written, what comes for a partition becomes one more batch."""
 
-    def __init__(self, store: DestinationThread, bury: Bury) -> None:
-        """`bury` is what becomes of a row that the store refuses."""
+    def __init__(self, store: DestinationThread, on_refused: OnRefused) -> None:
+        """`on_refused` is what becomes of a row that the store refuses."""
         self._store = store
-        self._isolation = Bisection(store.destination, bury)
+        self._isolation = Bisection(store.destination, on_refused)
         self._lock = threading.Lock()  # the store's thread takes what the event loop joins
         self._waiting: dict[int, _Waiting] = {}
 

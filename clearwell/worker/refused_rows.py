@@ -13,7 +13,7 @@ from clearwell.errors import Fatal
 from clearwell.kafka.message_format import Record
 from clearwell.kafka.names import dead_topic
 from clearwell.privacy.keyring import Keyring
-from clearwell.records.dead_letter import Letters, Undelivered
+from clearwell.records.dead_letter import DELIVER, DeadLetter, DeadLetterWriter
 from clearwell.records.recent_history import RecentHistory
 from clearwell.worker.job import GetProducer
 from clearwell.worker.rejection_limit import RejectionCounter
@@ -34,8 +34,8 @@ class RefusedRows:
     ) -> None:
         """To be made inside the event loop. Raises Fatal when there is no key to seal with."""
         self._destination = destination
-        self._limits = contract.limits
-        self._letters = Letters(contract, keyring)
+        self._contract = contract
+        self._writer = DeadLetterWriter(contract, keyring)
         self._topic = dead_topic(contract.stream)
         self._tail = tail
         self._producer = producer
@@ -48,28 +48,33 @@ class RefusedRows:
 
     async def begin(self, partition: int, topic_id: str, first: int) -> None:
         """A partition of the clean topic starts at offset `first`: rebuild the stop rule's window from the log."""
-        start = first - self._limits.of_last
+        start = first - self._contract.limits.of_last
         known = await self._tail.refused_offsets(self._destination, partition, topic_id, start, first)
-        self._rules[partition] = RejectionCounter(self._limits, self._told, first, [(offset, "") for offset in known])
+        self._rules[partition] = RejectionCounter(
+            self._contract.limits, self._told, first, [(offset, "") for offset in known]
+        )
 
-    def bury(self, batch: CleanBatch, error: RowsRefused) -> None:
-        """Return when Kafka has acknowledged the letter of the one row of `batch`. Not for the event loop's thread.
+    def dead_letter(self, batch: CleanBatch, error: RowsRefused) -> None:
+        """Return when Kafka has acknowledged the dead letter of `batch`'s one row. Not for the event loop's thread.
 
-        Raises Fatal when the stop rule says so, before that letter is sent, and when Kafka does not take it.
+        Raises Fatal when the stop rule says so, before it is sent, and when Kafka does not take it.
         """
         (offset,) = batch.offsets
         self._rules[batch.partition].count(offset, [(offset, "")])
-        letter = Undelivered(
+        letter = DeadLetter(
+            stream=self._contract.stream,
+            version=self._contract.version,
             destination=self._destination,
-            reason=error.reason,
-            partition=batch.partition,
-            raw_topic_id=batch.raw_topics[0],
+            origin_topic_id=batch.raw_topics[0],
+            raw_partition=batch.partition,
             raw_offset=batch.raw_offsets[0],
+            reason=error.reason,
+            step=DELIVER,
+            field="",
             clean_topic_id=batch.topic_id,
             clean_offset=offset,
-            value=batch.values[0],
         )
-        record = self._letters.undelivered(letter)
+        record = self._writer.refused(letter, batch.values[0])
         asyncio.run_coroutine_threadsafe(self._send(batch.partition, record), self._loop).result()
         log.warning(
             "%s refused the event at offset %d of partition %d (%s): it is a dead letter now. %s",

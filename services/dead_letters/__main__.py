@@ -6,10 +6,11 @@ import argparse
 import sys
 
 from clearwell import settings
-from clearwell.dead_letters.arrive import Judge
+from clearwell.dead_letters.copier import DeadLetterCopier
+from clearwell.dead_letters.verify import DeadTopicVerifier
 from clearwell.kafka.lineage import way_out
 from clearwell.kafka.log_client import KafkaLog
-from clearwell.kafka.names import dead_topic, letters_group
+from clearwell.kafka.names import dead_letters_group, dead_topic
 from clearwell.privacy.open import open_keyring
 from clearwell.registry import Registry
 from clearwell.worker import faust_app
@@ -17,19 +18,18 @@ from clearwell.worker.gaps import Gaps
 from clearwell.worker.job import Job
 from clearwell.worker.positions import GroupPositions
 from clearwell.worker.topic_identity import TopicIdentity
-from services.dead_letters.service import LetterCopier
 from services.losses import LossNotes
 
 
 async def make(stream: str) -> Job:
     """The job. Raises ConfigError or Retryable when anything it needs is missing."""
     where = settings.load()
-    topic, group = dead_topic(stream), letters_group(stream)
-    keyring = open_keyring(where)  # a letter that does not open is none of ours
+    topic, group = dead_topic(stream), dead_letters_group(stream)
+    verifier = DeadTopicVerifier(stream, open_keyring(where))  # what does not open is none of ours
     client = KafkaLog(where.kafka)
     identity = TopicIdentity.of(client, topic, way_out(stream))
     gaps = Gaps(client, topic, group, LossNotes(where, topic, group))
-    copier = LetterCopier(Judge(stream, keyring), Registry(where.postgres), identity, gaps)
+    copier = DeadLetterCopier(verifier, Registry(where.postgres), identity, gaps)
     return Job(client, group, identity, GroupPositions(identity), copier)
 
 

@@ -131,7 +131,7 @@ def _letters(platform: Platform, consumer: KafkaConsumer, ends: Mapping[Any, int
         for records in consumer.poll(500).values():
             for record in records:
                 letter = dead_letter.read(record.headers)
-                yield letter, dead_letter.open_letter(platform.keyring, platform.stream, letter, record.value)
+                yield letter, dead_letter.open_event(platform.keyring, letter, record.value.decode("ascii"))
 
 
 def ids_in_postgres(platform: Platform) -> Counter[str]:

@@ -22,7 +22,7 @@ from clearwell.records.structured import content_type
 from clearwell.source import Refusal, Request, RequestRefused, SourceEvent
 from connectors.kafka.source import id_of, kafka_event
 from connectors.webhook.source import WebhookConfig, WebhookSource
-from tests.unit.test_dead_letters import KEYS, contract
+from tests.unit.test_records_dead_letter import KEYS, contract
 
 DATA = {"id": "a", "at": "2026-01-02T03:04:05Z", "n": 1.50}
 ATTRIBUTES = {"id": "7", "source": "/elsewhere", "type": "com.example.thing", "specversion": "1.0"}
@@ -51,14 +51,14 @@ def test_the_sdk_reads_a_clean_record() -> None:
 
 
 def test_the_sdk_reads_a_dead_letter() -> None:
-    letters = dead_letter.Letters(contract(), KEYS)
+    letters = dead_letter.DeadLetterWriter(contract(), KEYS)
     batch = RawBatch("t" * 22, 3, [5], [b"{"])
-    (letter,) = letters.write(batch, [Rejected(5, "no JSON", "decode")])
+    (letter,) = letters.rejected(batch, [Rejected(5, "no JSON", "decode")])
     pairs = decoded(letter.headers)
     event = read(letter.value, pairs)
     assert (event.get_id(), event.get_datacontenttype()) == ("t" * 22 + "/3/5", "text/plain")
     assert event.get_type().endswith(".dead")
-    assert dead_letter.read(pairs).offset == 5
+    assert dead_letter.read(pairs).raw_offset == 5
 
 
 @pytest.mark.parametrize("write", [to_binary_event, to_structured_event])

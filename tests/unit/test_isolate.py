@@ -40,7 +40,7 @@ class World:
         made.write = lambda batch: self._call(lambda: write(batch))  # type: ignore[method-assign]
         return made
 
-    def bury(self, batch: CleanBatch, error: RowsRefused) -> None:
+    def dead_letter(self, batch: CleanBatch, error: RowsRefused) -> None:
         assert error.reason is RowReason.CONSTRAINT
         (offset,) = batch.offsets
         self._call(lambda: self.letters.append(offset))
@@ -76,7 +76,7 @@ def check(world: World, claim: Claim) -> None:
 def calls_of_a_quiet_run() -> int:
     world = World()
     destination = world.opened()
-    Bisection(destination, world.bury).write(rest_of(destination.claim(TOPIC, 0, 1)))
+    Bisection(destination, world.dead_letter).write(rest_of(destination.claim(TOPIC, 0, 1)))
     check(world, destination.claim(TOPIC, 0, 1))
     return world.calls
 
@@ -89,7 +89,7 @@ def test_a_poison_row_costs_two_writes_a_halving() -> None:
     destination = world.opened()
     rows = [event.row for event in EVENTS[:16]]
     rows[11] = (None, *rows[11][1:])
-    Bisection(destination, world.bury).write(
+    Bisection(destination, world.dead_letter).write(
         deque([batch_of(EVENTS[:16], destination.claim(TOPIC, 0, 1), 16, rows=rows)])
     )
     assert world.calls == 1 + 2 * 4 + 1 + 1  # the whole, four halvings, the letter, the position past it
@@ -101,9 +101,9 @@ def test_killed_at_any_call(at: int, after: bool) -> None:
     world = World(Killed, at, after)
     destination = world.opened()
     with pytest.raises(Killed):
-        Bisection(destination, world.bury).write(rest_of(destination.claim(TOPIC, 0, 1)))
+        Bisection(destination, world.dead_letter).write(rest_of(destination.claim(TOPIC, 0, 1)))
     again = world.opened()
-    Bisection(again, world.bury).write(rest_of(again.claim(TOPIC, 0, 2)))
+    Bisection(again, world.dead_letter).write(rest_of(again.claim(TOPIC, 0, 2)))
     check(world, again.claim(TOPIC, 0, 2))
     assert len(world.letters) <= len(BAD) + 1, "more than the one row was refused again"
 
@@ -114,7 +114,7 @@ def test_tried_again_at_any_call(at: int, after: bool) -> None:
     """What was isolated stays so: at most the call that failed is made again."""
     world = World(Retryable, at, after)
     destination = world.opened()
-    isolation, parts = Bisection(destination, world.bury), rest_of(destination.claim(TOPIC, 0, 1))
+    isolation, parts = Bisection(destination, world.dead_letter), rest_of(destination.claim(TOPIC, 0, 1))
     with pytest.raises(Retryable):
         isolation.write(parts)
     isolation.write(parts)
@@ -130,7 +130,7 @@ def test_a_refused_position_is_loud() -> None:
     destination = Odd(MemoryStore(), SIMPLE, "group")
     parts = deque([replace(batch_of(EVENTS[:1], Claim(1, 0), 1)).without_row()])
     with pytest.raises(Fatal, match="refuses a position"):
-        Bisection(destination, World().bury).write(parts)
+        Bisection(destination, World().dead_letter).write(parts)
 
 
 def test_joined_batches_join_what_was_refused() -> None:

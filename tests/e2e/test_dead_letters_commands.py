@@ -1,4 +1,4 @@
-"""Dead letters by their commands, with a real cleaner and copier: look, mend, preview, replay, drop, park, release."""
+"""Dead letters by their commands, with a real cleaner and copier: look, fix, preview, replay, discard, park, reopen."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from clearwell.kafka.range_reader import reader
 from clearwell.registry import Registry, audit, migrate
 from clearwell.registry.models import DeadLetterRow
 from clearwell.settings import Settings
-from tests.support.dead import BROKEN, Commands, arrived, dead_records, letters, states
+from tests.support.dead_letters import BROKEN, Commands, arrived, dead_records, letters, states
 from tests.support.platform import Platform, numbered, until
 
 pytestmark = pytest.mark.slow
@@ -68,7 +68,7 @@ def test_a_rejected_event_is_fixed_and_goes_through_the_pipeline_again(platform:
     assert shown["total"] == 1 and shown["letters"][0]["reason"] == WRONG_ORIGIN
 
     look = dead("fix", letter.id, "--set", 'origin="JFK"', "--dry-run")
-    assert (look["verdict"], look["changed"], look["fixed"]) == ("kept", ["origin"], False)
+    assert (look["outcome"], look["changed"], look["fixed"]) == ("kept", ["origin"], False)
     assert look["clean"]["origin"] == "JFK" and look["clean"]["tailnum"] == "(encrypt)"
     assert states(platform) == {"waiting": 1}
 
@@ -82,8 +82,8 @@ def test_a_rejected_event_is_fixed_and_goes_through_the_pipeline_again(platform:
     accounts = accounted(platform, 22)
     assert accounts.balanced, accounts
     assert (accounts.total("raw"), accounts.total("clean"), accounts.total("dead")) == (22, 21, 1)
-    assert trail(platform, f"dead/{platform.stream}/{letter.id}") == ["fix"]
-    assert trail(platform, f"dead/{platform.stream}") == ["replay"]
+    assert trail(platform, f"dead-letter/{platform.stream}/{letter.id}") == ["fix"]
+    assert trail(platform, f"dead-letter/{platform.stream}") == ["replay"]
 
 
 def test_what_is_rejected_again_waits_again_and_is_parked_at_last(platform: Platform, dead: Commands) -> None:
@@ -99,26 +99,26 @@ def test_what_is_rejected_again_waits_again_and_is_parked_at_last(platform: Plat
     assert accounts.balanced and accounts.total("dead") == 12
     assert len(dead("show", letters(platform)[0].id)["replays"]) == 3
 
-    assert dead("release", "--stream", platform.stream, "--yes")["changed"] == 3
+    assert dead("reopen", "--stream", platform.stream, "--yes")["changed"] == 3
     assert {one.attempts for one in letters(platform)} == {0}
 
 
 def test_bulk_asks_for_yes_and_says_how_many(platform: Platform, dead: Commands) -> None:
     platform.put([*spoiled(5), *spoiled(2, "the event is not JSON", start=50)])
     arrived(platform, 7)
-    said = dead.text("drop", "--stream", platform.stream, "--reason", "not json", code=2)
-    assert "2 dead letters would be dropped" in said and "--yes" in said
-    assert dead("drop", "--stream", platform.stream, "--reason", "not json", "--dry-run")["chosen"] == 2
+    said = dead.text("discard", "--stream", platform.stream, "--reason", "not json", code=2)
+    assert "2 dead letters would be discarded" in said and "--yes" in said
+    assert dead("discard", "--stream", platform.stream, "--reason", "not json", "--dry-run")["chosen"] == 2
     assert states(platform) == {"waiting": 7}
-    assert dead("drop", "--stream", platform.stream, "--reason", "not json", "--yes")["changed"] == 2
-    assert states(platform) == {"waiting": 5, "dropped": 2}
-    gone = next(one for one in letters(platform) if one.state == "dropped")
+    assert dead("discard", "--stream", platform.stream, "--reason", "not json", "--yes")["changed"] == 2
+    assert states(platform) == {"waiting": 5, "discarded": 2}
+    gone = next(one for one in letters(platform) if one.state == "discarded")
     assert not gone.has_event and gone.reason == "the event is not JSON"
-    assert "was dropped" in dead.text("show", gone.id)
-    assert "dropped, so it can't be replayed" in dead.text("replay", gone.id, code=2)
+    assert "was discarded" in dead.text("show", gone.id)
+    assert "discarded, so it can't be replayed" in dead.text("replay", gone.id, code=2)
     assert dead("park", "--stream", platform.stream, "--step", "validate", "--yes")["changed"] == 5
     assert dead("list", "--stream", platform.stream)["total"] == 5
-    assert trail(platform, f"dead/{platform.stream}") == ["park", "drop"]
+    assert trail(platform, f"dead-letter/{platform.stream}") == ["park", "discard"]
 
 
 def test_nothing_of_an_event_is_shown_but_its_shape_unless_it_is_revealed(platform: Platform, dead: Commands) -> None:
@@ -131,10 +131,10 @@ def test_nothing_of_an_event_is_shown_but_its_shape_unless_it_is_revealed(platfo
     parts = {one["field"]: one for one in shown["shape"]["parts"]}
     assert parts["tailnum"] == {"field": "tailnum", "found": "a text of 8 characters", "protection": "encrypt"}
     assert parts["year"]["found"] == "missing" and shown["shape"]["undeclared"] == 1
-    assert shown["now"]["verdict"] == "rejected"
-    assert trail(platform, f"dead/{platform.stream}/{letter.id}") == []
+    assert shown["now"]["outcome"] == "rejected"
+    assert trail(platform, f"dead-letter/{platform.stream}/{letter.id}") == []
     assert dead("show", letter.id, "--reveal")["event"] == secret.decode()
-    assert trail(platform, f"dead/{platform.stream}/{letter.id}") == ["reveal"]
+    assert trail(platform, f"dead-letter/{platform.stream}/{letter.id}") == ["reveal"]
 
 
 def test_the_worst_inputs_are_answered_in_one_sentence(platform: Platform, dead: Commands) -> None:
@@ -145,26 +145,26 @@ def test_the_worst_inputs_are_answered_in_one_sentence(platform: Platform, dead:
     assert "Jane" not in said and "needs quotes" in said
     assert 'no field "orgin". Did you mean "origin"?' in dead.text("fix", letter.id, "--set", "orgin=1", code=2)
     assert "has no version 9" in dead.text("fix", letter.id, "--version", 9, code=2)
-    assert "Say what to mend" in dead.text("fix", letter.id, code=2)
+    assert "Say what to change" in dead.text("fix", letter.id, code=2)
     assert "There is no dead letter 99999999" in dead.text("show", 99_999_999, code=2)
-    assert "Say which dead letters" in dead.text("drop", "--yes", code=2)
+    assert "Say which dead letters" in dead.text("discard", "--yes", code=2)
     assert "No dead letter has the stream" in dead.text("list", "--stream", platform.stream[:-1], code=2)
     assert "is not a time" in dead.text("list", "--since", "yesterday", code=2)
     still = dead("fix", letter.id, "--event", _file(platform, b'{"id":1}'), code=1)
-    assert (still["verdict"], still["fixed"]) == ("rejected", False)
+    assert (still["outcome"], still["fixed"]) == ("rejected", False)
     whole = dead("fix", letter.id, "--event", _file(platform, next(numbered(1))))
     assert whole["fixed"] and dead("replay", letter.id)["sent"] == 1
     until(lambda: platform.cleaned() == 1)
 
 
-def test_a_mended_event_is_no_repeat_of_the_rejected_one(platform: Platform, dead: Commands) -> None:
+def test_a_fixed_event_is_no_repeat_of_the_rejected_one(platform: Platform, dead: Commands) -> None:
     (bad,) = spoiled(1)
     platform.put([bad], partition=1)
     (letter,) = arrived(platform, 1)
     dead("fix", letter.id, "--set", 'origin="LGA"')
     dead("replay", letter.id)
     until(lambda: platform.cleaned() == 1)
-    platform.put([next(numbered(1))], partition=1)  # the source sends it again, mended: now it is one
+    platform.put([next(numbered(1))], partition=1)  # the source sends it again, fixed: now it is one
     until(lambda: platform.balance().total("dropped") == 1)
 
 
@@ -223,15 +223,15 @@ def test_one_letter_that_cannot_be_replayed_holds_up_no_other(platform: Platform
     assert time.monotonic() - began < 30  # nothing is taken for broken off, which would be waited for
 
 
-def test_dead_records_of_others_can_be_looked_at_and_dropped_but_not_replayed(
+def test_dead_records_of_others_can_be_looked_at_and_discarded_but_not_replayed(
     platform: Platform, dead: Commands
 ) -> None:
     platform.append(dead_topic(platform.stream), [(b"junk", [("clearwell_reason", b"jane@example.com")], 0)])
     (letter,) = arrived(platform, 1)
     assert not letter.ours and "jane" not in dead.text("show", letter.id)
     assert "parked, so it can't be replayed" in dead.text("replay", letter.id, code=2)
-    assert dead("release", letter.id)["changed"] == 0
-    assert dead("drop", letter.id)["changed"] == 1
+    assert dead("reopen", letter.id)["changed"] == 0
+    assert dead("discard", letter.id)["changed"] == 1
     platform.put(numbered(3))
     until(lambda: platform.cleaned() == 3)
     assert platform.balance().balanced

@@ -1,4 +1,4 @@
-"""`clearwell dead replay` killed in the middle: every event is sent once, whatever it had come to."""
+"""`clearwell dead-letter replay` killed in the middle: every event is sent once, whatever it had come to."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from clearwell.kafka import admin
 from clearwell.kafka.names import raw_topic
 from clearwell.registry import migrate
 from clearwell.settings import Settings
-from tests.support.dead import BROKEN, Commands, arrived, letters, states, until_states
+from tests.support.dead_letters import BROKEN, Commands, arrived, letters, states, until_states
 from tests.support.platform import CHECKOUT, Platform, numbered, until
 from tests.support.refusing import CONTRACT, ids_in_postgres
 
 pytestmark = pytest.mark.slow
 
 UNFINISHED = """
-SELECT count(*) FROM clearwell_registry.dead_replay AS replay JOIN clearwell_registry.dead_letter AS letter
-    ON letter.id = replay.letter
+SELECT count(*) FROM clearwell_registry.dead_letter_replay AS replay JOIN clearwell_registry.dead_letter AS letter
+    ON letter.id = replay.dead_letter_id
 WHERE letter.stream = %s AND sent_at IS NULL
 """
 
 AGE = """
-UPDATE clearwell_registry.dead_replay AS replay SET started_at = started_at - interval '10 minutes'
+UPDATE clearwell_registry.dead_letter_replay AS replay SET started_at = started_at - interval '10 minutes'
 FROM clearwell_registry.dead_letter AS letter
-WHERE letter.id = replay.letter AND letter.stream = %s AND sent_at IS NULL
+WHERE letter.id = replay.dead_letter_id AND letter.stream = %s AND sent_at IS NULL
 """
 """Instead of waiting until a replay that was broken off is known to be."""
 
@@ -93,7 +93,16 @@ def test_refused_events_are_in_their_destination_once(
 
 def _kill(platform: Platform, dice: random.Random, most: float) -> bool:
     """Start a replay of all, and kill it up to `most` seconds after its first intent; False when it was faster."""
-    command = [sys.executable, "-m", "clearwell.cli.main", "dead", "replay", "--stream", platform.stream, "--yes"]
+    command = [
+        sys.executable,
+        "-m",
+        "clearwell.cli.main",
+        "dead-letter",
+        "replay",
+        "--stream",
+        platform.stream,
+        "--yes",
+    ]
     log = platform.folder / "replay.log"
     with psycopg.connect(platform.settings.postgres, autocommit=True) as session, log.open("ab") as file:
         replay = subprocess.Popen(command, env=platform.env(), cwd=CHECKOUT, stdout=file, stderr=file)

@@ -7,13 +7,14 @@ import time
 
 import pytest
 
-from clearwell.dead_letters.arrive import NOT_OURS
+from clearwell.dead_letters.verify import NOT_OURS
 from clearwell.kafka import names
 from clearwell.kafka.message_format import Header
 from clearwell.records import dead_letter
+from clearwell.records.dead_letter import DELIVER, DeadLetter
 from clearwell.registry import migrate
 from clearwell.settings import Settings
-from tests.support.dead import BROKEN, arrived, dead_records, letters
+from tests.support.dead_letters import BROKEN, arrived, dead_records, letters
 from tests.support.platform import Platform, numbered, until
 
 pytestmark = pytest.mark.slow
@@ -38,7 +39,7 @@ def test_letters_are_copied_once_though_the_service_is_killed_again_and_again(pl
     platform.start("dead_letters", CLEARWELL_WORKER="w")
     found = arrived(platform, len(bad))
     assert dead_records(platform) >= len(bad)
-    assert len({(one.raw_topic, one.raw_partition, one.raw_offset) for one in found}) == len(bad)
+    assert len({(one.origin_topic_id, one.raw_partition, one.raw_offset) for one in found}) == len(bad)
     assert {one.reason for one in found} == set(BROKEN)
     assert all(one.ours and one.has_event and one.state == "waiting" and one.attempts == 0 for one in found)
 
@@ -78,7 +79,7 @@ def test_records_of_others_land_as_what_they_are_and_control_nothing(platform: P
     service = platform.start("dead_letters")
     found = arrived(platform, 1 + len(hostile) + 2)
     ours = [one for one in found if one.ours]
-    assert [(one.raw_topic, one.raw_partition, one.raw_offset) for one in ours] == [(raw_id, 2, 0)]
+    assert [(one.origin_topic_id, one.raw_partition, one.raw_offset) for one in ours] == [(raw_id, 2, 0)]
     assert ours[0].destination == "" and ours[0].reason == "the event is not JSON"
     rest = [one for one in found if not one.ours]
     assert {(one.reason, str(one.state), one.has_event, one.destination) for one in rest} == {
@@ -90,9 +91,21 @@ def test_records_of_others_land_as_what_they_are_and_control_nothing(platform: P
 
 
 def test_a_letter_that_was_moved_to_another_place_is_not_ours(platform: Platform) -> None:
-    writer = dead_letter.Letters(platform.contract, platform.keyring)
-    undelivered = dead_letter.Undelivered("mongo", "too large", 1, "R" * 22, 5, "C" * 22, 9, b"{}")
-    record = writer.undelivered(undelivered)
+    writer = dead_letter.DeadLetterWriter(platform.contract, platform.keyring)
+    letter = DeadLetter(
+        stream=platform.stream,
+        version=1,
+        destination="mongo",
+        reason="too large",
+        step=DELIVER,
+        origin_topic_id="R" * 22,
+        raw_partition=1,
+        raw_offset=5,
+        field="",
+        clean_topic_id="C" * 22,
+        clean_offset=9,
+    )
+    record = writer.refused(letter, b"{}")
     headers: list[Header] = [
         (names.DEAD_REASON, b"too large"),
         (names.DEAD_STEP, b"deliver"),

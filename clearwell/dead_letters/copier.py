@@ -9,10 +9,10 @@ from collections.abc import Awaitable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from clearwell.backoff import delays
-from clearwell.dead_letters.arrive import Judge
+from clearwell.dead_letters.verify import DeadTopicVerifier
 from clearwell.errors import Retryable
-from clearwell.registry import Registry, dead_arrivals
-from clearwell.registry.dead_arrivals import Arrival, Arrived
+from clearwell.registry import Registry, dead_letter_intake
+from clearwell.registry.dead_letter_intake import CopiedDeadLetter, Intake
 from clearwell.worker.gaps import Gaps
 from clearwell.worker.partition_processor import FetchedBatch
 from clearwell.worker.topic_identity import TopicIdentity
@@ -20,44 +20,44 @@ from clearwell.worker.topic_identity import TopicIdentity
 log = logging.getLogger(__name__)
 
 
-class LetterCopier:
+class DeadLetterCopier:
     """Copies one stream's dead letters. See `clearwell.worker.partition_processor.BatchWork` for how it is driven."""
 
-    def __init__(self, judge: Judge, registry: Registry, identity: TopicIdentity, gaps: Gaps) -> None:
-        self._judge = judge
+    def __init__(self, verifier: DeadTopicVerifier, registry: Registry, identity: TopicIdentity, gaps: Gaps) -> None:
+        self._verifier = verifier
         self._registry = registry
         self._identity = identity
         self._gaps = gaps
         self._closing = threading.Event()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="letters")  # in order: one transaction at a time
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="dead-letters")  # in order: one transaction at a time
 
     async def begin(self, partition: int, first: int, generation: int) -> None:
         """Nothing is remembered of a partition: what comes twice changes nothing."""
         log.info("partition %d starts at offset %d (generation %d)", partition, first, generation)
 
     async def skip(self, partition: int, expected: int, first: int) -> None:
-        """What was gone before it was copied is told."""
+        """What was gone before it was copied is reported."""
         await self._gaps.look(partition, expected, first)
 
     async def handle(self, fetched: FetchedBatch) -> Awaitable[None]:
-        """Judge a batch and queue its transaction."""
+        """Verify a batch and queue its transaction."""
         topic_id = await self._identity.confirm()  # invariant 3
-        arrivals = self._judge.arrivals(topic_id, fetched.partition, fetched.records)
-        foreign = sum(not one.ours for one in arrivals)
+        copies = self._verifier.verify(topic_id, fetched.partition, fetched.records)
+        foreign = sum(not copy.ours for copy in copies)
         if foreign:
             log.warning(
                 "partition %d: %d of the records at offsets %d to %d are no dead letters of ours; kept as such.",
                 *(fetched.partition, foreign, fetched.first, fetched.last),
             )
-        return asyncio.get_running_loop().run_in_executor(self._thread, self._keep, fetched.partition, arrivals)
+        return asyncio.get_running_loop().run_in_executor(self._thread, self._store, fetched.partition, copies)
 
-    def _keep(self, partition: int, arrivals: Sequence[Arrival]) -> None:
+    def _store(self, partition: int, copies: Sequence[CopiedDeadLetter]) -> None:
         """Durable when it returns (invariant 2): only then is the batch acknowledged."""
         for wait in delays():
             try:
                 with self._registry.connection() as connection:
-                    arrived = dead_arrivals.take(connection, arrivals)
-                _tell(partition, arrived)
+                    intake = dead_letter_intake.add(connection, copies)
+                _log(partition, intake)
                 return
             except Retryable as error:  # a bad world is waited for in place
                 log.warning("%s Trying again in %.1f s.", error, wait)
@@ -66,9 +66,9 @@ class LetterCopier:
         raise AssertionError("delays() is endless")
 
 
-def _tell(partition: int, arrived: Arrived) -> None:
-    if arrived.new or arrived.again:
+def _log(partition: int, intake: Intake) -> None:
+    if intake.new or intake.rejected_again:
         log.info(
-            "partition %d: %d new dead letters, %d replays that were rejected again, %d repeats",
-            *(partition, arrived.new, arrived.again, arrived.repeats),
+            "partition %d: %d new dead letters, %d replays that were rejected again, %d duplicates",
+            *(partition, intake.new, intake.rejected_again, intake.duplicates),
         )

@@ -1,4 +1,4 @@
-"""What people see of an event, which letters a command means, and in what portions they are sent."""
+"""What people see of an event, which dead letters a command means, and in what portions they are sent."""
 
 from __future__ import annotations
 
@@ -8,20 +8,37 @@ from typing import Any
 
 import pytest
 
-from clearwell.cli.dead.filter import wanted
+from clearwell.cli.dead_letters.filter import filter_of
 from clearwell.dead_letters.originals import GAP, spans
-from clearwell.dead_letters.preview import DROPPED, KEPT, REJECTED, PipelineJudge, visible
-from clearwell.dead_letters.replay import MOST_BYTES, MOST_LETTERS, portions
+from clearwell.dead_letters.preview import DROPPED, KEPT, REJECTED, PipelineVerifier, visible
+from clearwell.dead_letters.replay import MOST_BYTES, MOST_DEAD_LETTERS, portions
 from clearwell.dead_letters.shape import shape_of
 from clearwell.errors import ConfigError
 from clearwell.privacy.memory import MemoryKeyring
-from clearwell.registry.dead_letters import Letter, LetterState
+from clearwell.registry.dead_letters import DeadLetterState, RegisteredDeadLetter
 from tests.unit.contract_text import contract
 
 NOW = datetime(2026, 11, 27, tzinfo=UTC)
-LETTER = Letter(
-    *(1, "visits", "", "R" * 22, 0, 5, True, "no", "decode", "", 1, 10, True, False, "D" * 22, 0, 1),
-    *(None, None, None, NOW, NOW, NOW, LetterState.WAITING, 0, 3, NOW),
+LETTER = RegisteredDeadLetter(
+    **dict.fromkeys(("rejected_at", "first_seen", "last_seen", "changed_at"), NOW),
+    id=1,
+    stream="visits",
+    version=1,
+    raw_partition=0,
+    raw_offset=5,
+    dead_offset=1,
+    size=10,
+    origin_topic_id="R" * 22,
+    dead_topic_id="D" * 22,
+    reason="no",
+    step="decode",
+    field="",
+    ours=True,
+    has_event=True,
+    is_fixed=False,
+    attempts=0,
+    most_attempts=3,
+    state=DeadLetterState.WAITING,
 )
 NOTHING: dict[str, Any] = dict.fromkeys(("stream", "reason", "step", "destination", "since", "until"))
 NOTHING |= {"rejected": False, "states": ()}
@@ -46,8 +63,8 @@ def test_a_shape_holds_no_value_and_no_foreign_name() -> None:
 
 
 def test_portions_are_bounded_in_number_and_size() -> None:
-    small = [replace(LETTER, id=number) for number in range(2 * MOST_LETTERS + 1)]
-    assert [len(one) for one in portions(small)] == [MOST_LETTERS, MOST_LETTERS, 1]
+    small = [replace(LETTER, id=number) for number in range(2 * MOST_DEAD_LETTERS + 1)]
+    assert [len(one) for one in portions(small)] == [MOST_DEAD_LETTERS, MOST_DEAD_LETTERS, 1]
     large = [replace(LETTER, id=number, size=MOST_BYTES) for number in range(3)]
     assert [len(one) for one in portions(large)] == [1, 1, 1]
     assert list(portions([])) == []
@@ -62,9 +79,9 @@ def test_offsets_are_read_in_spans() -> None:
 
 
 def test_an_event_fails_in_one_place() -> None:
-    assert wanted(NOTHING | {"rejected": True}).destination == ""
+    assert filter_of(NOTHING | {"rejected": True}).destination == ""
     with pytest.raises(ConfigError, match="exclude each other"):
-        wanted(NOTHING | {"rejected": True, "destination": "mongo"})
+        filter_of(NOTHING | {"rejected": True, "destination": "mongo"})
 
 
 SECRETIVE = contract(
@@ -74,14 +91,14 @@ SECRETIVE = contract(
 
 
 @pytest.mark.parametrize(
-    ("n", "verdict"), [(b"1", KEPT), (b"0", DROPPED), (b'"x"', REJECTED), (b"1," + b" " * 1_048_577, REJECTED)]
+    ("n", "expected"), [(b"1", KEPT), (b"0", DROPPED), (b'"x"', REJECTED), (b"1," + b" " * 1_048_577, REJECTED)]
 )
-def test_the_pipeline_itself_judges(n: bytes, verdict: str) -> None:
-    judge = PipelineJudge(SECRETIVE, MemoryKeyring())
+def test_the_pipeline_itself_tells_the_outcome(n: bytes, expected: str) -> None:
+    verifier = PipelineVerifier(SECRETIVE, MemoryKeyring())
     event = b'{"id":"a","at":"2026-01-01T00:00:00Z","who":"Jane","n":%s}' % n
-    outcome = judge.outcome(LETTER, event, event)
-    assert outcome.verdict == verdict
-    assert "Jane" not in repr(outcome)
-    if outcome.clean is not None:
-        shown = visible(judge.schema, outcome.clean)
+    preview = verifier.verify(LETTER, event, event)
+    assert preview.outcome == expected
+    assert "Jane" not in repr(preview)
+    if preview.clean is not None:
+        shown = visible(verifier.schema, preview.clean)
         assert shown["who"] == "(encrypt)" and shown["n"] == 1

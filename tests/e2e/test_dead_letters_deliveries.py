@@ -11,14 +11,14 @@ import pytest
 from psycopg.sql import SQL, Identifier
 
 from clearwell.accounts.books import DestinationBalance
-from clearwell.dead_letters.replay import Replayer, Result
+from clearwell.dead_letters.replay import Replayer, ReplayResult
 from clearwell.errors import Retryable
 from clearwell.kafka.names import replay_group
 from clearwell.plugins.routes import open_destination
 from clearwell.registry import Registry, migrate
 from clearwell.settings import Settings
 from clearwell.steps import bind
-from tests.support.dead import Commands, arrived, letters, states
+from tests.support.dead_letters import Commands, arrived, letters, states
 from tests.support.platform import Platform, until
 from tests.support.refusing import CONTRACT, ids_in_mongo, ids_in_postgres
 
@@ -59,16 +59,16 @@ def test_refused_events_go_to_their_destination_alone(shop: tuple[Platform, Comm
 
     first = found[0].id
     mended = dead("fix", first, "--set", "amount=7")
-    assert (mended["verdict"], mended["changed"]) == ("kept", ["amount"])
+    assert (mended["outcome"], mended["changed"]) == ("kept", ["amount"])
     dead("fix", found[1].id, "--set", "amount=8")
     some = dead("replay", first, found[1].id, found[2].id)  # the third as it is: found among its neighbours
     assert (some["delivered"], some["refused"]) == (2, 1)
     assert _books(platform) == (40, 36, 4, 36)
 
     _when_there(platform, "ALTER TABLE {} DROP CONSTRAINT small")
-    dead("drop", found[3].id)
+    dead("discard", found[3].id)
     assert dead("replay", "--stream", platform.stream, "--yes")["delivered"] == 3
-    assert states(platform) == {"replayed": 5, "dropped": 1}
+    assert states(platform) == {"replayed": 5, "discarded": 1}
     assert _books(platform) == (40, 39, 1, 39)
     assert len(ids_in_postgres(platform)) == 39 and len(ids_in_mongo(platform)) == 40
     assert platform.cleaned() == 40, "nothing went through the pipeline again"
@@ -79,8 +79,8 @@ def test_what_identifies_an_event_can_not_be_changed_any_more(shop: tuple[Platfo
     platform, dead = shop
     letter = letters(platform)[0].id
     still = dead("fix", letter, "--set", 'id="other"', code=1)
-    assert (still["verdict"], still["field"], still["fixed"]) == ("rejected", "id", False)
-    assert dead("fix", letter, "--set", 'amount="many"', code=1)["verdict"] == "rejected"
+    assert (still["outcome"], still["field"], still["fixed"]) == ("rejected", "id", False)
+    assert dead("fix", letter, "--set", 'amount="many"', code=1)["outcome"] == "rejected"
     assert "cleaned from raw by its own cleaner" in dead.text("fix", letter, "--version", 2, code=2)
 
 
@@ -99,12 +99,12 @@ def test_replays_of_two_at_once_deliver_each_event_once(shop: tuple[Platform, Co
     _when_there(platform, "ALTER TABLE {} DROP CONSTRAINT small")
     found = letters(platform)
 
-    def replay(_: int) -> Result:
+    def replay(_: int) -> ReplayResult:
         registry = Registry(platform.settings.postgres)
         try:
-            return Replayer(platform.settings, registry, platform.keyring, print).replay(found)
+            return Replayer(platform.settings, registry.session, platform.keyring, print).replay(found)
         except Retryable:  # the other one was there first
-            return Result()
+            return ReplayResult()
         finally:
             registry.close()
 

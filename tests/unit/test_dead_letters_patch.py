@@ -31,8 +31,8 @@ def test_the_names_of_what_changed() -> None:
 
 
 @pytest.mark.parametrize("event", [b"", b"no json", b"[1]", b'"text"', b"\xff{}", b'{"a":}', b"[" * 100_000])
-def test_an_event_that_is_no_object_can_only_be_given_anew(event: bytes) -> None:
-    with pytest.raises(ConfigError, match="--event"):
+def test_an_event_that_is_no_object_can_only_be_replaced(event: bytes) -> None:
+    with pytest.raises(ConfigError, match="replace the whole event"):
         Change(sets={"a": b"1"}).apply(event)
     assert Change(event=b'{"a":1}').apply(event) == b'{"a":1}'
     assert Change(event=b"{}", sets={"b": b"2"}).apply(event) == b'{"b":2}'

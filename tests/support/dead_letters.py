@@ -1,4 +1,4 @@
-"""Dead letters in tests: what the registry knows of a stream's, and letters that nobody of ours wrote."""
+"""Dead letters in tests: what the registry knows of a stream's, and what was broken to become one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from clearwell.cli.main import main
 from clearwell.kafka import admin, names
 from clearwell.registry import Registry, dead_letters
-from clearwell.registry.dead_letters import Filter, Letter
+from clearwell.registry.dead_letters import DeadLetterFilter, RegisteredDeadLetter
 from tests.support.platform import Platform, until
 
 BROKEN = {
@@ -24,31 +24,31 @@ BROKEN = {
 """Reason → what makes a good flight fail for it."""
 
 
-def letters(platform: Platform, **wanted: Any) -> list[Letter]:
-    """The letters of the platform's stream, as the registry has them."""
+def letters(platform: Platform, **wanted: Any) -> list[RegisteredDeadLetter]:
+    """The dead letters of the platform's stream, as the registry has them."""
     registry = Registry(platform.settings.postgres)
     try:
         with registry.session() as session:
-            return dead_letters.find(session, Filter(stream=platform.stream, **wanted))
+            return dead_letters.find(session, DeadLetterFilter(stream=platform.stream, **wanted))
     finally:
         registry.close()
 
 
-def arrived(platform: Platform, count: int, within: float = 60.0) -> list[Letter]:
-    """The letters, once there are `count`."""
+def arrived(platform: Platform, count: int, within: float = 60.0) -> list[RegisteredDeadLetter]:
+    """The dead letters, once there are `count`."""
 
-    def enough() -> list[Letter] | None:
+    def enough() -> list[RegisteredDeadLetter] | None:
         platform.alive()
         found = letters(platform)
         return found if len(found) >= count else None
 
-    found: list[Letter] = until(enough, within, every=0.1)
+    found: list[RegisteredDeadLetter] = until(enough, within, every=0.1)
     assert len(found) == count, Counter(one.reason for one in found)
     return found
 
 
 def states(platform: Platform) -> Counter[str]:
-    """How many letters are in each state."""
+    """How many dead letters are in each state."""
     return Counter(str(one.state) for one in letters(platform))
 
 
@@ -69,7 +69,7 @@ def dead_records(platform: Platform) -> int:
 
 
 class Commands:
-    """`clearwell dead … --json` in this process, on one platform."""
+    """`clearwell dead-letter … --json` in this process, on one platform."""
 
     def __init__(self, platform: Platform, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
         for name, value in platform.env().items():
@@ -80,7 +80,7 @@ class Commands:
     def __call__(self, *args: object, code: int = 0) -> Any:
         """The object that it prints; it must end with `code`."""
         self._capsys.readouterr()
-        ended = main(["dead", *map(str, args), "--json"])
+        ended = main(["dead-letter", *map(str, args), "--json"])
         out, err = self._capsys.readouterr()
         assert ended == code, (out, err)
         return json.loads(out)
@@ -88,7 +88,7 @@ class Commands:
     def text(self, *args: object, code: int = 0) -> str:
         """What it prints for people; a failure is one sentence on standard error."""
         self._capsys.readouterr()
-        ended = main(["dead", *map(str, args)])
+        ended = main(["dead-letter", *map(str, args)])
         out, err = self._capsys.readouterr()
         assert ended == code, (out, err)
         return out if code in (0, 1) else err

@@ -1,0 +1,112 @@
+"""`clearwell dead-letter discard | park | reopen`: decisions about dead letters that send nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import click
+from rich.console import RenderableType
+
+from clearwell.cli.dead_letters.filter import filter_of, selection_options
+from clearwell.cli.output import counted, dry_run_option, emit, home_option, json_option, table
+from clearwell.cli.platform import actor, open_platform
+from clearwell.control.dead_letter_changes import (
+    PARTICIPLES,
+    DeadLetterDecision,
+    apply,
+    plan_discard,
+    plan_park,
+    plan_reopen,
+)
+from clearwell.errors import ConfigError
+
+
+@click.command()
+@selection_options
+@dry_run_option
+@home_option
+@json_option
+def discard(ids: tuple[int, ...], yes: bool, dry_run: bool, as_json: bool, **options: Any) -> None:
+    """Discard dead letters.
+
+    Their events are deleted from the registry, their lines stay. The sealed record stays in the dead topic
+    until its retention ends.
+
+    \b
+      clearwell dead-letter discard 17 18
+      clearwell dead-letter discard --stream flights --until 30d --dry-run
+    """
+    with open_platform() as platform:
+        plan = plan_discard(platform, filter_of(options, ids))
+        changed = 0 if dry_run else apply(platform, actor(), confirm(plan, ids, yes))
+    _show(plan, changed, dry_run, as_json)
+
+
+@click.command()
+@selection_options
+@dry_run_option
+@home_option
+@json_option
+def park(ids: tuple[int, ...], yes: bool, dry_run: bool, as_json: bool, **options: Any) -> None:
+    """Leave dead letters alone.
+
+    Until they are reopened, no replay takes them along.
+
+    \b
+      clearwell dead-letter park 17
+      clearwell dead-letter park --stream flights --reason "origin is not one of" --yes
+    """
+    with open_platform() as platform:
+        plan = plan_park(platform, filter_of(options, ids))
+        changed = 0 if dry_run else apply(platform, actor(), confirm(plan, ids, yes))
+    _show(plan, changed, dry_run, as_json)
+
+
+@click.command()
+@selection_options
+@dry_run_option
+@home_option
+@json_option
+def reopen(ids: tuple[int, ...], yes: bool, dry_run: bool, as_json: bool, **options: Any) -> None:
+    """Let parked dead letters wait again.
+
+    Their attempts are counted from zero.
+
+    \b
+      clearwell dead-letter reopen 17
+    """
+    with open_platform() as platform:
+        plan = plan_reopen(platform, filter_of(options, ids))
+        changed = 0 if dry_run else apply(platform, actor(), confirm(plan, ids, yes))
+    _show(plan, changed, dry_run, as_json)
+
+
+def confirm(plan: DeadLetterDecision, ids: Sequence[int], yes: bool) -> DeadLetterDecision:
+    """The plan. Raises ConfigError, with the count, when filters select dead letters and nobody said --yes."""
+    if plan.letters and not ids and not yes:
+        raise ConfigError(
+            f"{counted(len(plan.letters), 'dead letter')} would be {PARTICIPLES[plan.action]}. Nothing was changed: "
+            "look with --dry-run, or do it with --yes."
+        )
+    return plan
+
+
+def render_plan(plan: DeadLetterDecision) -> RenderableType:
+    """What would be done."""
+    participle = PARTICIPLES[plan.action]
+    if not plan.letters:
+        return f"There is no dead letter that can be {participle}."
+    alike = Counter((letter.stream, letter.destination, letter.step, letter.reason) for letter in plan.letters)
+    rows = [(count, *columns) for columns, count in alike.most_common()]
+    overview = table((f"would be {participle}", "stream", "destination", "step", "reason"), rows)
+    overview.caption, overview.caption_justify = f"{len(plan.letters):,} in all; nothing was changed", "left"
+    return overview
+
+
+def _show(plan: DeadLetterDecision, changed: int, dry_run: bool, as_json: bool) -> None:
+    ids = [letter.id for letter in plan.letters]
+    result = {"changed": changed, "chosen": len(ids), "dry_run": dry_run, "ids": ids}
+    sentence = f"{counted(changed, 'dead letter')} {'was' if changed == 1 else 'were'} {PARTICIPLES[plan.action]}."
+    emit(as_json, result, lambda: render_plan(plan) if dry_run or not ids else sentence)
