@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +15,8 @@ from clearwell import settings
 from clearwell.accounts import Balance, balance
 from clearwell.contract.load import find
 from clearwell.contract.model import Contract
+from clearwell.control import backfills
+from clearwell.control.backfills import Backfilled, plan_backfill
 from clearwell.control.connector_registration import plan_registration, register
 from clearwell.control.connector_spec import load_spec
 from clearwell.control.platform import Actor, Platform, user_name
@@ -93,8 +93,8 @@ def run(home: Path, events: int, progress: Callable[[str, int, int], None], say:
     say("taking the accounts")
     accounts = balance(where, contract)
     say("replaying history into a training set")
-    backfilled, training = _backfill(home / "training" / STREAM)
-    learned, unseen = _train(training)
+    backfilled = _backfill(where, home / "training" / STREAM)
+    learned, unseen = _train(Path(backfilled.folder))
     subscribed = _followed(where, contract) - accounts.total("repeats")
     held = {destination.name: destination.held or 0 for destination in accounts.destinations}
     return Summary(
@@ -106,14 +106,14 @@ def run(home: Path, events: int, progress: Callable[[str, int, int], None], say:
         mongo=held["mongo"],
         carriers=held["features.carrier_delays"],
         subscribed=subscribed,
-        backfilled=backfilled,
+        backfilled=backfilled.manifest.kept,
         seconds=round(time.monotonic() - start, 1),
-        balanced=_agrees(accounts, source, backfilled, subscribed),
+        balanced=_agrees(accounts, source, backfilled.manifest.kept, subscribed),
         drain_seconds=round(drain_seconds, 1),
         reasons=accounts.reasons,
         live_model_error=round(follower.model.mean_error, 2) if follower.events else None,
         backfill_model_error=round(learned.error(unseen), 2),
-        training_set=str(training),
+        training_set=backfilled.folder,
     )
 
 
@@ -182,14 +182,12 @@ async def _drain(settings: Settings, contract: Contract, expected: int, follower
     stages.close()
 
 
-def _backfill(into: Path) -> tuple[int, Path]:
-    """Rows that a backfill of everything keeps, and the folder they are in. Runs the service as cron would."""
-    command = [sys.executable, "-m", "services.backfill", "run", STREAM, "--into", str(into), "--json"]
-    done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
-    if done.returncode:
-        raise Fatal(f"The backfill ended with exit code {done.returncode}; see above.")
-    told = json.loads(done.stdout)
-    return int(told["manifest"]["kept"]), Path(told["folder"])
+def _backfill(where: Settings, into: Path) -> Backfilled:
+    """Replay everything into a training set, as cron would."""
+    with Platform(where) as platform:
+        return backfills.apply(
+            platform, Actor(user_name(), "demo"), plan_backfill(platform, STREAM, into), lambda _: None
+        )
 
 
 def _train(training: Path) -> tuple[DelayModel, list[dict[str, float]]]:

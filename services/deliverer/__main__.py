@@ -7,6 +7,7 @@ import asyncio
 import sys
 
 from clearwell import settings
+from clearwell.arrow_memory import keep_pandas_out, use_system_memory
 from clearwell.contract.load import find
 from clearwell.contract.model import Contract, Route
 from clearwell.errors import ClearwellError
@@ -25,7 +26,6 @@ from clearwell.worker.destination_thread import DestinationThread
 from clearwell.worker.job import GetProducer, Job
 from services.deliverer.health import Health
 from services.deliverer.pause import Pausable
-from services.lean import arrow_with_system_memory, arrow_without_pandas
 from services.losses import LossNotes
 
 
@@ -49,7 +49,7 @@ async def _job(
 ) -> Job:
     admin.require_topics(where.kafka, contract.stream, contract.version)
     store = DestinationThread(open_destination(where, route, bind(contract).schema, group), health)
-    arrow_without_pandas()
+    keep_pandas_out()
     client, topic = KafkaLog(where.kafka), clean_topic(contract.stream, contract.version)
     note_loss = LossNotes(where, topic, group)
     work = await open_deliverer(client, contract, route, open_keyring(where), store, note_loss, producer, health.lost)
@@ -64,7 +64,7 @@ def main() -> int:
     parser.add_argument("--version", type=int, default=None, help="contract version; the highest by default")
     parser.add_argument("--destination", required=True, help="the `to` of one of the contract's routes")
     args = parser.parse_args()
-    arrow_with_system_memory()
+    use_system_memory()
     faust_app.set_up_logging()
     faust_app.run(lambda producer: make(args.stream, args.version, args.destination, producer))
 

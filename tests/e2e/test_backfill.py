@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
+import pickle
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
+from multiprocessing import get_context
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 from kafka import KafkaAdminClient, TopicPartition
 
-from clearwell.cli.main import main
+from clearwell.backfill import replay
+from clearwell.backfill.files import lock_folder
+from clearwell.backfill.part import read_account
+from clearwell.backfill.plan import Bound, ReplayPlan, choose_plan, file_name, make_plan, make_request
 from clearwell.demo.flights import BROKEN
 from clearwell.errors import ConfigError
 from clearwell.kafka import admin
@@ -21,11 +27,7 @@ from clearwell.kafka.range_reader import reader
 from clearwell.pipeline.batch import Outcomes, RawBatch
 from clearwell.pipeline.clean import CleanCodec
 from clearwell.pipeline.compiler import compile
-from services.backfill import run as running
-from services.backfill.bound import Bound
-from services.backfill.files import locked
-from services.backfill.plan import make_plan, make_request, work_folder
-from tests.support.backfills import backfill, clear, rows, start, table
+from tests.support.backfills import backfill, call, clear, rows, table
 from tests.support.kafka_login import login
 from tests.support.platform import Platform, numbered, until
 
@@ -39,6 +41,11 @@ def expected(platform: Platform, values: Sequence[bytes]) -> Outcomes:
     """What the pipeline makes of these events, at offsets from 0 of one partition."""
     pipeline = compile(platform.contract, platform.keyring)
     return pipeline.process(RawBatch("x" * 22, 0, range(len(values)), list(values)), pipeline.new_state())
+
+
+def planned(platform: Platform, into: Path) -> ReplayPlan:
+    """A plan for all there is."""
+    return make_plan(platform.settings, make_request(platform.settings, platform.stream, None, None, None), into)
 
 
 def test_the_rows_are_the_pipelines_and_the_account_is_complete(platform: Platform, tmp_path: Path) -> None:
@@ -134,10 +141,9 @@ def test_a_range_of_time_holds_its_beginning_and_not_its_end(platform: Platform,
     assert iso(int(datetime.fromisoformat(after["arrived_from"]).timestamp() * 1000)) <= at[0]
     for command in ("plan", "run"):  # by the time in the events, which is not what a range goes by
         years = ("--from", "2013-01-01", "--to", "2013-04-01", "--into", str(tmp_path / "nothing"))
-        with start(platform, command, platform.stream, *years) as process:
-            out, err = process.communicate(timeout=60)
-        said = " ".join(out.decode().split())
-        assert (process.returncode, err) == (1, b"")
+        code, out, err = call(platform, command, platform.stream, *years)
+        said = " ".join(out.split())
+        assert (code, err) == (1, "")
         assert "goes by when Kafka took events in" in said
         assert f"arrived from {datetime.now(UTC):%Y-}" in said
     assert not (tmp_path / "nothing").exists()
@@ -172,30 +178,46 @@ def iso(milliseconds: int) -> str:
 
 def test_what_retention_removed_is_said(platform: Platform, tmp_path: Path) -> None:
     platform.put(numbered(100), partition=0)
-    plan = make_plan(platform.settings, make_request(platform.settings, platform.stream, None, None, None))
+    plan = planned(platform, tmp_path / "planned before")
     client = KafkaAdminClient(**login(platform.settings.kafka))
     client.delete_records({TopicPartition(raw_topic(platform.stream), 0): 40})
     client.close()
     late = backfill(platform, "plan", "--from", "10", "--into", str(tmp_path))
     assert (late["gone_before"], late["events"]) == ({"0": 30}, 60)
-    done, _ = asyncio.run(running.run(platform.settings, plan, tmp_path / "planned before", lambda _: None))
+    done, _ = replay.run(plan, platform.settings, lambda _: None)
     assert (done.kept, done.gone) == (60, 40)
-    with start(platform, "plan", platform.stream, "--into", str(tmp_path)) as process:
-        out, _ = process.communicate(timeout=60)
-    assert b"40 older events are gone" in out
+    assert "40 older events are gone" in call(platform, "plan", platform.stream, "--into", str(tmp_path))[1]
 
 
 def test_an_unfinished_run_is_resumed_though_more_has_come(platform: Platform, tmp_path: Path) -> None:
     platform.put(numbered(50))
     request = make_request(platform.settings, platform.stream, None, None, None)
-    plan = running.choose_plan(platform.settings, request, tmp_path)
+    plan = choose_plan(platform.settings, request, tmp_path)
     with pytest.raises(Stop):
-        asyncio.run(running.run(platform.settings, plan, tmp_path, stop))
+        replay.run(plan, platform.settings, stop)
     platform.put(numbered(50, start=50))
-    assert running.choose_plan(platform.settings, request, tmp_path) == plan
-    done, ran = asyncio.run(running.run(platform.settings, plan, tmp_path, lambda _: None))
+    assert choose_plan(platform.settings, request, tmp_path) == plan
+    done, ran = replay.run(plan, platform.settings, lambda _: None)
     assert (done.kept, ran) == (50, True)
-    assert running.choose_plan(platform.settings, request, tmp_path).events == 100
+    assert choose_plan(platform.settings, request, tmp_path).events == 100
+
+
+def test_chunks_replayed_by_other_processes_are_the_same_files(platform: Platform, tmp_path: Path) -> None:
+    for partition in range(2):  # repeats reach over the borders of chunks: what steps remember is rebuilt
+        platform.put([*numbered(600), *BROKEN, *numbered(300, start=400)], partition=partition)
+    request = make_request(platform.settings, platform.stream, None, None, None, chunk=300)
+    here, there, alone = (make_plan(platform.settings, request, tmp_path / name) for name in "123")
+    in_order, _ = replay.run(here, platform.settings, lambda _: None)
+    done: list[int] = []
+    with ProcessPoolExecutor(2, get_context("spawn")) as pool:
+        spread, _ = replay.run(there, platform.settings, done.append, pool)
+    assert done == sorted(done) and done[-1] == here.events
+    assert spread.partitions == in_order.partitions
+    assert rows(platform, there.run_folder) == rows(platform, here.run_folder)
+    replay_chunk, plan, chunk = pickle.loads(pickle.dumps((replay.replay_chunk, alone, list(alone.chunks())[1])))
+    with lock_folder(alone.work_folder):
+        account = replay_chunk(plan, chunk)
+    assert account == read_account(here.run_folder / file_name(chunk)) == pickle.loads(pickle.dumps(account))
 
 
 class Stop(Exception):
@@ -209,11 +231,11 @@ def stop(_done: int) -> None:
 
 def test_a_recreated_topic_is_refused(platform: Platform, tmp_path: Path) -> None:
     platform.put(numbered(50))
-    plan = make_plan(platform.settings, make_request(platform.settings, platform.stream, None, None, None))
+    plan = planned(platform, tmp_path)
     admin.delete_topics(platform.settings.kafka, [raw_topic(platform.stream)])
     until(lambda: made_again(platform))
     with pytest.raises(ConfigError, match="deleted and made again since the plan was made"):
-        asyncio.run(running.run(platform.settings, plan, tmp_path, lambda _: None))
+        replay.run(plan, platform.settings, lambda _: None)
     assert not list(tmp_path.rglob("*.parquet"))
 
 
@@ -228,8 +250,8 @@ def made_again(platform: Platform) -> bool:
 
 def test_two_at_once_is_refused(platform: Platform, tmp_path: Path) -> None:
     platform.put(numbered(5))
-    plan = make_plan(platform.settings, make_request(platform.settings, platform.stream, None, None, None))
-    with locked(work_folder(tmp_path, plan)):
+    plan = planned(platform, tmp_path)
+    with lock_folder(plan.work_folder):
         answer = backfill(platform, "run", "--into", str(tmp_path))
     assert "Another backfill is writing to" in answer["error"]
     assert answer["exit_code"] == 2
@@ -240,24 +262,13 @@ def test_mistakes_are_one_sentence_and_an_exit_code(platform: Platform, tmp_path
     blocked.touch()
     platform.put(numbered(1))
     for arguments, said in (
-        (["run", "flihgts_x", "--into", str(tmp_path)], b'error: There is no contract for a stream "flihgts_x"'),
-        (["run", platform.stream, "--into", str(blocked / "in")], b"can't be written (Not a directory)"),
-        (["plan", platform.stream, "--from", "noon", "--into", str(tmp_path)], b"not a time, nor an offset"),
-        (["rum"], b'No such command "rum". Did you mean "run"?'),
+        (["run", "flihgts_x", "--into", str(tmp_path)], 'error: There is no contract for a stream "flihgts_x"'),
+        (["run", platform.stream, "--into", str(blocked / "in")], "can't be written (Not a directory)"),
+        (["plan", platform.stream, "--from", "noon", "--into", str(tmp_path)], "is not a time, nor an offset"),
+        (["rum"], 'No such command "rum". Did you mean "run"?'),
     ):
-        with start(platform, *arguments) as process:
-            _, err = process.communicate(timeout=60)
-        assert (process.returncode, said in err, b"Traceback" in err) == (2, True, False), err
+        code, _, err = call(platform, *arguments)
+        assert (code, said in err, "Traceback" in err) == (2, True, False), err
     platform.settings.keys.unlink()
-    with start(platform, "run", platform.stream, "--into", str(tmp_path)) as process:
-        err = process.communicate(timeout=60)[1]
-    assert b"There is no key file at" in err
-    assert process.returncode == 2, err
-
-
-def test_the_library_alone_says_where_backfills_run(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr("clearwell.cli.backfill.importlib.util.find_spec", lambda _name: None)
-    assert main(["backfill", "run", "flights", "--into", "somewhere"]) == 2
-    assert "from a checkout of Clearwell" in capsys.readouterr().err
+    code, _, err = call(platform, "run", platform.stream, "--into", str(tmp_path))
+    assert (code, "There is no key file at" in err) == (2, True), err

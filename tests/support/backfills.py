@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from clearwell.cli.main import main
 from clearwell.privacy.envelope import MARK, unseal
 from tests.support.platform import CHECKOUT, Platform
 from tests.support.processes import killed_at_end
@@ -27,11 +31,18 @@ def start(platform: Platform, *arguments: str) -> AbstractContextManager[subproc
     return killed_at_end(command, env=platform.env(), cwd=CHECKOUT, stdout=pipe, stderr=pipe)
 
 
+def call(platform: Platform, *arguments: str) -> tuple[int, str, str]:
+    """`clearwell backfill …` in this process; returns exit code, standard output and standard error."""
+    out, err = io.StringIO(), io.StringIO()
+    with patch.dict(os.environ, platform.env(), clear=True), redirect_stdout(out), redirect_stderr(err):
+        code = main(["backfill", *arguments])
+    return code, out.getvalue(), err.getvalue()
+
+
 def backfill(platform: Platform, command: str, *arguments: str) -> Row:
     """What `clearwell backfill <command> <stream> … --json` prints."""
-    with start(platform, command, platform.stream, *arguments, "--json") as process:
-        out, err = process.communicate(timeout=120)
-    assert json.loads(out), err.decode()
+    _, out, err = call(platform, command, platform.stream, *arguments, "--json")
+    assert json.loads(out), err
     return dict(json.loads(out))
 
 

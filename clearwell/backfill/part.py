@@ -9,9 +9,9 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from clearwell.backfill.files import disk_errors, write_durably
 from clearwell.contract.model import CleanSchema
 from clearwell.pipeline.arrow import arrow_schema, record_batch
-from services.backfill.files import disk, written
 
 PARTITION = pa.field("clearwell_partition", pa.int32(), nullable=False)
 OFFSET = pa.field("clearwell_offset", pa.int64(), nullable=False)
@@ -19,7 +19,7 @@ ACCOUNT = b"clearwell"
 ROW_GROUP = 50_000
 
 
-class Account(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ChunkAccount(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What became of a chunk's raw events (invariant 5).
 
     `gone` offsets held none any more (retention); `empty` ones never did: markers of transactions, what was aborted.
@@ -51,21 +51,21 @@ class PartWriter:
         arrays = [*columns, partitions, pa.array(offsets, pa.int64())]
         self._batches.append(pa.RecordBatch.from_arrays(arrays, schema=self.schema))
 
-    def write(self, path: Path, account: Account) -> None:
+    def write(self, path: Path, account: ChunkAccount) -> None:
         """Make the file durable under `path`, also when no event was kept."""
         table = pa.Table.from_batches(self._batches, self.schema).combine_chunks()
         table = table.replace_schema_metadata({ACCOUNT: msgspec.json.encode(account)})
-        with written(path) as beside:
-            pq.write_table(table, beside, compression="zstd", row_group_size=ROW_GROUP)
+        with write_durably(path) as unfinished:
+            pq.write_table(table, unfinished, compression="zstd", row_group_size=ROW_GROUP)
 
 
-def account_of(path: Path) -> Account | None:
+def read_account(path: Path) -> ChunkAccount | None:
     """The account of a finished part; None when there is none, or the file is not ours."""
     if not path.exists():
         return None
     try:
-        with disk(path):
-            noted = pq.read_schema(path).metadata or {}
-        return msgspec.json.decode(noted[ACCOUNT], type=Account)
+        with disk_errors(path):
+            metadata = pq.read_schema(path).metadata or {}
+        return msgspec.json.decode(metadata[ACCOUNT], type=ChunkAccount)
     except (pa.ArrowInvalid, KeyError, msgspec.DecodeError):
         return None

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written beside, made durable, then renamed."""
+"""Files that are whole or not there: written unfinished, made durable, then renamed."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from clearwell.errors import ConfigError, Retryable
 
 
 @contextmanager
-def written(path: Path) -> Iterator[Path]:
-    """Write to the path that is yielded; afterwards it is durable under `path`. Raises as `disk` does."""
-    beside = path.with_name(f".{path.name}.writing")
-    with disk(path):
-        yield beside
-        _sync(beside)
-        beside.replace(path)
+def write_durably(path: Path) -> Iterator[Path]:
+    """Write to the path that is yielded; afterwards it is durable under `path`. Raises as `disk_errors` does."""
+    unfinished = path.with_name(f".{path.name}.writing")
+    with disk_errors(path):
+        yield unfinished
+        _sync(unfinished)
+        unfinished.replace(path)
         _sync(path.parent)
 
 
 def move_folder(old: Path, new: Path) -> None:
-    """Rename a folder durably. Raises as `disk` does."""
-    with disk(new):
+    """Rename a folder durably. Raises as `disk_errors` does."""
+    with disk_errors(new):
         old.rename(new)
         _sync(new.parent)
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def lock_folder(folder: Path) -> Iterator[None]:
     """Make a folder and hold it for this process alone. Raises ConfigError when another one has it."""
-    with disk(folder):
+    with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         handle = os.open(folder, os.O_RDONLY)
     try:
@@ -47,7 +47,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def disk(path: Path) -> Iterator[None]:
+def disk_errors(path: Path) -> Iterator[None]:
     """What is wrong with the disk becomes Retryable where it is full, else ConfigError."""
     try:
         yield
@@ -56,7 +56,7 @@ def disk(path: Path) -> Iterator[None]:
             raise Retryable(
                 f"The disk of {path} is full: make room and run it again, it goes on where it was."
             ) from None
-        raise ConfigError(f"{path} can't be written ({error.strerror}): choose another --into.") from None
+        raise ConfigError(f"{path} can't be written ({error.strerror}): choose another folder.") from None
 
 
 def _sync(path: Path) -> None:

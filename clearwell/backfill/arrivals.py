@@ -11,14 +11,14 @@ from clearwell.settings import Settings
 Arrivals = tuple[datetime, datetime]
 
 
-async def arrivals(where: Settings, topic: str) -> Arrivals | None:
+async def read_arrivals(settings: Settings, topic: str) -> Arrivals | None:
     """When the oldest and the newest event that are there were taken in by Kafka; None: there is none.
 
     Raises Retryable when Kafka does not answer.
     """
-    begins, ends = admin.begin_offsets(where.kafka, topic), admin.end_offsets(where.kafka, topic)
+    begins, ends = admin.begin_offsets(settings.kafka, topic), admin.end_offsets(settings.kafka, topic)
     stamps: list[int] = []
-    async with reader(where.kafka) as log:
+    async with reader(settings.kafka) as log:
         for partition in begins:
             for first in {begins[partition], ends[partition] - 1}:
                 async for records in log.records(topic, partition, first, first + 1):

@@ -1,4 +1,4 @@
-"""Consecutive ranges of one partition are read over one connection, in slices that never are empty."""
+"""Consecutive ranges of one partition are read over one connection, in batches that never are empty."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.backfill.plan import Range
-from services.backfill.source import Source
+from clearwell.backfill.chunk_reader import ChunkReader
+from clearwell.backfill.plan import OffsetRange
 
 
 class Log:
@@ -29,8 +29,8 @@ class Log:
 
 def read(slices: list[list[int]], bounds: list[int]) -> list[list[list[int]]]:
     async def all_ranges() -> list[list[list[int]]]:
-        source: Any = Source(Log(slices), "raw.things")
-        ranges = [Range(0, first, end) for first, end in pairwise(bounds)]
+        source: Any = ChunkReader(Log(slices), "raw.things")
+        ranges = [OffsetRange(0, first, end) for first, end in pairwise(bounds)]
         return [[[one.offset for one in some] async for some in source.read(part, bounds[-1])] for part in ranges]
 
     return asyncio.run(all_ranges())

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import msgspec
 
-from services.backfill.files import written
-from services.backfill.part import Account
-from services.backfill.plan import Plan, Range, file_name
+from clearwell.backfill.files import write_durably
+from clearwell.backfill.part import ChunkAccount
+from clearwell.backfill.plan import OffsetRange, ReplayPlan, file_name
 
 MANIFEST = "_manifest.json"
 """Readers of a folder of Parquet pass over names that begin with an underscore."""
@@ -34,7 +34,7 @@ class PartitionAccount(msgspec.Struct, frozen=True):
 class Manifest(msgspec.Struct, frozen=True):
     """`contract` and `pipeline` are SHA-256 of the contract's file and of the compiled pipeline's source.
 
-    `gone_before` maps a partition to offsets before the range that retention had removed (see `Plan.gone`).
+    `gone_before` maps a partition to offsets before the range that retention had removed (see `ReplayPlan.gone`).
     `empty` offsets of the range are no events: markers of transactions, and what was aborted.
     """
 
@@ -60,9 +60,9 @@ class Manifest(msgspec.Struct, frozen=True):
     empty: int = 0
 
 
-def make(plan: Plan, pipeline: str, accounts: Mapping[Range, Account]) -> Manifest:
+def make(plan: ReplayPlan, pipeline: str, accounts: Mapping[OffsetRange, ChunkAccount]) -> Manifest:
     """The manifest of a run whose chunks are all written."""
-    partitions = tuple(_partition(one, plan, accounts) for one in plan.ranges)
+    partitions = tuple(_partition(whole, plan, accounts) for whole in plan.ranges)
     request = plan.request
     return Manifest(
         run=plan.run,
@@ -75,32 +75,32 @@ def make(plan: Plan, pipeline: str, accounts: Mapping[Range, Account]) -> Manife
         topic_id=plan.topic_id,
         start=str(request.start) if request.start else None,
         end=str(request.end) if request.end else None,
-        kept=sum(one.kept for one in partitions),
-        dropped=sum(one.dropped for one in partitions),
-        rejected=sum(one.rejected for one in partitions),
-        gone=sum(one.gone for one in partitions),
+        kept=sum(partition.kept for partition in partitions),
+        dropped=sum(partition.dropped for partition in partitions),
+        rejected=sum(partition.rejected for partition in partitions),
+        gone=sum(partition.gone for partition in partitions),
         partitions=partitions,
         gone_before=plan.gone,
         started=_moment(plan.made),
         ended=_moment(datetime.now(UTC).timestamp()),
         complete=True,
-        empty=sum(one.empty for one in partitions),
+        empty=sum(partition.empty for partition in partitions),
     )
 
 
-def _partition(whole: Range, plan: Plan, accounts: Mapping[Range, Account]) -> PartitionAccount:
-    chunks = [one for one in plan.chunks() if one.partition == whole.partition]
-    found = [accounts[one] for one in chunks]
+def _partition(whole: OffsetRange, plan: ReplayPlan, accounts: Mapping[OffsetRange, ChunkAccount]) -> PartitionAccount:
+    chunks = [chunk for chunk in plan.chunks() if chunk.partition == whole.partition]
+    written = [accounts[chunk] for chunk in chunks]
     return PartitionAccount(
         whole.partition,
         whole.first,
         whole.end,
-        sum(one.kept for one in found),
-        sum(one.dropped for one in found),
-        sum(one.rejected for one in found),
-        sum(one.gone for one in found),
-        tuple(file_name(one) for one in chunks),
-        sum(one.empty for one in found),
+        sum(account.kept for account in written),
+        sum(account.dropped for account in written),
+        sum(account.rejected for account in written),
+        sum(account.gone for account in written),
+        tuple(map(file_name, chunks)),
+        sum(account.empty for account in written),
     )
 
 
@@ -110,8 +110,8 @@ def _moment(seconds: float) -> str:
 
 def write(folder: Path, manifest: Manifest) -> None:
     """Make the manifest durable in a run's folder."""
-    with written(folder / MANIFEST) as beside:
-        beside.write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
+    with write_durably(folder / MANIFEST) as unfinished:
+        unfinished.write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
 
 
 def read(folder: Path) -> Manifest | None:

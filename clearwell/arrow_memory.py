@@ -1,4 +1,4 @@
-"""Keeps a process small that uses Arrow: deliverers by their destination, and backfills.
+"""Keeps a process small that uses Arrow: deliverers by their destination, and backfills on the command line.
 
 Arrow's own allocator keeps what it has once had: a feature view at 2,500 events/s, compacted often, peaked at 269 MB,
 and at 211 with the one of the rest of the process. And pyarrow imports pandas, where that is installed (as beside
@@ -20,7 +20,7 @@ class _NoPandas(MetaPathFinder):
             raise ModuleNotFoundError("pandas is not for this process", name=fullname)
 
 
-def arrow_with_system_memory() -> None:
+def use_system_memory() -> None:
     """Let Arrow use the allocator of the rest of the process; call it before pyarrow is imported.
 
     ARROW_DEFAULT_MEMORY_POOL, where somebody set it, says otherwise.
@@ -28,7 +28,7 @@ def arrow_with_system_memory() -> None:
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
 
 
-def arrow_without_pandas() -> None:
+def keep_pandas_out() -> None:
     """Let pyarrow, where the process has loaded it, look for pandas once, and find none.
 
     A destination that uses pandas may import it before it is made, and nothing changes, or after: then `to_pandas` and
