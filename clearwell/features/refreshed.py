@@ -23,7 +23,7 @@ _NAME = b"clearwell"
 _ROW, _SINCE = "_row", "_since"
 
 
-class Note(msgspec.Struct, frozen=True):
+class RefreshNote(msgspec.Struct, frozen=True):
     """Written into the file. `events` are the files of events, and when they came into the list that `list` names."""
 
     digest: str
@@ -40,7 +40,7 @@ class Former:
     events: Mapping[str, datetime]
 
 
-def noted(table: pa.Table, note: Note) -> pa.Table:
+def noted(table: pa.Table, note: RefreshNote) -> pa.Table:
     """The table with the note in it."""
     return table.replace_schema_metadata({_NAME: msgspec.json.encode(note)})
 
@@ -52,7 +52,7 @@ def former(folder: Folder, file: str, view: FeatureView, schema: pa.Schema, list
         return None
     try:
         opened = parquet.ParquetFile(io.BytesIO(data))
-        note = msgspec.json.decode((opened.schema_arrow.metadata or {}).get(_NAME, b""), type=Note)
+        note = msgspec.json.decode((opened.schema_arrow.metadata or {}).get(_NAME, b""), type=RefreshNote)
         if (note.format, note.digest, note.list) != (FORMAT, view.digest(), list_id):
             return None
         rows = opened.read(use_threads=False).replace_schema_metadata()

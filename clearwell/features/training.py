@@ -26,7 +26,7 @@ from clearwell.destinations.features.offline import columns_of, encoded, list_id
 from clearwell.destinations.features.read import talking
 from clearwell.destinations.features.tiles import EPOCH, Entity
 from clearwell.features import events
-from clearwell.features.refreshed import Former, Note, former, noted, split
+from clearwell.features.refreshed import Former, RefreshNote, former, noted, split
 from clearwell.features.timeline import Moment, Timeline, timelines
 from clearwell.pipeline.arrow import SCALARS, arrow_type
 from clearwell.settings import Settings
@@ -122,7 +122,7 @@ def _refresh(settings: Settings, view: FeatureView, *, full: bool) -> Refreshed:
     fresh = pa.table([pa.array(column, one.type) for column, one in zip(columns, schema, strict=True)], schema)
     table = pa.concat_tables([kept, fresh]).sort_by([(name, "ascending") for name in (*keys, EVENT_TIMESTAMP)])
     folder = root / view.name
-    note = Note(view.digest(), state.list_id or "", {one.file: one.written for one in state.spans})
+    note = RefreshNote(view.digest(), state.list_id or "", {one.file: one.written for one in state.spans})
     folder.put(FILE, encoded(noted(table, note)))
     entities = table.group_by(keys, use_threads=False).aggregate([]).num_rows
     counts = (len(since), len(new), len(state.spans), state.former is None)

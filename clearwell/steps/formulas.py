@@ -160,7 +160,7 @@ class Concat:
 
 
 @dataclass(frozen=True)
-class Part:
+class TimePart:
     """One part of a timestamp or date, as a small integer."""
 
     part: str

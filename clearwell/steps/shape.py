@@ -80,7 +80,7 @@ class Derive(Step, frozen=True, kw_only=True):
         if word == "part":
             if isinstance(self.of, UnsetType):
                 raise Wrong("`part` needs `of`, the timestamp or date.", "part")
-            return formulas.Part(str(self.part), self.of, None if isinstance(self.zone, UnsetType) else self.zone)
+            return formulas.TimePart(str(self.part), self.of, None if isinstance(self.zone, UnsetType) else self.zone)
         operands = tuple(getattr(self, word))
         if word == "concat":
             return formulas.Concat(operands, "" if isinstance(self.separator, UnsetType) else self.separator)

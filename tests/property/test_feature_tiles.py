@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from clearwell.contract.features import Aggregate, Entity, Feature, FeatureView, Window
 from clearwell.contract.model import Field, Type
 from clearwell.destinations.features.counted import Chunk, choose
-from clearwell.destinations.features.counted import Event as Seen
+from clearwell.destinations.features.counted import CountedEvent as Seen
 from clearwell.destinations.features.fold import distinct, value_at
-from clearwell.destinations.features.lateness import Arrived, Newest, late_places
+from clearwell.destinations.features.lateness import ArrivedEvent, Newest, late_places
 from clearwell.destinations.features.tiles import SKETCH, Tile, TileBuilder, hash_of, merged, smallest
 
 START = datetime(2013, 1, 1, tzinfo=UTC)
@@ -156,7 +156,7 @@ def test_late_is_late_by_its_own_entity_however_events_are_batched(
     events: list[Event], size: int, lateness: int, began: datetime
 ) -> None:
     view, newest = replace(VIEW, lateness=timedelta(minutes=lateness)), dict[Any, Newest]()
-    arrived = [Arrived((e.key,), Newest(e.at, "raw-a", 0, e.offset), e.offset) for e in events if e.at is not None]
+    arrived = [ArrivedEvent((e.key,), Newest(e.at, "raw-a", 0, e.offset), e.offset) for e in events if e.at is not None]
     found: set[int] = set()
     for at in range(0, len(arrived), size):
         found |= late_places(view, began, newest, arrived[at : at + size])

@@ -15,7 +15,7 @@ from clearwell.cli.group import Group
 
 @click.group(cls=Group)
 def connector() -> None:
-    """Register sources, see how they are doing, and lead their lives."""
+    """Register sources, see how they are doing, pause and move them."""
 
 
 for command in (

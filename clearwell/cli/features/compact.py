@@ -11,7 +11,7 @@ from clearwell.cli.output import counted, dry_run_option, emit, home_option, jso
 from clearwell.destinations.features import upkeep as features_upkeep
 from clearwell.destinations.features.folder import Folder
 from clearwell.destinations.features.read import talking
-from clearwell.destinations.features.upkeep import Compacted, Plan
+from clearwell.destinations.features.upkeep import Compacted, CompactionPlan
 from clearwell.errors import ConfigError
 from clearwell.features.declared import declared_views, find_view
 
@@ -39,7 +39,7 @@ def compact(views: tuple[str, ...], dry_run: bool, as_json: bool) -> None:
         raise ConfigError("No contract has a feature view: see `clearwell features --help`.")
     where = settings.load()
     root = Folder.root(where)
-    done: list[Plan | Compacted] = []
+    done: list[CompactionPlan | Compacted] = []
     for view in wanted:
         say(f"{'looking at' if dry_run else 'compacting'} {view.name} …", err=True)
         with talking(where.postgres, view) as session:
@@ -49,11 +49,11 @@ def compact(views: tuple[str, ...], dry_run: bool, as_json: bool) -> None:
                 if dry_run
                 else features_upkeep.compact(session, root, view, now)
             )
-    said = [_planned(one) if isinstance(one, Plan) else _done(one) for one in done]
+    said = [_planned(one) if isinstance(one, CompactionPlan) else _done(one) for one in done]
     emit(as_json, {"dry_run": dry_run, "views": done}, lambda: "\n".join(said))
 
 
-def _planned(one: Plan) -> str:
+def _planned(one: CompactionPlan) -> str:
     files = (
         f"{one.small:,} of {counted(one.files, 'file')} would become {one.into:,}" if one.small else "nothing to join"
     )

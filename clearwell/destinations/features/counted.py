@@ -59,7 +59,7 @@ MEND = SQL("ALTER TABLE {} DROP COLUMN IF EXISTS newest").format(_TABLE)
 _ANY = SQL("SELECT 1 FROM {} WHERE view_name = %s LIMIT 1").format(_TABLE)
 
 
-class Event(NamedTuple):
+class CountedEvent(NamedTuple):
     """A raw record; `place` is its index in the caller's batch, `late` whether it is too late for the windows."""
 
     topic: str
@@ -91,7 +91,7 @@ class Chunk:
         return True
 
 
-def count(connection: Connection[Any], view: str, partition: int, events: Sequence[Event]) -> list[Seen]:
+def count(connection: Connection[Any], view: str, partition: int, events: Sequence[CountedEvent]) -> list[Seen]:
     """Those of the events that were never seen, in the order of their places; from now on they are seen.
 
     Call it in the transaction that adds them; it holds others of the same view and raw partition off until that ends.
@@ -102,7 +102,7 @@ def count(connection: Connection[Any], view: str, partition: int, events: Sequen
     return sorted(seen)
 
 
-def _count(connection: Connection[Any], coordinates: dict[str, Any], events: Sequence[Event]) -> list[Seen]:
+def _count(connection: Connection[Any], coordinates: dict[str, Any], events: Sequence[CountedEvent]) -> list[Seen]:
     connection.execute(
         _LOCK, (f"clearwell counted {coordinates['view']} {coordinates['topic']} {coordinates['partition']}",)
     )
@@ -116,7 +116,7 @@ def _count(connection: Connection[Any], coordinates: dict[str, Any], events: Seq
     return new_events
 
 
-def choose(chunks: dict[int, Chunk], events: Sequence[Event]) -> Iterator[Seen]:
+def choose(chunks: dict[int, Chunk], events: Sequence[CountedEvent]) -> Iterator[Seen]:
     """The events that were never seen; `events` are of one raw partition, sorted; marks them in `chunks`. Pure."""
     for number, some in groupby(events, key=lambda event: event.offset // CHUNK):
         chunk = chunks.setdefault(number, Chunk(bytearray(CHUNK // 8)))

@@ -15,7 +15,7 @@ from psycopg.sql import SQL, Composed, Identifier, Literal
 
 from clearwell.contract.features import FeatureView
 from clearwell.contract.model import CleanSchema, Field, Type
-from clearwell.destinations.features.tiles import SKETCH, WHOLE, Last, Part, PartKind, Tile, parts_of
+from clearwell.destinations.features.tiles import SKETCH, WHOLE, Last, PartialAggregate, PartKind, Tile, parts_of
 from clearwell.destinations.postgres import ddl
 
 ROWS = "clearwell_features"
@@ -56,7 +56,7 @@ def tile_columns(view: FeatureView) -> list[Column]:
     return columns
 
 
-def part_name(part: Part, suffix: str = "") -> str:
+def part_name(part: PartialAggregate, suffix: str = "") -> str:
     """The name of a part's column; what is longer than PostgreSQL's 63 bytes ends in a hash of the whole."""
     whole = part.name + suffix
     if len(whole) <= 63:
@@ -64,7 +64,7 @@ def part_name(part: Part, suffix: str = "") -> str:
     return f"{whole[:46]}~{hashlib.sha256(whole.encode()).hexdigest()[:16]}"
 
 
-def _part_columns(part: Part) -> list[Column]:
+def _part_columns(part: PartialAggregate) -> list[Column]:
     name = part_name(part)
     if part.kind is PartKind.COUNT:
         return [Column(name, "bigint", "int8")]
@@ -78,7 +78,7 @@ def _part_columns(part: Part) -> list[Column]:
     return [value]
 
 
-def stored(part: Part, value: Any) -> Sequence[Any]:
+def stored(part: PartialAggregate, value: Any) -> Sequence[Any]:
     """A partial aggregate as the values of its columns."""
     if part.kind is PartKind.DISTINCT:
         return (sorted(value)[:SKETCH],)
@@ -87,7 +87,7 @@ def stored(part: Part, value: Any) -> Sequence[Any]:
     return (value,)
 
 
-def restored(parts: Sequence[Part], values: Sequence[Any]) -> Tile:
+def restored(parts: Sequence[PartialAggregate], values: Sequence[Any]) -> Tile:
     """The tile that a row's columns hold, from those of the first part on."""
     tile: Tile = []
     index = 0
@@ -158,7 +158,7 @@ _MERGE_LAST = SQL(
 )
 
 
-def _merge(part: Part) -> list[Composed]:
+def _merge(part: PartialAggregate) -> list[Composed]:
     if part.kind is not PartKind.LAST:
         return [_MERGE_ONE[part.kind].format(Identifier(part_name(part)), Literal(SKETCH))]
     places = {suffix[1:]: Identifier(part_name(part, suffix)) for suffix, _ in _LAST}

@@ -29,7 +29,7 @@ from clearwell.destinations.features import incarnations as features_incarnation
 from clearwell.destinations.features import lateness as features_lateness
 from clearwell.destinations.features import table as features_table
 from clearwell.destinations.features.folder import Folder
-from clearwell.destinations.features.lateness import Arrived, Newest
+from clearwell.destinations.features.lateness import ArrivedEvent, Newest
 from clearwell.destinations.features.offline import OfflineWriter
 from clearwell.destinations.features.options import FeaturesOptions
 from clearwell.destinations.features.tiles import Entity
@@ -216,7 +216,7 @@ class FeaturesDestination(PostgresDestination):
         keys = [self._names.index(key.name) for key in self.view.entity.keys]
         topics, offsets = batch.raw_topics, batch.raw_offsets
         arrived = [
-            Arrived(
+            ArrivedEvent(
                 tuple([row[at] for at in keys]),
                 Newest(row[self._time], topics[index], batch.partition, offsets[index]),
                 index,
@@ -226,7 +226,7 @@ class FeaturesDestination(PostgresDestination):
         ]
         late = features_lateness.late_places(self.view, self._began_at(session), newest, arrived)
         events = [
-            features_counted.Event(event.topic, event.offset, position, position in late)
+            features_counted.CountedEvent(event.topic, event.offset, position, position in late)
             for _, event, position in arrived
         ]
         seen = features_counted.count(session, self.view.name, batch.partition, events)

@@ -19,7 +19,7 @@ from clearwell.contract.values import INT_BOUNDS
 from clearwell.destinations.features.tiles import (
     SKETCH,
     WHOLE,
-    Part,
+    PartialAggregate,
     Tile,
     empty_tile,
     merged,
@@ -41,12 +41,12 @@ def value_at(view: FeatureView, tiles: Mapping[int, Tile], time: datetime) -> di
     return {feature.name: feature_at(parts, feature, tiles, at) for feature in view.aggregated}
 
 
-def feature_at(parts: Sequence[Part], feature: Feature, tiles: Mapping[int, Tile], at: int) -> Any:
+def feature_at(parts: Sequence[PartialAggregate], feature: Feature, tiles: Mapping[int, Tile], at: int) -> Any:
     """One of the windowed features at `at`, in microseconds since 1970; `parts` are those of its view."""
     assert feature.aggregate is not None and feature.window is not None
     first, end = bounds(feature.window, at)
     within = [tile for start, tile in tiles.items() if first <= start < end]
-    needed = [Part(kind, feature.source) for kind in parts_needed(feature.aggregate)]
+    needed = [PartialAggregate(kind, feature.source) for kind in parts_needed(feature.aggregate)]
     return _value(feature, [_folded(part, parts.index(part), within) for part in needed])
 
 
@@ -63,7 +63,7 @@ def reach(view: FeatureView, at: int) -> tuple[int, int]:
     return min(first for first, _ in all_bounds), max(end for _, end in all_bounds)
 
 
-def _folded(part: Part, number: int, tiles: Iterable[Tile]) -> Any:
+def _folded(part: PartialAggregate, number: int, tiles: Iterable[Tile]) -> Any:
     (folded,) = empty_tile([part])
     for tile in tiles:
         folded = merged(part.kind, folded, tile[number])

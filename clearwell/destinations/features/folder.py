@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Self
 
-from clearwell.destinations.files.store import FileStore
+from clearwell.destinations.files.store import FolderStore
 from clearwell.settings import Settings
 
 
-class Folder(FileStore):
+class Folder(FolderStore):
     """A folder of the platform's own, so its address is not judged by CLEARWELL_EGRESS_ALLOW."""
 
     judged = False

@@ -42,7 +42,7 @@ class Newest(NamedTuple):
     offset: int
 
 
-class Arrived(NamedTuple):
+class ArrivedEvent(NamedTuple):
     """An event of a batch, in the order of the batch."""
 
     entity: Entity
@@ -79,7 +79,7 @@ def as_newest(rows: Iterable[Sequence[Any]], keys: int) -> dict[Entity, Newest]:
 
 
 def late_places(
-    view: FeatureView, began: datetime, newest: dict[Entity, Newest], events: Iterable[Arrived]
+    view: FeatureView, began: datetime, newest: dict[Entity, Newest], events: Iterable[ArrivedEvent]
 ) -> set[int]:
     """The places of the late ones; goes on from `newest` and changes it. Pure.
 

@@ -1,9 +1,9 @@
 """Tiles: what is kept of the events of one entity in one stretch of event time. Pure: no I/O.
 
-A tile is a list of partial aggregates, one a `Part`. They are exact and don't depend on the order of the events: sums
-are of decimals (a float64 counts as the decimal it is written as, so 0.1 + 0.2 is 0.3), `last` goes by event time and
-then by raw record, `distinct` keeps the 4,096 smallest of 63-bit hashes. So tiles of the same events are equal, however
-the events were batched, and tiles of disjoint events can be merged.
+A tile is a list of partial aggregates. They are exact and don't depend on the order of the events: sums are of decimals
+(a float64 counts as the decimal it is written as, so 0.1 + 0.2 is 0.3), `last` goes by event time and then by raw
+record, `distinct` keeps the 4,096 smallest of 63-bit hashes. So tiles of the same events are equal, however the events
+were batched, and tiles of disjoint events can be merged.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class PartKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class PartialAggregate:
     """One partial aggregate of one clean field."""
 
     kind: PartKind
@@ -76,10 +76,10 @@ def parts_needed(aggregate: Aggregate) -> tuple[PartKind, ...]:
     return (PartKind.SUM, PartKind.COUNT) if aggregate is Aggregate.MEAN else (PartKind(aggregate.value),)
 
 
-def parts_of(view: FeatureView) -> tuple[Part, ...]:
+def parts_of(view: FeatureView) -> tuple[PartialAggregate, ...]:
     """The parts that a tile of the view holds, in order of their names."""
     parts = {
-        Part(kind, feature.source)
+        PartialAggregate(kind, feature.source)
         for feature in view.aggregated
         if feature.aggregate is not None
         for kind in parts_needed(feature.aggregate)
@@ -92,7 +92,7 @@ def microseconds(time: datetime) -> int:
     return (time - EPOCH) // MICROSECOND
 
 
-def empty_tile(parts: Sequence[Part]) -> Tile:
+def empty_tile(parts: Sequence[PartialAggregate]) -> Tile:
     """The tile of no events."""
     return [_EMPTY[part.kind](part.field.clean_type) for part in parts]
 

@@ -41,7 +41,7 @@ _GIVE_BACK = "SELECT pg_advisory_unlock(hashtextextended(%s, 0))"
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class CompactionPlan:
     """What `compact` would do: of `files` join `small` ones `into` so many, remove those `replaced` before, and of
     `tiles` those `needless` that begin before `floor`.
 
@@ -72,18 +72,18 @@ class Compacted:
     block: int = 0
 
 
-def plan(session: Connection[Any], view: FeatureView, now: datetime) -> Plan:
+def plan(session: Connection[Any], view: FeatureView, now: datetime) -> CompactionPlan:
     """Look, and change nothing. Raises what psycopg raises."""
     files = features_join.listed(session, view.name)
     groups = list(features_join.groups(files))
     small, due = sum(len(group) for group in groups), features_join.due(session, view.name)
     if view.tile is None:
-        return Plan(view.name, len(files), small, len(groups), due, 0, 0, 0, None)
+        return CompactionPlan(view.name, len(files), small, len(groups), due, 0, 0, 0, None)
     floors = [features_floor.read(session, view.name), _wanted(session, view, now)]
     floor = max((floor for floor in floors if floor is not None), default=None)
     tiles, needless = features_prune.count(session, view, floor) if floor is not None else (0, 0)
     beneath = features_floor.beneath(session, view.name)
-    return Plan(view.name, len(files), small, len(groups), due, tiles, needless, beneath, floor)
+    return CompactionPlan(view.name, len(files), small, len(groups), due, tiles, needless, beneath, floor)
 
 
 def compact(

@@ -19,7 +19,7 @@ from clearwell.contract.route_options import RouteOptions
 from clearwell.destinations.files.content import Compression, FileFormat, Format
 from clearwell.destinations.files.index import EventFile, Index, piece_of
 from clearwell.destinations.files.options import FilesOptions
-from clearwell.destinations.files.store import FileStore
+from clearwell.destinations.files.store import FolderStore
 from clearwell.destinations.platform_positions import PlatformPositions
 from clearwell.destinations.protocol import Accounts, Claim, CleanBatch, DestinationConfig, Start, Target
 from clearwell.destinations.shape import IDENTITY, NAME_RULE, check_schema, is_name
@@ -85,7 +85,7 @@ class FilesDestination:
         self._time = [field.name for field in schema.fields].index(schema.event_time)
         self._content = FileFormat(config.format, config.compression)
         options, root = config.storage_options | config.storage_secrets, config.url.rstrip("/")
-        self._store, self._notes = FileStore(f"{root}/{folder}", options), FileStore(f"{root}/{NOTES}", options)
+        self._store, self._notes = FolderStore(f"{root}/{folder}", options), FolderStore(f"{root}/{NOTES}", options)
         self._note = f"{folder}.json"
         self._index = Index(self._store)
         self._positions = PlatformPositions(positions, group)

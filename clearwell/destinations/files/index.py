@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Self
 
 from clearwell.destinations.files.content import raw_offsets
-from clearwell.destinations.files.store import FileStore
+from clearwell.destinations.files.store import FolderStore
 from clearwell.destinations.protocol import CleanBatch
 from clearwell.errors import Fatal
 
@@ -56,7 +56,7 @@ def piece_of(folder: str, batch: CleanBatch, indexes: Sequence[int], group: str,
 class Index:
     """The files of one folder. Right as long as nobody else writes events of the partitions that are written here."""
 
-    def __init__(self, store: FileStore) -> None:
+    def __init__(self, store: FolderStore) -> None:
         self._store = store
         self._pieces: dict[tuple[str, int], list[EventFile]] | None = None
         self._read: dict[str, frozenset[int]] = {}

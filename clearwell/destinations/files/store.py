@@ -26,7 +26,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 _BY_HAND = (errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR)
 
 
-class FileStore:
+class FolderStore:
     """One folder. Paths are relative to it, with slashes. Every method blocks, and raises:
 
     ConfigError when a person must mend something, Retryable when the store is not well.

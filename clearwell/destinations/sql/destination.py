@@ -40,7 +40,7 @@ from clearwell.destinations.shape import (
 from clearwell.destinations.sql.errors import null_column, translate
 from clearwell.destinations.sql.options import SqlOptions
 from clearwell.destinations.sql.positions import TABLE, SqlPositions
-from clearwell.destinations.sql.server import Database
+from clearwell.destinations.sql.server import DestinationDatabase
 from clearwell.destinations.sql.table import DELIVERED_AT, TAKEN, prepare, table_of
 from clearwell.destinations.sql.upsert import upsert_of
 from clearwell.errors import ClearwellError, ConfigError
@@ -88,7 +88,7 @@ class SqlDestination:
         if not is_name(table) or table.lower() == TABLE or table.lower().startswith("sqlite_"):
             raise ConfigError(f'"{table}" can\'t be the name of a table: use {NAME_RULE}, and no name of the database.')
         check_schema(schema, TAKEN)
-        self._server = Database(config.url)
+        self._server = DestinationDatabase(config.url)
         self._config, self._schema, self._name, self._group, self._wanted = config, schema, table, group, upsert
         self._columns = [field.name for field in schema.fields]
         self._key = key_of(schema)

@@ -33,7 +33,7 @@ _LOCK = "clearwell"
 _LOCK_SECONDS = 60
 
 
-class Database:
+class DestinationDatabase:
     """One database. `place` names it in messages: "The mysql database at host:port", no user, no password."""
 
     def __init__(self, url: str) -> None:
