@@ -15,6 +15,9 @@ from clearwell.errors import ConfigError
 ENDPOINTS_FILE = "endpoints.json"
 """Written by the embedded stack into the data folder (mode 0600: it holds the servers' passwords)."""
 
+SERVERS = ("kafka", "postgres", "mongo")
+"""The servers that a platform stands on, by the names of their settings, in the order of starting."""
+
 _homes: set[Path] = set()
 """Data folders that this process has loaded, beside the environment's own: `kafka_login` looks there, too."""
 
@@ -74,17 +77,16 @@ def key_file(env: Mapping[str, str] = os.environ) -> Path:
 
 def external(env: Mapping[str, str] = os.environ) -> dict[str, str]:
     """The servers that the environment names, by "kafka", "postgres", "mongo"; those are never embedded."""
-    names = ("kafka", "postgres", "mongo")
-    return {name: env[f"CLEARWELL_{name.upper()}"] for name in names if env.get(f"CLEARWELL_{name.upper()}")}
+    return {name: env[f"CLEARWELL_{name.upper()}"] for name in SERVERS if env.get(f"CLEARWELL_{name.upper()}")}
 
 
 def load(env: Mapping[str, str] = os.environ) -> Settings:
     """Settings of this process. Raises ConfigError when a server is neither named nor embedded."""
     home = home_folder(env)
     values = external(env)
-    if len(values) < 3:
+    if len(values) < len(SERVERS):
         values = _embedded(home) | values
-    missing = [f"CLEARWELL_{name.upper()}" for name in ("kafka", "postgres", "mongo") if name not in values]
+    missing = [f"CLEARWELL_{name.upper()}" for name in SERVERS if name not in values]
     if missing:
         raise ConfigError(
             f"No stack is running in {home} and {', '.join(missing)} is not set: "

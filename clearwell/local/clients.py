@@ -11,37 +11,18 @@ In `clients` of the data folder, for its owner alone, written at each start:
 from __future__ import annotations
 
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from clearwell.local.passwords import write_private
+from clearwell.local.servers import SERVER_KINDS
 from clearwell.settings import Endpoints
 
 FOLDER = "clients"
 
 
 def write(home: Path, endpoints: Endpoints) -> None:
-    """Write the files for the servers that are embedded here."""
+    """Write the files of all servers."""
     folder = home / FOLDER
     folder.mkdir(mode=0o700, exist_ok=True)
-    for name, text in _files(endpoints).items():
-        write_private(folder / name, text)
-
-
-def _files(endpoints: Endpoints) -> dict[str, str]:
-    postgres = urlsplit(endpoints.postgres)
-    pgpass = ":".join(
-        str(part) for part in (postgres.hostname, postgres.port, "*", postgres.username, postgres.password)
-    )
-    files = {"pgpass": pgpass + "\n", "mongo.url": endpoints.mongo}
-    if endpoints.kafka_password:
-        files |= _kafka(endpoints.kafka, endpoints.kafka_user, endpoints.kafka_password)
-    return files
-
-
-def _kafka(address: str, user: str, password: str) -> dict[str, str]:
-    module = "org.apache.kafka.common.security.scram.ScramLoginModule"
-    same = f"bootstrap.servers={address}\nsecurity.protocol=SASL_PLAINTEXT\nsasl.mechanism=SCRAM-SHA-512\n"
-    return {
-        "kafka.properties": f'{same}sasl.jaas.config={module} required username="{user}" password="{password}";\n',
-        "librdkafka.properties": f"{same}sasl.username={user}\nsasl.password={password}\n",
-    }
+    for kind in SERVER_KINDS.values():
+        for name, text in kind.files(endpoints).items():
+            write_private(folder / name, text)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import signal
 import uuid
 from base64 import urlsafe_b64encode
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from clearwell.errors import ConfigError
@@ -16,8 +16,9 @@ from clearwell.kafka.security import SASL_PLAINTEXT, KafkaSecurity
 from clearwell.local import child
 from clearwell.local.logs import run_logged
 from clearwell.local.passwords import USER, password, write_private
-from clearwell.local.ports import LOOPBACK
+from clearwell.local.ports import LOOPBACK, Ports
 from clearwell.local.process import Process
+from clearwell.settings import Endpoints
 
 HEAP = "512m"
 PASSWORD_FILE = "kafka.password"  # noqa: S105 - a file's name
@@ -83,7 +84,8 @@ def process(home: Path, port: int, controller: int, jars: Sequence[Path]) -> Pro
                 "or start anew with `clearwell down --wipe`."
             )
         places = {"host": LOOPBACK, "port": port, "controller": controller, "data": _escaped(data)}
-        write_private(properties, SERVER_PROPERTIES.format(**places, login=_login(home)))
+        login = _login(USER, password(home / PASSWORD_FILE))
+        write_private(properties, SERVER_PROPERTIES.format(**places, login=login))
         if not formatted:
             _format(java, properties, home)
 
@@ -103,10 +105,27 @@ def security(home: Path) -> KafkaSecurity:
     return KafkaSecurity(SASL_PLAINTEXT, None, MECHANISM, USER, password(home / PASSWORD_FILE))
 
 
-def _login(home: Path) -> str:
-    """How the broker introduces itself to its controller, and to itself."""
+def settings(home: Path, ports: Ports) -> Mapping[str, str]:
+    """The address of the embedded Kafka, and our login."""
+    return {"kafka": f"{LOOPBACK}:{ports.kafka}", "kafka_user": USER, "kafka_password": password(home / PASSWORD_FILE)}
+
+
+def client_files(endpoints: Endpoints) -> Mapping[str, str]:
+    """What logs Java's tools and librdkafka in, by file; none where Kafka is not the embedded one."""
+    user, secret = endpoints.kafka_user, endpoints.kafka_password
+    if not secret:
+        return {}
+    same = f"bootstrap.servers={endpoints.kafka}\nsecurity.protocol=SASL_PLAINTEXT\nsasl.mechanism={MECHANISM}\n"
+    return {
+        "kafka.properties": f"{same}sasl.jaas.config={_login(user, secret)}\n",
+        "librdkafka.properties": f"{same}sasl.username={user}\nsasl.password={secret}\n",
+    }
+
+
+def _login(user: str, secret: str) -> str:
+    """A login as Java writes it; by ours the broker introduces itself to its controller, and to itself."""
     module = "org.apache.kafka.common.security.scram.ScramLoginModule"
-    return f'{module} required username="{USER}" password="{password(home / PASSWORD_FILE)}";'
+    return f'{module} required username="{user}" password="{secret}";'
 
 
 def _escaped(path: Path) -> str:

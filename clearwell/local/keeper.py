@@ -17,7 +17,8 @@ from clearwell.errors import Fatal
 from clearwell.local import child, surroundings
 from clearwell.local.logs import append, last_words, roll, size
 from clearwell.local.process import Process
-from clearwell.local.state import LOGS, READY, RESTARTING, SERVERS, STARTING, STOPPED, STUCK, Identity, ProcessState
+from clearwell.local.state import LOGS, READY, RESTARTING, STARTING, STOPPED, STUCK, Identity, ProcessState
+from clearwell.settings import SERVERS
 from clearwell.worker.batch_watch import LOOK_EVERY, TOLD_AFTER, stuck
 from clearwell.worker.batch_watch import VARIABLE as BATCH_NOTE
 

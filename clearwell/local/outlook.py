@@ -53,7 +53,7 @@ def of_up(home: Path, services: bool, ports: Ports) -> StartPlan:
         choose(ports, state.ports(home))
         check_external(named)
         there = set()
-        wanted = [name for name in state.SERVERS if name not in named] + wanted
+        wanted = [name for name in settings.SERVERS if name not in named] + wanted
         create += [] if home.exists() else [str(home)]
         download = 0 if "kafka" in named else _missing_jars()
     start = [name for name in wanted if name not in there]
@@ -81,7 +81,7 @@ def of_down(home: Path, wipe: bool) -> Stop:
         require_data_folder(home)
     found = state.read(home)
     alive = [one for one in found.processes if one.identity and one.identity.process()] if found is not None else []
-    ours = [one.name for one in alive if one.name not in state.SERVERS]
-    servers = [one.name for one in alive if one.name in state.SERVERS]
+    ours = [one.name for one in alive if one.name not in settings.SERVERS]
+    servers = [one.name for one in alive if one.name in settings.SERVERS]
     supervisor = ["supervisor"] if found is not None and found.supervisor.process() is not None else []
     return Stop(ours + servers + supervisor, [str(home)] if wipe and home.exists() else [])

@@ -51,7 +51,7 @@ def choose(wanted: Ports, before: Ports | None = None) -> Ports:
         if name not in chosen and port is not None and port not in taken and is_free(port):
             taken.add(port)
             chosen[name] = port
-    for name in ("kafka", "postgres", "mongo", "controller", "push"):
+    for name in Ports.__struct_fields__:
         if name not in chosen:
             chosen[name] = _free(taken)
     return Ports(**chosen)
@@ -62,7 +62,7 @@ def changes(before: Ports | None, now: Ports, chosen: Ports) -> dict[str, tuple[
     nobody uses.
     """
     old, new, asked = (msgspec.structs.asdict(ports or Ports()) for ports in (before, now, chosen))
-    names = [name for name in ("kafka", "postgres", "mongo", "push") if asked[name] is None and old[name] is not None]
+    names = [name for name in old if name != "controller" and asked[name] is None and old[name] is not None]
     return {name: (old[name], new[name]) for name in names if old[name] != new[name]}
 
 

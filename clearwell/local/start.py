@@ -240,7 +240,7 @@ def _await_ready(home: Path, with_services: bool, progress: Progress) -> None:
     """Wait until all that was asked for is ready. Raises Fatal for what keeps ending, Retryable after JOIN_WITHIN."""
 
     def all_ready(found: state.StackState) -> bool:
-        wanted = [one for one in found.processes if with_services or one.name in state.SERVERS]
+        wanted = [one for one in found.processes if with_services or one.name in settings.SERVERS]
         for one in wanted:
             if one.state != state.READY and one.restarts >= GIVE_UP_AFTER:
                 why = one.last_error.rstrip(".")

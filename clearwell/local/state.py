@@ -15,9 +15,6 @@ STATE_FILE = "state.json"
 PLAN_FILE = "plan.json"
 LOGS = "logs"
 
-SERVERS = KAFKA, POSTGRES, MONGO = "kafka", "postgres", "mongo"
-"""Names of the embedded servers' processes."""
-
 STARTING, READY, RESTARTING, STOPPED, STUCK = "starting", "ready", "restarting", "stopped", "stuck"
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from clearwell.errors import ConfigError, Fatal, nearest
 from clearwell.local import state
-from clearwell.local.servers import CHECKS
+from clearwell.local.servers import SERVER_KINDS
 from clearwell.local.state import ProcessState
 from clearwell.settings import external, redact
 
@@ -42,7 +42,7 @@ def status(home: Path) -> list[ProcessState]:
 
 def _look_at(name: str, address: str) -> ProcessState:
     try:
-        CHECKS[name](address)
+        SERVER_KINDS[name].check(address)
     except ConfigError as error:
         return ProcessState(name, DOWN, last_error=str(error), endpoint=redact(address))
     except Exception as error:  # a driver's text may hold a password (invariant 10)

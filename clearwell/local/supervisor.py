@@ -134,7 +134,7 @@ class Supervisor:
 
     async def _stop_all(self) -> None:
         """Services first, then servers, so that each can still say goodbye to what it uses."""
-        servers = [keeper for keeper in self._keepers if keeper.process.name in state.SERVERS]
+        servers = [keeper for keeper in self._keepers if keeper.process.name in settings.SERVERS]
         for group in ([one for one in self._keepers if one not in servers], servers):
             tasks = [task for keeper, task in zip(self._keepers, self._tasks, strict=True) if keeper in group]
             for keeper in group:
@@ -148,7 +148,7 @@ class Supervisor:
         if self._me is None:
             raise Fatal("The supervisor can't see itself in the process table.")
         try:
-            servers = [keeper for name in state.SERVERS for keeper in self._keepers if keeper.process.name == name]
+            servers = [keeper for name in settings.SERVERS for keeper in self._keepers if keeper.process.name == name]
             others = [keeper for keeper in self._keepers if keeper not in servers]
             stack = state.StackState(self._me, [keeper.state for keeper in servers + others])
             state.write(self._home / state.STATE_FILE, stack)

@@ -21,7 +21,7 @@ from kafka.admin import KafkaAdminClient
 
 from clearwell.errors import ConfigError, Retryable
 from clearwell.local import stack, state
-from clearwell.settings import Endpoints
+from clearwell.settings import SERVERS, Endpoints
 from tests.support.kafka_login import login
 from tests.support.processes import killed_at_end
 
@@ -211,7 +211,7 @@ def test_services_join_a_running_stack_and_come_back_when_killed(home: Path) -> 
     schemas = Path(__file__).parents[2] / "schemas"
     stack.up(home, schemas=schemas)
     assert pids(home)[: len(before)] == before
-    services = {name for name in states(home) if name not in state.SERVERS}
+    services = {name for name in states(home) if name not in SERVERS}
     assert {"collector", "cleaner.flights.v1", "deliverer.flights.v1.postgres"} <= services
     assert {one.state for one in stack.status(home)} == {"ready"}
     assert (home / "keys.json").stat().st_mode & 0o777 == 0o600

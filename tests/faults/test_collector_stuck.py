@@ -198,7 +198,7 @@ def test_memory_is_bounded_while_kafka_is_stopped(sandbox: Sandbox, unique: Uniq
     name = sandbox.add(unique("c"), path=str(path), batch_events=500)
     found = stack_state.running(sandbox.settings.home)
     assert found is not None
-    kafka = next(one.identity for one in found.processes if one.name == stack_state.KAFKA)
+    kafka = next(one.identity for one in found.processes if one.name == "kafka")
     assert kafka is not None
     process = Process(sandbox, [name])
     try:

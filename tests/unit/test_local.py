@@ -18,7 +18,10 @@ from clearwell.local.logs import append, last_words
 from clearwell.local.passwords import password, write_private
 from clearwell.local.pins import Jar, Pins
 from clearwell.local.ports import Ports, changes, choose
+from clearwell.local.servers import SERVER_KINDS, plan_servers
 from clearwell.local.start import require_private
+from clearwell.local.state import StackPlan
+from clearwell.settings import SERVERS, Endpoints
 from tests.support.processes import killed_at_end
 
 CONTENT = {"one-1.jar": b"first jar", "two-2.jar": b"second jar", "three-3.jar": b"third jar"}
@@ -281,3 +284,9 @@ def test_a_password_is_made_once_and_is_its_owners_alone(tmp_path: Path) -> None
     assert file.stat().st_mode & 0o777 == 0o600
     write_private(file, "another")
     assert (file.read_text(), file.stat().st_mode & 0o777) == ("another", 0o600)
+
+
+def test_each_server_that_the_settings_name_can_be_embedded() -> None:
+    assert tuple(SERVER_KINDS) == SERVERS
+    addresses = {name: f"{name}://there" for name in SERVERS}
+    assert plan_servers(Path(), StackPlan(Ports(), False, "", ""), addresses).endpoints() == Endpoints(**addresses)
