@@ -8,17 +8,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 import click
-import msgspec
 from rich.console import Group
-from rich.table import Table
 
 from clearwell import settings
 from clearwell.cli.output import dry_run_option, emit, home_option, json_option, progress, table
-from clearwell.cli.platform import open_platform
-from clearwell.control.service_health import ServiceHealth, show_health
-from clearwell.errors import ClearwellError
-from clearwell.local import outlook, stack
-from clearwell.local.state import ProcessState
+from clearwell.control.status import ProcessStatus, show_status
+from clearwell.local import plans, stack
 from clearwell.settings import redact
 
 PORT = click.IntRange(1, 65_535)
@@ -54,7 +49,7 @@ def up(
     home = settings.home_folder()
     ports = stack.Ports(kafka=kafka_port, postgres=postgres_port, mongo=mongo_port)
     if dry_run:
-        would = outlook.of_up(home, services, ports)
+        would = plans.plan_up(home, services, ports)
         emit(as_json, {"dry_run": True, "home": str(home), **asdict(would)}, lambda: _would_start(would))
         return
     began, before = time.monotonic(), stack.ports_of(home)
@@ -73,7 +68,7 @@ def up(
     emit(as_json, shown, lambda: _ready(home, shown, changed))
 
 
-def _would_start(would: outlook.StartPlan) -> str:
+def _would_start(would: plans.StartPlan) -> str:
     found = ["A stack runs here already."] if would.running else []
     found += [f"{name} at {address} would be used as it is." for name, address in would.use.items()]
     if would.download_bytes:
@@ -105,71 +100,35 @@ def status(ctx: click.Context, as_json: bool) -> None:
 
     Ends with exit code 1 when anything is not ready, a store is away, or nothing runs.
     """
-    home = settings.home_folder()
-    found = stack.status(home)
-    health = _health([one.name for one in found])
-    healthy = bool(found) and all(one.state in stack.WELL for one in found)
-    healthy = healthy and all(service.is_well for service in health.values())
-    emit(
-        as_json,
-        {"home": str(home), "ready": healthy, "processes": [_row(one, health.get(one.name)) for one in found]},
-        lambda: (
-            Group(_table(found, health), *_render_losses(health))
-            if found
-            else f"No stack is running in {home}: run `clearwell up`."
-        ),
-    )
-    ctx.exit(0 if healthy else 1)
+    status = show_status(settings.home_folder())
+    nothing = f"No stack is running in {status.home}: run `clearwell up`."
+    emit(as_json, status, lambda: _render_status(status.processes) if status.processes else nothing)
+    ctx.exit(0 if status.ready else 1)
 
 
-def _health(groups: Sequence[str]) -> Mapping[str, ServiceHealth]:
-    """Nothing when the registry can't be asked: the processes tell that too."""
-    try:
-        with open_platform() as platform:
-            return show_health(platform, groups)
-    except ClearwellError:
-        return {}
-
-
-def _row(one: ProcessState, health: ServiceHealth | None) -> dict[str, object]:
-    shown = msgspec.structs.asdict(one)
-    identity = shown.pop("identity")
-    shown |= {"pid": identity and identity.pid, "seconds": _seconds(one), "lost": 0 if health is None else health.lost}
-    if health is not None and health.state is not None:
-        shown |= {"health": health.state, "delivery_error": health.last_error}
-    return shown
-
-
-def _render_losses(health: Mapping[str, ServiceHealth]) -> list[str]:
-    return [
-        f"{group} has lost {service.lost:,} offsets, which retention removed before it had read them: keep the topic "
-        "longer (retention.ms), or find out what held it up."
-        for group, service in sorted(health.items())
-        if service.lost
-    ]
-
-
-def _seconds(one: ProcessState) -> int:
-    return int(time.time() - one.since) if one.since else 0
-
-
-def _table(found: list[ProcessState], health: Mapping[str, ServiceHealth]) -> Table:
+def _render_status(processes: Sequence[ProcessStatus]) -> Group:
     columns = ("name", "state", "health", "pid", "endpoint", "for", "restarts", "log", "last error")
     rows = [
         (
-            one.name,
-            one.state,
-            (health[one.name].state if one.name in health else None) or "",
-            str(one.identity.pid) if one.identity else "",
-            one.endpoint,
-            _duration(_seconds(one)) if one.since else "",
-            one.restarts,
-            one.log,
-            (health[one.name].last_error if one.name in health else None) or one.last_error,
+            process.name,
+            process.state,
+            process.health or "",
+            str(process.pid or ""),
+            process.endpoint,
+            _duration(process.seconds) if process.since else "",
+            process.restarts,
+            process.log,
+            process.delivery_error or process.last_error,
         )
-        for one in found
+        for process in processes
     ]
-    return table(columns, rows)
+    losses = [
+        f"{process.name} has lost {process.lost:,} offsets, which retention removed before it had read them: keep the "
+        "topic longer (retention.ms), or find out what held it up."
+        for process in processes
+        if process.lost
+    ]
+    return Group(table(columns, rows), *losses)
 
 
 def _duration(seconds: int) -> str:
@@ -192,7 +151,7 @@ def down(wipe: bool, dry_run: bool, as_json: bool) -> None:
     """
     home = settings.home_folder()
     if dry_run:
-        would = outlook.of_down(home, wipe)
+        would = plans.plan_down(home, wipe)
         emit(as_json, {"dry_run": True, "home": str(home), **asdict(would)}, lambda: _would_stop(would))
         return
     ran = stack.down(home, wipe=wipe)
@@ -201,7 +160,7 @@ def down(wipe: bool, dry_run: bool, as_json: bool) -> None:
     emit(as_json, {"home": str(home), "ran": ran, "wiped": wipe}, lambda: said)
 
 
-def _would_stop(would: outlook.Stop) -> str:
+def _would_stop(would: plans.StopPlan) -> str:
     said = f"{', '.join(would.stop)} would be ended." if would.stop else "Nothing is running."
     deleted = [f" {folder} would be deleted, with every event, table, log and key in it." for folder in would.delete]
     return said + "".join(deleted)

@@ -9,7 +9,8 @@ import pytest
 from kafka import TopicPartition
 
 from clearwell.accounts.balance import Balance
-from clearwell.cli.stack_health import services_health
+from clearwell.control.platform import Platform as ControlPlatform
+from clearwell.control.status import show_health
 from clearwell.kafka import admin
 from clearwell.kafka.names import clean_topic, cleaner_group, deliverer_group, raw_topic
 from tests.e2e.test_transactions import CONTRACT
@@ -33,9 +34,8 @@ def put(platform: Platform, first: int, count: int) -> None:
 
 def lost_in_status(platform: Platform, group: str) -> int:
     """What `clearwell status` tells of a group; restarts must not count it again."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CLEARWELL_POSTGRES", platform.settings.postgres)
-        return services_health([group]).lost.get(group, 0)
+    with ControlPlatform(platform.settings) as control:
+        return show_health(control, [group])[group].lost
 
 
 def sums(found: Balance, *columns: str) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from clearwell.cli.main import clearwell
-from clearwell.control.service_health import ServiceHealth
+from clearwell.control.status import ServiceHealth
 from clearwell.local.state import READY, ProcessState
 from clearwell.registry.deliveries import DelivererState
 
@@ -21,8 +21,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A stack whose cleaner has lost 1,100 offsets."""
     health = {DELIVERER: ServiceHealth(state=DelivererState.RUNNING), CLEANER: ServiceHealth(lost=1_100)}
     processes = [ProcessState(name, READY) for name in ("kafka", CLEANER, DELIVERER)]
-    monkeypatch.setattr("clearwell.cli.stack.stack.status", lambda _: processes)
-    monkeypatch.setattr("clearwell.cli.stack._health", lambda _: health)
+    monkeypatch.setattr("clearwell.control.status.stack.status", lambda _: processes)
+    monkeypatch.setattr("clearwell.control.status._try_health", lambda _: health)
     return tmp_path
 
 

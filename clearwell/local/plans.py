@@ -36,7 +36,7 @@ class StartPlan:
     download_bytes: int
 
 
-def of_up(home: Path, services: bool, ports: Ports) -> StartPlan:
+def plan_up(home: Path, services: bool, ports: Ports) -> StartPlan:
     """What `up` would do with the same arguments."""
     named = external()
     require_parts(named)
@@ -68,14 +68,14 @@ def _missing_jars() -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Stop:
+class StopPlan:
     """What `down` would end, in its order, and the folder it would delete."""
 
     stop: list[str]
     delete: list[str]
 
 
-def of_down(home: Path, wipe: bool) -> Stop:
+def plan_down(home: Path, wipe: bool) -> StopPlan:
     """What `down` would do with the same arguments."""
     if wipe:
         require_data_folder(home)
@@ -84,4 +84,4 @@ def of_down(home: Path, wipe: bool) -> Stop:
     ours = [one.name for one in alive if one.name not in settings.SERVERS]
     servers = [one.name for one in alive if one.name in settings.SERVERS]
     supervisor = ["supervisor"] if found is not None and found.supervisor.process() is not None else []
-    return Stop(ours + servers + supervisor, [str(home)] if wipe and home.exists() else [])
+    return StopPlan(ours + servers + supervisor, [str(home)] if wipe and home.exists() else [])
