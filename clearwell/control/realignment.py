@@ -126,13 +126,13 @@ def _parted_service(kafka: str, group: str, topic: str, branches: bool) -> Itera
 def _parted_model(kafka: str, group: str, topic: str) -> Iterator[PartedReader]:
     now = admin.topic_now(kafka, topic)
     for partition, (offset, text) in sorted(groups.committed(kafka, group, topic).items()):
-        position = resume(OffsetAndMetadata(offset, text, -1), now)
+        position = resume((offset, text), now)
         epoch = now.epochs[partition]
         point = Point.of(position.offset, position.high_watermarks)
         end = log_of(KafkaLog(kafka), topic).parted_at(partition, point, epoch)
         if end is not None:
             seen = asyncio.run(_high_watermarks(kafka, topic, partition, end))
-            after = Position(str(now), end, seen | Point(end, epoch).high_watermarks).committed()
+            after = OffsetAndMetadata(*Position(str(now), end, seen | Point(end, epoch).high_watermarks).stored(), -1)
             yield PartedReader(group, topic, partition, offset, end, str(after.metadata), is_service=False)
 
 

@@ -15,6 +15,7 @@ from clearwell.contract.load import find as find_contract
 from clearwell.control.platform import Actor, Platform
 from clearwell.errors import ConfigError, Hint
 from clearwell.kafka import groups
+from clearwell.kafka.log_client import KafkaLog
 from clearwell.kafka.names import clean_topic, model_group
 from clearwell.registry import subscription_positions, subscriptions
 from clearwell.registry.subscriptions import RegisteredSubscription
@@ -162,8 +163,8 @@ def subscribe(platform: Platform, actor: Actor, plan: SubscriptionPlan) -> Mappi
         if plan.start is None:
             return {}
         # last: when it fails, nothing is stored
-        topic_id, offsets = begin(platform.settings.kafka, subscription.name, plan.topic, plan.start)
-        stored = {partition: _stored(Position(topic_id, offset)) for partition, offset in offsets.items()}
+        topic_id, offsets = begin(KafkaLog(platform.settings.kafka), subscription.name, plan.topic, plan.start)
+        stored = {partition: Position(topic_id, offset).stored() for partition, offset in offsets.items()}
         subscription_positions.save(session, subscription.name, topic_id, stored)
         return offsets
 
@@ -217,8 +218,3 @@ def _old(name: str, changes: Sequence[str] = ()) -> ConfigError:
 
 def _in_use(name: str) -> ConfigError:
     return ConfigError(f'A model is following "{name}" now: stop it first.', code="subscription_in_use")
-
-
-def _stored(position: Position) -> subscription_positions.Stored:
-    committed = position.committed()
-    return committed.offset, str(committed.metadata)

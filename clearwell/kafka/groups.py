@@ -14,7 +14,7 @@ from kafka import KafkaAdminClient, TopicPartition, errors
 from kafka.admin import MemberToRemove
 from kafka.structs import OffsetAndMetadata
 
-from clearwell.kafka.admin import ask, begin_offsets, end_offsets
+from clearwell.kafka.admin import ask, begin_offsets, end_offsets, partition_count
 
 COORDINATOR_SECONDS = 10.0
 """How long a new cluster may take to name the broker that keeps a group's offsets."""
@@ -123,3 +123,17 @@ def _ask(bootstrap: str, doing: str, question: Callable[[KafkaAdminClient], T]) 
                 time.sleep(0.2)
 
     return ask(bootstrap, doing, ask_coordinator)
+
+
+def unheld(bootstrap: str, group: str, topic: str) -> set[int] | None:
+    """The partitions of a topic that no member holds; None while the group is being formed. Raises Retryable."""
+    partitions = set(range(partition_count(bootstrap, topic)))
+    found = ask(bootstrap, f"looking at {group}", lambda client: client.describe_groups([group]))[group]
+    if found["group_state"] != "Stable":
+        return None
+    for member in found["members"]:
+        assignment = member["member_assignment"] or {"assigned_partitions": []}  # no bytes at all: nothing
+        for held in assignment["assigned_partitions"]:
+            if held["topic"] == topic:
+                partitions.difference_update(held["partitions"])
+    return partitions

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
 from clearwell.kafka import admin, groups, range_reader
 from clearwell.kafka.admin import TopicNow
+from clearwell.kafka.group_consumer import GroupConsumer, KafkaGroupConsumer
 from clearwell.kafka.lineage import Log
 
 
@@ -57,6 +58,20 @@ class LogClient(Protocol):
     def commit(self, group: str, topic: str, offsets: Mapping[int, tuple[int, str]]) -> bool:
         """Store partition → (next offset, text) for a group without members; False where it has some."""
 
+    def unheld(self, group: str, topic: str) -> set[int] | None:
+        """The partitions of a topic that no member of a group holds; None while the group is being formed."""
+
+    def consumer(
+        self,
+        group: str,
+        topic: str,
+        claims: Callable[[], Sequence[int]],
+        *,
+        instance: str | None,
+        max_records: int,
+    ) -> GroupConsumer:
+        """A member of a group that shares one topic; arguments as `KafkaGroupConsumer` takes them."""
+
     def reader(self) -> AbstractAsyncContextManager[RangeReader]:
         """A reader, closed at the end."""
 
@@ -91,6 +106,20 @@ class KafkaLog:
 
     def commit(self, group: str, topic: str, offsets: Mapping[int, tuple[int, str]]) -> bool:
         return groups.commit(self.address, group, topic, offsets)
+
+    def unheld(self, group: str, topic: str) -> set[int] | None:
+        return groups.unheld(self.address, group, topic)
+
+    def consumer(
+        self,
+        group: str,
+        topic: str,
+        claims: Callable[[], Sequence[int]],
+        *,
+        instance: str | None,
+        max_records: int,
+    ) -> KafkaGroupConsumer:
+        return KafkaGroupConsumer(self.address, group, topic, claims, instance=instance, max_records=max_records)
 
     def reader(self) -> AbstractAsyncContextManager[range_reader.RangeReader]:
         return range_reader.reader(self.address)

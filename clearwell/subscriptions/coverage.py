@@ -11,7 +11,7 @@ import logging
 import time
 
 from clearwell.errors import Retryable
-from clearwell.kafka import admin
+from clearwell.kafka.log_client import LogClient
 
 log = logging.getLogger(__name__)
 
@@ -22,9 +22,9 @@ LOOK_AGAIN_S = 5.0
 class Coverage:
     """What one member knows of its group; a member that holds nothing of a complete group is a spare one."""
 
-    def __init__(self, bootstrap: str, group: str, topic: str) -> None:
+    def __init__(self, client: LogClient, group: str, topic: str) -> None:
         """Knows nothing yet."""
-        self._bootstrap = bootstrap
+        self._client = client
         self._group = group
         self._topic = topic
         self._due = 0.0
@@ -43,7 +43,7 @@ class Coverage:
         if time.monotonic() < self._due:
             return False
         try:
-            missing = unheld(self._bootstrap, self._group, self._topic)
+            missing = self._client.unheld(self._group, self._topic)
         except Retryable:  # asked again soon; what was known before stands
             missing = None
         else:
@@ -53,17 +53,3 @@ class Coverage:
             log.warning("%s: no member of %s holds partitions %s; sharing out anew",
                         self._topic, self._group, sorted(missing))  # fmt: skip
         return bool(missing)
-
-
-def unheld(bootstrap: str, group: str, topic: str) -> set[int] | None:
-    """The partitions of a topic that no member holds; None while the group is being formed. Raises Retryable."""
-    partitions = set(range(admin.partition_count(bootstrap, topic)))
-    found = admin.ask(bootstrap, f"looking at {group}", lambda client: client.describe_groups([group]))[group]
-    if found["group_state"] != "Stable":
-        return None
-    for member in found["members"]:
-        assignment = member["member_assignment"] or {"assigned_partitions": []}  # no bytes at all: nothing
-        for held in assignment["assigned_partitions"]:
-            if held["topic"] == topic:
-                partitions.difference_update(held["partitions"])
-    return partitions

@@ -6,6 +6,7 @@ from contextlib import closing
 
 from clearwell import settings
 from clearwell.contract.load import find
+from clearwell.kafka.log_client import KafkaLog
 from clearwell.pipeline.clean import CleanCodec
 from clearwell.registry import Registry, subscriptions
 from clearwell.steps import bind
@@ -21,7 +22,7 @@ def follow(name: str, *, max_rows: int, idle: float | None, member: str | None) 
     codec = CleanCodec(bind(find(platform.schemas, registered.stream, registered.version)).schema)
     return Subscription(
         name,
-        platform.kafka,
+        KafkaLog(platform.kafka),
         codec,
         fields=registered.fields,
         max_rows=max_rows,

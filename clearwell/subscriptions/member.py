@@ -20,21 +20,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kafka import KafkaConsumer, TopicPartition, errors
-from kafka.coordinator.assignors.range import RangePartitionAssignor
-from kafka.structs import OffsetAndMetadata
-
 from clearwell.errors import ClearwellError, ConfigError, Retryable
-from clearwell.kafka.clients import connect
-from clearwell.kafka.consumer_options import READ_COMMITTED
-from clearwell.kafka.failures import translated
+from clearwell.kafka.group_consumer import GenerationEnded, MemberReplaced
 from clearwell.kafka.lineage import EPOCH, TIME, UNKNOWN, Parted, Point, way_out
-from clearwell.kafka.log_client import KafkaLog, log_of
+from clearwell.kafka.log_client import LogClient, log_of
 from clearwell.kafka.names import model_group
 from clearwell.records.duplicates import Duplicates
-from clearwell.subscriptions.assignor import SharesAssignor
 from clearwell.subscriptions.coverage import Coverage
-from clearwell.subscriptions.late import LOST, commit_late
+from clearwell.subscriptions.late import commit_late
 from clearwell.subscriptions.memory import Memory
 from clearwell.subscriptions.position import Position, resume
 
@@ -42,9 +35,6 @@ log = logging.getLogger(__name__)
 
 POLL_MS = 500
 STAY_S = 1.0
-REBALANCE_MS = 60_000
-"""How long the group waits for a member that does not answer; and how long one whose model is done stays unasked."""
-COMMIT_MS = 30_000
 REJOIN_S = 90.0
 LEAVE_S = 1.0
 TELL_S = 600.0
@@ -78,7 +68,7 @@ class Member:
     def __init__(
         self,
         name: str,
-        bootstrap: str,
+        client: LogClient,
         topic: str,
         topic_id: str,
         *,
@@ -90,21 +80,23 @@ class Member:
         self.name = name
         self.topic = topic
         self.topic_id = topic_id
-        self.bootstrap = bootstrap
+        self._client = client
         self.instance = instance
         self._memory = memory
         self._unsaved: dict[int, Position] = {}
-        self._log = log_of(KafkaLog(bootstrap), topic)
+        self._log = log_of(client, topic)
         self.partitions: dict[int, HeldPartition] = {}
         self.generation = -1
-        self.coverage = Coverage(bootstrap, model_group(name), topic)
+        self.coverage = Coverage(client, model_group(name), topic)
         self._process = os.getpid()
         self._lock = threading.RLock()
         self._at_work: tuple[int, float] | None = None  # partition of the batch that the model has, and since when
         self._tell_after = TELL_S
         self._leaving = threading.Event()
         self._left = threading.Event()
-        self._consumer = self._connect(max_rows)
+        self._consumer = client.consumer(
+            model_group(name), topic, self._claims, instance=instance, max_records=max_rows
+        )
         _open_members.add(self)
         _leave_at_exit()
         threading.Thread(target=self._stay, name=f"clearwell-{name}", daemon=True).start()
@@ -128,11 +120,8 @@ class Member:
             if self.closed:
                 return {}
             self._at_work = None
-            with translated(self.bootstrap, f"reading {self.topic}"):
-                fetched = self._consumer.poll(timeout_ms=POLL_MS)
-            if self._settle():
-                return {}
-            return {place.partition: records for place, records in fetched.items()}
+            fetched = self._consumer.poll(POLL_MS)
+            return {} if self._settle() else dict(fetched)
 
     def work(self, partition: int) -> None:
         """The model has a batch of this partition now: keep the place in the group for it."""
@@ -148,7 +137,7 @@ class Member:
         if self.instance is None and self.partitions:
             self.coverage.assume()
         elif self.coverage.lacks():
-            self._consumer._coordinator.request_rejoin()  # kafka-python has no public way (Java: enforceRebalance)
+            self._consumer.rejoin()
 
     def commit(self, partition: int, held: HeldPartition, position: Position) -> None:
         """Move the group's position to `position`, if the lane is still ours. Raises PartitionLost, Retryable."""
@@ -157,7 +146,7 @@ class Member:
             if position.offset <= held.committed:
                 return
             if self.closed:  # the loop was left, and nobody has followed since
-                done = commit_late(self.bootstrap, self.name, self.topic, partition, held.committed, position)
+                done = commit_late(self._client, self.name, self.topic, partition, held.committed, position)
             else:
                 done = self._commit(partition, held, position)
             if not done:
@@ -182,30 +171,6 @@ class Member:
         if os.getpid() == self._process and not sys.is_finalizing() and not _is_our_thread():
             self._left.wait(wait_s)
 
-    def _connect(self, max_rows: int) -> Any:
-        with translated(self.bootstrap, f"joining {model_group(self.name)}"):
-            consumer = connect(
-                KafkaConsumer,
-                self.bootstrap,
-                client_id=f"clearwell.{self.name}",
-                group_id=model_group(self.name),
-                group_instance_id=self.instance,
-                enable_auto_commit=False,
-                isolation_level=READ_COMMITTED,
-                auto_offset_reset="earliest",  # never relied upon: each partition is sought to its position
-                # The second is for a group with members of an earlier Clearwell.
-                partition_assignment_strategy=(SharesAssignor(self._claims), RangePartitionAssignor),
-                max_poll_records=max_rows,
-                max_poll_interval_ms=REBALANCE_MS,
-                max_partition_fetch_bytes=4_194_304,
-                session_timeout_ms=10_000,
-                heartbeat_interval_ms=2_000,
-                metrics_enabled=False,
-            )
-            consumer.subscribe([self.topic])
-            consumer.partitions_for_topic(self.topic)  # known before joining: a leader assigns only what it knows
-            return consumer
-
     def _claims(self) -> list[int]:
         at_work = self._at_work
         first = [at_work[0]] if at_work else []
@@ -220,7 +185,7 @@ class Member:
                 self._tell()
             self._remember()
         with self._lock, contextlib.suppress(Exception):  # a consumer that can't say good-bye is thrown out by Kafka
-            self._consumer.close(timeout_ms=int(LEAVE_S * 1000))
+            self._consumer.close()
         self._remember()
         _open_members.discard(self)
         self._left.set()
@@ -240,16 +205,16 @@ class Member:
         if self._memory is not None:
             self._memory.close()
 
-    def _committed(self, place: TopicPartition) -> OffsetAndMetadata | None:
+    def _committed(self, partition: int) -> tuple[int, str] | None:
         """What the group has committed or, where Kafka has forgotten it, what the registry remembers of it."""
-        known = self._consumer.committed(place, metadata=True, timeout_ms=COMMIT_MS)
-        if (known is not None and known.offset >= 0) or self._memory is None:
+        known = self._consumer.committed(partition)
+        if known is not None or self._memory is None:
             return known
-        recalled = self._memory.recall(self.topic_id).get(place.partition)
+        recalled = self._memory.recall(self.topic_id).get(partition)
         if recalled is not None:
             log.warning(
                 "Kafka has forgotten where %s stood in partition %d of %s; it goes on at %d, as the registry says",
-                model_group(self.name), place.partition, self.topic, recalled.offset,
+                model_group(self.name), partition, self.topic, recalled[0],
             )  # fmt: skip
         return recalled
 
@@ -258,12 +223,7 @@ class Member:
         if self.closed:
             return
         try:
-            with translated(self.bootstrap, f"staying in {model_group(self.name)}"):
-                coordinator = self._consumer._coordinator  # the part of `poll` that fetches nothing has no public name
-                try:
-                    coordinator.poll(timeout_ms=int(STAY_S * 1000))
-                except errors.KafkaError:  # its heartbeats have ended; this starts them again
-                    coordinator.ensure_active_group(timeout_ms=int(STAY_S * 1000))
+            self._consumer.stay()
             self._settle()
         except ClearwellError as error:  # Kafka may be back before the model is done; if not, `commit` and `poll` tell
             log.debug("%s", error)
@@ -282,55 +242,51 @@ class Member:
 
         What we keep goes on where we are, unless someone has committed since. True when something has changed.
         """
-        generation = self._consumer.group_metadata().generation_id
-        places = sorted(self._consumer.assignment())
+        generation, assigned = self._consumer.generation, self._consumer.assignment()
         # A poll may end between the new generation and its partitions, so both are looked at.
-        if generation == self.generation and {place.partition for place in places} == self.partitions.keys():
+        if generation == self.generation and set(assigned) == self.partitions.keys():
             return False
         if generation < 0:  # thrown out: what is ours shows when we have joined again
             self.generation = -1
             return True
         self.coverage.forget()
-        with translated(self.bootstrap, f"finding where {model_group(self.name)} stands"):
-            self.partitions = self._taken_over(places)
+        self.partitions = self._taken_over(assigned)
         self.generation = generation
         return True
 
-    def _taken_over(self, places: Sequence[TopicPartition]) -> dict[int, HeldPartition]:
-        begins = self._consumer.beginning_offsets(places) if places else {}
+    def _taken_over(self, assigned: Sequence[int]) -> dict[int, HeldPartition]:
+        begins = self._client.begin_offsets(self.topic) if assigned else {}
         partitions = {}
-        for place in places:
-            position = resume(self._committed(place), self.topic_id)
-            held = self.partitions.get(place.partition)
+        for partition in assigned:
+            position = resume(self._committed(partition), self.topic_id)
+            held = self.partitions.get(partition)
             if held is None or held.committed != position.offset:
                 held = HeldPartition(
-                    max(position.offset, begins[place]), position.offset, Duplicates(position.high_watermarks)
+                    max(position.offset, begins[partition]), position.offset, Duplicates(position.high_watermarks)
                 )
                 point = Point.of(position.offset, position.high_watermarks)
                 held.epoch, held.time = point.epoch, point.time
-                self.warn_of_gap(place.partition, position.offset, held.next)
-            self._consumer.seek(place, held.next)
-            partitions[place.partition] = held
+                self.warn_of_gap(partition, position.offset, held.next)
+            self._consumer.seek(partition, held.next)
+            partitions[partition] = held
         return partitions
 
     def _commit(self, partition: int, held: HeldPartition, position: Position) -> bool:
         """The generation may be over although the partition is still ours: then it is committed in the next one."""
-        place, until = TopicPartition(self.topic, partition), time.monotonic() + REJOIN_S
-        with translated(self.bootstrap, f"committing for {model_group(self.name)}"):
-            while True:
-                try:
-                    if self._consumer._coordinator.need_rejoin():
-                        self._consumer._coordinator.poll(timeout_ms=int(STAY_S * 1000))
-                    self._settle()
-                    if self.partitions.get(partition) is not held:
-                        return False
-                    self._consumer.commit({place: position.committed()}, timeout_ms=COMMIT_MS)
-                    return True
-                except errors.FencedInstanceIdError:
+        until = time.monotonic() + REJOIN_S
+        while True:
+            try:
+                self._consumer.join_next_generation()
+                self._settle()
+                if self.partitions.get(partition) is not held:
                     return False
-                except LOST:
-                    if time.monotonic() > until:
-                        return False
+                self._consumer.commit({partition: position.stored()})
+                return True
+            except MemberReplaced:
+                return False
+            except GenerationEnded:
+                if time.monotonic() > until:
+                    return False
 
     def _lost(self, partition: int) -> PartitionLost:
         return PartitionLost(

@@ -6,8 +6,6 @@ import logging
 import threading
 from collections.abc import Mapping
 
-from kafka.structs import OffsetAndMetadata
-
 from clearwell.errors import ClearwellError
 from clearwell.registry import Registry, subscription_positions
 from clearwell.subscriptions.position import Position
@@ -25,16 +23,14 @@ class Memory:
         self._name = name
         self._away = False
 
-    def recall(self, topic_id: str) -> dict[int, OffsetAndMetadata]:
+    def recall(self, topic_id: str) -> dict[int, tuple[int, str]]:
         """By partition what was committed last in this incarnation of the clean topic. Raises as the registry does."""
         with self._lock, self._registry.session() as session:
-            known = subscription_positions.load(session, self._name, topic_id)
-        return {partition: OffsetAndMetadata(offset, note, -1) for partition, (offset, note) in known.items()}
+            return subscription_positions.load(session, self._name, topic_id)
 
     def store(self, topic_id: str, positions: Mapping[int, Position]) -> None:
         """Remember what is committed. Raises as the registry does."""
-        committed = {partition: position.committed() for partition, position in positions.items()}
-        stored = {partition: (one.offset, str(one.metadata)) for partition, one in committed.items()}
+        stored = {partition: position.stored() for partition, position in positions.items()}
         with self._lock, self._registry.session() as session:
             subscription_positions.save(session, self._name, topic_id, stored)
 

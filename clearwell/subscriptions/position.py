@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import msgspec
-from kafka.structs import OffsetAndMetadata
 
 KEPT_TOPICS = 50
 """Raw topics whose high watermarks a commit carries: Kafka takes 4,096 bytes, each is below 50."""
@@ -30,23 +29,24 @@ class Position:
     offset: int
     high_watermarks: Mapping[str, int] = field(default_factory=dict)
 
-    def committed(self) -> OffsetAndMetadata:
-        """As Kafka stores it."""
+    def stored(self) -> tuple[int, str]:
+        """The offset, and the text beside it, as Kafka stores them."""
         newest = dict(list(self.high_watermarks.items())[-KEPT_TOPICS:])
-        return OffsetAndMetadata(self.offset, msgspec.json.encode(_Note(self.topic_id, newest)).decode(), -1)
+        return self.offset, msgspec.json.encode(_Note(self.topic_id, newest)).decode()
 
 
-def resume(known: OffsetAndMetadata | None, topic_id: str) -> Position:
+def resume(stored: tuple[int, str] | None, topic_id: str) -> Position:
     """Where to go on in a partition; retention may have removed that offset.
 
     Nothing committed: at the beginning. Committed for this topic: there. Committed for an earlier incarnation of the
     topic: at the beginning, as Kafka itself does (it forgets a group's offsets of a deleted topic). An offset without
     our note was set by a person with Kafka's own tools: it is taken as it is, and what follows is new.
     """
-    if known is None or known.offset < 0:
+    if stored is None:
         return Position(topic_id, 0)
+    offset, text = stored
     try:
-        note = _decoder.decode(known.metadata or "")
+        note = _decoder.decode(text)
     except msgspec.DecodeError:
-        return Position(topic_id, known.offset)
-    return Position(topic_id, known.offset, note.high_watermarks) if note.topic == topic_id else Position(topic_id, 0)
+        return Position(topic_id, offset)
+    return Position(topic_id, offset, note.high_watermarks) if note.topic == topic_id else Position(topic_id, 0)

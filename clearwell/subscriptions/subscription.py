@@ -17,7 +17,7 @@ from typing import Any, Self
 from clearwell.backoff import delays
 from clearwell.contract.model import CleanSchema, Field
 from clearwell.errors import ConfigError, Retryable, nearest
-from clearwell.kafka import admin
+from clearwell.kafka.log_client import LogClient
 from clearwell.kafka.names import clean_topic, raw_topic
 from clearwell.pipeline.clean import CleanCodec
 from clearwell.records import clean
@@ -48,7 +48,7 @@ class Subscription(Iterator[Batch], AsyncIterator[Batch]):
     def __init__(
         self,
         name: str,
-        bootstrap: str,
+        client: LogClient,
         codec: CleanCodec,
         *,
         fields: Sequence[str] = (),
@@ -67,7 +67,7 @@ class Subscription(Iterator[Batch], AsyncIterator[Batch]):
         schema = codec.schema
         self.name = name
         self.topic = clean_topic(schema.stream, schema.version)
-        self._bootstrap = bootstrap
+        self._client = client
         self._codec = codec
         self._instance = member
         self._memory = memory
@@ -79,8 +79,8 @@ class Subscription(Iterator[Batch], AsyncIterator[Batch]):
         self._closed = False
         self._superseded = False
         self._thread = 0
-        self._origins = Origins(functools.partial(admin.id_and_ends, bootstrap, raw_topic(schema.stream)))
-        self._member = self._join(admin.topic_id(bootstrap, self.topic))
+        self._origins = Origins(functools.partial(client.id_and_ends, raw_topic(schema.stream)))
+        self._member = self._join(str(client.topic_now(self.topic)))
 
     def __iter__(self) -> Self:
         return self
@@ -132,7 +132,7 @@ class Subscription(Iterator[Batch], AsyncIterator[Batch]):
     def _join(self, topic_id: str) -> Member:
         return Member(
             self.name,
-            self._bootstrap,
+            self._client,
             self.topic,
             topic_id,
             max_rows=self._max_rows,
@@ -148,7 +148,7 @@ class Subscription(Iterator[Batch], AsyncIterator[Batch]):
                 "the newer one, or give each a `member` name."
             )
         self._thread = threading.get_ident()
-        key = self._thread, self._bootstrap, self.name, self._instance
+        key = self._thread, self._client.address, self.name, self._instance
         with _followed_lock:
             known = _followed.get(key)
             earlier = known() if known is not None else None
@@ -230,7 +230,7 @@ class Subscription(Iterator[Batch], AsyncIterator[Batch]):
         """The topic's id; asked until it is answered where fetched events wait for it, else None without an answer."""
         for wait in delays():
             try:
-                now = admin.topic_now(self._bootstrap, self.topic)
+                now = self._client.topic_now(self.topic)
                 if now == self._member.topic_id:
                     self._member.trace(now.epochs)
                 return str(now)

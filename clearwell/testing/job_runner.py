@@ -90,7 +90,7 @@ class _PartitionStream:
 
     def _store(self, offset: int) -> None:
         note = self._job.positions.metadata(self._tp)
-        self._member.commit({self._tp.partition: OffsetAndMetadata(offset, note)})
+        self._member.commit({self._tp.partition: (offset, note)})
 
 
 async def run_job(log: MemoryLog, make: MakeJob, batch_size: int) -> None:
@@ -111,10 +111,11 @@ async def run_job(log: MemoryLog, make: MakeJob, batch_size: int) -> None:
 
 async def _process(log: MemoryLog, job: Job, member: MemoryConsumer, batch_size: int) -> None:
     async def commit(offsets: Mapping[TP, Any]) -> bool:
-        member.commit({tp.partition: known for tp, known in offsets.items()})
+        member.commit({tp.partition: (known.offset, known.metadata) for tp, known in offsets.items()})
         return True
 
-    committed = {TP(job.topic.topic, partition): member.committed(partition) for partition in member.assignment()}
+    stored = {TP(job.topic.topic, partition): member.committed(partition) for partition in member.assignment()}
+    committed = {tp: None if known is None else OffsetAndMetadata(*known) for tp, known in stored.items()}
     starts = await job.positions.start(committed, member.generation, commit)
     failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 

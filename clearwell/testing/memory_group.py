@@ -7,10 +7,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from kafka.errors import FencedInstanceIdError, UnknownMemberIdError
-from kafka.structs import OffsetAndMetadata
-
-from clearwell.subscriptions.assignor import shares
+from clearwell.kafka.group_consumer import GenerationEnded, MemberReplaced
+from clearwell.kafka.shares_assignor import shares
 
 if TYPE_CHECKING:
     from clearwell.testing.memory_log import MemoryLog
@@ -101,24 +99,26 @@ class MemoryConsumer:
             self._next[number] = records[-1].offset + 1
         return records
 
-    def committed(self, partition: int) -> OffsetAndMetadata | None:
+    def committed(self, partition: int) -> tuple[int, str] | None:
         """What the group has committed."""
-        known = self._log.committed(self._name, self._topic).get(partition)
-        return None if known is None else OffsetAndMetadata(*known, -1)
+        return self._log.committed(self._name, self._topic).get(partition)
 
     def seek(self, partition: int, offset: int) -> None:
         """Read on from there."""
         self._next[partition] = offset
 
-    def commit(self, offsets: Mapping[int, OffsetAndMetadata]) -> None:
-        """Store for the group. Raises kafka-python's errors where a partition is another member's."""
+    def commit(self, offsets: Mapping[int, tuple[int, str]]) -> None:
+        """Store for the group. Raises MemberReplaced or GenerationEnded where this is no member."""
         with self._log.lock:
             if self.generation < 0:
-                raise FencedInstanceIdError() if self._static else UnknownMemberIdError()
-            self._log.store(self._name, self._topic, {at: (one.offset, one.metadata) for at, one in offsets.items()})
+                raise MemberReplaced if self._static else GenerationEnded
+            self._log.store(self._name, self._topic, offsets)
 
     def stay(self) -> None:
         """Heartbeats go by themselves."""
+
+    def join_next_generation(self) -> None:
+        """Generations change hands at once."""
 
     def rejoin(self) -> None:
         """Have the partitions shared out anew."""

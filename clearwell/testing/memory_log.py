@@ -24,6 +24,8 @@ from clearwell.testing.memory_partition import MemoryPartition
 from clearwell.testing.memory_producer import MemoryProducer, MemoryTransaction
 from clearwell.testing.memory_reader import MemoryReader
 
+_numbers = itertools.count(1)
+
 TICK = timedelta(milliseconds=1)
 
 
@@ -39,11 +41,10 @@ class MemoryTopic:
 class MemoryLog:
     """A `clearwell.kafka.log_client.LogClient`, and what a test does to a log. Thread-safe."""
 
-    address = "memory"
-
     def __init__(self, clock: Clock | None = None) -> None:
         """Without topics; by default with a clock of its own."""
         self.clock = clock or Clock()
+        self.address = f"memory-{next(_numbers)}"
         self.lock = threading.RLock()
         self.available = True
         """False is a Kafka that does not answer: everything raises Retryable."""

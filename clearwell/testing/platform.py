@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -18,10 +18,12 @@ from clearwell.destinations.memory import MemoryDestination, MemoryStore
 from clearwell.destinations.protocol import Destination
 from clearwell.kafka.message_format import encode_headers
 from clearwell.kafka.names import clean_topic, cleaner_group, dead_topic, deliverer_group, dropped_topic, raw_topic
+from clearwell.pipeline.clean import CleanCodec
 from clearwell.pipeline.compiler import compile
 from clearwell.privacy.memory import MemoryKeyring
 from clearwell.records import dead_letter, dropped
 from clearwell.steps import bind
+from clearwell.subscriptions.subscription import Subscription
 from clearwell.testing.clock import Clock
 from clearwell.testing.job_runner import run_job
 from clearwell.testing.memory_log import MemoryLog
@@ -37,6 +39,10 @@ AnyEvent = Mapping[str, Any] | bytes | None
 
 BATCH = 500
 """Records that a service takes at once; less than in production, so that a few events already are several batches."""
+
+
+IDLE_SECONDS = 0.01
+"""After which a loop over a subscription ends: what comes, comes at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +123,15 @@ class TestPlatform:
                 return Job(self.log, group, work.identity, work.positions, work)
 
             wait_for(run_job(self.log, make, batch_size))
+
+    def subscription(self, name: str, *, fields: Sequence[str] = (), max_rows: int = BATCH) -> Subscription:
+        """Follow the clean topic as a model; the loop ends when it has all that is there. Close it, or use `with`.
+
+        What the model has not committed, the next one of that name gets again. Raises ConfigError for a wrong field.
+        """
+        return Subscription(
+            name, self.log, CleanCodec(self.schema), fields=fields, max_rows=max_rows, idle=IDLE_SECONDS
+        )
 
     def rows(self, to: str) -> list[dict[str, Any]]:
         """What the store of a route holds, in the order of its keys."""

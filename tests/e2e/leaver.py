@@ -15,13 +15,14 @@ from typing import Any
 
 from follower import schema  # type: ignore[import-not-found, unused-ignore]
 
+from clearwell.kafka.log_client import KafkaLog
 from clearwell.pipeline.clean import CleanCodec
 from clearwell.subscriptions.subscription import Subscription
 
 
 def open_subscription() -> Subscription:
     """That of the arguments."""
-    return Subscription(sys.argv[3], sys.argv[1], CleanCodec(schema(sys.argv[2])))
+    return Subscription(sys.argv[3], KafkaLog(sys.argv[1]), CleanCodec(schema(sys.argv[2])))
 
 
 def say() -> None:

@@ -20,10 +20,11 @@ from kafka.protocol.consumer.metadata import ConsumerProtocolAssignment
 
 from clearwell.errors import ConfigError, Fatal, Retryable
 from clearwell.kafka import admin
+from clearwell.kafka.groups import unheld
+from clearwell.kafka.log_client import KafkaLog
 from clearwell.kafka.names import model_group
 from clearwell.pipeline.clean import CleanCodec
 from clearwell.subscriptions.begin import begin
-from clearwell.subscriptions.coverage import unheld
 from clearwell.subscriptions.subscription import PartitionLost, Subscription
 from tests.support.following import FOLLOWER, PARTITIONS, Stream, every, ids
 from tests.support.kafka_login import login
@@ -98,7 +99,7 @@ def test_a_field_that_is_not_there_names_the_nearest(stream: Stream) -> None:
 def test_a_topic_that_is_not_there_is_one_sentence(stream: Stream) -> None:
     other = stream.module.schema("nowhere")
     with pytest.raises(Retryable, match=r"clean\.nowhere\.v1 does not exist"):
-        Subscription("model", stream.bootstrap, CleanCodec(other))
+        Subscription("model", KafkaLog(stream.bootstrap), CleanCodec(other))
 
 
 def test_a_foreign_record_stops_the_model(stream: Stream) -> None:
@@ -109,13 +110,13 @@ def test_a_foreign_record_stops_the_model(stream: Stream) -> None:
 
 def test_latest_begins_where_the_topic_ended_when_it_was_set(stream: Stream) -> None:
     stream.write(0, range(10))
-    assert begin(stream.bootstrap, "model", stream.topic, "latest")[1] == {0: 10, 1: 0}
+    assert begin(KafkaLog(stream.bootstrap), "model", stream.topic, "latest")[1] == {0: 10, 1: 0}
     stream.write(0, range(10, 15))  # before any model has started: no gap
     with stream.follow("model") as events:
         assert sorted(ids(events)) == every((0, range(10, 15)))
         with pytest.raises(ConfigError, match='following "model" now'):
-            begin(stream.bootstrap, "model", stream.topic, "earliest")
-    begin(stream.bootstrap, "model", stream.topic, "earliest")
+            begin(KafkaLog(stream.bootstrap), "model", stream.topic, "earliest")
+    begin(KafkaLog(stream.bootstrap), "model", stream.topic, "earliest")
     with stream.follow("model") as events:
         assert sorted(ids(events)) == every((0, range(15)))
 

@@ -19,6 +19,7 @@ from clearwell import settings
 from clearwell.cli.main import clearwell
 from clearwell.errors import Fatal
 from clearwell.kafka import admin
+from clearwell.kafka.log_client import KafkaLog
 from clearwell.kafka.names import clean_topic, raw_topic
 from clearwell.local import stack as embedded
 from clearwell.pipeline.clean import CleanCodec
@@ -84,7 +85,9 @@ def ids(platform: Platform) -> set[str]:
 
 
 def model(platform: Platform) -> Subscription:
-    return Subscription("learner", platform.settings.kafka, CleanCodec(bind(platform.contract).schema), idle=3)
+    return Subscription(
+        "learner", KafkaLog(platform.settings.kafka), CleanCodec(bind(platform.contract).schema), idle=3
+    )
 
 
 def run(platform: Platform, *arguments: str) -> str:

@@ -12,6 +12,7 @@ import pytest
 from clearwell.demo.flights import BROKEN
 from clearwell.kafka import admin
 from clearwell.kafka.groups import committed
+from clearwell.kafka.log_client import KafkaLog
 from clearwell.kafka.names import cleaner_group, raw_topic
 from clearwell.pipeline.clean import CleanCodec
 from clearwell.steps import bind
@@ -98,7 +99,7 @@ def live(platform: Platform) -> dict[tuple[int, int], Row]:
     """What a model gets, by partition and raw offset."""
     found: dict[tuple[int, int], Row] = {}
     codec = CleanCodec(bind(platform.contract).schema)
-    with Subscription(platform.stream, platform.settings.kafka, codec, idle=2.0) as events:
+    with Subscription(platform.stream, KafkaLog(platform.settings.kafka), codec, idle=2.0) as events:
         for batch in events:
             for offset, row in zip(batch.raw_offsets, batch.arrow().to_pylist(), strict=True):
                 assert (batch.partition, offset) not in found

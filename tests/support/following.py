@@ -12,6 +12,7 @@ import msgspec
 from kafka import KafkaProducer
 
 from clearwell.kafka import admin
+from clearwell.kafka.log_client import KafkaLog
 from clearwell.kafka.names import clean_topic
 from clearwell.pipeline.clean import CleanCodec
 from clearwell.records import clean
@@ -61,7 +62,7 @@ class Stream:
     def follow(self, name: str, idle: float = 1.0, **options: object) -> Subscription:
         """A subscription in this process."""
         codec = CleanCodec(self.module.schema(self.name))
-        return Subscription(name, self.bootstrap, codec, idle=idle, **options)  # type: ignore[arg-type]
+        return Subscription(name, KafkaLog(self.bootstrap), codec, idle=idle, **options)  # type: ignore[arg-type]
 
     def close(self) -> None:
         """Delete the topics."""

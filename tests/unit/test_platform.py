@@ -42,3 +42,23 @@ def test_events_are_clean_delivered_dropped_or_dead() -> None:
     platform.put(order(300), partition=1)
     platform.run()
     assert len(platform.rows("postgres")) == 111
+
+
+def test_a_model_gets_each_clean_event_once_and_goes_on_where_it_committed() -> None:
+    platform = TestPlatform(parse(CONTRACT, "orders/v1.yaml"))
+    platform.put(*[order(number) for number in range(30)])
+    platform.put(*[order(number) for number in range(30, 60)], partition=1)
+    platform.clean()
+    learnt: list[int] = []
+    with platform.subscription("learner", fields=["amount"], max_rows=10) as events:
+        for batch in events:
+            if len(learnt) < 40:
+                learnt += batch.arrow().column("amount").to_pylist()
+                batch.commit()
+    with platform.subscription("learner", fields=["amount"]) as events:
+        for batch in events:
+            learnt += [row["amount"] for row in batch.dicts()]
+            batch.commit()
+    assert sorted(learnt) == list(range(60))
+    with platform.subscription("learner") as events:
+        assert list(events) == []

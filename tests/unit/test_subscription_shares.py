@@ -7,7 +7,7 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clearwell.subscriptions.assignor import shares
+from clearwell.kafka.shares_assignor import shares
 
 
 def test_who_comes_takes_what_another_has_too_much_of_and_not_what_it_is_at_work_on() -> None:
