@@ -13,8 +13,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
-from kafka.structs import OffsetAndMetadata
-
 from clearwell.contract.load import find as find_contract
 from clearwell.contract.model import Contract
 from clearwell.control.platform import Actor, Platform
@@ -132,8 +130,8 @@ def _parted_model(kafka: str, group: str, topic: str) -> Iterator[PartedReader]:
         end = log_of(KafkaLog(kafka), topic).parted_at(partition, point, epoch)
         if end is not None:
             seen = asyncio.run(_high_watermarks(kafka, topic, partition, end))
-            after = OffsetAndMetadata(*Position(str(now), end, seen | Point(end, epoch).high_watermarks).stored(), -1)
-            yield PartedReader(group, topic, partition, offset, end, str(after.metadata), is_service=False)
+            _, note = Position(str(now), end, seen | Point(end, epoch).high_watermarks).stored()
+            yield PartedReader(group, topic, partition, offset, end, note, is_service=False)
 
 
 async def _high_watermarks(kafka: str, topic: str, partition: int, end: int) -> dict[str, int]:

@@ -46,7 +46,7 @@ class MemoryProducer:
                 [offset for at, some in by_partition.items() for offset in self._append(topic, at, some)]
             )
 
-    def begin_at(self, topic: str, partition: int, records: Sequence[Record]) -> MemorySending:
+    def begin_at(self, topic: str, partition: int, records: Sequence[AnyRecord]) -> MemorySending:
         """Append records to one partition, in order."""
         return MemorySending(self._append(topic, partition, records))
 
@@ -57,7 +57,7 @@ class MemoryProducer:
     async def send_records(self, topic: str, partition: int, records: Sequence[AnyRecord]) -> list[asyncio.Future[Any]]:
         """As `begin_at`, with a future that is done."""
         done = asyncio.get_running_loop().create_future()
-        done.set_result(self._append(topic, partition, records))
+        done.set_result(self.begin_at(topic, partition, records).offsets())
         return [done]
 
     def close(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -13,19 +14,21 @@ from typing import Any, TypeVar
 import msgspec
 
 from clearwell.contract.load import load
-from clearwell.contract.model import Contract, Route
+from clearwell.contract.model import CleanSchema, Contract, Route
 from clearwell.destinations.memory import MemoryDestination, MemoryStore
-from clearwell.destinations.protocol import Destination
+from clearwell.destinations.protocol import CleanBatch, Destination
 from clearwell.kafka.message_format import encode_headers
 from clearwell.kafka.names import clean_topic, cleaner_group, dead_topic, deliverer_group, dropped_topic, raw_topic
 from clearwell.pipeline.clean import CleanCodec
 from clearwell.pipeline.compiler import compile
 from clearwell.privacy.memory import MemoryKeyring
 from clearwell.records import dead_letter, dropped
+from clearwell.records.clean import raw_identity
 from clearwell.steps import bind
 from clearwell.subscriptions.subscription import Subscription
 from clearwell.testing.clock import Clock
 from clearwell.testing.job_runner import run_job
+from clearwell.testing.kills import Kills, ProcessKilled
 from clearwell.testing.memory_log import MemoryLog
 from clearwell.testing.memory_partition import MemoryRecord
 from clearwell.worker.cleaner import open_cleaner
@@ -58,6 +61,22 @@ class RejectedEvent:
     event: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Places in raw, (partition, offset): of all events that are there, and of those that have ended in each way."""
+
+    raw: frozenset[tuple[int, int]]
+    clean: frozenset[tuple[int, int]]
+    dropped: frozenset[tuple[int, int]]
+    rejected: frozenset[tuple[int, int]]
+
+    @property
+    def balanced(self) -> bool:
+        """Whether each event has ended in exactly one place."""
+        ended = len(self.clean) + len(self.dropped) + len(self.rejected)
+        return self.raw == self.clean | self.dropped | self.rejected and ended == len(self.raw)
+
+
 class TestPlatform:
     """A contract's stream: raw events go in, and after `run` are clean, delivered, dropped or dead.
 
@@ -77,6 +96,7 @@ class TestPlatform:
         self.stores = {route.to: MemoryStore() for route in self.contract.routes}
         self.losses: list[tuple[str, int, int, int]] = []
         """Offsets that retention removed before a group read them: its name, partition, first, and before which."""
+        self._kills = Kills()
         self._pipeline = compile(self.contract, self.keyring)
         self._destinations: dict[str, Callable[[], Destination]] = {}
         self.log.create_topics(self.contract.stream, self.contract.version, partitions)
@@ -99,6 +119,20 @@ class TestPlatform:
         for route in self.contract.routes:
             self.deliver(route.to, batch_size)
 
+    def run_with_kills(self, seed: int, rate: float = 0.1, batch_size: int = BATCH) -> int:
+        """As `run`, while services are killed at random, before or after what they write; returns how often.
+
+        Each time they begin anew, until all is done. `rate` is how likely a write or a commit is a process's last act.
+        """
+        self._kills = Kills(seed, rate)
+        while True:
+            try:
+                self.run(batch_size)
+            except ProcessKilled:
+                continue
+            count, self._kills = self._kills.count, Kills()
+            return count
+
     def clean(self, batch_size: int = BATCH) -> None:
         """As a cleaner: until all raw events are clean, dropped or dead."""
 
@@ -109,7 +143,7 @@ class TestPlatform:
             )
             return Job(self.log, group, work.identity, work.positions, work)
 
-        wait_for(run_job(self.log, make, batch_size))
+        wait_for(run_job(self.log, make, batch_size, self._kills))
 
     def deliver(self, to: str, batch_size: int = BATCH) -> None:
         """As the deliverer of one route: until the store has all clean events that it wants."""
@@ -122,7 +156,7 @@ class TestPlatform:
                 work = await open_deliverer(self.log, self.contract, route, self.keyring, thread, note, producer)
                 return Job(self.log, group, work.identity, work.positions, work)
 
-            wait_for(run_job(self.log, make, batch_size))
+            wait_for(run_job(self.log, make, batch_size, self._kills))
 
     def subscription(self, name: str, *, fields: Sequence[str] = (), max_rows: int = BATCH) -> Subscription:
         """Follow the clean topic as a model; the loop ends when it has all that is there. Close it, or use `with`.
@@ -148,17 +182,28 @@ class TestPlatform:
 
     def dropped(self) -> dict[str, int]:
         """How many events each rule has dropped: "<number>.<step name>" → offsets."""
-        offsets: dict[str, set[tuple[int, int]]] = {}
+        return dict(Counter(self._dropped_places().values()))
+
+    def _dropped_places(self) -> dict[tuple[int, int], str]:
+        rules = {}
         for partition, record in self._placed(dropped_topic(self.contract.stream)):
-            for rule, some in dropped.decode(record.value or b"").rules.items():
-                offsets.setdefault(rule, set()).update((partition, offset) for offset in some)
-        return {rule: len(some) for rule, some in offsets.items()}
+            for rule, offsets in dropped.decode(record.value or b"").rules.items():
+                rules.update({(partition, offset): rule for offset in offsets})
+        return rules
+
+    def account(self) -> Account:
+        """Where each raw event has ended (invariant 5)."""
+        raw = {(partition, record.offset) for partition, record in self._placed(raw_topic(self.contract.stream))}
+        topic = clean_topic(self.contract.stream, self.contract.version)
+        clean = {(at, raw_identity(record.headers)[1]) for at, record in self._placed(topic)}
+        rejected = {(one.partition, one.offset) for one in self.rejected() if one.destination is None}
+        return Account(frozenset(raw), frozenset(clean), frozenset(self._dropped_places()), frozenset(rejected))
 
     def _destination(self, route: Route) -> Destination:
         if route.to in self._destinations:
             return self._destinations[route.to]()
         group = deliverer_group(self.contract.stream, self.contract.version, route.to)
-        return MemoryDestination(self.stores[route.to], self.schema, group)
+        return _Destination(self.stores[route.to], self.schema, group, self._kills)
 
     def _note_loss_of(self, group: str) -> Callable[[int, int, int], None]:
         return lambda partition, first, end: self.losses.append((group, partition, first, end))
@@ -178,6 +223,17 @@ class TestPlatform:
         for number, partition in enumerate(self.log.topic(topic).partitions):
             for record in partition.read(0, partition.end, partition.end):
                 yield number, record
+
+
+class _Destination(MemoryDestination):
+    """Of a deliverer that may be killed before or after it writes."""
+
+    def __init__(self, store: MemoryStore, schema: CleanSchema, group: str, kills: Kills) -> None:
+        super().__init__(store, schema, group)
+        self._kills = kills
+
+    def write(self, batch: CleanBatch) -> None:
+        self._kills.around("write", lambda: super(_Destination, self).write(batch))
 
 
 async def _stop_nobody(connector: str, reason: str) -> bool:

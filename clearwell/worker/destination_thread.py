@@ -11,7 +11,7 @@ from typing import Protocol, TypeVar
 
 from clearwell.backoff import delays
 from clearwell.destinations.protocol import Destination
-from clearwell.errors import ClearwellError, Retryable
+from clearwell.errors import ClearwellError, Fatal, Retryable
 
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
@@ -36,9 +36,10 @@ class DestinationThread:
         self._health = health
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=destination.kind)
         self._closing = threading.Event()
+        self._failure: Exception | None = None
 
     def call(self, action: Callable[[], Result]) -> asyncio.Future[Result]:
-        """Queue `action`; the future holds its result, or what it raised other than Retryable."""
+        """Queue `action`; the future holds its result, or what it raised other than Retryable: then no more is done."""
         return asyncio.get_running_loop().run_in_executor(self._thread, self._insist, action)
 
     def close(self) -> None:
@@ -48,6 +49,15 @@ class DestinationThread:
         self.destination.close()
 
     def _insist(self, action: Callable[[], Result]) -> Result:
+        if self._failure is not None:  # what was queued behind it would move the position past it (invariant 2)
+            raise Fatal(f"A call of {self.destination.kind} before this one failed.") from self._failure
+        try:
+            return self._retry(action)
+        except Exception as error:
+            self._failure = error
+            raise
+
+    def _retry(self, action: Callable[[], Result]) -> Result:
         for wait in delays():
             try:
                 result = action()

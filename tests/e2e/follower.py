@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from clearwell.contract.model import CleanSchema, Field, Type
+from clearwell.kafka.log_client import KafkaLog
 from clearwell.pipeline.clean import CleanCodec
 from clearwell.subscriptions.subscription import PartitionLost, Subscription
 
@@ -26,7 +27,9 @@ def main(bootstrap: str, stream: str, name: str, log: Path, idle: float) -> None
     """Follow until nothing comes any more."""
     with (
         log.open("a") as notes,
-        Subscription(name, bootstrap, CleanCodec(schema(stream)), max_rows=50, idle=idle, member="one") as events,
+        Subscription(
+            name, KafkaLog(bootstrap), CleanCodec(schema(stream)), max_rows=50, idle=idle, member="one"
+        ) as events,
     ):
         sys.stdout.write("ready\n")
         sys.stdout.flush()

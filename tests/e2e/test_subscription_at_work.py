@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from clearwell.kafka import group_consumer
 from clearwell.subscriptions import member as members
 from clearwell.subscriptions.subscription import Subscription
 from tests.support.collecting import until
@@ -19,7 +20,7 @@ AT_WORK_S = 5.0
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Kafka waits 2 s for a member that does not call, in place of minutes."""
-    monkeypatch.setattr(members, "REBALANCE_MS", 2_000)
+    monkeypatch.setattr(group_consumer, "REBALANCE_MS", 2_000)
     monkeypatch.setattr(members, "STAY_S", 0.2)
 
 
@@ -44,7 +45,7 @@ def test_a_batch_that_takes_longer_than_kafka_waits_for_a_member_is_committed(
 def test_another_member_that_comes_meanwhile_waits_for_nobody_and_takes_nothing_from_under_the_model(
     stream: Stream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(members, "REBALANCE_MS", 6_000)  # some heartbeats, by which a member learns of another
+    monkeypatch.setattr(group_consumer, "REBALANCE_MS", 6_000)  # some heartbeats, by which a member learns of another
     for partition in (0, 1):
         stream.write(partition, range(20))
     with stream.follow("model", max_rows=10) as events:
@@ -88,4 +89,4 @@ def test_a_member_that_kafka_has_thrown_out_meanwhile_commits_if_nobody_has_foll
 
 def _throw_out(events: Subscription) -> None:
     with events._member._lock:
-        events._member._consumer._coordinator.maybe_leave_group(timeout_ms=5_000)
+        events._member._consumer._consumer._coordinator.maybe_leave_group(timeout_ms=5_000)

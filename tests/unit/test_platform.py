@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import random
+
+import pytest
+
 from clearwell.contract.load import parse
 from clearwell.testing import TestPlatform
 
@@ -62,3 +66,21 @@ def test_a_model_gets_each_clean_event_once_and_goes_on_where_it_committed() -> 
     assert sorted(learnt) == list(range(60))
     with platform.subscription("learner") as events:
         assert list(events) == []
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_services_that_are_killed_at_random_lose_nothing_and_double_nothing(seed: int) -> None:
+    platform = TestPlatform(parse(CONTRACT.replace("rejected: 5", "rejected: 99"), "orders/v1.yaml"), partitions=3)
+    chance = random.Random(seed)
+    for number in range(300):
+        event = chance.choices([order(number), order(chance.randrange(number + 1)), b"{"], [8, 1, 1])[0]
+        platform.put(event, partition=number % 3)
+    kills = platform.run_with_kills(seed, batch_size=9)
+    account = platform.account()
+    assert account.balanced, f"seed {seed}, {kills} kills"
+    amounts = sorted({event["amount"] for event in platform.clean_events()})
+    assert [row["amount"] for row in platform.rows("postgres")] == amounts
+    assert [row["amount"] for row in platform.rows("mongo")] == [amount for amount in amounts if amount >= 50]
+    with platform.subscription("learner") as events:
+        learnt = [(batch.partition, offset) for batch in events for offset in batch.raw_offsets]
+    assert sorted(learnt) == sorted(account.clean)
