@@ -13,6 +13,9 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from clearwell.collector.pump import Pump
+from clearwell.collector.rate_limit import Bucket
+from clearwell.collector.watch import Watch
 from clearwell.contract.load import load
 from clearwell.contract.model import CleanSchema, Contract, Route
 from clearwell.destinations.memory import MemoryDestination, MemoryStore
@@ -24,6 +27,9 @@ from clearwell.pipeline.compiler import compile
 from clearwell.privacy.memory import MemoryKeyring
 from clearwell.records import dead_letter, dropped
 from clearwell.records.clean import raw_identity
+from clearwell.records.source_events import RecordMaker
+from clearwell.registry.positions import Counts
+from clearwell.source import Source, SourcePosition
 from clearwell.steps import bind
 from clearwell.subscriptions.subscription import Subscription
 from clearwell.testing.clock import Clock
@@ -96,6 +102,8 @@ class TestPlatform:
         self.stores = {route.to: MemoryStore() for route in self.contract.routes}
         self.losses: list[tuple[str, int, int, int]] = []
         """Offsets that retention removed before a group read them: its name, partition, first, and before which."""
+        self.positions: dict[str, SourcePosition] = {}
+        """Where each connector goes on reading its source."""
         self._kills = Kills()
         self._pipeline = compile(self.contract, self.keyring)
         self._destinations: dict[str, Callable[[], Destination]] = {}
@@ -112,6 +120,30 @@ class TestPlatform:
         headers = encode_headers([])
         records: list[Any] = [(None, value, headers, b"") for value in values]
         return len(producer.begin_at(raw_topic(self.contract.stream), partition, records).offsets())
+
+    def collect(self, source: Source, connector: str = "test", seconds: float | None = None) -> bool:
+        """Read a source into raw, as a collector does, from where the last call for that connector ended, and close it.
+
+        Returns whether it is exhausted; one that is not is stopped after so many `seconds`. Raises as the source.
+        """
+
+        async def collecting() -> bool:
+            stop = asyncio.Event()
+            if seconds is not None:
+                asyncio.get_running_loop().call_later(seconds, stop.set)
+            maker = RecordMaker(connector, self.contract, source.id_fields, lambda: self.keyring)
+            topic, producer = raw_topic(self.contract.stream), self.log.producer("test")
+            pump = Pump(source, maker, producer, topic, save, Bucket(None), Watch())
+            try:
+                return await pump.run(self.positions.get(connector), stop)
+            finally:
+                await source.close()
+
+        def save(position: SourcePosition | None, counts: Counts) -> None:
+            if position is not None:
+                self.positions[connector] = position
+
+        return wait_for(collecting())
 
     def run(self, batch_size: int = BATCH) -> None:
         """Clean and deliver all that has come. Raises Fatal as a service that ends does."""

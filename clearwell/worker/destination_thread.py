@@ -11,7 +11,7 @@ from typing import Protocol, TypeVar
 
 from clearwell.backoff import delays
 from clearwell.destinations.protocol import Destination
-from clearwell.errors import ClearwellError, Fatal, Retryable
+from clearwell.errors import ClearwellError, Retryable
 
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
@@ -50,7 +50,7 @@ class DestinationThread:
 
     def _insist(self, action: Callable[[], Result]) -> Result:
         if self._failure is not None:  # what was queued behind it would move the position past it (invariant 2)
-            raise Fatal(f"A call of {self.destination.kind} before this one failed.") from self._failure
+            raise self._failure
         try:
             return self._retry(action)
         except Exception as error:

@@ -11,6 +11,7 @@ from functools import partial
 from sqlalchemy.orm import Session
 
 from clearwell.backoff import delays
+from clearwell.collector.rate_limit import Bucket
 from clearwell.errors import ConfigError, Fatal, Retryable
 from clearwell.plugins.kinds import is_pushed
 from clearwell.registry import Connector, Registry, State, connectors
@@ -20,7 +21,6 @@ from services.collector.leases import Answer, Leases
 from services.collector.listener import Listener
 from services.collector.options import Options
 from services.collector.push_run import PushRun
-from services.collector.rate import Bucket
 from services.collector.run import Run
 from services.collector.scarce import LoopTrouble, out_of_files
 from services.collector.threads import Threads

@@ -14,12 +14,12 @@ from typing import Protocol, TypeVar
 from sqlalchemy.orm import Session
 
 from clearwell.backoff import delays
+from clearwell.collector.watch import Watch
 from clearwell.errors import ClearwellError, Fenced, Retryable
 from clearwell.registry import Connector, Registry, State, connectors, positions
 from services.collector.leases import Tenure
 from services.collector.scarce import out_of_files
 from services.collector.threads import in_threads_of
-from services.collector.watch import Watch
 
 log = logging.getLogger(__name__)
 

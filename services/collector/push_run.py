@@ -9,6 +9,9 @@ import threading
 from collections.abc import Sequence
 from typing import Any, cast
 
+from clearwell.collector import watch
+from clearwell.collector.rate_limit import Bucket
+from clearwell.collector.watch import Watch
 from clearwell.contract.load import find as find_contract
 from clearwell.errors import ClearwellError
 from clearwell.kafka.admin import ensure_topics
@@ -16,17 +19,14 @@ from clearwell.kafka.names import raw_topic
 from clearwell.kafka.producer import EventProducer
 from clearwell.plugins.spec import open_source
 from clearwell.privacy.open import open_keyring
+from clearwell.records.source_events import RecordMaker, refusals
 from clearwell.references import hide
 from clearwell.registry import Connector, Registry, connectors, positions
 from clearwell.registry.positions import NOTHING, Counts
 from clearwell.settings import Settings
 from clearwell.source import PushSource, Request, RequestRefused, SourceEvent
-from services.collector import watch
 from services.collector.gather import Gatherer
-from services.collector.rate import Bucket
 from services.collector.readers import Readers
-from services.collector.records import RecordMaker, refusals
-from services.collector.watch import Watch
 
 log = logging.getLogger(__name__)
 

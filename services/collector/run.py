@@ -10,6 +10,10 @@ from typing import Any
 
 import msgspec
 
+from clearwell.collector import watch
+from clearwell.collector.pump import Pump
+from clearwell.collector.rate_limit import Bucket
+from clearwell.collector.watch import Watch
 from clearwell.contract.load import find as find_contract
 from clearwell.errors import ClearwellError, Fenced
 from clearwell.kafka.admin import ensure_topics
@@ -17,16 +21,12 @@ from clearwell.kafka.names import raw_topic
 from clearwell.kafka.producer import EventProducer
 from clearwell.plugins.spec import open_source
 from clearwell.privacy.open import open_keyring
+from clearwell.records.source_events import RecordMaker
 from clearwell.references import hide
 from clearwell.registry import Connector, Registry, connectors, positions
 from clearwell.registry.positions import Counts
 from clearwell.settings import Settings
 from clearwell.source import Source, SourcePosition, stored_position
-from services.collector import watch
-from services.collector.pump import Pump
-from services.collector.rate import Bucket
-from services.collector.records import RecordMaker
-from services.collector.watch import Watch
 
 log = logging.getLogger(__name__)
 

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
+from clearwell.collector.rate_limit import Bucket
+from clearwell.collector.watch import Watch
 from services.collector import keep
 from services.collector.keep import Keeper, Work
-from services.collector.rate import Bucket
 from services.collector.scarce import LoopTrouble, out_of_files
-from services.collector.watch import Watch
 
 
 class Clock:

@@ -8,7 +8,6 @@ from contextlib import closing
 import pytest
 
 from clearwell.destinations.memory import MemoryDestination, MemoryStore
-from clearwell.errors import Fatal
 from clearwell.testing.destination_events import SIMPLE
 from clearwell.worker.destination_thread import DestinationThread
 
@@ -22,10 +21,9 @@ def test_what_is_queued_behind_a_call_that_failed_is_not_done() -> None:
 
     async def scene() -> None:
         calls = [thread.call(fail), thread.call(lambda: written.append(2))]
-        with pytest.raises(TypeError):
-            await calls[0]
-        with pytest.raises(Fatal, match="before this one failed"):
-            await calls[1]
+        for call in calls:
+            with pytest.raises(TypeError):
+                await call
 
     with closing(DestinationThread(MemoryDestination(MemoryStore(), SIMPLE, "group"))) as thread:
         asyncio.run(scene())

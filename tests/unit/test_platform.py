@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import random
+from pathlib import Path
 
 import pytest
 
 from clearwell.contract.load import parse
 from clearwell.testing import TestPlatform
+from connectors.file.config import FileConfig
+from connectors.file.source import FileSource
 
 CONTRACT = """\
 stream: orders
@@ -84,3 +88,15 @@ def test_services_that_are_killed_at_random_lose_nothing_and_double_nothing(seed
     with platform.subscription("learner") as events:
         learnt = [(batch.partition, offset) for batch in events for offset in batch.raw_offsets]
     assert sorted(learnt) == sorted(account.clean)
+
+
+def test_a_connector_goes_on_where_its_events_were_acknowledged(tmp_path: Path) -> None:
+    file = tmp_path / "orders.ndjson"
+    lines = [json.dumps(order(number)) + "\n" for number in range(20)]
+    file.write_text("".join(lines[:10]))
+    platform = TestPlatform(parse(CONTRACT, "orders/v1.yaml"))
+    assert platform.collect(FileSource(FileConfig(path=str(file))), "shop")
+    file.write_text("".join(lines))
+    assert platform.collect(FileSource(FileConfig(path=str(file))), "shop")
+    platform.run()
+    assert (len(platform.rows("postgres")), len(platform.account().raw)) == (20, 20)

@@ -10,11 +10,11 @@ from typing import Any, cast
 
 import pytest
 
+from clearwell.collector.pump import Pump
+from clearwell.collector.rate_limit import Bucket
+from clearwell.collector.watch import Watch
 from clearwell.registry.positions import NOTHING, Counts, SavedPosition
 from clearwell.source import Batch, Count, Refusal, SourceEvent, SourcePosition, refuse
-from services.collector.pump import Pump
-from services.collector.rate import Bucket
-from services.collector.watch import Watch
 
 
 class Place(SourcePosition, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, Protocol, cast
 
-from clearwell.kafka.producer import EventProducer, Sending
+from clearwell.collector import watch
+from clearwell.collector.rate_limit import Bucket
+from clearwell.collector.watch import Watch
+from clearwell.kafka.message_format import Record
+from clearwell.records.source_events import RecordMaker, refusals
 from clearwell.registry.positions import NOTHING, Counts
 from clearwell.source import Acknowledging, Batch, Counting, Source, SourceEvent, SourcePosition
-from services.collector import watch
-from services.collector.rate import Bucket
-from services.collector.records import RecordMaker, refusals
-from services.collector.watch import Watch
 
 IN_FLIGHT = 4
 """Batches sent and not yet acknowledged, at most: reading goes on while Kafka works, and memory stays bounded."""
@@ -22,7 +22,21 @@ LAST_ACKS = 3.0
 """Seconds that a stopping pump waits for what is in flight; what is not acknowledged then is read again."""
 
 
-class Flight(NamedTuple):
+class Sending(Protocol):
+    """Records on their way."""
+
+    def wait(self) -> None:
+        """Return when all of them are durable; raises ClearwellError when any is not."""
+
+
+class RawProducer(Protocol):
+    """What a connector writes through."""
+
+    def begin(self, topic: str, records: Sequence[Record]) -> Sending:
+        """Hand records over and return at once; they go out in the order of the calls."""
+
+
+class InFlightBatch(NamedTuple):
     """A batch on its way, and the position after it, or a part of one.
 
     The `last` one, without events, tells that all is read. `idle`: a source without news, at its position.
@@ -42,7 +56,7 @@ class Pump:
         self,
         source: Source,
         maker: RecordMaker,
-        producer: EventProducer,
+        producer: RawProducer,
         topic: str,
         save: Callable[[SourcePosition | None, Counts], None],
         bucket: Bucket,
@@ -60,7 +74,7 @@ class Pump:
         self._bucket = bucket
         self._watch = watch
         self._room = asyncio.Semaphore(IN_FLIGHT)
-        self._sent: asyncio.Queue[Flight | None] = asyncio.Queue()
+        self._sent: asyncio.Queue[InFlightBatch | None] = asyncio.Queue()
         self._counted = 0
 
     async def run(self, after: SourcePosition | None, stop: asyncio.Event) -> bool:
@@ -99,7 +113,7 @@ class Pump:
                 await self._pass_on(last, position, counts, idle=not events)
             await self._room.acquire()
             end = await asyncio.to_thread(self._send, [])
-            self._sent.put_nowait(Flight(end, position, self._count([]), last=True))
+            self._sent.put_nowait(InFlightBatch(end, position, self._count([]), last=True))
 
     async def _pass_on(
         self,
@@ -112,7 +126,7 @@ class Pump:
         """Send events as fast as the rate limit lets them; a part before a batch's last one has no position."""
         await self._room.acquire()
         sending = await asyncio.to_thread(self._send, events)
-        self._sent.put_nowait(Flight(sending, position, counts, idle=idle))
+        self._sent.put_nowait(InFlightBatch(sending, position, counts, idle=idle))
         if pause := self._bucket.take(len(events)):
             await asyncio.sleep(pause)
 
@@ -133,18 +147,18 @@ class Pump:
 
     async def _settle(self) -> None:
         account = UnsavedCounts()
-        while (flight := await self._sent.get()) is not None:
+        while (in_flight := await self._sent.get()) is not None:
             with self._watch.waiting(watch.KAFKA):
-                await asyncio.to_thread(flight.sending.wait)
+                await asyncio.to_thread(in_flight.sending.wait)
             self._room.release()
-            counts = account.due(flight)
+            counts = account.due(in_flight)
             if counts is None:
                 continue
             with self._watch.waiting(watch.POSITION):
-                await asyncio.to_thread(self._save, flight.position, counts)
-            if flight.position is not None and isinstance(self._source, Acknowledging):
+                await asyncio.to_thread(self._save, in_flight.position, counts)
+            if in_flight.position is not None and isinstance(self._source, Acknowledging):
                 with self._watch.waiting(watch.TELLING):
-                    await self._source.acknowledged(flight.position)
+                    await self._source.acknowledged(in_flight.position)
 
 
 class UnsavedCounts:
@@ -156,18 +170,18 @@ class UnsavedCounts:
         self._held: int | None = None
         self._passed_over: int | None = None
 
-    def due(self, flight: Flight) -> Counts | None:
-        """What to save with this flight's position; None when there is nothing new, as with a heartbeat."""
-        counts = self._open + flight.counts
+    def due(self, in_flight: InFlightBatch) -> Counts | None:
+        """What to save with this batch's position; None when there is nothing new, as with a heartbeat."""
+        counts = self._open + in_flight.counts
         passed = counts.passed_over not in (None, self._passed_over)
         news = counts.events or counts.read or counts.held not in (None, self._held) or passed
-        unread = passed and flight.idle and not counts.events  # of what there is, nothing can be read as yet
-        if flight.position is None and not flight.last and not unread:
+        unread = passed and in_flight.idle and not counts.events  # of what there is, nothing can be read as yet
+        if in_flight.position is None and not in_flight.last and not unread:
             self._open = counts
             return None
-        if not news and flight.position in (None, self._saved):
+        if not news and in_flight.position in (None, self._saved):
             return None
-        self._open, self._saved = NOTHING, flight.position
+        self._open, self._saved = NOTHING, in_flight.position
         self._held = self._held if counts.held is None else counts.held
         self._passed_over = self._passed_over if counts.passed_over is None else counts.passed_over
         return counts
