@@ -8,22 +8,19 @@ import click
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from clearwell import settings
-from clearwell.accounts import Balance
-from clearwell.accounts import balance as take_balance
 from clearwell.cli.output import counted, emit, home_option, json_option, table
-from clearwell.contract.load import find
+from clearwell.cli.platform import open_platform
+from clearwell.control.balance import TOTALS, StreamBalance, take_balance
 
-COLUMNS = ("raw", "clean", "dropped", "dead", "expired", "missing", "doubled", "forged", "repeats", "waiting", "lost")
-STORE_COLUMNS = (
+DESTINATION_COLUMNS = (
     "name",
     "expected",
     "older",
     "delivered",
     "refused",
-    "unrouted",
+    "filtered",
     "keys",
-    "held",
+    "row_count",
     "waiting",
     "lost",
     "late",
@@ -51,137 +48,115 @@ def balance(ctx: click.Context, stream: str, version: int | None, as_json: bool)
 
     Events that are still on their way are shown as waiting; they are in nobody's accounts yet.
     """
-    where = settings.load()
-    found = take_balance(where, find(where.schemas, stream, version))
-    emit(as_json, as_object(found), lambda: _render(found))
-    ctx.exit(0 if found.balanced else 1)
+    with open_platform() as platform:
+        result = take_balance(platform, stream, version)
+    emit(as_json, result, lambda: _render(result))
+    ctx.exit(0 if result.balanced else 1)
 
 
-def as_object(found: Balance) -> dict[str, Any]:
-    """The balance as one JSON object."""
-    return {
-        "stream": found.stream,
-        "version": found.version,
-        "balanced": found.balanced,
-        "settled": found.settled,
-        **{column: found.total(column) for column in COLUMNS},
-        "reasons": found.reasons,
-        "sources": [
-            {"name": one.name, "state": one.state, "balanced": one.balanced, "read": one.counts.read,
-             "accepted": one.counts.accepted, "refused": one.counts.refused, "at_source": one.counts.held,
-             "passed_over": one.counts.passed_over,
-             "difference": one.difference}
-            for one in found.sources
-        ],
-        "partitions": found.partitions,
-        "destinations": [
-            {"name": one.name, "balanced": one.balanced, "expected": one.expected, "delivered": one.delivered,
-             "refused": one.refused, "refused_without_letter": one.unknown,
-             "unrouted": one.unrouted, "keys": one.keys, "held": one.held,
-             "waiting": one.waiting, "older": one.older, "lost": one.lost, "late": one.late,
-             "outlived": one.outlived}
-            for one in found.destinations
-        ],
-        "unread": [{"name": name, "error": error} for name, error in found.unread],
-    }  # fmt: skip
-
-
-def _render(found: Balance) -> RenderableType:
+def _render(balance: StreamBalance) -> RenderableType:
     rows: list[list[object]] = [
-        [str(one.partition), f"{one.first:,}–{one.next:,}", *(getattr(one, column) for column in COLUMNS), _mark(one)]
-        for one in found.partitions
+        [
+            str(partition.partition),
+            f"{partition.first:,}–{partition.next:,}",
+            *(getattr(partition, column) for column in TOTALS),
+            _mark(partition),
+        ]
+        for partition in balance.partitions
     ]
-    rows.append(["all", "", *(found.total(column) for column in COLUMNS), ""])
-    stores: list[list[object]] = [
-        [*(getattr(one, column) for column in STORE_COLUMNS), _mark(one)] for one in found.destinations
+    rows.append(["all", "", *(getattr(balance, column) for column in TOTALS), ""])
+    destinations: list[list[object]] = [
+        [*(getattr(destination, column) for column in DESTINATION_COLUMNS), _mark(destination)]
+        for destination in balance.destinations
     ]
     return Group(
-        *_sources(found),
-        table(["partition", "offsets", *COLUMNS, ""], rows),
+        *_sources(balance),
+        table(["partition", "offsets", *TOTALS, ""], rows),
         "",
-        table(["destination", *STORE_COLUMNS[1:], ""], stores),
+        table(["destination", *(column.replace("_", " ") for column in DESTINATION_COLUMNS[1:]), ""], destinations),
         "",
-        table(["dead letters", "reason"], _reasons(found)) if found.reasons else "no dead letters",
+        table(["dead letters", "reason"], _reasons(balance)) if balance.reasons else "no dead letters",
         "",
-        _verdict(found),
-        *_losses(found),
-        *_advice(found),
+        _outcome(balance),
+        *_losses(balance),
+        *_advice(balance),
     )
 
 
-def _sources(found: Balance) -> list[RenderableType]:
-    if not found.sources:
+def _sources(balance: StreamBalance) -> list[RenderableType]:
+    if not balance.sources:
         return []
     rows: list[list[object]] = []
-    for one in found.sources:
-        counts = one.counts
-        figures = [counts.read, counts.accepted, counts.refused, counts.held, counts.passed_over]
-        rows.append([one.name, one.state, *("" if figure is None else figure for figure in figures), _mark(one)])
+    for source in balance.sources:
+        figures = [source.read, source.accepted, source.refused, source.at_source, source.passed_over]
+        rows.append(
+            [source.name, source.state, *("" if figure is None else figure for figure in figures), _mark(source)]
+        )
     heads = ["source", "state", "read", "accepted", "refused", "at source", "passed over", ""]
     return [table(heads, rows), ""]
 
 
-def _reasons(found: Balance) -> list[list[object]]:
-    return [[count, reason] for reason, count in sorted(found.reasons.items(), key=lambda pair: -pair[1])]
+def _reasons(balance: StreamBalance) -> list[list[object]]:
+    return [[count, reason] for reason, count in sorted(balance.reasons.items(), key=lambda pair: -pair[1])]
 
 
-def _mark(one: Any) -> str:
-    return "ok" if one.balanced else "DOES NOT ADD UP"
+def _mark(account: Any) -> str:
+    return "OK" if account.balanced else "DOES NOT ADD UP"
 
 
-def _verdict(found: Balance) -> Text:
-    if not found.balanced:
-        return Text(f"{found.stream} does not add up.", style="bold red")
-    rest = "" if found.settled else " Some events are still on their way."
-    if not found.cleaned and found.total("waiting"):
+def _outcome(balance: StreamBalance) -> Text:
+    if not balance.balanced:
+        return Text(f"{balance.stream} does not add up.", style="bold red")
+    rest = "" if balance.settled else " Some events are still on their way."
+    if not balance.cleaned and balance.waiting:
         rest = (
-            f" No cleaner has read {found.stream} v{found.version} yet: `clearwell up` starts one a contract, and "
+            f" No cleaner has read {balance.stream} v{balance.version} yet: `clearwell up` starts one a contract, and "
             "`clearwell status` shows it."
         )
-    known = " + expired" if found.total("expired") else ""
-    return Text(f"{found.stream} is balanced: raw = clean + dropped + dead{known}.{rest}", style="bold green")
+    known = " + expired" if balance.expired else ""
+    return Text(f"{balance.stream} is balanced: raw = clean + dropped + dead{known}.{rest}", style="bold green")
 
 
-def _losses(found: Balance) -> list[str]:
+def _losses(balance: StreamBalance) -> list[str]:
     """What nobody has read: told in any case, for no sum shows it."""
     lines = []
-    if lost := found.total("lost"):
+    if balance.lost:
         lines.append(
-            f"{counted(lost, 'raw event')} of {found.stream} were removed by retention before they were cleaned: they "
-            "are lost. Keep the raw topic longer (retention.ms), or find out why its cleaner was late."
+            f"{counted(balance.lost, 'raw event')} of {balance.stream} were removed by retention before they were "
+            "cleaned: they are lost. Keep the raw topic longer (retention.ms), or find out why its cleaner was late."
         )
-    lines += [
-        f"{counted(one.lost, 'clean event')} were removed by retention before {one.name} had them. Keep the clean "
-        "topic longer, or find out why the deliverer was late."
-        for one in found.destinations
-        if one.lost
-    ]
-    lines += [
-        f"{counted(one.late, 'event')} came too late for the windows of {one.name}: "
-        f"`clearwell features show {one.name.partition('.')[2]}` says more."
-        for one in found.destinations
-        if one.late
-    ]
-    lines += [
-        f"{one.name} holds {counted(one.outlived, 'row')} more, of events that Kafka lost after they were delivered."
-        for one in found.destinations
-        if one.outlived
-    ]
+    for account in balance.destinations:
+        if account.lost:
+            lines.append(
+                f"{counted(account.lost, 'clean event')} were removed by retention before {account.name} had them. "
+                "Keep the clean topic longer, or find out why the deliverer was late."
+            )
+    for account in balance.destinations:
+        if account.late:
+            lines.append(
+                f"{counted(account.late, 'event')} came too late for the windows of {account.name}: "
+                f"`clearwell features show {account.name.partition('.')[2]}` says more."
+            )
+    for account in balance.destinations:
+        if account.outlived:
+            lines.append(
+                f"{account.name} holds {counted(account.outlived, 'row')} more, of events that Kafka lost after they "
+                "were delivered."
+            )
     return lines
 
 
-def _advice(found: Balance) -> list[str]:
+def _advice(balance: StreamBalance) -> list[str]:
     """What to do where a source or a destination has lost something."""
-    unread = [
-        f"{name} does not take v{found.version}, and its accounts can't be read. {why}" for name, why in found.unread
+    lines = [
+        f"{unread.name} does not take v{balance.version}, and its accounts can't be read. {unread.error}"
+        for unread in balance.unread
     ]
-    return (
-        unread
-        + [f"{one.name}: {one.difference}" for one in found.sources if one.difference is not None]
-        + [
-            f"{one.name} holds {one.held:,} of {one.keys:,}: `clearwell destination replay {one.name} --stream "
-            f"{found.stream} --from earliest` brings back what is missing."
-            for one in found.destinations
-            if not one.balanced and one.held is not None and one.held < one.keys
-        ]
-    )
+    lines += [f"{source.name}: {source.difference}" for source in balance.sources if source.difference is not None]
+    lines += [
+        f"{account.name} holds {account.row_count:,} of {account.keys:,}: `clearwell destination replay {account.name} "
+        f"--stream {balance.stream} --from earliest` brings back what is missing."
+        for account in balance.destinations
+        if not account.balanced and account.row_count is not None and account.row_count < account.keys
+    ]
+    return lines

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from clearwell.contract.load import parse
 from clearwell.errors import Fatal
 from clearwell.pipeline import Outcomes, RawBatch
-from clearwell.pipeline.compiler import Pipeline, State, compile
+from clearwell.pipeline.compiler import Pipeline, compile
+from clearwell.pipeline.state import PipelineState
 from clearwell.privacy.memory import MemoryKeyring
 
 TEXT = """
@@ -66,7 +67,7 @@ def with_offsets(steps: Log) -> Log:
     return log
 
 
-def run(log: Log, state: State) -> Outcomes:
+def run(log: Log, state: PipelineState) -> Outcomes:
     return PIPELINE.process(RawBatch("t", 0, [at for at, _ in log], [value for _, value in log]), state)
 
 

@@ -6,7 +6,8 @@ import pytest
 
 from clearwell.accounts.balance import Balance
 from clearwell.accounts.ledger import Ledger
-from clearwell.cli.balance import _verdict
+from clearwell.cli.balance import _outcome
+from clearwell.control.balance import stream_balance
 from clearwell.errors import ConfigError
 from clearwell.kafka import admin
 from clearwell.kafka.topics import differences, plans
@@ -43,5 +44,7 @@ def test_partitions_that_were_added_to_raw_are_added_to_the_others_too() -> None
 
 def test_a_stream_that_nothing_cleans_is_told() -> None:
     waiting = Ledger(0, 0).close(0, 0, 0, 0, waiting=5)
-    assert "No cleaner has read s v1 yet" in str(_verdict(Balance("s", 1, (waiting,), (), {}, cleaned=False)))
-    assert "still on their way" in str(_verdict(Balance("s", 1, (waiting,), (), {})))
+    assert "No cleaner has read s v1 yet" in str(
+        _outcome(stream_balance(Balance("s", 1, (waiting,), (), {}, cleaned=False)))
+    )
+    assert "still on their way" in str(_outcome(stream_balance(Balance("s", 1, (waiting,), (), {}))))

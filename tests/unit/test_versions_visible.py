@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import importlib
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from clearwell.control.balance import stream_balance
 from clearwell.errors import ConfigError
 from tests.unit.contract_text import contract
 
@@ -53,5 +55,5 @@ def test_a_destination_that_does_not_take_a_version_does_not_hide_the_other_acco
     assert closed == ["mongo"]
     assert found.unread == (("postgres", WHY),)
     assert not found.balanced
-    advice = command._advice(type(found)("visits", 1, (), (), {}, (), found.unread))
+    advice = command._advice(stream_balance(replace(found, destinations=())))
     assert advice == [f"postgres does not take v1, and its accounts can't be read. {WHY}"]
