@@ -8,9 +8,8 @@ import threading
 from collections.abc import Awaitable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from clearwell.backoff import delays
+from clearwell.backoff import retry_until_available
 from clearwell.dead_letters.verify import DeadTopicVerifier
-from clearwell.errors import Retryable
 from clearwell.registry import Registry, dead_letter_intake
 from clearwell.registry.dead_letter_intake import CopiedDeadLetter, Intake
 from clearwell.worker.gaps import Gaps
@@ -53,17 +52,11 @@ class DeadLetterCopier:
 
     def _store(self, partition: int, copies: Sequence[CopiedDeadLetter]) -> None:
         """Durable when it returns (invariant 2): only then is the batch acknowledged."""
-        for wait in delays():
-            try:
-                with self._registry.connection() as connection:
-                    intake = dead_letter_intake.add(connection, copies)
-                _log(partition, intake)
-                return
-            except Retryable as error:  # a bad world is waited for in place
-                log.warning("%s Trying again in %.1f s.", error, wait)
-                if self._closing.wait(wait):
-                    raise
-        raise AssertionError("delays() is endless")
+        _log(partition, retry_until_available(lambda: self._add(copies), pause=self._closing.wait))
+
+    def _add(self, copies: Sequence[CopiedDeadLetter]) -> Intake:
+        with self._registry.connection() as connection:
+            return dead_letter_intake.add(connection, copies)
 
 
 def _log(partition: int, intake: Intake) -> None:

@@ -7,11 +7,9 @@ ever, and every event after it for a repeat; one of a topic that raw never was h
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 
-from clearwell.backoff import delays
-from clearwell.errors import Retryable
+from clearwell.backoff import retry_until_available
 from clearwell.kafka.lineage import is_branch
 
 log = logging.getLogger(__name__)
@@ -31,13 +29,7 @@ class Origins:
 
     def refresh(self) -> None:
         """Learn how far raw goes now; blocks, and asks again where Kafka can't say just now."""
-        for wait in delays():
-            try:
-                self._topic_id, self._ends = self._ask()
-                return
-            except Retryable as error:
-                log.warning("%s Asking again in %.1f s.", error, wait)
-                time.sleep(wait)
+        self._topic_id, self._ends = retry_until_available(self._ask)
 
     def explain(self, partition: int, topics: Sequence[str], offsets: Sequence[int]) -> bool:
         """Whether what is known of raw explains all records of a clean partition; cheap."""

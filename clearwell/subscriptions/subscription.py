@@ -14,7 +14,7 @@ from itertools import compress
 from types import TracebackType
 from typing import Any, Self
 
-from clearwell.backoff import delays
+from clearwell.backoff import retry_until_available
 from clearwell.contract.model import CleanSchema, Field
 from clearwell.errors import ConfigError, Retryable, nearest
 from clearwell.kafka.log_client import LogClient
@@ -228,18 +228,22 @@ class Subscription(Iterator[Batch], AsyncIterator[Batch]):
 
     def _ask_topic_id(self, insist: bool) -> str | None:
         """The topic's id; asked until it is answered where fetched events wait for it, else None without an answer."""
-        for wait in delays():
-            try:
-                now = self._client.topic_now(self.topic)
-                if now == self._member.topic_id:
-                    self._member.trace(now.epochs)
-                return str(now)
-            except Retryable as error:
-                if not insist or self._closed:
-                    return None
-                log.warning("%s Trying again in %.1f s.", error, wait)
-                time.sleep(wait)
-        raise AssertionError("delays() is endless")
+
+        def ask() -> str:
+            now = self._client.topic_now(self.topic)
+            if now == self._member.topic_id:
+                self._member.trace(now.epochs)
+            return str(now)
+
+        try:
+            return retry_until_available(ask, pause=self._pause) if insist else ask()
+        except Retryable:
+            return None
+
+    def _pause(self, wait: float) -> bool:
+        """Whether nobody waits any longer, after so many seconds."""
+        time.sleep(wait)
+        return self._closed
 
 
 class _Idle:

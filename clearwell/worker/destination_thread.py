@@ -9,7 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol, TypeVar
 
-from clearwell.backoff import delays
+from clearwell.backoff import retry_until_available
 from clearwell.destinations.protocol import Destination
 from clearwell.errors import ClearwellError, Retryable
 
@@ -58,17 +58,13 @@ class DestinationThread:
             raise
 
     def _retry(self, action: Callable[[], Result]) -> Result:
-        for wait in delays():
-            try:
-                result = action()
-            except Retryable as error:  # later calls wait behind this one, so order is kept
-                if self._health is not None:
-                    self._health.trouble(error, wait)
-                log.warning("%s: %s Trying again in %.1f s.", self.destination.kind, error, wait)
-                if self._closing.wait(wait):
-                    raise
-            else:
-                if self._health is not None:
-                    self._health.well()
-                return result
-        raise AssertionError("delays() is endless")
+        """Later calls wait behind this one, so order is kept."""
+        result = retry_until_available(action, report=self._report, pause=self._closing.wait)
+        if self._health is not None:
+            self._health.well()
+        return result
+
+    def _report(self, error: Retryable, wait: float) -> None:
+        if self._health is not None:
+            self._health.trouble(error, wait)
+        log.warning("%s: %s Trying again in %.1f s.", self.destination.kind, error, wait)

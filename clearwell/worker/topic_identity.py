@@ -8,18 +8,15 @@ records belong to it. So each batch is confirmed after it was fetched and before
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Mapping
 from typing import Self
 
-from clearwell.backoff import delays
-from clearwell.errors import Fatal, Retryable
+from clearwell.backoff import retry_until_available_async
+from clearwell.errors import Fatal
 from clearwell.kafka.admin import TopicNow
 from clearwell.kafka.lineage import Lineage, Point
 from clearwell.kafka.log_client import LogClient, log_of
 from clearwell.kafka.shared_question import SharedQuestion
-
-log = logging.getLogger(__name__)
 
 
 class TopicIdentity:
@@ -33,7 +30,7 @@ class TopicIdentity:
         self.lineage = lineage
         self.id = ""
         self._ask = ask
-        self._question = SharedQuestion(self._insist)
+        self._question = SharedQuestion(lambda: retry_until_available_async(self._look))
 
     @classmethod
     def of(cls, client: LogClient, topic: str, way: str | Callable[[int, int], str]) -> Self:
@@ -59,17 +56,11 @@ class TopicIdentity:
             raise Fatal(f"Topic {self.topic} was deleted and made again; starting over under its new identity.")
         return self.id
 
-    async def _insist(self) -> str:
-        for wait in delays():
-            try:
-                now = await asyncio.to_thread(self._ask)
-                if self.lineage is not None and isinstance(now, TopicNow) and now == self.id:
-                    await self._trace(self.lineage, now)
-                return now
-            except Retryable as error:  # a broker that is away is waited for in place
-                log.warning("%s Asking again in %.1f s.", error, wait)
-                await asyncio.sleep(wait)
-        raise AssertionError("delays() is endless")
+    async def _look(self) -> str:
+        now = await asyncio.to_thread(self._ask)
+        if self.lineage is not None and isinstance(now, TopicNow) and now == self.id:
+            await self._trace(self.lineage, now)
+        return now
 
     @staticmethod
     async def _trace(lineage: Lineage, now: TopicNow) -> None:

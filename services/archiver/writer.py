@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from clearwell.backoff import delays
+from clearwell.backoff import retry_until_available
 from clearwell.destinations.lake.archive import Archive, RawRange
-from clearwell.errors import Retryable
 
-log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 FULL = 10_000
@@ -61,16 +57,8 @@ class ArchiveWriter:
             self._call(lambda: self._archive.write(ranges)).add_done_callback(lambda done: _pass_on(done, written))
 
     def _call(self, action: Callable[[], Result]) -> asyncio.Future[Result]:
-        return asyncio.get_running_loop().run_in_executor(self._thread, self._insist, action)
-
-    def _insist(self, action: Callable[[], Result]) -> Result:
-        for wait in delays():
-            try:
-                return action()
-            except Retryable as error:  # later calls wait behind this one, so order is kept
-                log.warning("%s Trying again in %.1f s.", error, wait)
-                time.sleep(wait)
-        raise AssertionError("delays() is endless")
+        """Later calls wait behind this one, so order is kept."""
+        return asyncio.get_running_loop().run_in_executor(self._thread, retry_until_available, action)
 
 
 def _pass_on(done: asyncio.Future[None], written: asyncio.Future[None]) -> None:

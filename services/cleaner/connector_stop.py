@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from contextlib import closing
 
-from clearwell.backoff import delays
-from clearwell.errors import Retryable
-
-log = logging.getLogger(__name__)
+from clearwell.backoff import retry_until_available_async
 
 
 class ConnectorStop:
@@ -26,13 +22,7 @@ class ConnectorStop:
         It is not where the stream has no other connector: then the stream itself stops, before it fills the dead
         letters with what a wrong contract rejects. A registry that is away is waited for (invariant 6).
         """
-        for wait in delays():
-            try:
-                return await asyncio.to_thread(self._stop, connector, why)
-            except Retryable as error:
-                log.warning("%s Trying again in %.1f s.", error, wait)
-                await asyncio.sleep(wait)
-        raise AssertionError("delays() is endless")
+        return await retry_until_available_async(lambda: asyncio.to_thread(self._stop, connector, why))
 
     def _stop(self, connector: str, why: str) -> bool:
         from clearwell.registry import Registry, connectors  # 15 MB of SQLAlchemy that a cleaner hardly ever needs
