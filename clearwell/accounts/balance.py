@@ -7,7 +7,6 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, closing
 from dataclasses import dataclass
-from itertools import compress
 from typing import Any
 
 from clearwell.accounts.books import Books, DestinationBalance
@@ -19,8 +18,8 @@ from clearwell.kafka import admin
 from clearwell.kafka.groups import committed
 from clearwell.kafka.names import clean_topic, cleaner_group, dead_topic, dropped_topic, raw_topic
 from clearwell.kafka.range_reader import RangeReader, reader
-from clearwell.records import clean, dead_letter, dropped
-from clearwell.records.duplicates import Duplicates
+from clearwell.records import dead_letter, dropped
+from clearwell.records.clean_reader import CleanReader
 from clearwell.records.origins import Origins
 from clearwell.registry import Registry
 from clearwell.settings import Settings
@@ -130,26 +129,25 @@ class _Partition:
         return ledger.close(self.partition, holes, missing, expired, waiting, self._forged)
 
     async def _clean(self, ledger: Ledger, books: Iterable[Books], refused: Refused, complete: bool) -> None:
-        topic, repeats, oldest = clean_topic(self._stream, self._version), Duplicates(), None
+        topic, oldest = clean_topic(self._stream, self._version), None
+        reader = CleanReader(self.partition, self._origins)
         begin = await self._log.begin(topic, self.partition)
         for book in books:
             there = refused[book.name, book.topic_id]
             book.begin(self.partition, begin, there, complete, parted=bool(self.note.branches))
         async for records in self._all(topic):
-            topics, offsets = clean.raw_identities(records)
-            explained = self._origins.explained(self.partition, topics, offsets, repeats.high_watermarks)
-            if not all(explained):
-                self._forged += explained.count(False)
-                records = list(compress(records, explained))
-                topics, offsets = list(compress(topics, explained)), list(compress(offsets, explained))
-            ours = [offset for of, offset in zip(topics, offsets, strict=True) if of == self.note.origin_at(offset)]
+            new = reader.take(records)
+            self._forged += len(new.forged)
+            ours = [
+                offset
+                for topic_id, offset in zip(new.raw_topics, new.raw_offsets, strict=True)
+                if topic_id == self.note.origin_at(offset)
+            ]
             oldest = ours[0] if oldest is None and ours else oldest
             ledger.note(CLEAN, ours)
-            news = repeats.are_new(topics, offsets)
-            fresh = [record for record, new in zip(records, news, strict=True) if new]
             for book in books:
                 there = refused[book.name, book.topic_id]
-                book.note(self.partition, [(r.offset, r.key, r.value) for r in fresh], there)
+                book.note(self.partition, [(r.offset, r.key, r.value) for r in new.records], there)
         self._expire(ledger, begin, oldest)
 
     async def _dead(self, ledger: Ledger, reasons: dict[str, int]) -> tuple[Refused, bool]:

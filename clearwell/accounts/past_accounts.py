@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from clearwell.contract.model import Contract, Route
 from clearwell.destinations.protocol import Accounts, Start
 from clearwell.kafka.log_client import KafkaLog
-from clearwell.kafka.names import clean_topic
+from clearwell.kafka.names import clean_topic, raw_topic
 from clearwell.kafka.range_reader import RangeReader
 from clearwell.pipeline.clean import CleanCodec
-from clearwell.records import clean
+from clearwell.records.clean_reader import CleanReader
 from clearwell.records.duplicates import Duplicates
+from clearwell.records.origins import Origins
 from clearwell.records.recent_history import RecentHistory
 from clearwell.settings import Settings
 from clearwell.steps import bind
@@ -35,7 +37,9 @@ class PastAccounts:
         schema = bind(contract).schema
         self._log, self._to = log, route.to
         self._topic = clean_topic(contract.stream, contract.version)
-        self._history = RecentHistory(KafkaLog(settings.kafka), contract.stream)
+        client = KafkaLog(settings.kafka)
+        self._history = RecentHistory(client, contract.stream)
+        self._origins = Origins(partial(client.id_and_ends, raw_topic(contract.stream)))
         self._codec = CleanCodec(schema)
         self._wants = route.wants(schema)
         self._report, self._done, self._total = report, 0, total
@@ -58,16 +62,15 @@ class PastAccounts:
     ) -> tuple[Accounts, dict[str, int]]:
         """What clean offsets [first, end) add to the accounts, and the high watermarks after them."""
         refused = len(await self._history.refused_offsets(self._to, partition, topic_id, first, end))
-        seen = Duplicates(high_watermarks)
+        clean = CleanReader(partition, self._origins, Duplicates(high_watermarks))
         repeats = unrouted = routed = 0
         async for records in self._log.records(self._topic, partition, first, end):
-            is_new = seen.are_new(*clean.raw_identities(records))
-            new = [record for record, keep in zip(records, is_new, strict=True) if keep]
+            new = clean.take(records).records
             wanted = self._count_routed(new)
             repeats += len(records) - len(new)
             routed, unrouted = routed + wanted, unrouted + len(new) - wanted
             self._report(min(self._done + records[-1].offset + 1, self._total), self._total)
-        return Accounts(partition, end, routed - refused, unrouted, repeats, refused), dict(seen.high_watermarks)
+        return Accounts(partition, end, routed - refused, unrouted, repeats, refused), dict(clean.high_watermarks)
 
     def _count_routed(self, records: Sequence[Any]) -> int:
         if self._wants is None:

@@ -11,6 +11,7 @@ import asyncio
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import groupby
 
 from clearwell.contract.load import find as find_contract
@@ -19,7 +20,7 @@ from clearwell.control.platform import Actor, Platform
 from clearwell.errors import ConfigError, Hint, Retryable
 from clearwell.kafka import admin, groups
 from clearwell.kafka.lineage import Point, branch_id
-from clearwell.kafka.log_client import KafkaLog, log_of
+from clearwell.kafka.log_client import KafkaLog, LogClient, log_of
 from clearwell.kafka.names import (
     archive_group,
     clean_topic,
@@ -29,9 +30,8 @@ from clearwell.kafka.names import (
     model_group,
     raw_topic,
 )
-from clearwell.kafka.range_reader import reader
-from clearwell.records import clean
-from clearwell.records.duplicates import Duplicates
+from clearwell.records.clean_reader import CleanReader
+from clearwell.records.origins import Origins
 from clearwell.registry import audit, subscriptions
 from clearwell.registry.locks import lock
 from clearwell.subscriptions.position import Position, resume
@@ -104,7 +104,7 @@ def _parted_readers(platform: Platform, contract: Contract) -> Iterator[PartedRe
         known = subscriptions.list_subscriptions(session)
     for subscription in known:
         if (subscription.stream, subscription.version) == (stream, version):
-            yield from _parted_model(kafka, model_group(subscription.name), clean_topic(stream, version))
+            yield from _parted_model(kafka, model_group(subscription.name), contract)
 
 
 def _parted_service(kafka: str, group: str, topic: str, branches: bool) -> Iterator[PartedReader]:
@@ -121,26 +121,28 @@ def _parted_service(kafka: str, group: str, topic: str, branches: bool) -> Itera
             yield PartedReader(group, topic, partition, offset, end, after, is_service=True)
 
 
-def _parted_model(kafka: str, group: str, topic: str) -> Iterator[PartedReader]:
-    now = admin.topic_now(kafka, topic)
+def _parted_model(kafka: str, group: str, contract: Contract) -> Iterator[PartedReader]:
+    topic, client = clean_topic(contract.stream, contract.version), KafkaLog(kafka)
+    origins = Origins(partial(client.id_and_ends, raw_topic(contract.stream)))
+    now = client.topic_now(topic)
     for partition, (offset, text) in sorted(groups.committed(kafka, group, topic).items()):
         position = resume((offset, text), now)
         epoch = now.epochs[partition]
         point = Point.of(position.offset, position.high_watermarks)
-        end = log_of(KafkaLog(kafka), topic).parted_at(partition, point, epoch)
+        end = log_of(client, topic).parted_at(partition, point, epoch)
         if end is not None:
-            seen = asyncio.run(_high_watermarks(kafka, topic, partition, end))
+            seen = asyncio.run(_high_watermarks(client, origins, topic, partition, end))
             _, note = Position(str(now), end, seen | Point(end, epoch).high_watermarks).stored()
             yield PartedReader(group, topic, partition, offset, end, note, is_service=False)
 
 
-async def _high_watermarks(kafka: str, topic: str, partition: int, end: int) -> dict[str, int]:
+async def _high_watermarks(client: LogClient, origins: Origins, topic: str, partition: int, end: int) -> dict[str, int]:
     """What a reader has seen that has read a clean partition up to `end`."""
-    seen = Duplicates()
-    async with reader(kafka) as log:
+    clean = CleanReader(partition, origins)
+    async with client.reader() as log:
         async for records in log.records(topic, partition, 0, end):
-            seen.are_new(*clean.raw_identities(records))
-    return dict(seen.high_watermarks)
+            clean.take(records)
+    return dict(clean.high_watermarks)
 
 
 def _require_unmoved(kafka: str, stream: str, readers: Sequence[PartedReader]) -> None:

@@ -60,22 +60,12 @@ class Headers:
         return self._before + SMALL[digits], self._between + varint_of(len(self._place) + digits) + self._place
 
 
-def raw_identity(headers: Sequence[Header]) -> tuple[str, int]:
-    """The raw topic's id and the raw offset. Raises Fatal when the record is not a cleaner's."""
-    (topic_id,), (offset,) = _identities([headers])
-    return topic_id, offset
-
-
 def raw_identities(records: Iterable[Any]) -> tuple[list[str], list[int]]:
-    """The raw topic ids and raw offsets of fetched records, in order. Raises Fatal as `raw_identity` does."""
-    return _identities(record.headers for record in records)
-
-
-def _identities(many: Iterable[Sequence[Header]]) -> tuple[list[str], list[int]]:
+    """The raw topic ids and raw offsets of fetched records, in order. Raises Fatal when one is not a cleaner's."""
     topics, offsets = [], []
     before, topic_id = b"", ""
     try:
-        for headers in many:
+        for headers in (record.headers for record in records):
             (first, offset), (second, topic) = headers[:2]
             if first != names.RAW_OFFSET or second != names.RAW_TOPIC_ID:  # not in the order we write: look them up
                 values = dict(headers)

@@ -21,15 +21,8 @@ class Duplicates:
         """Highest raw offset by raw topic id, as of the last record asked about; a copy."""
         return dict(self._high_watermarks)
 
-    def is_new(self, topic_id: str, offset: int) -> bool:
-        """Whether this raw event is new; takes note of it."""
-        if offset <= self._high_watermarks.get(topic_id, -1):
-            return False
-        self._high_watermarks[topic_id] = offset
-        return True
-
     def are_new(self, topic_ids: Sequence[str], offsets: Sequence[int]) -> list[bool]:
-        """`is_new` for records in order (both of the same length); one comparison a record."""
+        """Whether each raw event is new, in order (both of the same length); takes note of them."""
         high_watermarks, current, highest, result = self._high_watermarks, "", -1, []
         for topic_id, offset in zip(topic_ids, offsets, strict=True):
             if topic_id != current:

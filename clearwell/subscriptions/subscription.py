@@ -10,7 +10,6 @@ import time
 import weakref
 from collections import deque
 from collections.abc import AsyncIterator, Iterator, Sequence
-from itertools import compress
 from types import TracebackType
 from typing import Any, Self
 
@@ -20,7 +19,7 @@ from clearwell.errors import ConfigError, Retryable, nearest
 from clearwell.kafka.log_client import LogClient
 from clearwell.kafka.names import clean_topic, raw_topic
 from clearwell.pipeline.clean import CleanCodec
-from clearwell.records import clean
+from clearwell.records.clean_reader import CleanReader
 from clearwell.records.origins import Origins, warn_of_forged
 from clearwell.subscriptions.batch import Batch
 from clearwell.subscriptions.member import HeldPartition, Member, PartitionLost
@@ -188,21 +187,13 @@ class Subscription(Iterator[Batch], AsyncIterator[Batch]):
         first = records[0].offset
         self._member.warn_of_gap(partition, held.next, first)
         held.next, held.time = records[-1].offset + 1, records[-1].timestamp
-        topics, offsets = clean.raw_identities(records)
-        if not self._origins.explain(partition, topics, offsets):
-            self._origins.refresh()
-            explained = self._origins.explained(partition, topics, offsets, held.duplicates.high_watermarks)
-            if not all(explained):
-                forged = [record.offset for record, is_ours in zip(records, explained, strict=True) if not is_ours]
-                warn_of_forged(self.topic, partition, forged)
-                records = list(compress(records, explained))
-                topics, offsets = list(compress(topics, explained)), list(compress(offsets, explained))
-        fresh = held.duplicates.are_new(topics, offsets)  # invariant 3
-        values = [record.value for record, new in zip(records, fresh, strict=True) if new]
-        if not values:
+        new = CleanReader(partition, self._origins, held.duplicates).take(records)
+        if new.forged:
+            warn_of_forged(self.topic, partition, new.forged)
+        if not new.records:
             return
-        rows = self._chosen_columns(self._codec.decode(values))
-        origins = [(topic, offset) for topic, offset, new in zip(topics, offsets, fresh, strict=True) if new]
+        rows = self._chosen_columns(self._codec.decode([record.value for record in new.records]))
+        origins = list(zip(new.raw_topics, new.raw_offsets, strict=True))
         position = held.position(self._member.topic_id)
         commit = functools.partial(self._member.commit, held=held)
         self._ready.append((held, Batch(self._chosen, rows, origins, partition, first, position, commit)))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import compress
-from typing import Any, TypeVar
+from typing import Any
 
 from clearwell.contract.model import Contract, Route
 from clearwell.destinations.protocol import Claim, CleanBatch, Inspectable
@@ -18,7 +18,7 @@ from clearwell.kafka.names import clean_topic, deliverer_group, raw_topic
 from clearwell.kafka.shared_question import SharedQuestion
 from clearwell.pipeline.clean import CleanCodec
 from clearwell.privacy.keyring import Keyring
-from clearwell.records import clean
+from clearwell.records.clean_reader import CleanReader, CleanRecords
 from clearwell.records.duplicates import Duplicates
 from clearwell.records.origins import Origins, warn_of_forged
 from clearwell.records.recent_history import RecentHistory
@@ -33,15 +33,14 @@ from clearwell.worker.refused_rows import RefusedRows
 from clearwell.worker.topic_identity import TopicIdentity
 
 log = logging.getLogger(__name__)
-Item = TypeVar("Item")
 
 
 @dataclass(slots=True)
 class _Partition:
-    """What is known of one partition: the next clean offset to take, and which raw offsets have been seen."""
+    """What is known of one partition: the next clean offset to take, and which raw events have been seen."""
 
     next: int
-    duplicates: Duplicates
+    reader: CleanReader
 
 
 class Deliverer:
@@ -75,7 +74,8 @@ class Deliverer:
         if claim is None:  # the group is being formed anew: this agent ends when its partition is given out again
             raise Retryable(f"Partition {partition} is being given out anew.")
         await self._refused.begin(partition, self.identity.id, claim.next_offset)
-        self._partitions[partition] = _Partition(claim.next_offset, Duplicates(claim.high_watermarks))
+        reader = CleanReader(partition, self._origins, Duplicates(claim.high_watermarks))
+        self._partitions[partition] = _Partition(claim.next_offset, reader)
         log.info("partition %d starts at offset %d (generation %d)", partition, claim.next_offset, generation)
         await self.skip(partition, claim.next_offset, first)
 
@@ -89,44 +89,20 @@ class Deliverer:
         known, records = self._partitions[fetched.partition], fetched.records
         if fetched.first < known.next:
             records = [record for record in records if record.offset >= known.next]
-        topics, offsets = clean.raw_identities(records)
-        forged: list[int] = []
-        if not self._origins.explain(fetched.partition, topics, offsets):
-            await self._raw_question.ask()
-            explained = self._origins.explained(fetched.partition, topics, offsets, known.duplicates.high_watermarks)
-            if not all(explained):
-                forged = _offsets_but(explained, records)
-                warn_of_forged(self.identity.topic, fetched.partition, forged)
-                records, topics, offsets = (
-                    _only(explained, records),
-                    _only(explained, topics),
-                    _only(explained, offsets),
-                )
-        batch = self._batch(topic_id, fetched, records, topics, offsets, forged)
+        new = await known.reader.take_asking(records, self._raw_question.ask)
+        if new.forged:
+            warn_of_forged(self.identity.topic, fetched.partition, new.forged)
+        batch = self._batch(topic_id, fetched, new)
         return self._durable(self._writer.write(batch), batch)
 
-    def _batch(
-        self,
-        topic_id: str,
-        fetched: FetchedBatch,
-        records: Sequence[Any],
-        topics: Sequence[str],
-        offsets: Sequence[int],
-        forged: list[int],
-    ) -> CleanBatch:
+    def _batch(self, topic_id: str, fetched: FetchedBatch, new: CleanRecords) -> CleanBatch:
         known, time = self._partitions[fetched.partition], fetched.records[-1].timestamp
-        repeats = forged  # in the store's accounts: passed over, as those are
+        rows = self._codec.decode([record.value for record in new.records])
         unrouted: list[int] = []
-        fresh = known.duplicates.are_new(topics, offsets)  # invariant 3
-        if not all(fresh):
-            repeats = sorted([*forged, *_offsets_but(fresh, records)])
-            records, topics, offsets = _only(fresh, records), _only(fresh, topics), _only(fresh, offsets)
-        rows = self._codec.decode([record.value for record in records])
         if self._wants is not None:
             wants = [self._wants(row) for row in rows]
-            unrouted = _offsets_but(wants, records)
-            records, rows = _only(wants, records), _only(wants, rows)
-            topics, offsets = _only(wants, topics), _only(wants, offsets)
+            unrouted = new.offsets_without(wants)
+            new, rows = new.only(wants), list(compress(rows, wants))
         known.next = max(known.next, fetched.last + 1)
         return CleanBatch(
             topic_id=topic_id,
@@ -134,18 +110,18 @@ class Deliverer:
             next_offset=known.next,
             epoch=self.positions.claims[fetched.partition].epoch,
             rows=rows,
-            values=[record.value for record in records],
-            offsets=[record.offset for record in records],
-            raw_topics=topics,
-            raw_offsets=offsets,
+            values=[record.value for record in new.records],
+            offsets=[record.offset for record in new.records],
+            raw_topics=new.raw_topics,
+            raw_offsets=new.raw_offsets,
             high_watermarks=self._high_watermarks(fetched.partition, known, time),
             unrouted=unrouted,
-            repeats=repeats,
+            repeats=sorted([*new.forged, *new.duplicates]),  # passed over alike
         )
 
     def _high_watermarks(self, partition: int, known: _Partition, time: int) -> dict[str, int]:
         """What the store keeps beside the position: what was seen, and under which leader epoch (see `lineage.py`)."""
-        high_watermarks, lineage = dict(known.duplicates.high_watermarks), self.identity.lineage
+        high_watermarks, lineage = dict(known.reader.high_watermarks), self.identity.lineage
         if lineage is not None:
             high_watermarks |= replace(lineage.point(partition), time=time).high_watermarks
         return high_watermarks
@@ -153,14 +129,6 @@ class Deliverer:
     async def _durable(self, written: asyncio.Future[None], batch: CleanBatch) -> None:
         await written
         self.positions.claims[batch.partition] = Claim(batch.epoch, batch.next_offset, batch.high_watermarks)
-
-
-def _only(flags: Sequence[bool], items: Sequence[Item]) -> list[Item]:
-    return list(compress(items, flags))
-
-
-def _offsets_but(flags: Sequence[bool], records: Sequence[Any]) -> list[int]:
-    return [record.offset for record, want in zip(records, flags, strict=True) if not want]
 
 
 async def open_deliverer(

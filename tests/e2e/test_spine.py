@@ -68,7 +68,7 @@ def test_partition_order_and_raw_identity_are_kept(platform: Platform) -> None:
     until(lambda: platform.cleaned() == 2_000)
     by_partition: dict[int, list[int]] = {}
     for record in records(platform, clean_topic(platform.stream, 1)):
-        topic_id, offset = clean.raw_identity(record.headers)
+        (topic_id,), (offset,) = clean.raw_identities([record])
         assert topic_id == platform.ids[f"raw.{platform.stream}"]
         by_partition.setdefault(record.partition, []).append(offset)
     assert len(by_partition) == PARTITIONS

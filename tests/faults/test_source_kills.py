@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from clearwell.kafka import admin
 from clearwell.kafka.names import clean_topic, raw_topic
 from clearwell.kafka.range_reader import reader
 from clearwell.privacy.local import LocalKeyring
-from clearwell.records.clean import raw_identity
+from clearwell.records.clean import raw_identities
 from clearwell.records.duplicates import Duplicates
 from clearwell.registry import State, connectors
 from clearwell.settings import Settings
@@ -221,8 +222,8 @@ async def _numbers(kafka: str, topic: str) -> list[int]:
         for partition in range(admin.partition_count(kafka, topic)):
             repeats = Duplicates()
             async for records in log.records(topic, partition, 0, 10**9):
-                fresh = [record for record in records if repeats.fresh(*raw_identity(record.headers))]
-                found += [msgspec.json.decode(record.value)["n"] for record in fresh]
+                new = compress(records, repeats.are_new(*raw_identities(records)))
+                found += [msgspec.json.decode(record.value)["n"] for record in new]
     return found
 
 

@@ -1,4 +1,4 @@
-"""Repeats are told from news by raw offset alone, and the headers carry what that needs."""
+"""Duplicates are told from new records by raw offset alone, and the headers carry what that needs."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def naive(seen: list[tuple[str, int]]) -> list[bool]:
 
 @given(events)
 def test_only_an_advancing_raw_offset_is_fresh(seen: list[tuple[str, int]]) -> None:
-    repeats = Duplicates()
-    assert [repeats.is_new(*one) for one in seen] == naive(seen)
+    duplicates = Duplicates()
+    assert [duplicates.are_new([topic], [offset])[0] for topic, offset in seen] == naive(seen)
 
 
 @given(events, st.integers(0, 60))
@@ -40,9 +40,9 @@ def test_batches_and_restarts_give_the_same_answers(seen: list[tuple[str, int]],
 
 
 def test_marks_are_a_copy() -> None:
-    repeats = Duplicates({"a": 3})
-    before = repeats.high_watermarks
-    assert repeats.is_new("a", 4)
+    duplicates = Duplicates({"a": 3})
+    before = duplicates.high_watermarks
+    assert duplicates.are_new(["a"], [4]) == [True]
     assert before == {"a": 3}
 
 
@@ -50,9 +50,8 @@ def test_headers_round_trip_in_any_order() -> None:
     maker = clean.Headers("t" * 22, 3, "flights/v1")
     headers = maker.at(12_345_678_901)
     assert maker.encode(12_345_678_901) == encode_headers(headers)
-    assert clean.raw_identity(headers) == ("t" * 22, 12_345_678_901)
-    assert clean.raw_identity(tuple(reversed(headers))) == ("t" * 22, 12_345_678_901)
-    assert clean.raw_identities([SimpleNamespace(headers=headers)]) == (["t" * 22], [12_345_678_901])
+    for order in (headers, tuple(reversed(headers))):
+        assert clean.raw_identities([SimpleNamespace(headers=order)]) == (["t" * 22], [12_345_678_901])
     assert ("ce_dataschema", b"flights/v1") in headers
 
 
@@ -75,4 +74,4 @@ def test_many_headers_are_what_one_by_one_makes(offsets: list[int]) -> None:
 )
 def test_a_foreign_record_is_refused_with_one_sentence(headers: list[tuple[str, bytes]]) -> None:
     with pytest.raises(Fatal, match="something other than a Clearwell cleaner"):
-        clean.raw_identity(headers)
+        clean.raw_identities([SimpleNamespace(headers=headers)])
