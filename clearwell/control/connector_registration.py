@@ -11,7 +11,9 @@ import msgspec
 from sqlalchemy.orm import Session
 
 from clearwell.contract.load import find as find_contract
+from clearwell.control.clear_text import reveal
 from clearwell.control.connector_spec import ConnectorSpec
+from clearwell.control.connectors import registered_spec
 from clearwell.control.platform import Actor, Platform
 from clearwell.errors import ClearwellError, ConfigError, ContractError, Hint
 from clearwell.plugins.spec import differences, open_source
@@ -74,6 +76,12 @@ def register(platform: Platform, actor: Actor, plan: Registration) -> None:
 def probe(spec: ConnectorSpec, *, discover: bool = True) -> Sequence[DiscoveredStream]:
     """Open the source, prove that it can be read, and ask what it offers. Values of references never show in errors."""
     return _probe(spec, discover=discover)[0]
+
+
+def reveal_samples(platform: Platform, actor: Actor, name: str) -> Sequence[DiscoveredStream]:
+    """What the source of a registered connector offers, its sample rows in the clear; audited. Raises as `probe`."""
+    streams = probe(registered_spec(platform, name))
+    return reveal(platform, actor, connectors.target(name), lambda _: streams)
 
 
 def _require_contract(schemas: Path, stream: str) -> None:

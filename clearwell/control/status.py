@@ -16,7 +16,7 @@ from clearwell.local.state import ProcessState
 from clearwell.registry import deliveries, losses
 from clearwell.registry.deliveries import DelivererState
 
-_OURS = ("archive", "cleaner.", "deliverer.", "letters.")
+_OURS = ("archive", "cleaner.", "dead_letters.", "deliverer.")
 """How the names of groups begin."""
 
 

@@ -1,1 +1,1 @@
-"""Dead letters as people use them: judge what arrives, open, mend, preview, and send again."""
+"""Dead letters from their topic on: verified, copied, opened, changed, previewed, and sent again."""

@@ -22,14 +22,14 @@ _OURS = "clearwell_"
 
 
 @dataclass(frozen=True, slots=True)
-class Around:
+class KeyAndHeaders:
     """A record without its value."""
 
     key: bytes | None
     headers: Sequence[AnyHeader]
 
 
-def originals(bootstrap: str, topic_id: str, letters: Sequence[RegisteredDeadLetter]) -> dict[int, Around]:
+def originals(bootstrap: str, topic_id: str, letters: Sequence[RegisteredDeadLetter]) -> dict[int, KeyAndHeaders]:
     """By id: key and CloudEvents headers of its raw event, or made ones where retention has taken that.
 
     `letters` are of one stream, whose raw topic has `topic_id` now. Headers of our own are left out: they say what
@@ -54,11 +54,11 @@ def spans(offsets: Iterable[int]) -> Iterator[tuple[int, int]]:
         yield start, end
 
 
-async def _read(bootstrap: str, letters: Sequence[RegisteredDeadLetter]) -> dict[tuple[int, int], Around]:
+async def _read(bootstrap: str, letters: Sequence[RegisteredDeadLetter]) -> dict[tuple[int, int], KeyAndHeaders]:
     wanted: defaultdict[int, set[int]] = defaultdict(set)
     for letter in letters:
         wanted[letter.raw_partition].add(letter.raw_offset)
-    originals: dict[tuple[int, int], Around] = {}
+    originals: dict[tuple[int, int], KeyAndHeaders] = {}
     topic = raw_topic(letters[0].stream)
     async with reader(bootstrap) as log:
         for partition, offsets in wanted.items():
@@ -67,11 +67,11 @@ async def _read(bootstrap: str, letters: Sequence[RegisteredDeadLetter]) -> dict
                     for record in records:
                         if record.offset in offsets:
                             kept = [pair for pair in record.headers if not pair[0].startswith(_OURS)]
-                            originals[partition, record.offset] = Around(record.key, kept)
+                            originals[partition, record.offset] = KeyAndHeaders(record.key, kept)
     return originals
 
 
-def _generated(letter: RegisteredDeadLetter) -> Around:
+def _generated(letter: RegisteredDeadLetter) -> KeyAndHeaders:
     """The id is the event's identity in raw: the same at each replay, and nothing personal (invariant 9)."""
     template = Template(f"/{names.dead_topic(letter.stream)}", f"clearwell.{letter.stream}")
-    return Around(None, template.plain(letter.event_id, datetime.now(UTC)))
+    return KeyAndHeaders(None, template.plain(letter.event_id, datetime.now(UTC)))

@@ -1,8 +1,8 @@
 """Clean events to the one destination that refused them, and to no other; never twice (invariant 4).
 
 The destination keeps the position of its replays as it keeps that of its deliverer, under a group of their own. That
-position counts replays, not offsets: the intent says which position the store has after the event, so a replay that was
-broken off was written exactly when the store is there.
+position counts replays, not offsets: the intent says which position the destination has after the event, so a replay
+that was broken off was written exactly when the destination is there.
 """
 
 from __future__ import annotations
@@ -55,18 +55,18 @@ class Redeliverer:
         schema = bind(contract).schema
         self._codec = CleanCodec(schema)
         group = replay_group(letter.stream, letter.version, letter.destination)
-        self._store = open_destination(settings, route, schema, group)
+        self._destination = open_destination(settings, route, schema, group)
         try:
-            self._store.open()
+            self._destination.open()
         except BaseException:
-            self._store.close()
+            self._destination.close()
             raise
 
     def replay(self, letters: Sequence[RegisteredDeadLetter]) -> tuple[int, int]:
-        """(taken, refused again), when the store has them. Those that are not open any more are passed over.
+        """(taken, refused again), when the destination has them. Those that are not open any more are passed over.
 
-        Raises Retryable when the store or another replay is in the way; what was not written then is settled by the
-        next replay. Raises SealError, having sent nothing, when an event does not open.
+        Raises Retryable when the destination or another replay is in the way; what was not written then is settled by
+        the next replay. Raises SealError, having sent nothing, when an event does not open.
         """
         taken = refused = 0
         for (topic_id, partition), some in groupby(sorted(letters, key=_order), key=_clean_partition):
@@ -77,7 +77,7 @@ class Redeliverer:
         return taken, refused
 
     def finish(self, broken: Sequence[ReplayIntent]) -> int:
-        """Settle replays that were broken off: those that the store has are complete, the others are forgotten.
+        """Settle replays that were broken off: those that the destination has are complete, the others are forgotten.
 
         Returns how many were found.
         """
@@ -85,7 +85,9 @@ class Redeliverer:
         for (topic_id, partition), some in groupby(
             sorted(broken, key=_destination_partition), key=_destination_partition
         ):
-            position = self._store.claim(topic_id, partition, GENERATION).next_offset  # nobody else writes any more
+            position = self._destination.claim(
+                topic_id, partition, GENERATION
+            ).next_offset  # nobody else writes any more
             complete |= {intent.id: intent.after for intent in some if intent.after <= position}
         with self._sessions() as session:
             dead_letter_replays.complete(session, self._stream, complete)
@@ -93,15 +95,15 @@ class Redeliverer:
         return len(complete)
 
     def close(self) -> None:
-        """Let go of the store."""
-        self._store.close()
+        """Let go of the destination."""
+        self._destination.close()
 
     def _begin(
         self, letters: Sequence[RegisteredDeadLetter], topic_id: str, partition: int
     ) -> tuple[Claim, list[_Event]]:
         with self._sessions() as session:
             dead_letter_replays.take_turn(session, self._stream, letters[0].destination)
-            claim = self._store.claim(topic_id, partition, GENERATION)
+            claim = self._destination.claim(topic_id, partition, GENERATION)
             intents = dead_letter_replays.begin_delivery(session, letters, topic_id, claim.next_offset)
         by_id = {letter.id: letter for letter in letters}
         try:
@@ -120,7 +122,7 @@ class Redeliverer:
             return 0
         batch = _batch(events, claim)
         try:
-            self._store.write(batch)
+            self._destination.write(batch)
         except RowsRefused as error:
             if len(events) > 1:
                 middle = len(events) // 2
@@ -128,7 +130,7 @@ class Redeliverer:
             with self._sessions() as session:  # before the position passes it (invariant 5)
                 event = events[0]
                 dead_letter_replays.refuse(session, self._stream, event.intent, error.reason, event.letter.version)
-            self._store.write(batch.without_row())
+            self._destination.write(batch.without_row())
             return 1
         with self._sessions() as session:
             dead_letter_replays.complete(

@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from clearwell.dead_letters.event import open_event
-from clearwell.dead_letters.originals import Around, originals
+from clearwell.dead_letters.originals import KeyAndHeaders, originals
 from clearwell.errors import ClearwellError, ConfigError, Retryable
 from clearwell.kafka import admin, names
 from clearwell.kafka.failures import RecordTooLarge
@@ -49,7 +49,7 @@ class Resender:
         replay finds out which are in raw. Raises SealError, having sent nothing, when one does not open;
         RecordTooLarge, having sent all other ones, for those that Kafka does not take.
         """
-        around = originals(self._bootstrap, self._topic_id, letters)
+        before = originals(self._bootstrap, self._topic_id, letters)
         ends = admin.end_offsets(self._bootstrap, self._topic)
         _require_partitions(letters, ends)
         by_id = {letter.id: letter for letter in letters}
@@ -59,7 +59,7 @@ class Resender:
         try:
             records = [
                 _record(
-                    around[intent.dead_letter_id],
+                    before[intent.dead_letter_id],
                     intent,
                     open_event(self._keyring, by_id[intent.dead_letter_id], intent.envelope),
                 )
@@ -123,16 +123,16 @@ class Resender:
         return sent, too_large, error
 
 
-def _record(around: Around, intent: ReplayIntent, event: bytes) -> Record:
+def _record(original: KeyAndHeaders, intent: ReplayIntent, event: bytes) -> Record:
     """As a foreign client wrote it, null headers and doubled ones too, and with the token.
 
     What a dead letter of a CloudEvent in structured mode holds is its data, so that is what its content type must say.
     """
-    headers = around.headers
+    headers = original.headers
     if content_type(headers).startswith(STRUCTURED) and not is_envelope(event):
         headers = [pair for pair in headers if pair[0].lower() != names.CONTENT_TYPE]
         headers = [*headers, (names.CONTENT_TYPE, JSON)]
-    return Record(around.key, event, encode_headers([*headers, (names.REPLAY, intent.token.encode())]), b"")
+    return Record(original.key, event, encode_headers([*headers, (names.REPLAY, intent.token.encode())]), b"")
 
 
 async def _find(bootstrap: str, topic: str, intents: Sequence[ReplayIntent]) -> dict[int, int]:

@@ -61,7 +61,7 @@ def cleaner_group(stream: str, version: int) -> str:
 
 def dead_letters_group(stream: str) -> str:
     """The consumer group that copies a stream's dead letters into the registry."""
-    return f"letters.{stream}"
+    return f"dead_letters.{stream}"
 
 
 def archive_group(stream: str, to: str) -> str:

@@ -16,7 +16,7 @@ from clearwell.control.connector_changes import (
     plan_restart,
     plan_resume,
 )
-from clearwell.control.connector_registration import plan_registration, register
+from clearwell.control.connector_registration import plan_registration, register, reveal_samples
 from clearwell.control.connector_spec import load_spec
 from clearwell.control.connectors import list_changes, show_connector, show_position
 from clearwell.control.platform import Actor, Platform
@@ -100,6 +100,13 @@ def test_of_two_who_act_at_once_one_wins_and_the_other_is_told(platform: Platfor
 def test_of_two_who_register_at_once_one_wins(platform: Platform, spec: Path) -> None:
     plan = plan_registration(platform, load_spec(spec))
     assert refused_at_once(*[partial(register, platform, BERT, plan)] * 2) == ["plan_is_old"]
+
+
+def test_samples_of_a_registered_connector_are_handed_out_with_an_audit(platform: Platform, name: str) -> None:
+    (stream,) = reveal_samples(platform, ANNA, name)
+    assert len(stream.sample) == 2
+    newest = list_changes(platform, name)[0]
+    assert (newest.who, newest.action, newest.reason) == (ANNA.name, "reveal", ANNA.reason)
 
 
 def test_what_is_gone_is_told_with_a_code(platform: Platform, name: str) -> None:

@@ -11,8 +11,8 @@ import msgspec
 
 from clearwell import settings
 from clearwell.cli.output import dry_run_option, emit, home_option, json_option
-from clearwell.cli.platform import open_platform
-from clearwell.control.connector_registration import probe
+from clearwell.cli.platform import actor, open_platform
+from clearwell.control.connector_registration import probe, reveal_samples
 from clearwell.control.connector_spec import ConnectorSpec, load_spec
 from clearwell.control.connectors import registered_spec
 from clearwell.control.contract_drafts import ContractDraft, apply, plan_draft
@@ -40,7 +40,11 @@ def check(target: str, as_json: bool) -> None:
 
 @click.command()
 @click.argument("target", metavar="FILE|NAME")
-@click.option("--samples", is_flag=True, help="Show sample rows too: they may be personal.")
+@click.option(
+    "--samples",
+    is_flag=True,
+    help="Show sample rows too, which may be personal; of a NAME, audited.",
+)
 @click.option("--write-contract", is_flag=True, help="Draft <schemas>/<stream>/v1.yaml from the samples.")
 @click.option("--into", type=click.Path(path_type=Path), help="The schemas folder; default: CLEARWELL_SCHEMAS.")
 @click.option("--from", "offered", metavar="STREAM", help="Draft from this one, where the source offers several.")
@@ -68,14 +72,14 @@ def discover(
       clearwell connector discover flights.yaml
       clearwell connector discover orders.yaml --write-contract --dry-run
     """
-    spec = _spec(target)
-    streams = probe(spec)
     if not write_contract:
+        streams = _offers(target, samples)
         offers = {"streams": [_stream(stream, samples) for stream in streams]}
         emit(as_json, offers, lambda: "\n".join(_render_streams(streams, samples)))
         return
     schemas = settings.schemas_folder() if into is None else into
-    plan = plan_draft(schemas, spec.stream, streams, offered, owner)
+    spec = _spec(target)
+    plan = plan_draft(schemas, spec.stream, probe(spec), offered, owner)
     if not dry_run:
         apply(plan)
     shown = {
@@ -89,16 +93,26 @@ def discover(
     emit(as_json, shown, lambda: plan.draft.text.rstrip() if dry_run else "\n".join(_render_draft(plan)))
 
 
-def _spec(target: str) -> ConnectorSpec:
-    """The specification in a file, which needs no stack, or of a registered connector.
+def _offers(target: str, samples: bool) -> Sequence[DiscoveredStream]:
+    """Sample rows of a registered connector are handed out by the control plane, which audits it."""
+    if samples and not _is_file(target):
+        with open_platform() as platform:
+            return reveal_samples(platform, actor(), target)
+    return probe(_spec(target))
 
-    A target that ends in .yaml or .yml, holds a slash or is there as a file means a file.
-    """
-    path = Path(target)
-    if path.suffix in (".yaml", ".yml") or "/" in target or path.is_file():
-        return load_spec(path)
+
+def _spec(target: str) -> ConnectorSpec:
+    """The specification in a file, which needs no stack, or of a registered connector."""
+    if _is_file(target):
+        return load_spec(Path(target))
     with open_platform() as platform:
         return registered_spec(platform, target)
+
+
+def _is_file(target: str) -> bool:
+    """A target that ends in .yaml or .yml, holds a slash or is there as a file means a file."""
+    path = Path(target)
+    return path.suffix in (".yaml", ".yml") or "/" in target or path.is_file()
 
 
 def _stream(stream: DiscoveredStream, samples: bool) -> dict[str, Any]:
