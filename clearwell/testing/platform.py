@@ -26,7 +26,7 @@ from clearwell.pipeline.clean import CleanCodec
 from clearwell.pipeline.compiler import compile
 from clearwell.privacy.memory import MemoryKeyring
 from clearwell.records import dead_letter, dropped
-from clearwell.records.clean import raw_identity
+from clearwell.records.clean import raw_identities
 from clearwell.records.source_events import RecordMaker
 from clearwell.registry.positions import Counts
 from clearwell.source import Source, SourcePosition
@@ -227,7 +227,7 @@ class TestPlatform:
         """Where each raw event has ended (invariant 5)."""
         raw = {(partition, record.offset) for partition, record in self._placed(raw_topic(self.contract.stream))}
         topic = clean_topic(self.contract.stream, self.contract.version)
-        clean = {(at, raw_identity(record.headers)[1]) for at, record in self._placed(topic)}
+        clean = {(at, raw_identities([record])[1][0]) for at, record in self._placed(topic)}
         rejected = {(one.partition, one.offset) for one in self.rejected() if one.destination is None}
         return Account(frozenset(raw), frozenset(clean), frozenset(self._dropped_places()), frozenset(rejected))
 
