@@ -16,7 +16,7 @@ from clearwell.contract.model import UnknownFields
 from clearwell.control.dead_letters import require_known
 from clearwell.control.platform import Actor, Platform
 from clearwell.dead_letters.event import open_event, seal_event
-from clearwell.dead_letters.patch import Change
+from clearwell.dead_letters.patch import EventChange
 from clearwell.dead_letters.preview import REJECTED, Preview, Verifier, Verifiers, visible
 from clearwell.dead_letters.replay import Replayer, ReplayResult
 from clearwell.errors import ConfigError, Hint, nearest
@@ -42,11 +42,19 @@ _DECIDE = {
 
 
 @dataclass(frozen=True, slots=True)
-class DeadLetterDecision:
+class DeadLetterPlan:
     """Dead letters, as they were seen, and what is to be done with them."""
 
     action: Action
     letters: Sequence[RegisteredDeadLetter]
+
+
+class DeadLetterDecision(DeadLetterPlan):
+    """One that sends nothing: for `apply`."""
+
+
+class DeadLetterReplayPlan(DeadLetterPlan):
+    """For `replay`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,31 +80,31 @@ class DeadLetterFix:
         return self.preview.outcome != REJECTED
 
 
-def plan_discard(platform: Platform, wanted: DeadLetterFilter) -> DeadLetterDecision:
+def plan_discard(platform: Platform, selection: DeadLetterFilter) -> DeadLetterDecision:
     """Delete the events, keep the lines. Raises ConfigError as `plan_replay`."""
-    return _plan(platform, "discard", wanted)
+    return DeadLetterDecision("discard", _select(platform, "discard", selection))
 
 
-def plan_park(platform: Platform, wanted: DeadLetterFilter) -> DeadLetterDecision:
+def plan_park(platform: Platform, selection: DeadLetterFilter) -> DeadLetterDecision:
     """Leave them alone: no replay takes them along. Raises ConfigError as `plan_replay`."""
-    return _plan(platform, "park", wanted)
+    return DeadLetterDecision("park", _select(platform, "park", selection))
 
 
-def plan_reopen(platform: Platform, wanted: DeadLetterFilter) -> DeadLetterDecision:
+def plan_reopen(platform: Platform, selection: DeadLetterFilter) -> DeadLetterDecision:
     """Let parked ones wait again, their attempts forgotten. Raises ConfigError as `plan_replay`."""
-    return _plan(platform, "reopen", wanted)
+    return DeadLetterDecision("reopen", _select(platform, "reopen", selection))
 
 
-def plan_replay(platform: Platform, wanted: DeadLetterFilter) -> DeadLetterDecision:
+def plan_replay(platform: Platform, selection: DeadLetterFilter) -> DeadLetterReplayPlan:
     """Send the events again, each on the path it failed on.
 
-    `wanted` names ids alone, or what the dead letters have in common: of these, those that are in a state for it.
+    `selection` names ids alone, or what the dead letters have in common: of these, those that are in a state for it.
     Raises ConfigError when it names neither or both, an id is not there or not in such a state, or nothing has a name.
     """
-    return _plan(platform, "replay", wanted)
+    return DeadLetterReplayPlan("replay", _select(platform, "replay", selection))
 
 
-def plan_fix(platform: Platform, id_: int, change: Change, version: int | None = None) -> DeadLetterFix:
+def plan_fix(platform: Platform, id_: int, change: EventChange, version: int | None = None) -> DeadLetterFix:
     """Change the event of a dead letter, and preview its outcome by contract `version` (default: the newest).
 
     Raises ConfigError when there is none, its event is gone, or the change can't be made.
@@ -138,7 +146,7 @@ def apply(platform: Platform, actor: Actor, plan: DeadLetterDecision | DeadLette
 
 
 def replay(
-    platform: Platform, actor: Actor, plan: DeadLetterDecision, say: Callable[[str], None]
+    platform: Platform, actor: Actor, plan: DeadLetterReplayPlan, say: Callable[[str], None]
 ) -> tuple[ReplayResult, int]:
     """Send what `plan_replay` has planned, when what was broken off before is settled. Blocks.
 
@@ -152,28 +160,28 @@ def replay(
     return replayer.replay(plan.letters), settled
 
 
-def _plan(platform: Platform, action: Action, wanted: DeadLetterFilter) -> DeadLetterDecision:
+def _select(platform: Platform, action: Action, selection: DeadLetterFilter) -> Sequence[RegisteredDeadLetter]:
     states = _FROM[action]
-    if bool(wanted.ids) == bool(replace(wanted, ids=()) != DeadLetterFilter()):
+    if bool(selection.ids) == bool(replace(selection, ids=()) != DeadLetterFilter()):
         raise ConfigError(
             "Say which dead letters: by their ids, or by what they have in common.",
             code="nothing_selected",
             hint=Hint("dead_letters.select"),
         )
     with platform.looking() as session:
-        if wanted.ids:
-            letters = dead_letters.find(session, wanted)
+        if selection.ids:
+            letters = dead_letters.find(session, selection)
             for letter in letters:
                 _require_state(letter, states, action)
-            return DeadLetterDecision(action, letters)
-        if wanted.states and not set(wanted.states) & set(states):
+            return letters
+        if selection.states and not set(selection.states) & set(states):
             raise ConfigError(
                 f"Only dead letters that are {' or '.join(states)} can be {PARTICIPLES[action]}.",
                 code="dead_letter_state",
             )
-        wanted = replace(wanted, states=[state for state in wanted.states or states if state in states])
-        require_known(platform, session, wanted)
-        return DeadLetterDecision(action, dead_letters.find(session, wanted))
+        selection = replace(selection, states=[state for state in selection.states or states if state in states])
+        require_known(platform, session, selection)
+        return dead_letters.find(session, selection)
 
 
 def _require_state(letter: RegisteredDeadLetter, states: Sequence[DeadLetterState], action: str) -> None:
@@ -195,7 +203,7 @@ def _require_open(plan: DeadLetterFix) -> None:
     _require_state(plan.letter, OPEN, "fixed")
 
 
-def _require_declared(letter: RegisteredDeadLetter, verifier: Verifier, change: Change) -> None:
+def _require_declared(letter: RegisteredDeadLetter, verifier: Verifier, change: EventChange) -> None:
     """Raises ConfigError, with the nearest spelling, where a name to be set is no field of the contract."""
     known = [field.name for field in verifier.fields]
     for name in change.sets:

@@ -13,7 +13,7 @@ from clearwell.control.clear_text import reveal
 from clearwell.control.platform import Actor, Platform
 from clearwell.dead_letters.event import open_event
 from clearwell.dead_letters.preview import Preview, Verifiers
-from clearwell.dead_letters.shape import Shape, shape_of
+from clearwell.dead_letters.shape import EventShape, shape_of
 from clearwell.errors import ClearwellError
 from clearwell.registry import dead_letter_decisions, dead_letter_replays, dead_letters
 from clearwell.registry.dead_letter_replays import DeadLetterReplay
@@ -50,26 +50,26 @@ class DeadLetterDetails(msgspec.Struct, frozen=True, kw_only=True):
 
     letter: RegisteredDeadLetter
     replays: Sequence[DeadLetterReplay]
-    shape: Shape | None = None
+    shape: EventShape | None = None
     preview: Preview | None = None
     version: int | None = None
     trouble: str | None = None
 
 
-def list_dead_letters(platform: Platform, wanted: DeadLetterFilter, limit: int = 50) -> DeadLetterPage:
+def list_dead_letters(platform: Platform, selection: DeadLetterFilter, limit: int = 50) -> DeadLetterPage:
     """The newest first. Raises ConfigError, with the nearest spelling, for a name that nothing has."""
     with platform.looking() as session:
-        require_known(platform, session, wanted)
-        letters = dead_letters.find(session, wanted, limit, newest=True)
-        total = sum(part.letters for part in dead_letters.count(session, wanted))
+        require_known(platform, session, selection)
+        letters = dead_letters.find(session, selection, limit, newest=True)
+        total = sum(part.letters for part in dead_letters.count(session, selection))
     return DeadLetterPage(letters=letters, total=total)
 
 
-def count_dead_letters(platform: Platform, wanted: DeadLetterFilter) -> list[DeadLetterCount]:
+def count_dead_letters(platform: Platform, selection: DeadLetterFilter) -> list[DeadLetterCount]:
     """How many there are of each stream, destination, step, reason and state, most first. Raises as the list."""
     with platform.looking() as session:
-        require_known(platform, session, wanted)
-        return dead_letters.count(session, wanted)
+        require_known(platform, session, selection)
+        return dead_letters.count(session, selection)
 
 
 def show_dead_letter(platform: Platform, id_: int) -> DeadLetterDetails:
@@ -102,14 +102,14 @@ def reveal_dead_letter(platform: Platform, actor: Actor, id_: int) -> bytes:
     return reveal(platform, actor, dead_letter_decisions.target(letter.stream, id_), read)
 
 
-def require_known(platform: Platform, session: Session, wanted: DeadLetterFilter) -> None:
+def require_known(platform: Platform, session: Session, selection: DeadLetterFilter) -> None:
     """Raise ConfigError, with the nearest spelling, for a name that neither a dead letter nor a contract has."""
     try:
         contracts = newest_contracts(platform.settings.schemas)
     except ClearwellError:  # a wrong contract hides no dead letters
         contracts = []
-    if any(contract.stream == wanted.stream for contract in contracts):
-        wanted = replace(wanted, stream=None)
-    if any(route.to == wanted.destination for contract in contracts for route in contract.routes):
-        wanted = replace(wanted, destination=None)
-    dead_letters.require_known(session, wanted)
+    if any(contract.stream == selection.stream for contract in contracts):
+        selection = replace(selection, stream=None)
+    if any(route.to == selection.destination for contract in contracts for route in contract.routes):
+        selection = replace(selection, destination=None)
+    dead_letters.require_known(session, selection)

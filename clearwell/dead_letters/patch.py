@@ -14,7 +14,7 @@ _DECODER = msgspec.json.Decoder(dict[str, Raw])
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class EventChange:
     """What a person wants of an event, in this order: `event` in its place, `patch`, `unset`, `sets`.
 
     All of it is JSON text; `patch` is a JSON merge patch (RFC 7386), `sets` maps names to values, of which null is one.

@@ -14,7 +14,7 @@ MISSING = "missing"
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class FieldShape:
     """One declared field of an event: what kind of value it has, and how it is protected ("" where it is not)."""
 
     field: str
@@ -23,28 +23,29 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class EventShape:
     """An event by its declared fields. `form` is what the whole is; `undeclared` counts its other fields."""
 
     form: str
     size: int
-    parts: tuple[Part, ...]
+    parts: tuple[FieldShape, ...]
     undeclared: int
 
 
-def shape_of(event: bytes, fields: Iterable[Field]) -> Shape:
+def shape_of(event: bytes, fields: Iterable[Field]) -> EventShape:
     """The shape of an event of which `fields` are declared. Names of other fields may be data: they are counted."""
     declared = tuple(fields)
     try:
-        found = msgspec.json.decode(event)
+        value = msgspec.json.decode(event)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return Shape("no JSON", len(event), (), 0)
-    if not isinstance(found, dict):
-        return Shape(_kind(found), len(event), (), 0)
+        return EventShape("no JSON", len(event), (), 0)
+    if not isinstance(value, dict):
+        return EventShape(_kind(value), len(event), (), 0)
     parts = tuple(
-        Part(one.name, _kind(found[one.name]) if one.name in found else MISSING, _protection(one)) for one in declared
+        FieldShape(field.name, _kind(value[field.name]) if field.name in value else MISSING, _protection(field))
+        for field in declared
     )
-    return Shape("an object", len(event), parts, len(found.keys() - {one.name for one in declared}))
+    return EventShape("an object", len(event), parts, len(value.keys() - {field.name for field in declared}))
 
 
 def _protection(field: Field) -> str:

@@ -169,8 +169,8 @@ RETURNING reason, step, field, version
 
 
 def _join_rejection(session: Session, stream: str, replay: DeadLetterReplayRow) -> None:
-    place = {"stream": stream, "topic": replay.topic_id, "partition": replay.partition, "offset": replay.sent_offset}
-    rejection = session.execute(_REJECTION, place).one_or_none()
+    record = {"stream": stream, "topic": replay.topic_id, "partition": replay.partition, "offset": replay.sent_offset}
+    rejection = session.execute(_REJECTION, record).one_or_none()
     if rejection is not None:
         replay.refused_at = func.now()
         dead_letter_intake.count_attempt(session.connection(), replay.dead_letter_id, *rejection)
@@ -186,7 +186,7 @@ def _open(session: Session, ids: Sequence[int]) -> Sequence[DeadLetterRow]:
 def _note(
     session: Session, rows: Sequence[DeadLetterRow], topic_id: str, after: Mapping[int, int]
 ) -> list[ReplayIntent]:
-    made = [
+    replays = [
         DeadLetterReplayRow(
             dead_letter_id=row.id,
             token=secrets.token_hex(16),
@@ -196,9 +196,9 @@ def _note(
         )
         for row in rows
     ]
-    session.add_all(made)
+    session.add_all(replays)
     session.flush()
-    return [_intent(replay, row.fixed or row.sealed or "") for replay, row in zip(made, rows, strict=True)]
+    return [_intent(replay, row.fixed or row.sealed or "") for replay, row in zip(replays, rows, strict=True)]
 
 
 def _intent(row: DeadLetterReplayRow, envelope: str) -> ReplayIntent:

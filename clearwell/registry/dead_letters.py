@@ -86,14 +86,14 @@ class DeadLetterFilter:
 
 
 def find(
-    session: Session, wanted: DeadLetterFilter, limit: int | None = None, *, newest: bool = False
+    session: Session, selection: DeadLetterFilter, limit: int | None = None, *, newest: bool = False
 ) -> list[RegisteredDeadLetter]:
-    """The dead letters that `wanted` means, by id. Raises ConfigError for an id that is not there."""
+    """The dead letters that `selection` means, by id. Raises ConfigError for an id that is not there."""
     order = DeadLetterRow.id.desc() if newest else DeadLetterRow.id
-    rows = session.execute(_columns().where(*wanted.conditions()).order_by(order).limit(limit)).all()
+    rows = session.execute(_columns().where(*selection.conditions()).order_by(order).limit(limit)).all()
     letters = [RegisteredDeadLetter(**{**row._mapping, "state": DeadLetterState(row.state)}) for row in rows]
-    missing = set(wanted.ids) - {letter.id for letter in letters}
-    if missing and len(wanted.conditions()) == 1:
+    missing = set(selection.ids) - {letter.id for letter in letters}
+    if missing and len(selection.conditions()) == 1:
         refuse_missing(session, sorted(missing))
     return letters
 
@@ -103,14 +103,14 @@ def get(session: Session, id_: int) -> RegisteredDeadLetter:
     return find(session, DeadLetterFilter(ids=[id_]))[0]
 
 
-def require_known(session: Session, wanted: DeadLetterFilter) -> None:
+def require_known(session: Session, selection: DeadLetterFilter) -> None:
     """Raise ConfigError, with the nearest spelling, for a stream, reason, step or destination that none has."""
     row = DeadLetterRow
     names = {
-        "stream": (row.stream, wanted.stream, False),
-        "reason": (row.reason, wanted.reason, True),
-        "step": (row.step, wanted.step, False),
-        "destination": (row.destination, wanted.destination or None, False),
+        "stream": (row.stream, selection.stream, False),
+        "reason": (row.reason, selection.reason, True),
+        "step": (row.step, selection.step, False),
+        "destination": (row.destination, selection.destination or None, False),
     }
     for name, (column, value, is_part) in names.items():
         if value is None:
@@ -135,14 +135,14 @@ class DeadLetterCount:
     newest: datetime
 
 
-def count(session: Session, wanted: DeadLetterFilter) -> list[DeadLetterCount]:
+def count(session: Session, selection: DeadLetterFilter) -> list[DeadLetterCount]:
     """The counts, largest first."""
     row = DeadLetterRow
     alike = (row.stream, row.destination, row.step, row.reason, row.state)
     number = func.count()
     query = (
         select(*alike, number, func.min(row.rejected_at), func.max(row.rejected_at))
-        .where(*wanted.conditions())
+        .where(*selection.conditions())
         .group_by(*alike)
         .order_by(number.desc(), *alike)
     )

@@ -27,7 +27,7 @@ from clearwell.control.dead_letters import (
 )
 from clearwell.control.platform import Actor, Platform
 from clearwell.dead_letters.event import seal_event
-from clearwell.dead_letters.patch import Change
+from clearwell.dead_letters.patch import EventChange
 from clearwell.errors import ConfigError, Hint
 from clearwell.privacy.memory import MemoryKeyring
 from clearwell.records.dead_letter import DeadLetter
@@ -133,17 +133,17 @@ def test_a_fix_is_previewed_kept_sealed_and_refused_when_another_came_first(
     platform: Platform, registry: Registry, add: Callable[..., int]
 ) -> None:
     id_ = add(BAD)
-    ours = plan_fix(platform, id_, Change(sets={"origin": b'"JFK"'}))
+    ours = plan_fix(platform, id_, EventChange(sets={"origin": b'"JFK"'}))
     assert (ours.is_accepted, ours.changed, ours.undeclared) == (True, ["origin"], 0)
     assert ours.clean is not None and ours.clean["tailnum"] == "(encrypt)"
     assert "JFK" not in (ours.envelope or "")
-    still = plan_fix(platform, id_, Change(sets={"origin": b'"XXX"'}))
+    still = plan_fix(platform, id_, EventChange(sets={"origin": b'"XXX"'}))
     assert refusal(lambda: apply(platform, BERT, still)).code == "still_rejected"
-    apply(platform, BERT, plan_fix(platform, id_, Change(sets={"origin": b'"LGA"'})))
+    apply(platform, BERT, plan_fix(platform, id_, EventChange(sets={"origin": b'"LGA"'})))
     assert refusal(lambda: apply(platform, ANNA, ours)).code == "plan_is_old"
     assert b'"LGA"' in reveal_dead_letter(platform, ANNA, id_)
     apply(platform, BERT, plan_discard(platform, of(id_)))
-    assert refusal(lambda: plan_fix(platform, id_, Change(sets={"origin": b'"LGA"'}))).code == "event_is_gone"
+    assert refusal(lambda: plan_fix(platform, id_, EventChange(sets={"origin": b'"LGA"'}))).code == "event_is_gone"
 
 
 def test_what_is_revealed_is_audited_with_the_reason_and_nothing_else_is_clear(

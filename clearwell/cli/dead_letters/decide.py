@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -15,11 +15,14 @@ from clearwell.cli.platform import actor, open_platform
 from clearwell.control.dead_letter_changes import (
     PARTICIPLES,
     DeadLetterDecision,
+    DeadLetterPlan,
     apply,
     plan_discard,
     plan_park,
     plan_reopen,
 )
+from clearwell.control.dead_letters import DeadLetterFilter
+from clearwell.control.platform import Platform
 from clearwell.errors import ConfigError
 
 
@@ -38,10 +41,7 @@ def discard(ids: tuple[int, ...], yes: bool, dry_run: bool, as_json: bool, **opt
       clearwell dead-letter discard 17 18
       clearwell dead-letter discard --stream flights --until 30d --dry-run
     """
-    with open_platform() as platform:
-        plan = plan_discard(platform, filter_of(options, ids))
-        changed = 0 if dry_run else apply(platform, actor(), confirm(plan, ids, yes))
-    _show(plan, changed, dry_run, as_json)
+    _decide(plan_discard, filter_of(options, ids), yes, dry_run, as_json)
 
 
 @click.command()
@@ -58,10 +58,7 @@ def park(ids: tuple[int, ...], yes: bool, dry_run: bool, as_json: bool, **option
       clearwell dead-letter park 17
       clearwell dead-letter park --stream flights --reason "origin is not one of" --yes
     """
-    with open_platform() as platform:
-        plan = plan_park(platform, filter_of(options, ids))
-        changed = 0 if dry_run else apply(platform, actor(), confirm(plan, ids, yes))
-    _show(plan, changed, dry_run, as_json)
+    _decide(plan_park, filter_of(options, ids), yes, dry_run, as_json)
 
 
 @click.command()
@@ -77,23 +74,19 @@ def reopen(ids: tuple[int, ...], yes: bool, dry_run: bool, as_json: bool, **opti
     \b
       clearwell dead-letter reopen 17
     """
-    with open_platform() as platform:
-        plan = plan_reopen(platform, filter_of(options, ids))
-        changed = 0 if dry_run else apply(platform, actor(), confirm(plan, ids, yes))
-    _show(plan, changed, dry_run, as_json)
+    _decide(plan_reopen, filter_of(options, ids), yes, dry_run, as_json)
 
 
-def confirm(plan: DeadLetterDecision, ids: Sequence[int], yes: bool) -> DeadLetterDecision:
-    """The plan. Raises ConfigError, with the count, when filters select dead letters and nobody said --yes."""
-    if plan.letters and not ids and not yes:
+def confirm(plan: DeadLetterPlan, selection: DeadLetterFilter, yes: bool) -> None:
+    """Raises ConfigError, with the count, when filters select dead letters and nobody said --yes."""
+    if plan.letters and not selection.ids and not yes:
         raise ConfigError(
             f"{counted(len(plan.letters), 'dead letter')} would be {PARTICIPLES[plan.action]}. Nothing was changed: "
             "look with --dry-run, or do it with --yes."
         )
-    return plan
 
 
-def render_plan(plan: DeadLetterDecision) -> RenderableType:
+def render_plan(plan: DeadLetterPlan) -> RenderableType:
     """What would be done."""
     participle = PARTICIPLES[plan.action]
     if not plan.letters:
@@ -105,7 +98,19 @@ def render_plan(plan: DeadLetterDecision) -> RenderableType:
     return overview
 
 
-def _show(plan: DeadLetterDecision, changed: int, dry_run: bool, as_json: bool) -> None:
+def _decide(
+    make_plan: Callable[[Platform, DeadLetterFilter], DeadLetterDecision],
+    selection: DeadLetterFilter,
+    yes: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    changed = 0
+    with open_platform() as platform:
+        plan = make_plan(platform, selection)
+        if not dry_run:
+            confirm(plan, selection, yes)
+            changed = apply(platform, actor(), plan)
     ids = [letter.id for letter in plan.letters]
     result = {"changed": changed, "chosen": len(ids), "dry_run": dry_run, "ids": ids}
     sentence = f"{counted(changed, 'dead letter')} {'was' if changed == 1 else 'were'} {PARTICIPLES[plan.action]}."

@@ -14,7 +14,7 @@ from clearwell.cli.dead_letters.show import describe_outcome
 from clearwell.cli.output import dry_run_option, emit, home_option, json_option
 from clearwell.cli.platform import actor, open_platform
 from clearwell.control.dead_letter_changes import DeadLetterFix, apply, plan_fix
-from clearwell.dead_letters.patch import Change, is_json
+from clearwell.dead_letters.patch import EventChange, is_json
 from clearwell.dead_letters.preview import KEPT
 from clearwell.errors import ConfigError
 
@@ -54,7 +54,7 @@ def fix(
       clearwell dead-letter fix 17 --patch changes.json
       clearwell dead-letter fix 17 --version 2          as it came, by a newer contract
     """
-    change = Change(_read(event), _read(patch), unset, _sets(sets))
+    change = EventChange(_read(event), _read(patch), unset, _sets(sets))
     if not change and version is None:
         raise ConfigError(
             "Say what to change: --set, --unset, --patch, --event, or --version; see "

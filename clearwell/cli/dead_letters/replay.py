@@ -38,9 +38,10 @@ def replay(
     """
     result, settled = ReplayResult(), 0
     with open_platform() as platform:
-        plan = plan_replay(platform, filter_of(options, ids))
+        selection = filter_of(options, ids)
+        plan = plan_replay(platform, selection)
         if not dry_run:
-            confirm(plan, ids, yes)
+            confirm(plan, selection, yes)
             result, settled = replay_dead_letters(platform, actor(), plan, lambda text: say(text, err=True))
     value = {
         "chosen": len(plan.letters),

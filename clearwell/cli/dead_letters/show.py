@@ -20,7 +20,7 @@ from clearwell.control.dead_letters import (
     show_dead_letter,
 )
 from clearwell.dead_letters.preview import DROPPED, KEPT, Preview
-from clearwell.dead_letters.shape import Shape
+from clearwell.dead_letters.shape import EventShape
 
 
 @click.command()
@@ -111,7 +111,7 @@ def _place(partition: int, offset: int | None, topic_id: str | None) -> str:
     return f"partition {partition}, offset {offset:,} of topic {topic_id}"
 
 
-def _render_shape(shape: Shape) -> RenderableType:
+def _render_shape(shape: EventShape) -> RenderableType:
     head = f"The event is {shape.form}, {shape.size:,} bytes"
     head += f", with {shape.undeclared} fields that the contract does not declare." if shape.undeclared else "."
     if not shape.parts:
