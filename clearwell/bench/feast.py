@@ -19,10 +19,10 @@ from clearwell.bench.figures import Say
 from clearwell.destinations.features.destination import FeaturesDestination
 from clearwell.destinations.features.folder import Folder
 from clearwell.destinations.protocol import CleanBatch
-from clearwell.features.apply import apply
-from clearwell.features.declared import Declared, declared_views
-from clearwell.features.definitions import EVENT_TIMESTAMP, define
-from clearwell.features.store import opened
+from clearwell.features.declared_views import DeclaredView, declared_views
+from clearwell.features.feast_objects import EVENT_TIMESTAMP, make_objects
+from clearwell.features.feast_registry import apply_registry, plan_registry
+from clearwell.features.feast_store import closing_store
 from clearwell.settings import Settings
 
 FLUSH = 5_000
@@ -58,7 +58,7 @@ def bench_feast(settings: Settings, rows: int, say: Say) -> FeastFigures:
         bench_settings = replace(settings, home=Path(folder), schemas=Path(folder) / "schemas", offline=folder)
         declared = _declare(bench_settings, name)
         flushes = [_rows(begin, min(begin + FLUSH, rows)) for begin in range(0, rows, FLUSH)]
-        apply(bench_settings, [declared], name)
+        apply_registry(bench_settings, [declared], plan_registry(bench_settings, [declared], name))
         stock: Any = _stock(bench_settings, declared, Path(folder), name)
         try:
             say(f"{rows:,} rows by our destination")
@@ -66,16 +66,16 @@ def bench_feast(settings: Settings, rows: int, say: Say) -> FeastFigures:
             say(f"{rows:,} rows by Feast's write_to_online_store into its own PostgreSQL store")
             theirs = rows / _write(stock, declared, flushes)
             say(f"{READS} reads of {READ} entities through Feast from each store, in turn")
-            with opened(bench_settings, name) as store:
+            with closing_store(bench_settings, name) as store:
                 our_reads, their_reads = _read((store, stock), declared)
         finally:
             stock.teardown()
-            apply(bench_settings, [], name)
+            apply_registry(bench_settings, [], plan_registry(bench_settings, [], name))
     rates = (round(ours), round(theirs), round(ours / theirs, 1))
     return FeastFigures(rows, *rates, *our_reads, *their_reads)
 
 
-def _declare(settings: Settings, name: str) -> Declared:
+def _declare(settings: Settings, name: str) -> DeclaredView:
     """A contract of 18 numbers, all of them plain features."""
     numbers = [f"n{at}" for at in range(COLUMNS)]
     fields = "".join(f"  {number}: {{type: float64}}\n" for number in numbers)
@@ -99,7 +99,7 @@ def _rows(begin: int, end: int) -> list[tuple[Any, ...]]:
     ]
 
 
-def _deliver(settings: Settings, declared: Declared, flushes: list[list[tuple[Any, ...]]]) -> float:
+def _deliver(settings: Settings, declared: DeclaredView, flushes: list[list[tuple[Any, ...]]]) -> float:
     """Seconds."""
     name = declared.view.name
     store = FeaturesDestination(
@@ -120,7 +120,7 @@ def _deliver(settings: Settings, declared: Declared, flushes: list[list[tuple[An
     return seconds
 
 
-def _write(store: FeatureStore, declared: Declared, flushes: list[list[tuple[Any, ...]]]) -> float:
+def _write(store: FeatureStore, declared: DeclaredView, flushes: list[list[tuple[Any, ...]]]) -> float:
     """Seconds, without making the frames."""
     names = ["id", EVENT_TIMESTAMP, *(feature.name for feature in declared.view.features)]
     frames = [pd.DataFrame(rows, columns=names) for rows in flushes]
@@ -130,7 +130,7 @@ def _write(store: FeatureStore, declared: Declared, flushes: list[list[tuple[Any
     return time.perf_counter() - begin
 
 
-def _read(stores: Sequence[FeatureStore], declared: Declared) -> list[tuple[float, float]]:
+def _read(stores: Sequence[FeatureStore], declared: DeclaredView) -> list[tuple[float, float]]:
     """Median and 99th percentile of each store, in milliseconds; in turn, so that all meet the same machine."""
     rng = random.Random(2)  # noqa: S311  keys to read, no secret
     features = [f"{declared.view.name}:{feature.name}" for feature in declared.view.features]
@@ -145,7 +145,7 @@ def _read(stores: Sequence[FeatureStore], declared: Declared) -> list[tuple[floa
     return [(round(one[READS // 2], 2), round(one[READS * 99 // 100], 2)) for one in ordered]
 
 
-def _stock(settings: Settings, declared: Declared, folder: Path, name: str) -> FeatureStore:
+def _stock(settings: Settings, declared: DeclaredView, folder: Path, name: str) -> FeatureStore:
     """Feast as it comes: a registry in a file, its own PostgreSQL store in the same server, the same view."""
     parts = conninfo_to_dict(settings.postgres)
     server = {"host": parts["host"], "port": int(parts.get("port") or 5432), "database": parts["dbname"]}
@@ -160,6 +160,6 @@ def _stock(settings: Settings, declared: Declared, folder: Path, name: str) -> F
             entity_key_serialization_version=3,
         )
     )
-    made = define(declared, settings)
+    made = make_objects(declared, settings)
     store.apply([*made.entities, made.push, made.view])
     return store

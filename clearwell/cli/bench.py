@@ -11,9 +11,9 @@ from clearwell import settings
 from clearwell.bench import figures, sources
 from clearwell.bench.features import FeatureFigures, bench_features
 from clearwell.bench.mongo import MongoFigures, bench_mongo
-from clearwell.cli.features.apply import require_feast
 from clearwell.cli.group import Group
 from clearwell.cli.output import emit, home_option, json_option, plain_console, table
+from clearwell.control.feature_changes import require_feast
 from clearwell.demo.flights import FLIGHTS
 from clearwell.settings import Settings
 

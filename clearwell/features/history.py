@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from clearwell.contract.features import FeatureView
 from clearwell.destinations.features import incarnations
 from clearwell.destinations.features.folder import Folder
-from clearwell.destinations.features.read import talking
+from clearwell.destinations.features.read import connect
 from clearwell.destinations.features.tiles import Entity
-from clearwell.features import events
+from clearwell.features import event_history
 from clearwell.features.timeline import Moment, Timeline, timelines
 from clearwell.settings import Settings
 
@@ -25,11 +25,11 @@ def read_timelines(
     """
 
     def work() -> dict[Entity, Timeline]:
-        with talking(settings.postgres, view) as session:
-            files, ranks = events.listed(session, view, until), incarnations.ranks(session, view.name)
-        return timelines(view, events.read(Folder.root(settings), view, files, until, keys), ranks)
+        with connect(settings.postgres, view) as session:
+            files, ranks = event_history.list_files(session, view, until), incarnations.ranks(session, view.name)
+        return timelines(view, event_history.read(Folder.root(settings), view, files, until, keys), ranks)
 
-    return events.again_where_joined(settings, view, work)
+    return event_history.retry_where_joined(settings, view, work)
 
 
 def history(timeline: Timeline, start: datetime | None, end: datetime | None) -> Iterator[Moment]:

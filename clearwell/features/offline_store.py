@@ -25,7 +25,7 @@ from feast.utils import _get_requested_feature_views_to_features_dict
 from pyarrow.fs import FSSpecHandler, PyFileSystem
 
 from clearwell.errors import ConfigError
-from clearwell.features.asof import NOTHING, Numbers, as_of
+from clearwell.features.as_of_join import NOTHING, Numbers, as_of
 
 STORE: Literal["clearwell.features.offline_store.ClearwellOfflineStore"] = (
     "clearwell.features.offline_store.ClearwellOfflineStore"

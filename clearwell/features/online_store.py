@@ -1,7 +1,7 @@
 """Feast's online store over our tables: what `feature_store.yaml` names.
 
 Reads what deliverers wrote, windows included, and writes what is pushed through Feast. What a view is comes with it, in
-a tag of the registry's (`clearwell.features.written`): a server of features needs no contracts.
+a tag of the registry's (`clearwell.features.view_text`): a server of features needs no contracts.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from feast.repo_config import FeastConfigBaseModel
 from pydantic import SecretStr
 
 from clearwell.contract.features import FeatureView
-from clearwell.destinations.features.read import OnlineRow, Session, read_rows, told
+from clearwell.destinations.features.read import OnlineRow, Session, read_rows, translate_errors
+from clearwell.destinations.features.table import make_tables
 from clearwell.errors import ConfigError
-from clearwell.features import proto
-from clearwell.features.definitions import WRITTEN
+from clearwell.features import feast_values
+from clearwell.features.connections import ConnectionPool
+from clearwell.features.feast_objects import VIEW_TAG
 from clearwell.features.push import Row, aware, check_times, write_pushed
-from clearwell.features.sessions import Sessions
-from clearwell.features.tables import make_tables
-from clearwell.features.written import read
+from clearwell.features.view_text import decode_view
 
-Answer = tuple[datetime | None, dict[str, proto.Value] | None]
-Pushed = tuple[EntityKey, dict[str, proto.Value], datetime, datetime | None]
+Answer = tuple[datetime | None, dict[str, feast_values.Value] | None]
+Pushed = tuple[EntityKey, dict[str, feast_values.Value], datetime, datetime | None]
 
 
 class ClearwellOnlineStoreConfig(FeastConfigBaseModel):
@@ -48,7 +48,7 @@ class ClearwellOnlineStore(OnlineStore):
     _versioned_read_supported = False  # `view@v2`; else Feast imports all its other stores to find that out
 
     def __init__(self) -> None:
-        self._sessions: Sessions | None = None
+        self._sessions: ConnectionPool | None = None
 
     @property
     def async_supported(self) -> SupportedAsyncMethods:
@@ -63,7 +63,7 @@ class ClearwellOnlineStore(OnlineStore):
         requested_features: list[str] | None = None,
     ) -> list[Answer]:
         """The values as of now and the time of the newest event; (None, None) of an entity unknown or past its ttl."""
-        view = _view(table.tags.get(WRITTEN), table.name, tuple(requested_features or ()))
+        view = _view(table.tags.get(VIEW_TAG), table.name, tuple(requested_features or ()))
         keys = [_key(view, one) for one in entity_keys]
         rows = self._run(config, view, lambda session: read_rows(session, view, keys))
         encoders = _encoders(view)
@@ -77,7 +77,7 @@ class ClearwellOnlineStore(OnlineStore):
         progress: Callable[[int], Any] | None,
     ) -> None:
         """Upsert; a row is replaced only by a newer one (see `push`). All rows are written, or none."""
-        view = _view(table.tags.get(WRITTEN), table.name, ())
+        view = _view(table.tags.get(VIEW_TAG), table.name, ())
         rows = [_row(view, one) for one in data]
         check_times(view, (row[-2] for row in rows))
         self._run(config, view, lambda session: write_pushed(session, view, rows))
@@ -115,7 +115,7 @@ class ClearwellOnlineStore(OnlineStore):
     ) -> None:
         """Make or widen the tables of views; those of views that go stay, for they are their deliverer's."""
         for table in tables_to_keep:
-            view = _view(table.tags.get(WRITTEN), table.name, ())
+            view = _view(table.tags.get(VIEW_TAG), table.name, ())
             self._run(config, view, functools.partial(make_tables, view=view))
 
     def teardown(self, config: RepoConfig, tables: Sequence[FeastView], entities: Sequence[Entity]) -> None:
@@ -133,8 +133,8 @@ class ClearwellOnlineStore(OnlineStore):
 
     def _run(self, config: RepoConfig, view: FeatureView, work: Callable[[Session], Any]) -> Any:
         if self._sessions is None:
-            self._sessions = Sessions(config.online_store.postgres.get_secret_value())
-        with told(self._sessions.server, view):
+            self._sessions = ConnectionPool(config.online_store.postgres.get_secret_value())
+        with translate_errors(self._sessions.server, view):
             return self._sessions.run(work)
 
 
@@ -146,13 +146,13 @@ def _view(text: str | None, name: str, features: tuple[str, ...]) -> FeatureView
             f'The view "{name}" is not of a contract, and Clearwell\'s online store holds no other: declare it by a '
             "route, or keep it in another project of Feast."
         )
-    view = read(text)
+    view = decode_view(text)
     return replace(view, features=tuple(one for one in view.features if not features or one.name in features))
 
 
 @functools.lru_cache(1_024)
-def _encoders(view: FeatureView) -> Sequence[tuple[str, Callable[[Any], proto.Value]]]:
-    return [(one.name, proto.encoder(one)) for one in view.features]
+def _encoders(view: FeatureView) -> Sequence[tuple[str, Callable[[Any], feast_values.Value]]]:
+    return [(one.name, feast_values.encoder(one)) for one in view.features]
 
 
 def _key(view: FeatureView, key: EntityKey) -> tuple[Any, ...]:
@@ -162,10 +162,10 @@ def _key(view: FeatureView, key: EntityKey) -> tuple[Any, ...]:
         raise ConfigError(
             f'The view "{view.name}" needs {", ".join(missing)} to tell which {view.entity.name} is meant.'
         )
-    return tuple(proto.key_value(given[one.name], one, view.entity.name) for one in view.entity.keys)
+    return tuple(feast_values.key_value(given[one.name], one, view.entity.name) for one in view.entity.keys)
 
 
-def _answer(row: OnlineRow, encoders: Sequence[tuple[str, Callable[[Any], proto.Value]]]) -> Answer:
+def _answer(row: OnlineRow, encoders: Sequence[tuple[str, Callable[[Any], feast_values.Value]]]) -> Answer:
     values = row.values
     if row.expired or (row.event_time is None and all(one is None for one in values.values())):
         return None, None
@@ -175,13 +175,15 @@ def _answer(row: OnlineRow, encoders: Sequence[tuple[str, Callable[[Any], proto.
 def _row(view: FeatureView, pushed: Pushed) -> Row:
     key, values, time, created = pushed
     for one in view.aggregated:
-        if values.get(one.name, proto.NULL).WhichOneof("val") is not None:
+        if values.get(one.name, feast_values.NULL).WhichOneof("val") is not None:
             raise ConfigError(
                 f'"{one.name}" of the view "{view.name}" is over a window, and made of the events of {view.stream}: it '
                 "can't be written. Give null for it."
             )
     plain = [
-        proto.decoded(values.get(one.name, proto.NULL), one.type, one.source.items, f'"{one.name}" of "{view.name}"')
+        feast_values.decoded(
+            values.get(one.name, feast_values.NULL), one.type, one.source.items, f'"{one.name}" of "{view.name}"'
+        )
         for one in view.plain
     ]
     found = _key(view, key)

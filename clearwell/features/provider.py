@@ -15,9 +15,9 @@ from feast.infra.passthrough_provider import PassthroughProvider
 from feast.repo_config import RepoConfig
 
 from clearwell.errors import ConfigError
-from clearwell.features.definitions import WRITTEN
-from clearwell.features.frames import check_frame
-from clearwell.features.written import read
+from clearwell.features.feast_objects import VIEW_TAG
+from clearwell.features.pushed_types import check_frame
+from clearwell.features.view_text import decode_view
 
 AnyView = BaseFeatureView | FeastView | OnDemandFeatureView
 
@@ -58,6 +58,6 @@ class ClearwellProvider(PassthroughProvider):
 
 
 def _check(view: AnyView, frame: pd.DataFrame) -> None:
-    text = view.tags.get(WRITTEN)
+    text = view.tags.get(VIEW_TAG)
     if text is not None:
-        check_frame(read(text), frame)
+        check_frame(decode_view(text), frame)

@@ -12,7 +12,7 @@ from clearwell.contract.features import MICROSECOND, Feature, FeatureView
 from clearwell.destinations.features.fold import bounds, feature_at
 from clearwell.destinations.features.offline import columns_of
 from clearwell.destinations.features.tiles import EPOCH, Entity, Tile, TileBuilder, microseconds, parts_of
-from clearwell.features.events import Event
+from clearwell.features.event_history import ViewEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Timeline:
     """One entity. `at` is what a store with all of the events, and none that is newer than the instant, would serve."""
 
     def __init__(
-        self, view: FeatureView, events: Iterable[Event], tiles: Mapping[int, Tile], ranks: Mapping[str, int]
+        self, view: FeatureView, events: Iterable[ViewEvent], tiles: Mapping[int, Tile], ranks: Mapping[str, int]
     ) -> None:
         """`tiles` are those of the events that are not late; `ranks` are of the incarnations of raw."""
         names = [field.name for field in columns_of(view)]
@@ -100,12 +100,12 @@ class Timeline:
         return found
 
 
-def timelines(view: FeatureView, events: Iterable[Event], ranks: Mapping[str, int]) -> dict[Entity, Timeline]:
+def timelines(view: FeatureView, events: Iterable[ViewEvent], ranks: Mapping[str, int]) -> dict[Entity, Timeline]:
     """Those of all entities that `events` are of; `ranks` are those of `destinations.features.incarnations`."""
     names = [field.name for field in columns_of(view)]
     keys = [names.index(key.name) for key in view.entity.keys]
     builder = TileBuilder(view, names) if view.tile is not None else None
-    found: dict[Entity, list[Event]] = {}
+    found: dict[Entity, list[ViewEvent]] = {}
     for event in events:
         found.setdefault(tuple([event.row[at] for at in keys]), []).append(event)
         if builder is not None and not event.late:

@@ -12,10 +12,10 @@ from clearwell.contract.features import Feature, FeatureView
 from clearwell.destinations.features import floor as features_floor
 from clearwell.destinations.features import incarnations
 from clearwell.destinations.features.folder import Folder
-from clearwell.destinations.features.read import OnlineRow, read_rows, talking
+from clearwell.destinations.features.read import OnlineRow, connect, read_rows
 from clearwell.destinations.features.tiles import Entity
-from clearwell.features import events, left_out
-from clearwell.features.left_out import LeftOut
+from clearwell.features import event_history, excluded_events
+from clearwell.features.excluded_events import ExcludedEvents
 from clearwell.features.timeline import Moment, Timeline, timelines
 from clearwell.settings import Settings
 
@@ -25,7 +25,7 @@ _PAST = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
+class ComparedValue:
     """One value: as it was served, and as history has it. Equal means the same to the last bit."""
 
     feature: Feature
@@ -41,44 +41,46 @@ class Compared:
 
 
 @dataclass(slots=True)
-class Verdict:
+class Verification:
     """What was compared, value by value; `digest` is that of the definition both sides were read by."""
 
     view: str
     digest: str
     entities: int
     events: int
-    left_out: LeftOut
-    compared: list[Compared] = field(default_factory=list)
+    excluded_events: ExcludedEvents
+    compared: list[ComparedValue] = field(default_factory=list)
 
     @property
-    def mismatches(self) -> list[Compared]:
+    def mismatches(self) -> list[ComparedValue]:
         """What differs."""
         return [one for one in self.compared if not one.same]
 
 
-def verify(settings: Settings, view: FeatureView, sample: int, seed: int) -> Verdict:
+def verify(settings: Settings, view: FeatureView, sample: int, seed: int) -> Verification:
     """Compare up to `sample` entities of the history, chosen by `seed`; online and history are of one snapshot.
 
     Each is read now, right after its newest event has come into its windows, and at a few instants before, at which
     its windows are compared alone: of the rest the store keeps the newest. Windows whose tiles are not kept any more
     are not compared. Raises as `read_timelines`.
     """
-    return events.again_where_joined(settings, view, lambda: _verify(settings, view, sample, seed))
+    return event_history.retry_where_joined(settings, view, lambda: _verify(settings, view, sample, seed))
 
 
-def _verify(settings: Settings, view: FeatureView, sample: int, seed: int) -> Verdict:
+def _verify(settings: Settings, view: FeatureView, sample: int, seed: int) -> Verification:
     now, root, rng = datetime.now(UTC), Folder.root(settings), random.Random(seed)  # noqa: S311 - a sample, no secret
-    with talking(settings.postgres, view) as session, session.transaction():
+    with connect(settings.postgres, view) as session, session.transaction():
         session.execute(_ONE_SNAPSHOT)
-        files = events.listed(session, view, now)
-        known = events.entities(root, view, files)
+        files = event_history.list_files(session, view, now)
+        known = event_history.entities(root, view, files)
         chosen = sorted(rng.sample(known, min(sample, len(known))))
-        found = timelines(view, events.read(root, view, files, now, chosen), incarnations.ranks(session, view.name))
+        found = timelines(
+            view, event_history.read(root, view, files, now, chosen), incarnations.ranks(session, view.name)
+        )
         floor = features_floor.read(session, view.name)
         since = None if floor is None else features_floor.whole_since(view, floor)
         seen = sum(len(one.times) for one in found.values())
-        verdict = Verdict(view.name, view.digest(), len(found), seen, left_out.read(session, view))
+        verdict = Verification(view.name, view.digest(), len(found), seen, excluded_events.read(session, view))
         for entity, timeline in found.items():
             for time in _instants(timeline, now, since, rng):
                 (served,) = read_rows(session, view, [entity], time)
@@ -93,11 +95,11 @@ def _instants(timeline: Timeline, now: datetime, since: datetime | None, rng: ra
     return [now, *after, *sorted(rng.sample(past, min(_PAST, len(past))))]
 
 
-def _compare(view: FeatureView, served: OnlineRow, moment: Moment) -> Iterator[Compared]:
+def _compare(view: FeatureView, served: OnlineRow, moment: Moment) -> Iterator[ComparedValue]:
     past = served.event_time is not None and served.event_time > moment.time
     if past and moment.expired:  # the store knows of a newer event, and can't tell that none was there then
         return
     for one in view.features:
         if one.name not in served.pruned and (one.aggregate is not None or not past):
             values = (served.values[one.name], moment.values[one.name])
-            yield Compared(one, served.entity, moment.time, *values)
+            yield ComparedValue(one, served.entity, moment.time, *values)

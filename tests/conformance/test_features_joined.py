@@ -20,11 +20,11 @@ from clearwell.destinations.features.destination import FeaturesDestination
 from clearwell.destinations.features.folder import Folder
 from clearwell.destinations.features.join import Listed, groups
 from clearwell.destinations.features.offline import events_folder
-from clearwell.destinations.features.read import talking
-from clearwell.destinations.features.upkeep import Compacted, compact, pace, plan
+from clearwell.destinations.features.read import connect
+from clearwell.destinations.features.upkeep import ViewCompaction, compact, pace, plan
 from clearwell.errors import ConfigError, Retryable
-from clearwell.features import events
-from clearwell.features.events import Event
+from clearwell.features import event_history
+from clearwell.features.event_history import ViewEvent
 from clearwell.features.history import read_timelines
 from clearwell.settings import Settings
 from tests.support.visits import OPTIONS, SCHEMA, START, deliver, rows_of
@@ -59,19 +59,19 @@ def opened(where: Settings, view: FeatureView, unique: Callable[[str], str]) -> 
         one.close()
 
 
-def compacted(where: Settings, view: FeatureView, root: Folder | None = None, **more: Any) -> Compacted:
-    with talking(where.postgres, view) as session:
+def compacted(where: Settings, view: FeatureView, root: Folder | None = None, **more: Any) -> ViewCompaction:
+    with connect(where.postgres, view) as session:
         return compact(session, root or Folder.root(where), view, LATER, **more)
 
 
 def listed(where: Settings, view: FeatureView) -> list[str]:
-    with talking(where.postgres, view) as session:
-        return events.listed(session, view, LATER)
+    with connect(where.postgres, view) as session:
+        return event_history.list_files(session, view, LATER)
 
 
-def read(where: Settings, view: FeatureView, files: Sequence[str] | None = None) -> list[Event]:
+def read(where: Settings, view: FeatureView, files: Sequence[str] | None = None) -> list[ViewEvent]:
     """The history, in raw order."""
-    found = list(events.read(Folder.root(where), view, listed(where, view) if files is None else files, LATER))
+    found = list(event_history.read(Folder.root(where), view, listed(where, view) if files is None else files, LATER))
     return sorted(found, key=lambda one: (one.topic, one.partition, one.offset))
 
 
@@ -85,7 +85,7 @@ def test_many_files_become_few_and_no_event_is_lost_or_doubled(
     deliver(opened(), rows_of(1, 1000), range(1000), size=20)
     before, files = read(where, view), listed(where, view)
     assert (len(files), len(before)) == (50, len([row for row in rows_of(1, 1000) if row[2] is not None]))
-    with talking(where.postgres, view) as session:
+    with connect(where.postgres, view) as session:
         told = plan(session, view, LATER)
     assert (told.files, told.small, told.into, told.replaced) == (50, 50, 1, 0)
     done = compacted(where, view)
@@ -130,7 +130,7 @@ def test_a_deliverer_writes_meanwhile_and_joins_as_it_goes(where: Settings, view
 def test_one_at_a_time(where: Settings, view: FeatureView, opened: Opened) -> None:
     destination = opened(compact_every=1)
     deliver(destination, rows_of(4, 40), range(40), size=20)
-    with talking(where.postgres, view) as session:
+    with connect(where.postgres, view) as session:
         session.execute(f"SELECT pg_advisory_lock(hashtextextended('clearwell compact {view.name}', 0))")
         with pytest.raises(Retryable, match="Somebody compacts the view"):
             compacted(where, view)
@@ -235,9 +235,9 @@ def test_a_reader_that_is_slower_than_the_grace_begins_anew(
 ) -> None:
     deliver(opened(), rows_of(7, 100), range(100), size=10)
     want = {key: list(one.times) for key, one in read_timelines(where, view, LATER).items()}
-    real, turns = events.read, 0
+    real, turns = event_history.read, 0
 
-    def slow(*given: Any) -> Iterator[Event]:
+    def slow(*given: Any) -> Iterator[ViewEvent]:
         nonlocal turns
         turns += 1
         found = real(*given)
@@ -247,7 +247,7 @@ def test_a_reader_that_is_slower_than_the_grace_begins_anew(
             compacted(where, view, grace=NOW)
         yield from found
 
-    monkeypatch.setattr(events, "read", slow)
+    monkeypatch.setattr(event_history, "read", slow)
     assert {key: list(one.times) for key, one in read_timelines(where, view, LATER).items()} == want
     assert turns == 2
     monkeypatch.undo()

@@ -17,10 +17,10 @@ from clearwell.contract.features import FeatureView
 from clearwell.destinations.features.destination import FeaturesDestination
 from clearwell.destinations.features.folder import Folder
 from clearwell.destinations.features.offline import columns_of, events_folder
-from clearwell.destinations.features.read import talking
+from clearwell.destinations.features.read import connect
 from clearwell.errors import ConfigError, Fenced, Retryable
-from clearwell.features import events
-from clearwell.features.events import Event
+from clearwell.features import event_history
+from clearwell.features.event_history import ViewEvent
 from clearwell.settings import Settings
 from tests.support.s3_server import SECRET, S3Server
 from tests.support.visits import NAMES, OPTIONS, SCHEMA, START, Row, batch, deliver, rows_of, serving_since
@@ -56,15 +56,15 @@ def opened(where: Settings, view: FeatureView, unique: Callable[[str], str]) -> 
         one.close()
 
 
-def read(where: Settings, view: FeatureView, until: datetime = LATER, **more: Any) -> list[Event]:
+def read(where: Settings, view: FeatureView, until: datetime = LATER, **more: Any) -> list[ViewEvent]:
     """The history, in raw order."""
-    with talking(where.postgres, view) as session:
-        files = events.listed(session, view, until)
-    found = list(events.read(Folder.root(where), view, files, until, **more))
+    with connect(where.postgres, view) as session:
+        files = event_history.list_files(session, view, until)
+    found = list(event_history.read(Folder.root(where), view, files, until, **more))
     return sorted(found, key=lambda one: (one.topic, one.partition, one.offset))
 
 
-def expected(view: FeatureView, rows: Sequence[Row]) -> list[Event]:
+def expected(view: FeatureView, rows: Sequence[Row]) -> list[ViewEvent]:
     """What a history of `rows`, delivered in raw order, is: by the rules as they are written."""
     names = [field.name for field in columns_of(view)]
     found, newest = [], dict[Any, datetime]()
@@ -72,7 +72,7 @@ def expected(view: FeatureView, rows: Sequence[Row]) -> list[Event]:
         if row[2] is not None:
             kept = tuple(row[NAMES.index(name)] for name in names)
             known = newest.get(row[2:4], row[1])
-            found.append(Event(kept, "raw-a", 0, offset, known - row[1] > view.lateness))
+            found.append(ViewEvent(kept, "raw-a", 0, offset, known - row[1] > view.lateness))
             newest[row[2:4]] = max(known, row[1])
     return found
 

@@ -22,9 +22,9 @@ from clearwell.destinations.features.destination import FeaturesDestination
 from clearwell.destinations.features.floor import whole_since
 from clearwell.destinations.features.fold import bounds, value_at
 from clearwell.destinations.features.folder import Folder
-from clearwell.destinations.features.read import read_online, talking
+from clearwell.destinations.features.read import connect, read_online
 from clearwell.destinations.features.tiles import TileBuilder, microseconds
-from clearwell.destinations.features.upkeep import Compacted, compact
+from clearwell.destinations.features.upkeep import ViewCompaction, compact
 from clearwell.features.verify import verify
 from clearwell.settings import Settings
 from tests.support.visits import NAMES, OPTIONS, SCHEMA, START, Row, batch, deliver, keys_of, rows_of, serving_since
@@ -64,8 +64,8 @@ def opened(where: Settings, view: FeatureView, unique: Callable[[str], str]) -> 
         one.close()
 
 
-def compacted(where: Settings, view: FeatureView, now: datetime = LATER, **more: Any) -> Compacted:
-    with talking(where.postgres, view) as session:
+def compacted(where: Settings, view: FeatureView, now: datetime = LATER, **more: Any) -> ViewCompaction:
+    with connect(where.postgres, view) as session:
         return compact(session, Folder.root(where), view, now, **more)
 
 
@@ -151,7 +151,7 @@ def test_an_event_whose_tile_is_gone_is_counted_and_stays_in_history(
     deliver(destination, rows[1:], range(1, 48))
     floor = compacted(where, view).floor
     deliver(opened(), rows[:1], [0])  # as a dead letter that was mended: of a lower offset, so it is not late
-    with talking(where.postgres, view) as session:
+    with connect(where.postgres, view) as session:
         assert features_floor.beneath(session, view.name) == 1
     assert destination.late() == 0
     assert check(where, view, rows, floor)
@@ -230,7 +230,7 @@ def test_a_deliverer_compacts_as_it_goes(where: Settings, view: FeatureView, ope
     rows = [(f"v{n}", START + timedelta(hours=n), "a", 1, 1, 1.0, None) for n in range(100)]
     deliver(opened(compact_every=10), rows, range(100), size=5)
     assert len(starts(where, view)) < 20
-    with talking(where.postgres, view) as session:
+    with connect(where.postgres, view) as session:
         assert check(where, view, rows, features_floor.read(session, view.name)) > 0
 
 

@@ -19,9 +19,9 @@ from clearwell.contract.feature_views import view_of
 from clearwell.contract.features import FeatureView
 from clearwell.destinations.features.destination import FeaturesDestination
 from clearwell.destinations.features.folder import Folder
-from clearwell.destinations.features.read import talking
+from clearwell.destinations.features.read import connect
 from clearwell.destinations.features.upkeep import compact
-from clearwell.features.training import FILE, Refreshed, pending, refresh
+from clearwell.features.refresh import FILE, RefreshResult, plan_refresh, refresh
 from clearwell.settings import Settings
 from tests.support.visits import OPTIONS, SCHEMA, START, Row, batch, rows_of, serving_since
 
@@ -44,7 +44,7 @@ def rows_now(where: Settings, view: FeatureView) -> pa.Table:
     return parquet.read_table(io.BytesIO(data)).replace_schema_metadata()
 
 
-def same_as_full(where: Settings, view: FeatureView) -> Refreshed:
+def same_as_full(where: Settings, view: FeatureView) -> RefreshResult:
     """Refresh from the last one and then in full: the same rows in the same order."""
     done = refresh(where, view)
     found = rows_now(where, view)
@@ -88,7 +88,7 @@ def test_in_any_order_with_compactions_between(
                 some, order = order[: (size := rng.randrange(1, 15))], order[size:]
                 feed.put([rows[n] for n in some], some)
             if rng.random() < 0.3:
-                with talking(where.postgres, view) as session:
+                with connect(where.postgres, view) as session:
                     compact(session, Folder.root(where), view, datetime.now(UTC), grace=timedelta(0))
             done = same_as_full(where, view)
             changed += 0 < done.changed < done.entities
@@ -107,7 +107,7 @@ def test_nothing_new_reads_nothing_and_changes_nothing(
         assert (again.changed, again.new, again.files, again.whole) == (0, 0, 1, False)
         assert rows_now(where, view).equals(before)
         feed.put(rows[60:], range(60, 100))
-        assert (pending(where, view).new, pending(where, view).whole) == (1, False)
+        assert (plan_refresh(where, view).new, plan_refresh(where, view).whole) == (1, False)
         assert not same_as_full(where, view).whole
 
 

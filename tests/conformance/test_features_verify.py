@@ -18,12 +18,16 @@ from clearwell.cli.main import main
 from clearwell.contract.feature_views import view_of, views_of
 from clearwell.contract.features import FeatureView
 from clearwell.contract.load import find
+from clearwell.control.feature_changes import plan_refresh, refresh_view
+from clearwell.control.platform import Actor, Platform
 from clearwell.destinations.features.ddl import ROWS, TILES
 from clearwell.destinations.features.destination import FeaturesDestination
 from clearwell.destinations.features.folder import Folder
 from clearwell.destinations.features.read import read_online
+from clearwell.errors import ConfigError
 from clearwell.features.history import read_timelines
-from clearwell.features.verify import Verdict, verify
+from clearwell.features.verify import Verification, verify
+from clearwell.registry import audit
 from clearwell.settings import Settings
 from clearwell.steps import bind
 from tests.support.visits import OPTIONS, SCHEMA, START, Row, deliver, rows_of, serving_since
@@ -56,7 +60,7 @@ def view(where: Settings, unique: Callable[[str], str]) -> Iterator[FeatureView]
     yield made
 
 
-def verified(where: Settings, view: FeatureView) -> Verdict:
+def verified(where: Settings, view: FeatureView) -> Verification:
     return verify(where, view, sample=100, seed=1)
 
 
@@ -243,6 +247,21 @@ def test_compact_by_command(where: Settings, people: str, capsys: pytest.Capture
     assert main(["features", "compact", f"{people}s"]) == 2
     assert f'Did you mean "{people}"' in capsys.readouterr().err
     assert main(["features", "verify", people]) == 0
+
+
+def test_who_did_it_is_audited_and_an_old_plan_is_refused(where: Settings, people: str, tmp_path: Path) -> None:
+    settings = replace(where, schemas=tmp_path / "schemas")
+    with Platform(settings) as platform:
+        (plan,) = plan_refresh(platform, [people])
+        assert refresh_view(platform, Actor("anna", "test"), plan).rows > 0
+        with platform.looking() as session:
+            (entry,) = audit.entries(session, f"features/{people}")
+        assert (entry.who, entry.face, entry.action, entry.detail["whole"]) == ("anna", "test", "refresh", True)
+        file = tmp_path / "schemas" / people / "v1.yaml"
+        file.write_text(file.read_text().replace("1h", "2h"))
+        with pytest.raises(ConfigError, match=f'The view "{people}" has changed since this was planned') as refused:
+            refresh_view(platform, Actor("bert", "test"), plan)
+    assert refused.value.code == "plan_is_old"
 
 
 def _do(where: Settings, statement: Composed) -> None:

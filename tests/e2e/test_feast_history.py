@@ -15,16 +15,17 @@ import pytest
 from clearwell.contract.features import Aggregate, FeatureView
 from clearwell.destinations.features.destination import FeaturesDestination
 from clearwell.destinations.features.folder import Folder
-from clearwell.features.declared import Declared, declared_views
-from clearwell.features.training import refresh
+from clearwell.features.declared_views import DeclaredView, declared_views
+from clearwell.features.refresh import refresh
 from clearwell.settings import Settings
+from tests.support.views import tell_feast
 from tests.support.visits import Row, deliver, serving_since
 
 pytestmark = pytest.mark.slow
 
 pandas = pytest.importorskip("pandas")
-feast_apply = pytest.importorskip("clearwell.features.apply")
-feast_store = pytest.importorskip("clearwell.features.store")
+pytest.importorskip("clearwell.features.feast_registry")
+feast_store = pytest.importorskip("clearwell.features.feast_store")
 
 START = datetime(2013, 1, 1, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -105,7 +106,7 @@ def late_of(rows: Sequence[Row], lateness: timedelta) -> set[int]:
     return found
 
 
-def declare(folder: Path, stream: str) -> Declared:
+def declare(folder: Path, stream: str) -> DeclaredView:
     path = folder / stream / "v1.yaml"
     path.parent.mkdir(parents=True)
     path.write_text(CONTRACT.format(stream=stream))
@@ -136,11 +137,11 @@ def test_a_join_at_any_instant_is_what_the_events_say(
         for _ in range(300)
     ]
     asked += [(row[2], row[3], row[1] + step) for row in rows[::10] for step in (timedelta(0), -MINUTE / 60)]
-    feast_apply.apply(where, [declared], stream)
+    tell_feast(where, [declared], stream)
     try:
         joined = _join(where, stream, view, sorted(set(asked)))
     finally:
-        feast_apply.apply(where, [], stream)
+        tell_feast(where, [], stream)
     assert len(joined) == len(set(asked))
     some = 0
     for (leg, number, time), values in joined.items():
@@ -154,7 +155,7 @@ def _join(where: Settings, project: str, view: FeatureView, asked: Sequence[Any]
     """The features of each (leg, number, instant), as Feast finds them."""
     names = [one.name for one in view.features]
     frame = pandas.DataFrame(asked, columns=["leg", "number", "event_timestamp"])
-    with feast_store.opened(where, project) as store:
+    with feast_store.closing_store(where, project) as store:
         job = store.get_historical_features(frame, features=[f"{view.name}:{name}" for name in names])
         found = job.to_arrow().to_pylist()
     return {

@@ -14,11 +14,11 @@ import pytest
 
 from clearwell.destinations.features.destination import FeaturesDestination
 from clearwell.destinations.features.folder import Folder
-from clearwell.features import apply as feast_apply
-from clearwell.features import store as feast_store
-from clearwell.features.declared import declared_views
-from clearwell.features.training import FILE, refresh
+from clearwell.features import feast_store
+from clearwell.features.declared_views import declared_views
+from clearwell.features.refresh import FILE, refresh
 from clearwell.settings import Settings
+from tests.support.views import tell_feast
 from tests.support.visits import START, Row, deliver
 
 CONTRACT = """
@@ -72,14 +72,14 @@ def test_as_many_rows_out_as_in_of_a_file_sorted_by_station(
     asked = pandas.DataFrame(
         {"row": range(ASKED), "station": ["JFK", "JFK", "LGA"] * (ASKED // 3), "event_timestamp": instants}
     )
-    feast_apply.apply(where, [declared], stream)
+    tell_feast(where, [declared], stream)
     try:
-        with feast_store.opened(where, stream) as store:
+        with feast_store.closing_store(where, stream) as store:
             began = time.perf_counter()
             found = store.get_historical_features(asked, features=[f"{stream}:temp", f"{stream}:n_24h"]).to_df()
             took = time.perf_counter() - began
     finally:
-        feast_apply.apply(where, [], stream)
+        tell_feast(where, [], stream)
     assert list(found["row"]) == list(range(ASKED))
     assert list(found["n_24h"]) == [24] * ASKED
     known = polars.read_parquet(tmp_path / "offline" / stream / FILE).sort("event_timestamp")

@@ -19,15 +19,16 @@ from clearwell.destinations.features.destination import FeaturesDestination
 from clearwell.destinations.features.folder import Folder
 from clearwell.destinations.protocol import CleanBatch
 from clearwell.errors import ClearwellError, ConfigError
-from clearwell.features.declared import Declared, declared_views
+from clearwell.features.declared_views import DeclaredView, declared_views
 from clearwell.settings import Settings
+from tests.support.views import tell_feast
 
 pytestmark = pytest.mark.slow
 
 pandas = pytest.importorskip("pandas")
 PushMode = pytest.importorskip("feast.data_source").PushMode
-feast_apply = pytest.importorskip("clearwell.features.apply")
-feast_store = pytest.importorskip("clearwell.features.store")
+pytest.importorskip("clearwell.features.feast_registry")
+feast_store = pytest.importorskip("clearwell.features.feast_store")
 
 CONTRACT = """
 stream: $stream
@@ -73,7 +74,7 @@ class Scene:
     """One view of a stream of its own, in a project of Feast of its own."""
 
     settings: Settings
-    declared: Declared
+    declared: DeclaredView
     store: Any
 
     @property
@@ -116,7 +117,7 @@ def event(id: str, at: datetime, **values: Any) -> dict[str, Any]:
     return {"id": id, "leg": "JFK", "number": 1, "at": at, **values}
 
 
-def declare(folder: Path, stream: str, text: str) -> Declared:
+def declare(folder: Path, stream: str, text: str) -> DeclaredView:
     path = folder / stream / "v1.yaml"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text.replace("$stream", stream).replace("$view", f"{stream}_view").replace("$entity", "leg"))
@@ -157,8 +158,8 @@ class open_scene:
 
     def __enter__(self) -> Scene:
         declared = declare(self.settings.schemas, self.stream, CONTRACT)
-        feast_apply.apply(self.settings, [declared], self.stream)
-        self.opened = feast_store.opened(self.settings, self.stream)
+        tell_feast(self.settings, [declared], self.stream)
+        self.opened = feast_store.closing_store(self.settings, self.stream)
         return Scene(self.settings, declared, self.opened.__enter__())
 
     def __exit__(self, *_: object) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from clearwell.destinations.features.folder import Folder
 from clearwell.destinations.features.offline import events_folder
-from clearwell.destinations.features.read import talking
+from clearwell.destinations.features.read import connect
 from clearwell.destinations.features.upkeep import compact
 from tests.support.killing import KILLS, Feed, dice
 from tests.support.platform import Platform, flights_contract, until
@@ -46,7 +46,7 @@ def test_the_deliverer_of_a_view_killed_ten_times(platform_of: Callable[[str], P
     count = len(feed.values)
     assert ids(platform) == [f"e{number:07d}" for number in range(count)]
     assert [served(platform, at) for at in TIMES] == expected(platform, feed.values, TIMES)
-    with talking(platform.settings.postgres, view_of(platform)) as session:
+    with connect(platform.settings.postgres, view_of(platform)) as session:
         done = compact(session, Folder.root(platform.settings), view_of(platform), FAR, grace=timedelta(0))
         assert done.swept > 0  # by deliverers
         compact(session, Folder.root(platform.settings), view_of(platform), FAR, grace=timedelta(0))

@@ -64,7 +64,7 @@ def test_the_registry_and_positions(address: str, unique: Callable[[str], str]) 
 def test_what_needs_a_session_says_so(address: str, stack: Settings) -> None:
     from dataclasses import replace
 
-    from clearwell.features.store import applying
+    from clearwell.features.feast_store import changing_store
 
-    with pytest.raises(ConfigError, match="through pgbouncer"), applying(replace(stack, postgres=address)):
+    with pytest.raises(ConfigError, match="through pgbouncer"), changing_store(replace(stack, postgres=address)):
         pass

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from clearwell.contract.features import Aggregate, Entity, Feature, FeatureView, Window
 from clearwell.contract.model import Field, Type
-from clearwell.features.events import Event
+from clearwell.features.event_history import ViewEvent
 from clearwell.features.history import history
 from clearwell.features.timeline import timelines
 
@@ -33,12 +33,12 @@ VIEW = FeatureView(
 minutes = st.integers(0, 150).map(lambda m: START + m * MINUTE)
 parts = st.tuples(st.sampled_from("ab"), minutes, st.none() | st.integers(-9, 9), st.booleans())
 some_events = st.lists(parts, min_size=1, max_size=25).map(
-    lambda all_: [Event((key, at, n), "raw-a", 0, offset, late) for offset, (key, at, n, late) in enumerate(all_)]
+    lambda all_: [ViewEvent((key, at, n), "raw-a", 0, offset, late) for offset, (key, at, n, late) in enumerate(all_)]
 )
 views = st.sampled_from([VIEW, replace(VIEW, ttl=None), replace(VIEW, features=FEATURES[:1])])
 
 
-def naive(view: FeatureView, events: Sequence[Event], time: datetime) -> dict[str, Any]:
+def naive(view: FeatureView, events: Sequence[ViewEvent], time: datetime) -> dict[str, Any]:
     """From the events themselves, by the words of the reference page."""
     known = [(one.row[1], one.offset, one.row[2]) for one in events if one.row[1] <= time]
     nothing = dict.fromkeys(one.name for one in view.features)
@@ -57,7 +57,7 @@ def naive(view: FeatureView, events: Sequence[Event], time: datetime) -> dict[st
 
 @settings(deadline=None)
 @given(some_events, st.lists(st.integers(-5, 260), min_size=1), views)
-def test_an_instant_is_what_its_events_say(events: list[Event], at: list[int], view: FeatureView) -> None:
+def test_an_instant_is_what_its_events_say(events: list[ViewEvent], at: list[int], view: FeatureView) -> None:
     for (key,), timeline in timelines(view, events, {}).items():
         mine = [one for one in events if one.row[0] == key]
         for time in (START + minute * MINUTE for minute in at):  # in any order
@@ -67,7 +67,7 @@ def test_an_instant_is_what_its_events_say(events: list[Event], at: list[int], v
 @settings(deadline=None)
 @given(some_events, views, st.integers(-10, 100), st.integers(100, 300))
 def test_a_history_is_the_same_as_asking_at_every_instant(
-    events: list[Event], view: FeatureView, first: int, last: int
+    events: list[ViewEvent], view: FeatureView, first: int, last: int
 ) -> None:
     for (key,), timeline in timelines(view, events, {}).items():
         mine = [one for one in events if one.row[0] == key]
@@ -83,7 +83,7 @@ def test_a_history_is_the_same_as_asking_at_every_instant(
 
 
 def test_the_instant_after_ttl_is_told() -> None:
-    (timeline,) = timelines(VIEW, [Event(("a", START, 1), "raw-a", 0, 0, False)], {}).values()
+    (timeline,) = timelines(VIEW, [ViewEvent(("a", START, 1), "raw-a", 0, 0, False)], {}).values()
     *_, last = history(timeline, None, START + timedelta(days=1))
     assert (last.time, last.expired) == (START + 50 * MINUTE + timedelta(microseconds=1), True)
     assert set(last.values.values()) == {None}

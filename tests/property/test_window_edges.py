@@ -20,7 +20,7 @@ from clearwell.contract.features import MICROSECOND, Aggregate, Feature, Feature
 from clearwell.destinations.features import floor as features_floor
 from clearwell.destinations.features.fold import bounds, value_at
 from clearwell.destinations.features.tiles import EPOCH, TileBuilder, microseconds
-from clearwell.features.events import Event
+from clearwell.features.event_history import ViewEvent
 from clearwell.features.timeline import Timeline
 from tests.property.test_feature_tiles import NAMES, VIEW, N
 
@@ -87,7 +87,7 @@ def test_history_changes_where_windows_and_ttl_end_and_nowhere_else(
     rows = [("a", instant(event), 1) for event in events]
     for offset, row in enumerate(rows):
         builder.add(row, "raw-a", 0, offset)
-    arrived = [Event(row, "raw-a", 0, offset, False) for offset, row in enumerate(rows)]
+    arrived = [ViewEvent(row, "raw-a", 0, offset, False) for offset, row in enumerate(rows)]
     timeline = Timeline(view, arrived, builder.tiles.get(("a",), {}), {})
 
     def right(now: int) -> int | None:

@@ -11,12 +11,15 @@ from clearwell.contract.features import FeatureView
 from clearwell.destinations.features.fold import value_at
 from clearwell.destinations.features.folder import Folder
 from clearwell.destinations.features.offline import columns_of
-from clearwell.destinations.features.read import read_online, talking
+from clearwell.destinations.features.read import connect, read_online
 from clearwell.destinations.features.tiles import TileBuilder
-from clearwell.features import events
+from clearwell.features import event_history
+from clearwell.features.declared_views import DeclaredView
+from clearwell.features.registry_plan import RegistryPlan
 from clearwell.pipeline.batch import RawBatch
 from clearwell.pipeline.clean import CleanCodec
 from clearwell.pipeline.compiler import compile
+from clearwell.settings import Settings
 from clearwell.steps import bind
 from tests.support.platform import Platform, numbered
 
@@ -61,13 +64,22 @@ def expected(platform: Platform, values: Sequence[bytes], times: Sequence[dateti
 def listed(platform: Platform) -> list[str]:
     """The files of the view's history."""
     view = view_of(platform)
-    with talking(platform.settings.postgres, view) as session:
-        return events.listed(session, view, FAR)
+    with connect(platform.settings.postgres, view) as session:
+        return event_history.list_files(session, view, FAR)
 
 
 def ids(platform: Platform) -> list[str]:
     """The ids of all events in the view's history, sorted; one twice is there twice."""
     view = view_of(platform)
     at = [field.name for field in columns_of(view)].index("id")
-    found = events.read(Folder.root(platform.settings), view, listed(platform), FAR)
+    found = event_history.read(Folder.root(platform.settings), view, listed(platform), FAR)
     return sorted(one.row[at] for one in found)
+
+
+def tell_feast(settings: Settings, declared: Sequence[DeclaredView], project: str) -> RegistryPlan:
+    """Plan what Feast is to be told, and tell it."""
+    from clearwell.features.feast_registry import apply_registry, plan_registry
+
+    plan = plan_registry(settings, declared, project)
+    apply_registry(settings, declared, plan)
+    return plan

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from clearwell.errors import ConfigError
-from clearwell.features.asof import NOTHING, Numbers, as_of
+from clearwell.features.as_of_join import NOTHING, Numbers, as_of
 
 DAY = 86_400_000_000
 

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import click
 
-from clearwell import settings
 from clearwell.cli.output import dry_run_option, emit, home_option, json_option
-from clearwell.errors import ConfigError
-from clearwell.features.declared import declared_views
-from clearwell.features.repository import PROJECT
-
-if TYPE_CHECKING:
-    from clearwell.features.apply import Applied
+from clearwell.cli.platform import actor, open_platform
+from clearwell.control.feature_changes import PROJECT, RegistryPlan, apply_views, plan_apply
 
 _SIGNS = {"add": "+", "change": "~", "remove": "-"}
 
@@ -37,33 +30,23 @@ def apply(project: str, dry_run: bool, as_json: bool) -> None:
 
     The registry is in Clearwell's PostgreSQL, or where CLEARWELL_FEAST_REGISTRY says. Needs clearwell[feast].
     """
-    where = settings.load()
-    declared = declared_views(where.schemas)
-    require_feast()
-    from clearwell.features.apply import apply as apply_views  # imports Feast: 3 s
-
-    found = apply_views(where, declared, project, dry_run=dry_run)
-    emit(as_json, found, lambda: "\n".join([*_lines(found), _summary(found)]))
+    with open_platform() as platform:
+        plan = plan_apply(platform, project)
+        file = None if dry_run else apply_views(platform, actor(), plan)
+    shown = {"project": plan.project, "views": plan.views, "changes": plan.changes, "dry_run": dry_run, "file": file}
+    emit(as_json, shown, lambda: "\n".join(_render(plan, file)))
 
 
-def require_feast() -> None:
-    """Raise ConfigError with what to do when Feast is not installed."""
-    if importlib.util.find_spec("feast") is None:
-        raise ConfigError("Feast is not installed: pip install 'clearwell[feast]'.")
-
-
-def _lines(found: Applied) -> Iterator[str]:
-    for one in found.changes:
-        yield f"{_SIGNS[one.action]} {one.kind} {one.name}"
-        yield from (f"    {detail}" for detail in one.details)
-
-
-def _summary(found: Applied) -> str:
-    changes = f"{len(found.changes)} change{'s'[: len(found.changes) != 1]}"
-    if not found.changes:
-        end = f"Feast's project {found.project} is as the contracts say ({found.views} in all)."
-    elif found.dry_run:
-        end = f"{changes} to make: run it without --dry-run."
+def _render(plan: RegistryPlan, file: str | None) -> Iterator[str]:
+    for change in plan.changes:
+        yield f"{_SIGNS[change.action]} {change.kind} {change.name}"
+        yield from (f"    {detail}" for detail in change.details)
+    count = f"{len(plan.changes)} change{'s'[: len(plan.changes) != 1]}"
+    if not plan.changes:
+        yield f"Feast's project {plan.project} is as the contracts say ({plan.views} in all)."
+    elif file is None:
+        yield f"{count} to make: run it without --dry-run."
     else:
-        end = f"{changes} made in Feast's project {found.project}."
-    return f"{end}\nFor Feast's own tools: {found.file}" if found.file else end
+        yield f"{count} made in Feast's project {plan.project}."
+    if file is not None:
+        yield f"For Feast's own tools: {file}"

@@ -6,14 +6,9 @@ from datetime import UTC, datetime
 
 import click
 
-from clearwell import settings
 from clearwell.cli.output import counted, dry_run_option, emit, home_option, json_option, say
-from clearwell.destinations.features import upkeep as features_upkeep
-from clearwell.destinations.features.folder import Folder
-from clearwell.destinations.features.read import talking
-from clearwell.destinations.features.upkeep import Compacted, CompactionPlan
-from clearwell.errors import ConfigError
-from clearwell.features.declared import declared_views, find_view
+from clearwell.cli.platform import actor, open_platform
+from clearwell.control.feature_changes import CompactionPlan, ViewCompaction, compact_view, plan_compact
 
 
 @click.command()
@@ -33,48 +28,40 @@ def compact(views: tuple[str, ...], dry_run: bool, as_json: bool) -> None:
       clearwell features compact --dry-run
       clearwell features compact carrier_delays
     """
-    schemas = settings.schemas_folder()
-    wanted = [find_view(schemas, name).view for name in views] or [one.view for one in declared_views(schemas)]
-    if not wanted:
-        raise ConfigError("No contract has a feature view: see `clearwell features --help`.")
-    where = settings.load()
-    root = Folder.root(where)
-    done: list[CompactionPlan | Compacted] = []
-    for view in wanted:
-        say(f"{'looking at' if dry_run else 'compacting'} {view.name} …", err=True)
-        with talking(where.postgres, view) as session:
-            now = datetime.now(UTC)
-            done.append(
-                features_upkeep.plan(session, view, now)
-                if dry_run
-                else features_upkeep.compact(session, root, view, now)
-            )
-    said = [_planned(one) if isinstance(one, CompactionPlan) else _done(one) for one in done]
-    emit(as_json, {"dry_run": dry_run, "views": done}, lambda: "\n".join(said))
+    with open_platform() as platform:
+        say("looking at files and tiles …", err=True)
+        plans = plan_compact(platform, views)
+        if dry_run:
+            emit(as_json, {"dry_run": True, "views": plans}, lambda: "\n".join(map(_render_plan, plans)))
+            return
+        results = []
+        for plan in plans:
+            say(f"compacting {plan.view} …", err=True)
+            results.append(compact_view(platform, actor(), plan))
+    emit(as_json, {"dry_run": False, "views": results}, lambda: "\n".join(map(_render_result, results)))
 
 
-def _planned(one: CompactionPlan) -> str:
-    files = (
-        f"{one.small:,} of {counted(one.files, 'file')} would become {one.into:,}" if one.small else "nothing to join"
-    )
-    replaced = f", {one.replaced:,} that were joined before would be removed" if one.replaced else ""
-    if one.floor is None:
-        return f"{one.view}: {files}{replaced}."
-    tiles = f"{one.needless:,} of {counted(one.tiles, 'tile')}, those before {_instant(one.floor)}, would be removed"
-    return f"{one.view}: {files}{replaced}; {tiles}.{_beneath(one.beneath)}"
+def _render_plan(plan: CompactionPlan) -> str:
+    of = counted(plan.files, "file")
+    files = f"{plan.small:,} of {of} would become {plan.into:,}" if plan.small else "nothing to join"
+    replaced = f", {plan.replaced:,} that were joined before would be removed" if plan.replaced else ""
+    if plan.floor is None:
+        return f"{plan.view}: {files}{replaced}."
+    tiles = f"{plan.needless:,} of {counted(plan.tiles, 'tile')}, those before {_time(plan.floor)}, would be removed"
+    return f"{plan.view}: {files}{replaced}; {tiles}.{_beneath(plan.beneath)}"
 
 
-def _done(one: Compacted) -> str:
-    files = f"{counted(one.removed, 'file')} became {one.added:,}" if one.removed else "nothing to join"
-    replaced = f", {one.swept:,} that were joined before are gone" if one.swept else ""
-    if one.floor is None:
-        return f"{one.view}: {files}{replaced}."
-    return f"{one.view}: {files}{replaced}; {counted(one.tiles, 'tile')} before {_instant(one.floor)} removed."
+def _render_result(result: ViewCompaction) -> str:
+    files = f"{counted(result.removed, 'file')} became {result.added:,}" if result.removed else "nothing to join"
+    replaced = f", {result.swept:,} that were joined before are gone" if result.swept else ""
+    if result.floor is None:
+        return f"{result.view}: {files}{replaced}."
+    return f"{result.view}: {files}{replaced}; {counted(result.tiles, 'tile')} before {_time(result.floor)} removed."
 
 
 def _beneath(events: int) -> str:
     return f" {counted(events, 'event')} came when their tile was gone, and are in the history alone." if events else ""
 
 
-def _instant(time: datetime) -> str:
+def _time(time: datetime) -> str:
     return time.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

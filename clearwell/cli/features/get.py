@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
+from rich.table import Table
 
-from clearwell import settings
-from clearwell.cli.features.shown import cell
+from clearwell.cli.features.cells import render_value
 from clearwell.cli.output import emit, home_option, json_option, table
-from clearwell.contract.features import FeatureView
+from clearwell.cli.platform import open_platform
+from clearwell.control.features import EntityValues, ViewValues, get_values
 from clearwell.control.times import parse_time
-from clearwell.destinations.features.read import OnlineRow, read_online
-from clearwell.errors import ConfigError, nearest
-from clearwell.features.declared import find_view
-from clearwell.features.keys import parse_entity
 
 
 @click.command()
@@ -38,48 +33,27 @@ def get(view: str, keys: tuple[str, ...], names: tuple[str, ...], at: str | None
     newest alone; nor are windows that begin before what is kept of tiles (`clearwell features compact`). Use
     `clearwell features history` for those.
     """
-    one = find_view(settings.schemas_folder(), view).view
-    entities = [parse_entity(one, key) for key in keys]
-    chosen = _chosen(one, names)
-    rows = read_online(settings.load(), one, entities, None if at is None else parse_time(at, "--at"))
-    emit(
-        as_json, {"view": view, "rows": [_object(one, row, chosen) for row in rows]}, lambda: _sheet(one, rows, chosen)
-    )
+    time = None if at is None else parse_time(at, "--at")
+    with open_platform() as platform:
+        values = get_values(platform, view, keys, names, time)
+    emit(as_json, values, lambda: _render(values))
 
 
-def _chosen(view: FeatureView, names: tuple[str, ...]) -> list[str]:
-    known = [one.name for one in view.features]
-    for name in names:
-        if name not in known:
-            hint = nearest(name, known) or f" There are: {', '.join(known)}."
-            raise ConfigError(f'The view "{view.name}" has no feature "{name}".{hint}')
-    return [name for name in known if not names or name in names]
-
-
-def _object(view: FeatureView, row: OnlineRow, chosen: list[str]) -> dict[str, Any]:
-    return {
-        "entity": {key.name: value for key, value in zip(view.entity.keys, row.entity, strict=True)},
-        "known": row.event_time is not None,
-        "event_time": row.event_time,
-        "expired": row.expired,
-        "pruned": [name for name in row.pruned if name in chosen],
-        "values": {name: row.values[name] for name in chosen},
-    }
-
-
-def _sheet(view: FeatureView, rows: list[OnlineRow], chosen: list[str]) -> Any:
+def _render(values: ViewValues) -> Table:
     """A line an entity, so that they can be compared; nulls are empty."""
-    heads = [*(key.name for key in view.entity.keys), "newest event", *chosen]
-    made = table(
-        heads, [[*map(str, row.entity), _state(row), *(cell(row.values[name]) for name in chosen)] for row in rows]
+    first = values.rows[0]
+    heads = [*first.entity, "newest event", *first.values]
+    rendered = table(
+        heads,
+        [[*map(str, row.entity.values()), _state(row), *map(render_value, row.values.values())] for row in values.rows],
     )
-    pruned = [name for name in chosen if any(name in row.pruned for row in rows)]
+    pruned = [name for name in first.values if any(name in row.pruned for row in values.rows)]
     if pruned:
-        made.caption = f"Too long ago for what is kept of {', '.join(pruned)}: see `clearwell features history`."
-    return made
+        rendered.caption = f"Too long ago for what is kept of {', '.join(pruned)}: see `clearwell features history`."
+    return rendered
 
 
-def _state(row: OnlineRow) -> str:
+def _state(row: EntityValues) -> str:
     if row.event_time is None:
         return "unknown"
     return row.event_time.isoformat(timespec="seconds") + (" (past its ttl)" if row.expired else "")

@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Mapping, Sequence
-from typing import Any
-
 import click
 from rich.console import RenderableType
 
-from clearwell import settings
-from clearwell.cli.features.shown import cell
+from clearwell.cli.features.cells import render_value
 from clearwell.cli.output import emit, home_option, json_option, table
-from clearwell.contract.features import FeatureView
+from clearwell.cli.platform import open_platform
+from clearwell.control.features import ViewHistory, show_history
 from clearwell.control.times import parse_range
-from clearwell.destinations.features.tiles import Entity
-from clearwell.features.declared import find_view
-from clearwell.features.history import history, read_timelines
-from clearwell.features.keys import parse_entity
-from clearwell.features.timeline import Moment
-
-Histories = Mapping[Entity, Sequence[Moment]]
 
 
 @click.command("history")
@@ -46,41 +35,22 @@ def history_command(
     \b
       clearwell features history carrier_delays --entity UA --from 2013-03-01T00:00:00Z --to 2013-03-02T00:00:00Z
     """
-    one = find_view(settings.schemas_folder(), view).view
-    entities = [parse_entity(one, key) for key in keys] or None
     first, last = parse_range(start, end, ("--from", "--to"))
-    timelines = read_timelines(settings.load(), one, last, entities)
-    known = sorted(entities or timelines)
-    found: dict[Entity, list[Moment]] = {}
-    left = limit
-    for entity in known:
-        moments = history(timelines[entity], first, last) if entity in timelines and left else ()
-        found[entity] = list(itertools.islice(moments, left))
-        left -= len(found[entity])
-    shown = {"view": view, "entities": [_object(one, entity, some) for entity, some in found.items()], "cut": not left}
-    emit(as_json, shown, lambda: _sheet(one, found, limit if not left else None))
+    with open_platform() as platform:
+        history = show_history(platform, view, keys, first, last, limit)
+    emit(as_json, history, lambda: _render(history, limit))
 
 
-def _object(view: FeatureView, entity: Entity, moments: Sequence[Moment]) -> dict[str, Any]:
-    return {
-        "entity": {key.name: value for key, value in zip(view.entity.keys, entity, strict=True)},
-        "moments": [
-            {"time": one.time, "event_time": one.event_time, "expired": one.expired, "values": one.values}
-            for one in moments
-        ],
-    }
-
-
-def _sheet(view: FeatureView, found: Histories, limit: int | None) -> RenderableType:
+def _render(history: ViewHistory, limit: int) -> RenderableType:
     rows = [
-        [*map(str, entity), one.time.isoformat(), *(cell(value) for value in one.values.values())]
-        for entity, moments in found.items()
-        for one in moments
+        [*map(str, one.entity.values()), moment.time.isoformat(), *map(render_value, moment.values.values())]
+        for one in history.entities
+        for moment in one.moments
     ]
     if not rows:
-        return f'The view "{view.name}" has no event of what was asked for.'
-    heads = [*(key.name for key in view.entity.keys), "since", *(one.name for one in view.features)]
-    made = table(heads, rows)
-    if limit is not None:
-        made.caption = f"The first {limit:,} lines; --limit, --entity, --from and --to choose others."
-    return made
+        return f'The view "{history.view}" has no event of what was asked for.'
+    first = next(one for one in history.entities if one.moments)
+    rendered = table([*first.entity, "since", *first.moments[0].values], rows)
+    if history.cut:
+        rendered.caption = f"The first {limit:,} lines; --limit, --entity, --from and --to choose others."
+    return rendered

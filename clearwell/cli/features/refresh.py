@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import click
 
-from clearwell import settings
 from clearwell.cli.output import counted, dry_run_option, emit, home_option, json_option, say, table
-from clearwell.errors import ConfigError
-from clearwell.features.declared import declared_views, find_view
-from clearwell.features.training import Pending, pending
-from clearwell.features.training import refresh as refresh_view
+from clearwell.cli.platform import actor, open_platform
+from clearwell.control.feature_changes import RefreshPlan, plan_refresh, refresh_view
 
 
 @click.command()
@@ -29,23 +26,20 @@ def refresh(views: tuple[str, ...], full: bool, dry_run: bool, as_json: bool) ->
       clearwell features refresh carrier_delays
       clearwell features refresh --dry-run
     """
-    schemas = settings.schemas_folder()
-    wanted = [find_view(schemas, name).view for name in views] or [one.view for one in declared_views(schemas)]
-    if not wanted:
-        raise ConfigError("No contract has a feature view: see `clearwell features --help`.")
-    where = settings.load()
-    if dry_run:
-        due = [pending(where, one, full=full) for one in wanted]
-        emit(as_json, {"dry_run": True, "views": due}, lambda: "\n".join(map(_said, due)))
-        return
-    done = []
-    for one in wanted:
-        say(f"computing {one.name}", err=True)
-        done.append(refresh_view(where, one, full=full))
+    with open_platform() as platform:
+        plans = plan_refresh(platform, views, full=full)
+        if dry_run:
+            emit(as_json, {"dry_run": True, "views": plans}, lambda: "\n".join(map(_render_plan, plans)))
+            return
+        results = []
+        for plan in plans:
+            say(f"computing {plan.view}", err=True)
+            results.append(refresh_view(platform, actor(), plan))
     heads = ["view", "entities", "changed", "rows", "folder"]
-    emit(as_json, {"views": done}, lambda: table(heads, [[getattr(one, head) for head in heads] for one in done]))
+    emit(as_json, {"views": results}, lambda: table(heads, [[getattr(one, head) for head in heads] for one in results]))
 
 
-def _said(one: Pending) -> str:
-    files = f"all of {counted(one.files, 'file')}" if one.whole else f"{one.new:,} new of {counted(one.files, 'file')}"
-    return f"{one.view}: {files} of events would be read, and written to {one.folder}."
+def _render_plan(plan: RefreshPlan) -> str:
+    of = counted(plan.files, "file")
+    files = f"all of {of}" if plan.whole else f"{plan.new:,} new of {of}"
+    return f"{plan.view}: {files} of events would be read, and written to {plan.folder}."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,17 +11,11 @@ import msgspec
 from rich.console import Group as Lines
 from rich.console import RenderableType
 
-from clearwell import settings
-from clearwell.cli.features.shown import cell
+from clearwell.cli.features.cells import render_excluded, render_value
 from clearwell.cli.output import emit, home_option, json_option, table
-from clearwell.contract.features import Aggregate, FeatureView
+from clearwell.cli.platform import open_platform
+from clearwell.control.feature_verification import Comparison, ViewVerification, verify_view
 from clearwell.errors import ConfigError
-from clearwell.features.declared import find_view
-from clearwell.features.verify import Compared, Verdict
-from clearwell.features.verify import verify as verify_view
-
-EXAMPLES = 3
-HIDDEN = "(protected)"
 
 
 @click.command()
@@ -47,86 +40,41 @@ def verify(ctx: click.Context, view: str, sample: int, seed: int | None, log: Pa
       clearwell features verify carrier_delays
       clearwell features verify carrier_delays --sample 1000 --log served.ndjson
     """
-    one = find_view(settings.schemas_folder(), view).view
-    chosen = random.randrange(2**31) if seed is None else seed  # noqa: S311 - a sample, no secret
-    found = verify_view(settings.load(), one, sample, chosen)
+    with open_platform() as platform:
+        verified = verify_view(platform, view, sample, seed)
     if log is not None:
-        _write(log, one, found)
-    emit(as_json, _object(one, found, chosen), lambda: _sheet(one, found, chosen))
-    ctx.exit(1 if found.mismatches else 0)
+        _write_log(log, verified.comparisons)
+    emit(as_json, verified.summary, lambda: _render(verified.summary))
+    ctx.exit(1 if verified.summary.mismatches else 0)
 
 
-def _line(view: FeatureView, one: Compared) -> dict[str, Any]:
-    """One comparison without what is protected (invariant 9)."""
-    counted = one.feature.aggregate in (Aggregate.COUNT, Aggregate.DISTINCT)
-    hidden = one.feature.source.privacy is not None and not counted
-    return {
-        "feature": one.feature.name,
-        "entity": {
-            key.name: HIDDEN if key.privacy is not None else value
-            for key, value in zip(view.entity.keys, one.entity, strict=True)
-        },
-        "time": one.time,
-        "served": HIDDEN if hidden else one.served,
-        "computed": HIDDEN if hidden else one.computed,
-    }
-
-
-def _object(view: FeatureView, found: Verdict, seed: int) -> dict[str, Any]:
-    return {
-        "view": found.view,
-        "digest": found.digest,
-        "seed": seed,
-        "entities": found.entities,
-        "events": found.events,
-        "late": found.left_out.late,
-        "beneath": found.left_out.beneath,
-        "compared": len(found.compared),
-        "mismatches": len(found.mismatches),
-        "features": [
-            {"feature": name, "compared": len(some), "mismatches": len(wrong), "examples": _examples(view, wrong)}
-            for name, some, wrong in _by_feature(view, found)
-        ],
-    }
-
-
-def _examples(view: FeatureView, wrong: Sequence[Compared]) -> list[dict[str, Any]]:
-    return [_line(view, one) for one in wrong[:EXAMPLES]]
-
-
-def _by_feature(view: FeatureView, found: Verdict) -> list[tuple[str, list[Compared], list[Compared]]]:
-    made = []
-    for feature in view.features:
-        some = [one for one in found.compared if one.feature.name == feature.name]
-        made.append((feature.name, some, [one for one in some if not one.same]))
-    return made
-
-
-def _sheet(view: FeatureView, found: Verdict, seed: int) -> RenderableType:
-    if not found.entities:
-        return f'The view "{found.view}" has no history yet: nothing was compared.'
-    rows = [[name, len(some), len(wrong)] for name, some, wrong in _by_feature(view, found)]
-    wrong = [_line(view, one) for _, _, some in _by_feature(view, found) for one in some[:EXAMPLES]]
-    examples = [
-        f"{one['feature']} of {', '.join(map(str, one['entity'].values()))} at {one['time'].isoformat()}: "
-        f"served {_said(one['served'])}, but history says {_said(one['computed'])}"
-        for one in wrong
-    ]
-    verdict = f"{len(found.mismatches):,} DIFFER" if wrong else "online = offline"
+def _render(summary: ViewVerification) -> RenderableType:
+    if not summary.entities:
+        return f'The view "{summary.view}" has no history yet: nothing was compared.'
+    rows = [[one.feature, one.compared, one.mismatches] for one in summary.features]
+    examples = [_render_mismatch(example) for one in summary.features for example in one.examples]
+    outcome = f"{summary.mismatches:,} DIFFER" if examples else "online = offline"
     end = (
-        f"{len(found.compared):,} values of {found.entities:,} entities, from {found.events:,} events (seed {seed}): "
-        f"{verdict}."
+        f"{summary.compared:,} values of {summary.entities:,} entities, from {summary.events:,} events (seed "
+        f"{summary.seed}): {outcome}."
     )
-    return Lines(table(["feature", "compared", "mismatches"], rows), "", *examples, *found.left_out.lines(view), end)
+    excluded = render_excluded(summary.late, summary.beneath, summary.lateness)
+    return Lines(table(["feature", "compared", "mismatches"], rows), "", *examples, *excluded, end)
 
 
-def _said(value: Any) -> str:
-    return "null" if value is None else str(cell(value))
+def _render_mismatch(one: Comparison) -> str:
+    return (
+        f"{one.feature} of {', '.join(map(str, one.entity.values()))} at {one.time.isoformat()}: "
+        f"served {_text(one.served)}, but history says {_text(one.computed)}"
+    )
 
 
-def _write(path: Path, view: FeatureView, found: Verdict) -> None:
-    lines = (msgspec.json.encode(_line(view, one) | {"same": one.same}) for one in found.compared)
+def _text(value: Any) -> str:
+    return "null" if value is None else str(render_value(value))
+
+
+def _write_log(path: Path, comparisons: Sequence[Comparison]) -> None:
     try:
-        path.write_bytes(b"".join(line + b"\n" for line in lines))
+        path.write_bytes(b"".join(msgspec.json.encode(one) + b"\n" for one in comparisons))
     except OSError as error:
         raise ConfigError(f"The log {path} can't be written ({error.strerror}).") from None

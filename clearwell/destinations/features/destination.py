@@ -33,7 +33,7 @@ from clearwell.destinations.features.lateness import ArrivedEvent, Newest
 from clearwell.destinations.features.offline import OfflineWriter
 from clearwell.destinations.features.options import FeaturesOptions
 from clearwell.destinations.features.tiles import Entity
-from clearwell.destinations.features.upkeep import Upkeep, pace
+from clearwell.destinations.features.upkeep import ViewUpkeep, pace
 from clearwell.destinations.newest import newest_rows
 from clearwell.destinations.postgres import positions as postgres_positions
 from clearwell.destinations.postgres.ddl import guarded_upsert
@@ -100,7 +100,7 @@ class FeaturesDestination(PostgresDestination):
         self._time = self._names.index(view.event_time)
         self._history = OfflineWriter(offline, view, schema, group)
         self._clock = clock
-        self._upkeep = Upkeep(view, offline, compact_every)
+        self._upkeep = ViewUpkeep(view, offline, compact_every)
         self._began: datetime | None = None
         self._upsert = guarded_upsert(rows, view.name, features_incarnations.is_later(view.name))
         self._before = features_lateness.newest_of_staged(view)

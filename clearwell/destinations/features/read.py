@@ -53,24 +53,24 @@ def read_online(
     Raises ConfigError when the view was never delivered to, or is not as the contract says; Retryable when the server
     is not there.
     """
-    with talking(settings.postgres, view) as session:
+    with connect(settings.postgres, view) as session:
         return read_rows(session, view, keys, at)
 
 
 @contextlib.contextmanager
-def talking(dsn: str, view: FeatureView) -> Iterator[Session]:
+def connect(dsn: str, view: FeatureView) -> Iterator[Session]:
     """A connection that ends with the context; what PostgreSQL raises meanwhile becomes ours."""
     server = postgres_errors.where(dsn)
     try:
         session = BoundedConnection.open(dsn)
     except psycopg.Error as error:
         raise postgres_errors.on_connect(error, server, dsn) from None
-    with session, told(server, view):
+    with session, translate_errors(server, view):
         yield session
 
 
 @contextlib.contextmanager
-def told(server: str, view: FeatureView) -> Iterator[None]:
+def translate_errors(server: str, view: FeatureView) -> Iterator[None]:
     """What PostgreSQL raises in the context becomes a sentence; `server` is what messages call it."""
     try:
         yield
@@ -91,7 +91,7 @@ def read_rows(
 
     `at` is the instant (with a time zone) that values are of; None: now. Of an instant before the entity's newest event
     the plain features are None, since the store keeps the newest only; so are windows that begin before the floor.
-    Raises what psycopg raises (see `told`).
+    Raises what psycopg raises (see `translate_errors`).
     """
     if not keys:
         return []

@@ -29,6 +29,13 @@ WHERE attrelid = to_regclass(quote_ident(%s) || '.' || quote_ident(%s)) AND attn
 _COMMENT = "SELECT obj_description(to_regclass(quote_ident(%s) || '.' || quote_ident(%s)), 'pg_class')"
 
 
+def make_tables(connection: Connection[Any], view: FeatureView) -> None:
+    """`prepare` in a transaction of its own, before anything is delivered or pushed. Raises what psycopg raises too."""
+    with connection.transaction():
+        connection.execute(SQL("SET LOCAL search_path TO {}").format(Identifier(ROWS)))
+        prepare(connection, view)
+
+
 def prepare(connection: Connection[Any], view: FeatureView) -> None:
     """Create or widen what holds the view; call it inside a transaction, with ROWS first in the search path.
 

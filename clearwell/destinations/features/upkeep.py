@@ -45,7 +45,8 @@ class CompactionPlan:
     """What `compact` would do: of `files` join `small` ones `into` so many, remove those `replaced` before, and of
     `tiles` those `needless` that begin before `floor`.
 
-    `beneath` are the events that came when their tile was not kept any more; they are in the history alone.
+    `beneath` are the events that came when their tile was not kept any more; they are in the history alone. `digest` is
+    that of the definition it was planned by.
     """
 
     view: str
@@ -57,10 +58,11 @@ class CompactionPlan:
     needless: int
     beneath: int
     floor: datetime | None
+    digest: str
 
 
 @dataclass(frozen=True, slots=True)
-class Compacted:
+class ViewCompaction:
     """What `compact` did: `removed` files became `added`, `swept` ones replaced before are gone, as are `tiles`."""
 
     view: str
@@ -78,12 +80,14 @@ def plan(session: Connection[Any], view: FeatureView, now: datetime) -> Compacti
     groups = list(features_join.groups(files))
     small, due = sum(len(group) for group in groups), features_join.due(session, view.name)
     if view.tile is None:
-        return CompactionPlan(view.name, len(files), small, len(groups), due, 0, 0, 0, None)
+        return CompactionPlan(view.name, len(files), small, len(groups), due, 0, 0, 0, None, view.digest())
     floors = [features_floor.read(session, view.name), _wanted(session, view, now)]
     floor = max((floor for floor in floors if floor is not None), default=None)
     tiles, needless = features_prune.count(session, view, floor) if floor is not None else (0, 0)
     beneath = features_floor.beneath(session, view.name)
-    return CompactionPlan(view.name, len(files), small, len(groups), due, tiles, needless, beneath, floor)
+    return CompactionPlan(
+        view.name, len(files), small, len(groups), due, tiles, needless, beneath, floor, view.digest()
+    )
 
 
 def compact(
@@ -96,7 +100,7 @@ def compact(
     steps: int | None = None,
     grace: timedelta = features_join.GRACE,
     target: int = features_join.TARGET,
-) -> Compacted:
+) -> ViewCompaction:
     """Do it, tiles in `steps` from block `first` on (None: all of them). `session` is in autocommit.
 
     Killed anywhere, it leaves nothing that a reader could take for something else, and the next time mends it. Raises
@@ -108,7 +112,7 @@ def compact(
         tiles, block = features_prune.prune(session, view, floor, first, steps) if floor is not None else (0, 0)
         swept = features_join.sweep(session, folder, view.name, grace)
         joined = features_join.join(session, folder, view.name, target)
-    return Compacted(view.name, joined.removed, joined.added, swept, tiles, floor, block)
+    return ViewCompaction(view.name, joined.removed, joined.added, swept, tiles, floor, block)
 
 
 def _raised(session: Connection[Any], view: FeatureView, now: datetime) -> datetime | None:
@@ -139,7 +143,7 @@ def _alone(session: Connection[Any], view: FeatureView) -> Iterator[None]:
             session.execute(_GIVE_BACK, name)
 
 
-class Upkeep:
+class ViewUpkeep:
     """Of one view, by one of its deliverers."""
 
     def __init__(self, view: FeatureView, root: Folder, every: int) -> None:

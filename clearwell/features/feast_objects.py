@@ -15,15 +15,15 @@ from clearwell.contract.feature_language import spelled
 from clearwell.contract.model import Field as CleanField
 from clearwell.contract.model import Type
 from clearwell.errors import ConfigError
-from clearwell.features.declared import Declared
-from clearwell.features.written import written
+from clearwell.features.declared_views import DeclaredView
+from clearwell.features.view_text import encode_view
 from clearwell.settings import Settings
 
 EVENT_TIMESTAMP = "event_timestamp"
 """The column of a history, and of what is pushed, that says since when the values of a row hold."""
 
-WRITTEN = "clearwell"
-"""The tag that holds a view as `written` spells it. Views and entities that have it are ours, others are left alone."""
+VIEW_TAG = "clearwell"
+"""The tag that holds a view as `encode_view` writes it: what has it is ours, all else is left alone."""
 
 _SCALARS = {
     Type.STRING: feast_types.String,
@@ -41,19 +41,19 @@ _SCALARS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Definition:
+class FeastObjects:
     """What Feast is told of one view: `FeatureStore.push("<view>_push", …)` writes rows to it."""
 
-    declared: Declared
+    declared: DeclaredView
     entities: tuple[Entity, ...]
     history: FileSource
     push: PushSource
     view: FeatureView
 
 
-def definitions_of(declared: Iterable[Declared], settings: Settings) -> list[Definition]:
+def objects_of(declared: Iterable[DeclaredView], settings: Settings) -> list[FeastObjects]:
     """Feast's objects of all views. Raises ConfigError when two views mean different entities by one name."""
-    made = [define(one, settings) for one in declared]
+    made = [make_objects(one, settings) for one in declared]
     seen: dict[str, tuple[Entity, str]] = {}
     for one in made:
         for entity in one.entities:
@@ -67,7 +67,7 @@ def definitions_of(declared: Iterable[Declared], settings: Settings) -> list[Def
     return made
 
 
-def define(declared: Declared, settings: Settings) -> Definition:
+def make_objects(declared: DeclaredView, settings: Settings) -> FeastObjects:
     """Feast's objects of one view. Raises ConfigError when its entity can't be looked up through Feast."""
     view, owner = declared.view, declared.contract.owner
     tags = {"stream": view.stream, "contract": f"{view.stream}/v{view.version}"}
@@ -91,10 +91,10 @@ def define(declared: Declared, settings: Settings) -> Definition:
         schema=[*(_key(key) for key in view.entity.keys), *(_field(one) for one in view.features)],
         source=push,
         description=f"Features of {view.entity.name} from {view.stream} v{view.version}.",
-        tags=tags | {WRITTEN: written(view)},
+        tags=tags | {VIEW_TAG: encode_view(view)},
         owner=owner,
     )
-    return Definition(declared, entities, history, push, made)
+    return FeastObjects(declared, entities, history, push, made)
 
 
 def history_path(settings: Settings, view: str) -> str:
@@ -119,7 +119,7 @@ def _entity(view: ours.FeatureView, key: CleanField) -> Entity:
         )
     name = view.entity.name if len(view.entity.keys) == 1 else key.name
     value_type = feast_type(type_).to_value_type()
-    tags = {WRITTEN: "entity"}
+    tags = {VIEW_TAG: "entity"}
     return Entity(name=name, join_keys=[key.name], value_type=value_type, description=key.description, tags=tags)
 
 
@@ -128,10 +128,12 @@ def _key(key: CleanField) -> Field:
 
 
 def _field(feature: ours.Feature) -> Field:
-    return Field(name=feature.name, dtype=feast_type(feature.type, feature.source.items), description=said(feature))
+    return Field(
+        name=feature.name, dtype=feast_type(feature.type, feature.source.items), description=describe_feature(feature)
+    )
 
 
-def said(feature: ours.Feature) -> str:
+def describe_feature(feature: ours.Feature) -> str:
     """What a feature is made of, in words."""
     unit = f" ({feature.source.unit})" if feature.source.unit else ""
     if feature.aggregate is None or feature.window is None:

@@ -12,19 +12,19 @@ from clearwell.contract.model import Field
 from clearwell.errors import ConfigError
 
 
-def written(view: FeatureView) -> str:
+def encode_view(view: FeatureView) -> str:
     """The view as JSON, without where in a file it was written; equal views have equal texts."""
     bare = replace(
         view,
         entity=replace(view.entity, keys=tuple(_bare(key) for key in view.entity.keys)),
         features=tuple(replace(one, source=_bare(one.source), location=None) for one in view.features),
     )
-    spelled = {name: _pruned(one) for name, one in msgspec.to_builtins(bare).items()}
-    return msgspec.json.encode(spelled, order="sorted").decode()
+    plain = {name: _pruned(one) for name, one in msgspec.to_builtins(bare).items()}
+    return msgspec.json.encode(plain, order="sorted").decode()
 
 
-def read(text: str) -> FeatureView:
-    """The view that `written` made a text of. Raises ConfigError when it is none."""
+def decode_view(text: str) -> FeatureView:
+    """The view that `encode_view` made a text of. Raises ConfigError when it is none."""
     try:
         return msgspec.json.decode(text, type=FeatureView)
     except msgspec.DecodeError:

@@ -33,19 +33,21 @@ class RefreshNote(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Former:
+class PreviousRefresh:
     """The rows of the last refresh, and the files of events they were made of."""
 
     rows: pa.Table
     events: Mapping[str, datetime]
 
 
-def noted(table: pa.Table, note: RefreshNote) -> pa.Table:
+def with_note(table: pa.Table, note: RefreshNote) -> pa.Table:
     """The table with the note in it."""
     return table.replace_schema_metadata({_NAME: msgspec.json.encode(note)})
 
 
-def former(folder: Folder, file: str, view: FeatureView, schema: pa.Schema, list_id: str) -> Former | None:
+def read_previous(
+    folder: Folder, file: str, view: FeatureView, schema: pa.Schema, list_id: str
+) -> PreviousRefresh | None:
     """What the last refresh left; None where there is nothing to go on from: all is made anew."""
     data = folder.get(file)
     if data is None:
@@ -58,10 +60,12 @@ def former(folder: Folder, file: str, view: FeatureView, schema: pa.Schema, list
         rows = opened.read(use_threads=False).replace_schema_metadata()
     except (pa.ArrowException, msgspec.DecodeError):
         return None
-    return Former(rows, note.events) if rows.schema.equals(schema) else None
+    return PreviousRefresh(rows, note.events) if rows.schema.equals(schema) else None
 
 
-def split(rows: pa.Table, keys: list[str], time: str, since: Mapping[Entity, datetime]) -> tuple[pa.Table, set[Entity]]:
+def split_rows(
+    rows: pa.Table, keys: list[str], time: str, since: Mapping[Entity, datetime]
+) -> tuple[pa.Table, set[Entity]]:
     """The rows without those of an entity of `since` from its instant on, and which of these have a row at all.
 
     `keys` and `time` are the columns that tell.

@@ -23,10 +23,10 @@ from clearwell.destinations.features import floor as features_floor
 from clearwell.destinations.features import incarnations
 from clearwell.destinations.features.folder import Folder
 from clearwell.destinations.features.offline import columns_of, encoded, list_id
-from clearwell.destinations.features.read import talking
+from clearwell.destinations.features.read import connect
 from clearwell.destinations.features.tiles import EPOCH, Entity
-from clearwell.features import events
-from clearwell.features.refreshed import Former, RefreshNote, former, noted, split
+from clearwell.features import event_history
+from clearwell.features.refresh_note import PreviousRefresh, RefreshNote, read_previous, split_rows, with_note
 from clearwell.features.timeline import Moment, Timeline, timelines
 from clearwell.pipeline.arrow import SCALARS, arrow_type
 from clearwell.settings import Settings
@@ -44,7 +44,7 @@ _EARLIEST = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
-class Refreshed:
+class RefreshResult:
     """What there is now: rows of how many entities, in which folder; all events that were there at `until` are in them.
 
     `changed` says how many of the entities had new events, in `new` of the `files` of the history; `whole`, that all
@@ -63,55 +63,59 @@ class Refreshed:
 
 
 @dataclass(frozen=True, slots=True)
-class Pending:
-    """What a refresh would read: `new` of the `files` of a history and what windows reach back to, or the `whole`."""
+class RefreshPlan:
+    """What a refresh would read: `new` of the `files` of a history and what windows reach back to, or the `whole`.
+
+    `digest` is that of the definition it was planned by.
+    """
 
     view: str
     new: int
     files: int
     whole: bool
     folder: str
+    digest: str
 
 
 @dataclass(frozen=True, slots=True)
 class _State:
     """A history as it is now, and what the last refresh left of it (None: nothing to go on from)."""
 
-    spans: list[events.Span]
+    spans: list[event_history.HistoryFile]
     ranks: Mapping[str, int]
     list_id: str | None
-    former: Former | None
+    former: PreviousRefresh | None
 
     def new(self) -> list[str]:
         known = self.former.events if self.former is not None else {}
         return [one.file for one in self.spans if known.get(one.file) != one.written]
 
 
-def refresh(settings: Settings, view: FeatureView, *, full: bool = False) -> Refreshed:
+def refresh(settings: Settings, view: FeatureView, *, full: bool = False) -> RefreshResult:
     """Bring what Feast joins of a view up to date with its history; readers have the old file or the new one, whole.
 
     Of entities that have new events the rows from the earliest of those on are made anew, which is the same as making
     all anew (`full`). Holds the events that this takes in memory. Raises as `read_timelines` of `features.history`.
     """
-    return events.again_where_joined(settings, view, lambda: _refresh(settings, view, full=full))
+    return event_history.retry_where_joined(settings, view, lambda: _refresh(settings, view, full=full))
 
 
-def pending(settings: Settings, view: FeatureView, *, full: bool = False) -> Pending:
+def plan_refresh(settings: Settings, view: FeatureView, *, full: bool = False) -> RefreshPlan:
     """What `refresh` would do. Raises as it does."""
     state, folder = _state(settings, view, full=full), Folder.root(settings) / view.name
-    return Pending(view.name, len(state.new()), len(state.spans), state.former is None, folder.shown)
+    return RefreshPlan(view.name, len(state.new()), len(state.spans), state.former is None, folder.shown, view.digest())
 
 
-def _refresh(settings: Settings, view: FeatureView, *, full: bool) -> Refreshed:
+def _refresh(settings: Settings, view: FeatureView, *, full: bool) -> RefreshResult:
     until = datetime.now(UTC)
     state = _state(settings, view, full=full)
     root, schema, new = Folder.root(settings), _schema(view), state.new()
-    since = events.first_times(root, view, new)
+    since = event_history.first_times(root, view, new)
     keys = [key.name for key in view.entity.keys]
     kept, known = schema.empty_table(), set[Entity]()
     if state.former is not None:
         named = {_feast_key(entity): time for entity, time in since.items()}
-        kept, known = split(state.former.rows, keys, EVENT_TIMESTAMP, named)
+        kept, known = split_rows(state.former.rows, keys, EVENT_TIMESTAMP, named)
     found = timelines(view, _needed(root, view, state.spans, since), state.ranks) if since else {}
     rows = [
         (*_feast_key(entity), moment.time, *(_as_feast(one) for one in moment.values.values()))
@@ -123,31 +127,31 @@ def _refresh(settings: Settings, view: FeatureView, *, full: bool) -> Refreshed:
     table = pa.concat_tables([kept, fresh]).sort_by([(name, "ascending") for name in (*keys, EVENT_TIMESTAMP)])
     folder = root / view.name
     note = RefreshNote(view.digest(), state.list_id or "", {one.file: one.written for one in state.spans})
-    folder.put(FILE, encoded(noted(table, note)))
+    folder.put(FILE, encoded(with_note(table, note)))
     entities = table.group_by(keys, use_threads=False).aggregate([]).num_rows
     counts = (len(since), len(new), len(state.spans), state.former is None)
-    return Refreshed(view.name, entities, table.num_rows, folder.shown, until, *counts)
+    return RefreshResult(view.name, entities, table.num_rows, folder.shown, until, *counts)
 
 
 def _state(settings: Settings, view: FeatureView, *, full: bool) -> _State:
-    with talking(settings.postgres, view) as session:
-        spans, found = events.spans(session, view), list_id(session)
+    with connect(settings.postgres, view) as session:
+        spans, found = event_history.list_history(session, view), list_id(session)
         ranks = incarnations.ranks(session, view.name)
     folder = Folder.root(settings) / view.name
-    left = None if full or found is None else former(folder, FILE, view, _schema(view), found)
+    left = None if full or found is None else read_previous(folder, FILE, view, _schema(view), found)
     return _State(spans, ranks, found, left)
 
 
 def _needed(
-    root: Folder, view: FeatureView, spans: Sequence[events.Span], since: Mapping[Entity, datetime]
-) -> Iterator[events.Event]:
+    root: Folder, view: FeatureView, spans: Sequence[event_history.HistoryFile], since: Mapping[Entity, datetime]
+) -> Iterator[event_history.ViewEvent]:
     """The events that the values of each entity of `since` from its instant on can depend on."""
     reach = timedelta(microseconds=features_floor.reach(view))
     first = {entity: time - reach if time - _EARLIEST > reach else _EARLIEST for entity, time in since.items()}
     files = [one.file for one in spans if one.last >= min(first.values())]
     names = [field.name for field in columns_of(view)]
     keys, time = [names.index(key.name) for key in view.entity.keys], names.index(view.event_time)
-    for event in events.read(root, view, files, keys=list(since)):
+    for event in event_history.read(root, view, files, keys=list(since)):
         if event.row[time] >= first[tuple([event.row[at] for at in keys])]:
             yield event
 
@@ -177,7 +181,7 @@ def _schema(view: FeatureView) -> pa.Schema:
 
 
 def _arrow(type_: Type, source: Field) -> pa.DataType:
-    """As `clearwell.features.definitions.feast_type` has it: a date is text there."""
+    """As `clearwell.features.feast_objects.feast_type` has it: a date is text there."""
     if type_ is Type.DATE:
         return pa.string()
     if type_ is Type.DECIMAL:

@@ -3,77 +3,78 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any
 
-import msgspec
 from feast import Entity, FeatureStore, FileSource
 from feast import FeatureView as FeastView
 from feast.data_source import DataSource
 
 from clearwell.contract.feature_language import spelled
 from clearwell.contract.features import FeatureView
-from clearwell.destinations.features.read import talking
+from clearwell.destinations.features.read import connect
+from clearwell.destinations.features.table import make_tables
 from clearwell.errors import ConfigError
-from clearwell.features.declared import Declared
-from clearwell.features.definitions import WRITTEN, Definition, definitions_of, said
-from clearwell.features.repository import PROJECT, write_file
-from clearwell.features.store import applying, is_there, opened, told
-from clearwell.features.tables import make_tables
-from clearwell.features.written import read
+from clearwell.features.declared_views import DeclaredView
+from clearwell.features.feast_config import PROJECT, write_file
+from clearwell.features.feast_objects import VIEW_TAG, FeastObjects, describe_feature, objects_of
+from clearwell.features.feast_store import changing_store, closing_store, registry_exists, translate_errors
+from clearwell.features.registry_plan import RegistryChange, RegistryPlan
+from clearwell.features.view_text import decode_view
 from clearwell.settings import Settings
 
 
-class Change(msgspec.Struct, frozen=True):
-    """One object of the registry that is not as the contracts say; `details` says in which way, a line each."""
+def plan_registry(settings: Settings, declared: Sequence[DeclaredView], project: str = PROJECT) -> RegistryPlan:
+    """What would have to change for the project's registry to say what the contracts declare.
 
-    action: Literal["add", "change", "remove"]
-    kind: Literal["entity", "view"]
-    name: str
-    details: tuple[str, ...] = ()
-
-
-class Applied(msgspec.Struct, frozen=True):
-    """What was, or would be, changed. `file` is `feature_store.yaml`, which a dry run does not write."""
-
-    project: str
-    views: int
-    changes: tuple[Change, ...]
-    dry_run: bool
-    file: str | None = None
-
-
-def apply(
-    settings: Settings, declared: Sequence[Declared], project: str = PROJECT, *, dry_run: bool = False
-) -> Applied:
-    """Make the project's registry say what the contracts declare, and the online tables fit; again: nothing changes.
-
-    Objects that no contract put there stay as they are. Raises ConfigError when a definition can't be in Feast, a table
-    can't become what its view is now, or a view that a feature service uses would go; Retryable when a server is not
-    there.
+    Raises ConfigError when a definition can't be in Feast, Retryable when a server is not there.
     """
-    wanted = definitions_of(declared, settings)
-    if dry_run:
-        if not is_there(settings):
-            return Applied(project, len(wanted), _differences(None, project, wanted), dry_run)
-        with opened(settings, project) as store:
-            return Applied(project, len(wanted), _differences(store, project, wanted), dry_run)
-    with applying(settings, project) as store:
-        changes = _differences(store, project, wanted)
+    objects = objects_of(declared, settings)
+    if not registry_exists(settings):
+        return RegistryPlan(project, len(objects), _differences(None, project, objects))
+    with closing_store(settings, project) as store:
+        return RegistryPlan(project, len(objects), _differences(store, project, objects))
+
+
+def apply_registry(settings: Settings, declared: Sequence[DeclaredView], plan: RegistryPlan) -> Path:
+    """Carry the plan out, and make the online tables fit; returns `feature_store.yaml`. Again: nothing changes.
+
+    Objects that no contract put there stay as they are. Raises ConfigError when something else would have to change now
+    ("plan_is_old"), a table can't become what its view is now, or a view that a feature service uses would go.
+    """
+    objects = objects_of(declared, settings)
+    with changing_store(settings, plan.project) as store:
+        changes = _differences(store, plan.project, objects)
+        _require_planned(plan, changes)
         if changes:
             _make_tables(settings, declared)
-            with told():
-                _apply(store, project, wanted, changes)
-    return Applied(project, len(wanted), changes, dry_run, str(write_file(settings, project)))
+            with translate_errors():
+                _apply(store, plan.project, objects, changes)
+    return write_file(settings, plan.project)
 
 
-def _make_tables(settings: Settings, declared: Sequence[Declared]) -> None:
+def _require_planned(plan: RegistryPlan, changes: Sequence[RegistryChange]) -> None:
+    """Two who apply at once: one wins, the other is told what has moved."""
+    moved = [f"{one.action} {one.kind} {one.name}" for one in changes if one not in plan.changes]
+    moved += [f"no {one.action} {one.kind} {one.name}" for one in plan.changes if one not in changes]
+    if moved:
+        raise ConfigError(
+            f"Feast's project {plan.project} or the contracts have changed since this was planned: it would be "
+            f"{', '.join(moved)} now. Plan again.",
+            code="plan_is_old",
+        )
+
+
+def _make_tables(settings: Settings, declared: Sequence[DeclaredView]) -> None:
     """First, since Feast changes its registry piece by piece: a table that can't fit its view leaves all as it was."""
     for one in declared:
-        with talking(settings.postgres, one.view) as session:
+        with connect(settings.postgres, one.view) as session:
             make_tables(session, one.view)
 
 
-def _apply(store: FeatureStore, project: str, wanted: Sequence[Definition], changes: Sequence[Change]) -> None:
+def _apply(
+    store: FeatureStore, project: str, wanted: Sequence[FeastObjects], changes: Sequence[RegistryChange]
+) -> None:
     gone = {(one.kind, one.name) for one in changes if one.action == "remove"}
     views = [one for one in _views(store, project).values() if ("view", one.name) in gone]
     _check_services(store, project, {one.name for one in views})
@@ -92,20 +93,22 @@ def _check_services(store: FeatureStore, project: str, views: set[str]) -> None:
             )
 
 
-def _objects(wanted: Sequence[Definition]) -> list[Any]:
+def _objects(wanted: Sequence[FeastObjects]) -> list[Any]:
     """Everything that is to be in the registry; an entity that several views have, once."""
     entities = {entity.name: entity for one in wanted for entity in one.entities}
     return [*entities.values(), *(one.push for one in wanted), *(one.view for one in wanted)]
 
 
-def _differences(store: FeatureStore | None, project: str, wanted: Sequence[Definition]) -> tuple[Change, ...]:
-    with told():
+def _differences(
+    store: FeatureStore | None, project: str, wanted: Sequence[FeastObjects]
+) -> tuple[RegistryChange, ...]:
+    with translate_errors():
         entities = _entities(store, project) if store else {}
         views = _views(store, project) if store else {}
     changes = (*_entity_changes(entities, wanted), *_view_changes(views, wanted))
     for one in changes:
         found = (entities if one.kind == "entity" else views).get(one.name)
-        if found is not None and WRITTEN not in found.tags:
+        if found is not None and VIEW_TAG not in found.tags:
             raise ConfigError(
                 f'The project "{project}" of Feast has a {one.kind} "{one.name}" of somebody else: remove it there, '
                 "or apply to another project."
@@ -121,39 +124,41 @@ def _views(store: FeatureStore, project: str) -> dict[str, FeastView]:
     return {one.name: one for one in store.registry.list_feature_views(project)}
 
 
-def _entity_changes(found: dict[str, Entity], wanted: Sequence[Definition]) -> Iterator[Change]:
+def _entity_changes(found: dict[str, Entity], wanted: Sequence[FeastObjects]) -> Iterator[RegistryChange]:
     declared = {entity.name: entity for one in wanted for entity in one.entities}
     for name, entity in sorted(declared.items()):
         if name not in found:
-            yield Change("add", "entity", name, (f"key {entity.join_key}",))
+            yield RegistryChange("add", "entity", name, (f"key {entity.join_key}",))
         elif entity != found[name]:
-            yield Change("change", "entity", name)
+            yield RegistryChange("change", "entity", name)
     for name in sorted(found.keys() - declared.keys()):
-        if WRITTEN in found[name].tags:
-            yield Change("remove", "entity", name)
+        if VIEW_TAG in found[name].tags:
+            yield RegistryChange("remove", "entity", name)
 
 
-def _view_changes(found: dict[str, FeastView], wanted: Sequence[Definition]) -> Iterator[Change]:
+def _view_changes(found: dict[str, FeastView], wanted: Sequence[FeastObjects]) -> Iterator[RegistryChange]:
     declared = {one.view.name: one for one in wanted}
     for name, one in sorted(declared.items()):
         view = one.declared.view
         if name not in found:
             keys = ", ".join(key.name for key in view.entity.keys)
-            features = [f"+ {feature.name}: {feature.type}, {said(feature)}" for feature in view.features]
-            yield Change("add", "view", name, (f"entity {view.entity.name} ({keys})", *features))
+            features = [f"+ {feature.name}: {feature.type}, {describe_feature(feature)}" for feature in view.features]
+            yield RegistryChange("add", "view", name, (f"entity {view.entity.name} ({keys})", *features))
         else:
             details = tuple(_details(found[name], one))
             if details:
-                yield Change("change", "view", name, details)
+                yield RegistryChange("change", "view", name, details)
     for name in sorted(found.keys() - declared.keys()):
-        if WRITTEN in found[name].tags:
-            yield Change("remove", "view", name, ("its rows stay in the online store, for its deliverer to use",))
+        if VIEW_TAG in found[name].tags:
+            yield RegistryChange(
+                "remove", "view", name, ("its rows stay in the online store, for its deliverer to use",)
+            )
 
 
-def _details(found: FeastView, wanted: Definition) -> Iterator[str]:
-    after = read(wanted.view.tags[WRITTEN])
+def _details(found: FeastView, wanted: FeastObjects) -> Iterator[str]:
+    after = decode_view(wanted.view.tags[VIEW_TAG])
     try:
-        before = read(found.tags.get(WRITTEN, ""))
+        before = decode_view(found.tags.get(VIEW_TAG, ""))
     except ConfigError:
         yield "as this version of Clearwell writes it"
         return
@@ -167,8 +172,8 @@ def _details(found: FeastView, wanted: Definition) -> Iterator[str]:
     ):
         if old != new:
             yield f"{label}: {old} → {new}"
-    olds = {one.name: f"{one.type}, {said(one)}" for one in before.features}
-    news = {one.name: f"{one.type}, {said(one)}" for one in after.features}
+    olds = {one.name: f"{one.type}, {describe_feature(one)}" for one in before.features}
+    news = {one.name: f"{one.type}, {describe_feature(one)}" for one in after.features}
     yield from (f"- {name}: {olds[name]}" for name in olds if name not in news)
     yield from (f"+ {name}: {news[name]}" for name in news if name not in olds)
     yield from (f"~ {name}: {olds[name]} → {news[name]}" for name in news if olds.get(name, news[name]) != news[name])

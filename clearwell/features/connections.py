@@ -17,7 +17,7 @@ from clearwell.postgres_link import BoundedConnection
 Result = TypeVar("Result")
 
 
-class Sessions:
+class ConnectionPool:
     """As many connections as threads ever worked at once. Thread-safe; they end with the object, or with `close`."""
 
     def __init__(self, dsn: str) -> None:

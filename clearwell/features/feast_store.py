@@ -15,8 +15,8 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlch
 
 from clearwell.destinations.postgres import errors as postgres_errors
 from clearwell.errors import ConfigError, Retryable
+from clearwell.features.feast_config import PROJECT, SCHEMA, in_postgres, registry_url, repository
 from clearwell.features.online_store import ClearwellOnlineStore
-from clearwell.features.repository import PROJECT, SCHEMA, in_postgres, registry_url, repository
 from clearwell.postgres_link import BoundedConnection
 from clearwell.settings import Settings
 
@@ -30,50 +30,50 @@ def open_store(settings: Settings, project: str = PROJECT) -> FeatureStore:
 
     Raises ConfigError when nothing was ever applied to the registry, Retryable when its server is not there.
     """
-    return _opened(settings, project, make=False)
+    return _open(settings, project, make=False)
 
 
 @contextlib.contextmanager
-def opened(settings: Settings, project: str = PROJECT) -> Iterator[FeatureStore]:
+def closing_store(settings: Settings, project: str = PROJECT) -> Iterator[FeatureStore]:
     """`open_store` for the context, after which its connections are closed."""
-    with _closing(_opened(settings, project, make=False)) as store:
+    with _closing(_open(settings, project, make=False)) as store:
         yield store
 
 
 @contextlib.contextmanager
-def applying(settings: Settings, project: str = PROJECT) -> Iterator[FeatureStore]:
+def changing_store(settings: Settings, project: str = PROJECT) -> Iterator[FeatureStore]:
     """Feast, to change definitions in; makes the registry where it is missing, and keeps others from changing it.
 
     The lock is of a PostgreSQL registry only. Raises ConfigError or Retryable as `open_store`.
     """
     url = registry_url(settings)
     if not in_postgres(url):
-        with _closing(_opened(settings, project, make=True)) as store:
+        with _closing(_open(settings, project, make=True)) as store:
             yield store
         return
     dsn = url.replace("+psycopg", "", 1)
-    with _connected(dsn) as session:
+    with _connect(dsn) as session:
         if session.pooled:
             raise ConfigError("Feast's registry can't be changed through pgbouncer: name the server itself.")
         session.execute("SELECT set_config('lock_timeout', %s, false)", (f"{_WAIT.total_seconds():.0f}s",))
         session.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
         if session.execute("SELECT to_regnamespace(%s)", (SCHEMA,)).fetchone() == (None,):
             session.execute(SQL("CREATE SCHEMA {}").format(Identifier(SCHEMA)))
-        with _closing(_opened(settings, project, make=True)) as store:
+        with _closing(_open(settings, project, make=True)) as store:
             yield store
 
 
-def is_there(settings: Settings) -> bool:
+def registry_exists(settings: Settings) -> bool:
     """Whether anything was ever applied; True where the registry is not in PostgreSQL. Raises as `open_store`."""
     url = registry_url(settings)
     if not in_postgres(url):
         return True
-    with _connected(url.replace("+psycopg", "", 1)) as session:
+    with _connect(url.replace("+psycopg", "", 1)) as session:
         return session.execute("SELECT to_regclass(%s)", (f"{SCHEMA}.feature_views",)).fetchone() != (None,)
 
 
 @contextlib.contextmanager
-def told() -> Iterator[None]:
+def translate_errors() -> Iterator[None]:
     """What SQLAlchemy raises in the context becomes a sentence without data or secrets (invariants 9 and 10)."""
     try:
         yield
@@ -85,17 +85,17 @@ def told() -> Iterator[None]:
         raise ConfigError(f"Feast's registry can't be used ({type(error).__name__}): is its URL right?") from None
 
 
-def _opened(settings: Settings, project: str, make: bool) -> FeatureStore:
+def _open(settings: Settings, project: str, make: bool) -> FeatureStore:
     url = registry_url(settings)
     try:
         make_url(url).get_dialect()
     except (ArgumentError, NoSuchModuleError):
         raise ConfigError("CLEARWELL_FEAST_REGISTRY is no URL of a database that SQLAlchemy knows.") from None
-    if not make and not is_there(settings):
+    if not make and not registry_exists(settings):
         raise ConfigError("Feast knows no feature view yet: run `clearwell features apply` first.")
     store = FeatureStore(config=RepoConfig(**repository(settings, project, make=make)))
     try:
-        with told():
+        with translate_errors():
             _ = store.registry  # connects, and makes the tables, now rather than at the first question
     except FeastRegistrySchemaError:
         raise ConfigError("Feast's registry is not complete: run `clearwell features apply`.") from None
@@ -116,7 +116,7 @@ def _closing(store: FeatureStore) -> Iterator[FeatureStore]:
 
 
 @contextlib.contextmanager
-def _connected(dsn: str) -> Iterator[BoundedConnection]:
+def _connect(dsn: str) -> Iterator[BoundedConnection]:
     """A connection that ends with the context; what PostgreSQL raises meanwhile becomes ours."""
     server = postgres_errors.where(dsn)
     try:

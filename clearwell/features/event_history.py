@@ -15,7 +15,7 @@ from psycopg.sql import SQL, Identifier
 from clearwell.contract.features import FeatureView
 from clearwell.destinations.features.folder import Folder
 from clearwell.destinations.features.offline import IDENTITY, columns_of, events_folder, file_schema, in_columns
-from clearwell.destinations.features.read import Session, talking
+from clearwell.destinations.features.read import Session, connect
 from clearwell.destinations.features.tiles import Entity
 from clearwell.destinations.postgres.positions import SCHEMA
 from clearwell.errors import ConfigError
@@ -26,7 +26,7 @@ _FILES = SQL(
     "SELECT file FROM {} WHERE view_name = %s AND first_time <= %s AND replaced_at IS NULL ORDER BY written_at, file"
 ).format(Identifier(SCHEMA, "offline"))
 
-_SPANS = SQL("""
+_HISTORY = SQL("""
 SELECT file, written_at, first_time, last_time FROM {} WHERE view_name = %s AND replaced_at IS NULL
 ORDER BY written_at, file
 """).format(Identifier(SCHEMA, "offline"))
@@ -36,7 +36,7 @@ _IS_LISTED = SQL("SELECT 1 FROM {} WHERE view_name = %s AND file = %s AND replac
 Result = TypeVar("Result")
 
 
-class Event(NamedTuple):
+class ViewEvent(NamedTuple):
     """One event of a view: `row` holds the values of `columns_of(view)`; a late one is in no window."""
 
     row: tuple[Any, ...]
@@ -46,7 +46,7 @@ class Event(NamedTuple):
     late: bool
 
 
-class Span(NamedTuple):
+class HistoryFile(NamedTuple):
     """A file of a history: when it was written, and of when its events are."""
 
     file: str
@@ -55,7 +55,7 @@ class Span(NamedTuple):
     last: datetime
 
 
-class Missing(ConfigError):
+class MissingHistoryFile(ConfigError):
     """A file is not there: it was joined into another since it was listed (`again_where_joined`), or it was lost."""
 
     def __init__(self, folder: Folder, file: str) -> None:
@@ -66,7 +66,7 @@ class Missing(ConfigError):
         self.file = file
 
 
-def again_where_joined(settings: Settings, view: FeatureView, work: Callable[[], Result]) -> Result:
+def retry_where_joined(settings: Settings, view: FeatureView, work: Callable[[], Result]) -> Result:
     """What `work`, which lists files and reads them, returns; begun anew where a file was joined away meanwhile.
 
     Files stay for an hour after that, so few ever begin anew. Raises what `work` raises.
@@ -74,20 +74,20 @@ def again_where_joined(settings: Settings, view: FeatureView, work: Callable[[],
     while True:
         try:
             return work()
-        except Missing as error:
-            with talking(settings.postgres, view) as session:
+        except MissingHistoryFile as error:
+            with connect(settings.postgres, view) as session:
                 if session.execute(_IS_LISTED, (view.name, error.file)).fetchone():
                     raise
 
 
-def listed(session: Session, view: FeatureView, until: datetime) -> list[str]:
+def list_files(session: Session, view: FeatureView, until: datetime) -> list[str]:
     """The files that hold events up to `until`, as the session sees them. Raises what psycopg raises."""
     return [name for (name,) in session.execute(_FILES, (view.name, until)).fetchall()]
 
 
-def spans(session: Session, view: FeatureView) -> list[Span]:
+def list_history(session: Session, view: FeatureView) -> list[HistoryFile]:
     """All files of a history, as the session sees them. Raises what psycopg raises."""
-    return [Span(*row) for row in session.execute(_SPANS, (view.name,)).fetchall()]
+    return [HistoryFile(*row) for row in session.execute(_HISTORY, (view.name,)).fetchall()]
 
 
 def read(
@@ -96,10 +96,10 @@ def read(
     files: Sequence[str],
     until: datetime | None = None,
     keys: Sequence[Entity] | None = None,
-) -> Iterator[Event]:
+) -> Iterator[ViewEvent]:
     """The events in `files` up to `until` (None: all of them), of the entities `keys` (None: of all).
 
-    Raises Missing where a file is not there, ConfigError where it can't be read, Retryable where the store is not well.
+    Raises MissingHistoryFile, ConfigError where a file can't be read, Retryable where the store is not well.
     """
     folder = events_folder(root, view.name)
     names, schema = [field.name for field in columns_of(view)], file_schema(columns_of(view))
@@ -111,7 +111,7 @@ def read(
             table = table.filter(_is_one_of(view, table, keys))
         columns = [one.to_pylist() for one in table.select([*names, *IDENTITY.names]).columns]
         for *row, topic, partition, offset, late in zip(*columns, strict=True):
-            yield Event(tuple(row), topic, partition, offset, late)
+            yield ViewEvent(tuple(row), topic, partition, offset, late)
 
 
 def first_times(root: Folder, view: FeatureView, files: Sequence[str]) -> dict[Entity, datetime]:
@@ -135,7 +135,7 @@ def _tables(folder: Folder, file: str, schema: pa.Schema) -> Iterator[pa.Table]:
     """A file in the columns of today's view, a row group at a time; what it was written without is null."""
     data = folder.get(file)
     if data is None:
-        raise Missing(folder, file)
+        raise MissingHistoryFile(folder, file)
     try:
         # Without threads: a process that ends while Arrow's are still there may be aborted by the C++ runtime.
         opened = parquet.ParquetFile(io.BytesIO(data))

@@ -15,7 +15,7 @@ from clearwell.steps import bind
 
 
 @dataclass(frozen=True, slots=True)
-class Declared:
+class DeclaredView:
     """A view, the contract that declares it, and the clean schema its fields are of."""
 
     view: FeatureView
@@ -23,24 +23,24 @@ class Declared:
     schema: CleanSchema
 
 
-def declared_views(schemas: Path) -> list[Declared]:
+def declared_views(schemas: Path) -> list[DeclaredView]:
     """The views of the highest version of each stream, by name: those that have a deliverer.
 
     Raises ConfigError when a contract is wrong, or two streams share a view.
     """
-    found: list[Declared] = []
+    found: list[DeclaredView] = []
     newest = newest_contracts(schemas)
     check_shared(newest)
     for contract in newest:
         schema = bind(contract).schema
-        found += [Declared(view, contract, schema) for view in views_of(contract, schema)]
+        found += [DeclaredView(view, contract, schema) for view in views_of(contract, schema)]
     return sorted(found, key=lambda one: one.view.name)
 
 
-def find_view(schemas: Path, name: str) -> Declared:
+def find_view(schemas: Path, name: str) -> DeclaredView:
     """The view called `name`. Raises ConfigError with the nearest name, or as `declared_views`."""
     found = {one.view.name: one for one in declared_views(schemas)}
     if name not in found:
         hint = nearest(name, found) or (f" There are: {', '.join(found)}." if found else "")
-        raise ConfigError(f'No contract has a feature view "{name}".{hint}')
+        raise ConfigError(f'No contract has a feature view "{name}".{hint}', code="no_such_view")
     return found[name]
