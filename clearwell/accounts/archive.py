@@ -12,8 +12,9 @@ from clearwell.destinations.lake.tables import opened, query
 from clearwell.destinations.shape import RAW_OFFSET, RAW_PARTITION, RAW_TOPIC
 from clearwell.kafka import admin
 from clearwell.kafka.groups import committed
+from clearwell.kafka.log_client import RangeReader
 from clearwell.kafka.names import archive_group, raw_topic
-from clearwell.kafka.range_reader import RangeReader, reader
+from clearwell.kafka.range_reader import reader
 from clearwell.settings import Settings
 from clearwell.worker.positions import CommitNote
 

@@ -16,8 +16,9 @@ from clearwell.contract.model import Contract
 from clearwell.errors import ConfigError
 from clearwell.kafka import admin
 from clearwell.kafka.groups import committed
+from clearwell.kafka.log_client import RangeReader
 from clearwell.kafka.names import clean_topic, cleaner_group, dead_topic, dropped_topic, raw_topic
-from clearwell.kafka.range_reader import RangeReader, reader
+from clearwell.kafka.range_reader import reader
 from clearwell.records import dead_letter, dropped
 from clearwell.records.clean_reader import CleanReader
 from clearwell.records.origins import Origins

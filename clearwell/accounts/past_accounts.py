@@ -9,9 +9,8 @@ from typing import Any
 
 from clearwell.contract.model import Contract, Route
 from clearwell.destinations.protocol import Accounts, Start
-from clearwell.kafka.log_client import KafkaLog
+from clearwell.kafka.log_client import KafkaLog, RangeReader
 from clearwell.kafka.names import clean_topic, raw_topic
-from clearwell.kafka.range_reader import RangeReader
 from clearwell.pipeline.clean import CleanCodec
 from clearwell.records.clean_reader import CleanReader
 from clearwell.records.duplicates import Duplicates

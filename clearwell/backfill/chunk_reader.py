@@ -9,7 +9,7 @@ from typing import Any
 
 from clearwell.backfill.plan import OffsetRange
 from clearwell.errors import Retryable
-from clearwell.kafka.range_reader import RangeReader
+from clearwell.kafka.log_client import RangeReader
 
 SILENCE = 60.0
 """Seconds without an event after which Kafka is taken to be gone."""

@@ -7,11 +7,12 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Self
 
 import msgspec
 
 from clearwell.contract.load import find_file, load
-from clearwell.kafka import admin
+from clearwell.kafka.log_client import LogClient
 from clearwell.kafka.names import raw_topic
 from clearwell.settings import Settings
 
@@ -67,6 +68,11 @@ class Workspace(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     keys: str
     into: str
 
+    @classmethod
+    def of(cls, settings: Settings, into: Path) -> Self:
+        """As the settings of this process have it."""
+        return cls(str(settings.home), str(settings.schemas), str(settings.keys), str(into.absolute()))
+
 
 class ReplayPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The request in offsets of one incarnation of the raw topic (invariant 3): all that a worker needs.
@@ -119,9 +125,9 @@ def make_request(
     return ReplayRequest(stream, load(file).version, hashlib.sha256(file.read_bytes()).hexdigest(), start, end, chunk)
 
 
-def choose_plan(settings: Settings, request: ReplayRequest, into: Path) -> ReplayPlan:
+def choose_plan(client: LogClient, request: ReplayRequest, workspace: Workspace) -> ReplayPlan:
     """The plan of an unfinished run of the same request, which is resumed; else a new one. Raises as `make_plan`."""
-    new = make_plan(settings, request, into)
+    new = make_plan(client, request, workspace)
     for file in sorted(new.work_folder.parent.glob(f".run=*.unfinished/{PLAN}")):
         try:
             old = msgspec.json.decode(file.read_bytes(), type=ReplayPlan)
@@ -132,13 +138,13 @@ def choose_plan(settings: Settings, request: ReplayRequest, into: Path) -> Repla
     return new
 
 
-def make_plan(settings: Settings, request: ReplayRequest, into: Path) -> ReplayPlan:
+def make_plan(client: LogClient, request: ReplayRequest, workspace: Workspace) -> ReplayPlan:
     """Look the range up in Kafka, as it is now. Raises Retryable when Kafka or the topic is not there."""
     topic = raw_topic(request.stream)
-    topic_id = admin.topic_id(settings.kafka, topic)
-    begins, ends = admin.begin_offsets(settings.kafka, topic), admin.end_offsets(settings.kafka, topic)
-    firsts = _offsets(settings, topic, request.start, begins, ends)
-    lasts = _offsets(settings, topic, request.end, ends, ends)
+    topic_id = str(client.topic_now(topic))
+    begins, ends = client.begin_offsets(topic), client.end_offsets(topic)
+    firsts = _offsets(client, topic, request.start, begins, ends)
+    lasts = _offsets(client, topic, request.end, ends, ends)
     requested = request.start.offset or 0 if request.start and request.start.time is None else 0
     ranges, gone = [], {}
     for partition, begin in sorted(begins.items()):
@@ -147,18 +153,17 @@ def make_plan(settings: Settings, request: ReplayRequest, into: Path) -> ReplayP
             gone[partition] = begin - requested
         if first < end:
             ranges.append(OffsetRange(partition, first, end))
-    workspace = Workspace(str(settings.home), str(settings.schemas), str(settings.keys), str(into.absolute()))
     return ReplayPlan(request, topic, topic_id, tuple(ranges), gone, time.time(), workspace)
 
 
 def _offsets(
-    settings: Settings, topic: str, bound: Bound | None, default: dict[int, int], ends: dict[int, int]
+    client: LogClient, topic: str, bound: Bound | None, default: dict[int, int], ends: dict[int, int]
 ) -> dict[int, int]:
     if bound is None:
         return default
     if bound.time is None:
         return dict.fromkeys(ends, bound.offset or 0)
-    offsets = admin.offsets_at(settings.kafka, topic, bound.time)
+    offsets = client.offsets_at(topic, bound.time)
     return {partition: ends[partition] if offset is None else offset for partition, offset in offsets.items()}
 
 

@@ -18,8 +18,7 @@ from clearwell.backfill.part import ChunkAccount, PartWriter, read_account
 from clearwell.backfill.plan import PLAN, OffsetRange, ReplayPlan, file_name
 from clearwell.contract.load import find
 from clearwell.errors import ConfigError
-from clearwell.kafka import admin
-from clearwell.kafka.range_reader import RangeReader, reader
+from clearwell.kafka.log_client import KafkaLog, LogClient, RangeReader
 from clearwell.pipeline.batch import Outcomes
 from clearwell.pipeline.clean import CleanCodec
 from clearwell.pipeline.compiler import Pipeline, PipelineState, compile
@@ -37,10 +36,15 @@ OnChunk = Callable[[OffsetRange, ChunkAccount], None]
 
 
 def run(
-    plan: ReplayPlan, settings: Settings, progress: OffsetsDone, executor: Executor | None = None
+    plan: ReplayPlan,
+    client: LogClient,
+    open_pipeline: Callable[[], Pipeline],
+    progress: OffsetsDone,
+    executor: Executor | None = None,
 ) -> tuple[Manifest, bool]:
     """Write the run; returns its manifest, and whether there was anything to do. Blocks.
 
+    open_pipeline: asked where there is something to do; see `compile_pipeline`.
     executor: what replays the chunks, each alone; None: this process, in order, which carries what the steps remember
     from a chunk to the next. The files are the same. Raises ConfigError when the topic or the contract is not the
     planned one any more, or the disk can't be written; Retryable when Kafka does not answer or the disk is full: run it
@@ -56,7 +60,7 @@ def run(
             return finished, False
         with write_durably(plan.work_folder / PLAN) as unfinished:
             unfinished.write_bytes(msgspec.json.encode(plan))
-        pipeline = compile_pipeline(plan, settings)
+        pipeline = open_pipeline()
         accounts = _known_accounts(plan, pipeline)
         missing = [chunk for chunk in plan.chunks() if chunk not in accounts]
         done = plan.events - sum(map(len, missing))
@@ -68,7 +72,7 @@ def run(
             progress(done)
 
         if executor is None:
-            asyncio.run(_replay_in_order(plan, settings, pipeline, missing, note))
+            asyncio.run(_replay_in_order(plan, client, pipeline, missing, note))
         else:
             _replay_by(executor, plan, pipeline, missing, note)
         made = manifest.make(plan, pipeline_hash(pipeline), accounts)
@@ -89,16 +93,16 @@ def replay_chunk(plan: ReplayPlan, chunk: OffsetRange) -> ChunkAccount:
         | {"CLEARWELL_HOME": workspace.home, "CLEARWELL_SCHEMAS": workspace.schemas, "CLEARWELL_KEYS": workspace.keys}
     )
     accounts: list[ChunkAccount] = []
-    pipeline = compile_pipeline(plan, here)
-    asyncio.run(_replay_in_order(plan, here, pipeline, [chunk], lambda _, account: accounts.append(account)))
+    client, pipeline = KafkaLog(here.kafka), compile_pipeline(plan, here)
+    asyncio.run(_replay_in_order(plan, client, pipeline, [chunk], lambda _, account: accounts.append(account)))
     return accounts[0]
 
 
 async def _replay_in_order(
-    plan: ReplayPlan, settings: Settings, pipeline: Pipeline, chunks: list[OffsetRange], on_chunk: OnChunk
+    plan: ReplayPlan, client: LogClient, pipeline: Pipeline, chunks: list[OffsetRange], on_chunk: OnChunk
 ) -> None:
-    async with reader(settings.kafka) as log:
-        replayer = ChunkReplayer(plan, settings, pipeline, log, {chunk.partition: chunk.end for chunk in chunks})
+    async with client.reader() as log:
+        replayer = ChunkReplayer(plan, client, pipeline, log, {chunk.partition: chunk.end for chunk in chunks})
         for chunk in chunks:
             on_chunk(chunk, await replayer.write(chunk))
 
@@ -132,11 +136,11 @@ class ChunkReplayer:
     """Writes chunks of one plan; the steps' state is carried from a chunk to the next, or rebuilt (invariant 8)."""
 
     def __init__(
-        self, plan: ReplayPlan, settings: Settings, pipeline: Pipeline, log: RangeReader, ends: Mapping[int, int]
+        self, plan: ReplayPlan, client: LogClient, pipeline: Pipeline, log: RangeReader, ends: Mapping[int, int]
     ) -> None:
         """`ends`: up to which offset of a partition will be asked for, chunk after chunk."""
         self._plan = plan
-        self._kafka = settings.kafka
+        self._client = client
         self._pipeline = pipeline
         self._log = log
         self._reader = ChunkReader(log, plan.topic)
@@ -184,7 +188,7 @@ class ChunkReplayer:
             yield outcomes
 
     def _confirm_topic(self) -> None:
-        if admin.topic_id(self._kafka, self._plan.topic) != self._plan.topic_id:
+        if self._client.topic_now(self._plan.topic) != self._plan.topic_id:
             raise ConfigError(
                 f"{self._plan.topic} was deleted and made again since the plan was made: its history is another one, "
                 "plan a new backfill."

@@ -6,6 +6,7 @@ import asyncio
 import re
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,11 @@ import msgspec
 from clearwell.backfill import manifest, replay
 from clearwell.backfill.arrivals import Arrivals, read_arrivals
 from clearwell.backfill.manifest import Manifest
-from clearwell.backfill.plan import CHUNK, Bound, ReplayPlan, choose_plan, file_name, make_request
+from clearwell.backfill.plan import CHUNK, Bound, ReplayPlan, Workspace, choose_plan, file_name, make_request
 from clearwell.backfill.replay import OffsetsDone
 from clearwell.control.platform import Actor, Platform
 from clearwell.control.times import parse_time
+from clearwell.kafka.log_client import KafkaLog
 from clearwell.registry import audit
 
 
@@ -80,7 +82,8 @@ def plan_backfill(
     file. Raises ConfigError when there is no such contract, Retryable when Kafka or the topic is not there.
     """
     settings = platform.settings
-    plan = choose_plan(settings, make_request(settings, stream, version, start, end, chunk), into)
+    request = make_request(settings, stream, version, start, end, chunk)
+    plan = choose_plan(KafkaLog(settings.kafka), request, Workspace.of(settings, into))
     return BackfillPlan(plan, None if plan.ranges else asyncio.run(read_arrivals(settings, plan.topic)))
 
 
@@ -93,5 +96,7 @@ def apply(
         with platform.changing(actor) as session:  # who took history out is known, however the run ends
             detail = {"run": plan.replay.run, "version": request.version, "events": plan.replay.events}
             audit.record(session, "backfill", f"stream/{request.stream}", detail)
-    made, ran = replay.run(plan.replay, platform.settings, progress, executor)
+    client, settings = KafkaLog(platform.settings.kafka), platform.settings
+    open_pipeline = partial(replay.compile_pipeline, plan.replay, settings)
+    made, ran = replay.run(plan.replay, client, open_pipeline, progress, executor)
     return Backfilled(str(folder), ran, made)

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from clearwell.control.stages import Stage
+from clearwell.kafka.log_client import RangeReader
 from clearwell.kafka.names import dead_topic
-from clearwell.kafka.range_reader import RangeReader
 from clearwell.records import dead_letter
 
 

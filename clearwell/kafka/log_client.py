@@ -121,7 +121,7 @@ class KafkaLog:
     ) -> KafkaGroupConsumer:
         return KafkaGroupConsumer(self.address, group, topic, claims, instance=instance, max_records=max_records)
 
-    def reader(self) -> AbstractAsyncContextManager[range_reader.RangeReader]:
+    def reader(self) -> AbstractAsyncContextManager[range_reader.KafkaRangeReader]:
         return range_reader.reader(self.address)
 
 

@@ -26,7 +26,7 @@ SLICE = 5_000
 
 
 @asynccontextmanager
-async def reader(bootstrap: str) -> AsyncIterator[RangeReader]:
+async def reader(bootstrap: str) -> AsyncIterator[KafkaRangeReader]:
     """A reader that is closed at the end. Raises Retryable when Kafka is away, ConfigError when it refuses us."""
     read_plain_records()
     never_create_topics()
@@ -46,14 +46,14 @@ async def reader(bootstrap: str) -> AsyncIterator[RangeReader]:
     try:
         await consumer.start()
         await asyncio.sleep(0)  # aiokafka's tasks begin: stop() fails by CancelledError over one that never began
-        yield RangeReader(consumer)
+        yield KafkaRangeReader(consumer)
     except KafkaError as error:
         raise Retryable(f"Kafka at {bootstrap} does not answer ({type(error).__name__}): is it running?") from None
     finally:
         await consumer.stop()
 
 
-class RangeReader:
+class KafkaRangeReader:
     """Reads ranges one after the other over one connection."""
 
     def __init__(self, consumer: Any) -> None:

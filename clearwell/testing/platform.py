@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,9 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from clearwell.backfill import replay
+from clearwell.backfill.manifest import Manifest
+from clearwell.backfill.plan import Bound, ReplayRequest, Workspace, choose_plan
 from clearwell.collector.pump import Pump
 from clearwell.collector.rate_limit import Bucket
 from clearwell.collector.watch import Watch
@@ -49,6 +53,9 @@ AnyEvent = Mapping[str, Any] | bytes | None
 BATCH = 500
 """Records that a service takes at once; less than in production, so that a few events already are several batches."""
 
+
+BACKFILL_CHUNK = 1_000
+"""Events of one file of a backfill."""
 
 IDLE_SECONDS = 0.01
 """After which a loop over a subscription ends: what comes, comes at once."""
@@ -198,6 +205,22 @@ class TestPlatform:
         return Subscription(
             name, self.log, CleanCodec(self.schema), fields=fields, max_rows=max_rows, idle=IDLE_SECONDS
         )
+
+    def backfill(self, into: Path, start: Bound | None = None, end: Bound | None = None) -> Manifest:
+        """Write the training set of a range of raw, as files of Parquet; returns its manifest. The same again is done.
+
+        None is the oldest and the newest event. Raises ConfigError and Retryable as a backfill does.
+        """
+        version, source = self.contract.version, self._pipeline.source.encode()
+        contract = hashlib.sha256(source).hexdigest()
+        request = ReplayRequest(self.contract.stream, version, contract, start, end, BACKFILL_CHUNK)
+        plan = choose_plan(self.log, request, Workspace("", "", "", str(into.absolute())))
+
+        async def writing() -> Manifest:
+            made, _ = await asyncio.to_thread(replay.run, plan, self.log, lambda: self._pipeline, lambda _: None)
+            return made
+
+        return wait_for(writing())
 
     def rows(self, to: str) -> list[dict[str, Any]]:
         """What the store of a route holds, in the order of its keys."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import pickle
-from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -17,11 +18,22 @@ from kafka import KafkaAdminClient, TopicPartition
 
 from clearwell.backfill import replay
 from clearwell.backfill.files import lock_folder
+from clearwell.backfill.manifest import Manifest
 from clearwell.backfill.part import read_account
-from clearwell.backfill.plan import Bound, ReplayPlan, choose_plan, file_name, make_plan, make_request
+from clearwell.backfill.plan import (
+    Bound,
+    ReplayPlan,
+    ReplayRequest,
+    Workspace,
+    choose_plan,
+    file_name,
+    make_plan,
+    make_request,
+)
 from clearwell.demo.flights import BROKEN
 from clearwell.errors import ConfigError
 from clearwell.kafka import admin
+from clearwell.kafka.log_client import KafkaLog
 from clearwell.kafka.names import raw_topic
 from clearwell.kafka.range_reader import reader
 from clearwell.pipeline.batch import Outcomes, RawBatch
@@ -43,9 +55,20 @@ def expected(platform: Platform, values: Sequence[bytes]) -> Outcomes:
     return pipeline.process(RawBatch("x" * 22, 0, range(len(values)), list(values)), pipeline.new_state())
 
 
+def make_plan_into(platform: Platform, request: ReplayRequest, into: Path) -> ReplayPlan:
+    return make_plan(KafkaLog(platform.settings.kafka), request, Workspace.of(platform.settings, into))
+
+
+def run_plan(
+    platform: Platform, plan: ReplayPlan, progress: Callable[[int], None], pool: Executor | None = None
+) -> tuple[Manifest, bool]:
+    open_pipeline = partial(replay.compile_pipeline, plan, platform.settings)
+    return replay.run(plan, KafkaLog(platform.settings.kafka), open_pipeline, progress, pool)
+
+
 def planned(platform: Platform, into: Path) -> ReplayPlan:
     """A plan for all there is."""
-    return make_plan(platform.settings, make_request(platform.settings, platform.stream, None, None, None), into)
+    return make_plan_into(platform, make_request(platform.settings, platform.stream, None, None, None), into)
 
 
 def test_the_rows_are_the_pipelines_and_the_account_is_complete(platform: Platform, tmp_path: Path) -> None:
@@ -184,7 +207,7 @@ def test_what_retention_removed_is_said(platform: Platform, tmp_path: Path) -> N
     client.close()
     late = backfill(platform, "plan", "--from", "10", "--into", str(tmp_path))
     assert (late["gone_before"], late["events"]) == ({"0": 30}, 60)
-    done, _ = replay.run(plan, platform.settings, lambda _: None)
+    done, _ = run_plan(platform, plan, lambda _: None)
     assert (done.kept, done.gone) == (60, 40)
     assert "40 older events are gone" in call(platform, "plan", platform.stream, "--into", str(tmp_path))[1]
 
@@ -192,25 +215,26 @@ def test_what_retention_removed_is_said(platform: Platform, tmp_path: Path) -> N
 def test_an_unfinished_run_is_resumed_though_more_has_come(platform: Platform, tmp_path: Path) -> None:
     platform.put(numbered(50))
     request = make_request(platform.settings, platform.stream, None, None, None)
-    plan = choose_plan(platform.settings, request, tmp_path)
+    client, workspace = KafkaLog(platform.settings.kafka), Workspace.of(platform.settings, tmp_path)
+    plan = choose_plan(client, request, workspace)
     with pytest.raises(Stop):
-        replay.run(plan, platform.settings, stop)
+        run_plan(platform, plan, stop)
     platform.put(numbered(50, start=50))
-    assert choose_plan(platform.settings, request, tmp_path) == plan
-    done, ran = replay.run(plan, platform.settings, lambda _: None)
+    assert choose_plan(client, request, workspace) == plan
+    done, ran = run_plan(platform, plan, lambda _: None)
     assert (done.kept, ran) == (50, True)
-    assert choose_plan(platform.settings, request, tmp_path).events == 100
+    assert choose_plan(client, request, workspace).events == 100
 
 
 def test_chunks_replayed_by_other_processes_are_the_same_files(platform: Platform, tmp_path: Path) -> None:
     for partition in range(2):  # repeats reach over the borders of chunks: what steps remember is rebuilt
         platform.put([*numbered(600), *BROKEN, *numbered(300, start=400)], partition=partition)
     request = make_request(platform.settings, platform.stream, None, None, None, chunk=300)
-    here, there, alone = (make_plan(platform.settings, request, tmp_path / name) for name in "123")
-    in_order, _ = replay.run(here, platform.settings, lambda _: None)
+    here, there, alone = (make_plan_into(platform, request, tmp_path / name) for name in "123")
+    in_order, _ = run_plan(platform, here, lambda _: None)
     done: list[int] = []
     with ProcessPoolExecutor(2, get_context("spawn")) as pool:
-        spread, _ = replay.run(there, platform.settings, done.append, pool)
+        spread, _ = run_plan(platform, there, done.append, pool)
     assert done == sorted(done) and done[-1] == here.events
     assert spread.partitions == in_order.partitions
     assert rows(platform, there.run_folder) == rows(platform, here.run_folder)
@@ -235,7 +259,7 @@ def test_a_recreated_topic_is_refused(platform: Platform, tmp_path: Path) -> Non
     admin.delete_topics(platform.settings.kafka, [raw_topic(platform.stream)])
     until(lambda: made_again(platform))
     with pytest.raises(ConfigError, match="deleted and made again since the plan was made"):
-        replay.run(plan, platform.settings, lambda _: None)
+        run_plan(platform, plan, lambda _: None)
     assert not list(tmp_path.rglob("*.parquet"))
 
 

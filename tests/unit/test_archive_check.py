@@ -13,7 +13,7 @@ from clearwell.accounts.archive import ArchivedOffsets, PartitionArchive, check_
 from clearwell.destinations.lake.archive import Archive, RawRange
 from clearwell.destinations.lake.root import TableLocation
 from clearwell.kafka.lineage import branch_id
-from clearwell.kafka.range_reader import RangeReader
+from clearwell.kafka.log_client import RangeReader
 from clearwell.privacy.local import LocalKeyring
 from clearwell.worker.positions import CommitNote
 from tests.unit.test_archive import TOPIC, Record

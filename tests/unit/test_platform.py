@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import random
+from datetime import timedelta
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from clearwell.contract.load import parse
@@ -100,3 +102,17 @@ def test_a_connector_goes_on_where_its_events_were_acknowledged(tmp_path: Path) 
     assert platform.collect(FileSource(FileConfig(path=str(file))), "shop")
     platform.run()
     assert (len(platform.rows("postgres")), len(platform.account().raw)) == (20, 20)
+
+
+def test_a_backfill_writes_what_the_live_stream_gave(tmp_path: Path) -> None:
+    platform = TestPlatform(parse(CONTRACT, "orders/v1.yaml"))
+    platform.put(*[order(number) for number in range(40)], order(3), b"{")
+    platform.run()
+    made = platform.backfill(tmp_path)
+    assert (made.kept, made.dropped, made.rejected) == (40, 1, 1)
+    table = pq.read_table(tmp_path, partitioning=None)
+    assert table.column("amount").to_pylist() == [event["amount"] for event in platform.clean_events()]
+    platform.clock.advance(timedelta(days=8))
+    platform.log.retain()
+    assert platform.backfill(tmp_path / "later").kept == 0
+    assert len(platform.rows("postgres")) == 40
