@@ -7,7 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Generic, TypeAlias, TypeVar
+from typing import Generic, Self, TypeAlias, TypeVar
 
 from clearwell.source import Batch
 
@@ -71,6 +71,13 @@ class ReaderThread(Generic[T]):
             return None
         self._room.release()
         return self._items.popleft()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """The thread ends with the block, also where the loop's task is cancelled."""
+        await asyncio.shield(asyncio.ensure_future(self.stop()))
 
     async def stop(self) -> None:
         """In the loop: have the work end, and wait until it has. What it raises now is nobody's concern."""

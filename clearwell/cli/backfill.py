@@ -53,17 +53,7 @@ def range_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @home_option
 @json_option
 @click.pass_context
-def plan_command(
-    ctx: click.Context,
-    /,
-    stream: str,
-    start: str | None,
-    end: str | None,
-    into: Path,
-    version: int | None,
-    chunk: int,
-    as_json: bool,
-) -> None:
+def plan_command(ctx: click.Context, /, as_json: bool, **requested: Any) -> None:
     """Show what `run` would read and write; exit code 1 where it would find nothing.
 
     \b
@@ -71,7 +61,7 @@ def plan_command(
       clearwell backfill plan flights --from 2026-11-01 --to 2026-11-02 --into training/flights
     """
     with open_platform() as platform:
-        plan = _plan(platform, stream, start, end, into, version, chunk)
+        plan = _plan(platform, **requested)
     _show(ctx, plan, as_json)
 
 
@@ -81,18 +71,7 @@ def plan_command(
 @home_option
 @json_option
 @click.pass_context
-def run_command(
-    ctx: click.Context,
-    /,
-    stream: str,
-    start: str | None,
-    end: str | None,
-    into: Path,
-    version: int | None,
-    chunk: int,
-    dry_run: bool,
-    as_json: bool,
-) -> None:
+def run_command(ctx: click.Context, /, dry_run: bool, as_json: bool, **requested: Any) -> None:
     """Write the training set; a run that was broken off goes on where it was.
 
     The same range again is found finished and nothing is done, so it can stand in a crontab. Where no event arrived in
@@ -103,7 +82,7 @@ def run_command(
       clearwell backfill run flights --from 2026-11-01 --to 2026-11-02 --into training/flights
     """
     with open_platform() as platform:
-        plan = _plan(platform, stream, start, end, into, version, chunk)
+        plan = _plan(platform, **requested)
         if dry_run or not plan.replay.ranges:
             _show(ctx, plan, as_json)
             return

@@ -17,7 +17,9 @@ import os
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta
 
 from clearwell.errors import ConfigError, nearest
 from clearwell.references import has_reference, resolve
@@ -25,6 +27,16 @@ from clearwell.settings import kafka_login
 
 PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL = "PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"
 PROTOCOLS = (PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL)
+SecurityOption = Annotated[
+    Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"],
+    Meta(description='"plaintext", "ssl", "sasl_plaintext" or "sasl_ssl".'),
+]
+MechanismOption = Annotated[
+    Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"],
+    Meta(description='"PLAIN", "SCRAM-SHA-256" or "SCRAM-SHA-512".'),
+]
+"""Options of the source and of the destination that are clusters of others."""
+
 MECHANISMS = ("SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN")
 
 

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from msgspec import Meta
 
 from clearwell.errors import ConfigError
-from clearwell.source import PATH, SECRET, BatchEvents, SourceConfig, SourcePosition
+from clearwell.source import PATH, BatchEvents, SourceConfig, SourcePosition, StorageSecrets
 from connectors.file.content import is_text_encoding
 
 Form = Literal["ndjson", "json", "csv", "parquet"]
@@ -128,10 +128,7 @@ class FileConfig(SourceConfig, frozen=True, forbid_unknown_fields=True, kw_only=
         dict[str, Any],
         Meta(description="what the URL's fsspec file system is told, such as `endpoint_url` and `key` for `s3://`."),
     ] = {}
-    storage_secrets: Annotated[
-        dict[str, Annotated[str, SECRET]],
-        Meta(description="options that are secrets, such as `secret`; they are laid over `storage_options`."),
-    ] = {}
+    storage_secrets: StorageSecrets = {}
 
     def __repr__(self) -> str:  # invariant 10: a URL and the options may hold secrets
         return f"FileConfig(format={self.format!r}, follow={self.follow!r}, watch={self.watch!r})"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import closing
@@ -11,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from msgspec import Meta
 
 from clearwell.errors import ConfigError
+from clearwell.kafka.security import MechanismOption, SecurityOption
 from clearwell.records.structured import JSON_EVENT, STRUCTURED, attribute, content_type, unwrapped
 from clearwell.source import (
     EVENT_LIMIT,
@@ -64,15 +64,9 @@ class KafkaConfig(SourceConfig, frozen=True, forbid_unknown_fields=True, kw_only
             "again."
         ),
     ] = None
-    security: Annotated[
-        Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"],
-        Meta(description='"plaintext", "ssl", "sasl_plaintext" or "sasl_ssl".'),
-    ] = "plaintext"
+    security: SecurityOption = "plaintext"
     ca: PemFile | None = None
-    mechanism: Annotated[
-        Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"],
-        Meta(description='"PLAIN", "SCRAM-SHA-256" or "SCRAM-SHA-512".'),
-    ] = "SCRAM-SHA-512"
+    mechanism: MechanismOption = "SCRAM-SHA-512"
     username: Annotated[str | None, Meta(description="who we are.")] = None
     password: Annotated[str | None, SECRET, Meta(description="who we are.")] = None
     batch_events: BatchEvents = 5_000
@@ -129,13 +123,11 @@ class KafkaSource:
     async def read(self, after: KafkaPosition | None) -> AsyncIterator[Batch]:
         """Batches of records. Raises ConfigError when records are gone that were not read yet."""
         thread: ReaderThread[CountedBatch] = ReaderThread(lambda thread: self._follow(thread, after), "kafka source")
-        try:
+        async with thread:
             while not self._closed and (taken := await thread.take()) is not None:
                 batch, items = taken
                 self._items += items
                 yield batch
-        finally:
-            await asyncio.shield(asyncio.ensure_future(thread.stop()))
 
     async def close(self) -> None:
         """Stop following."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 from collections.abc import AsyncIterator
 from datetime import datetime
@@ -157,13 +156,11 @@ class MongoChangesSource:
             return
         work = functools.partial(ChangesReader(self._plan, self._events).run, after=after)
         thread = self._thread = ReaderThread[CountedBatch](work, "mongo_changes")
-        try:
+        async with thread:
             while (taken := await thread.take()) is not None:
                 batch, items = taken
                 self._items += items
                 yield batch
-        finally:
-            await asyncio.shield(asyncio.ensure_future(thread.stop()))
 
     def count(self) -> Count:
         """Documents of the snapshot, and changes that the server sent."""

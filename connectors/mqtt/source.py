@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import time
 from collections import deque
@@ -140,15 +139,15 @@ class MqttSource:
         thread: ReaderThread[list[MqttMessage]] = ReaderThread(
             lambda thread: self._follow(thread, known), "mqtt source"
         )
-        try:
-            while not self._closed and (messages := await thread.take()) is not None:
-                self._pending.extend(enumerate(messages, taken + 1))
-                taken += len(messages)
-                self._items += len(messages)
-                yield self._events(messages), MqttPosition(taken=taken, subscription=self._subscription)
-        finally:
-            self._pending.clear()
-            await asyncio.shield(asyncio.ensure_future(thread.stop()))
+        async with thread:
+            try:
+                while not self._closed and (messages := await thread.take()) is not None:
+                    self._pending.extend(enumerate(messages, taken + 1))
+                    taken += len(messages)
+                    self._items += len(messages)
+                    yield self._events(messages), MqttPosition(taken=taken, subscription=self._subscription)
+            finally:
+                self._pending.clear()
 
     async def acknowledged(self, position: MqttPosition) -> None:
         """Tell the broker of the messages up to `position` (invariant 1: only now may it forget them)."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 from collections.abc import AsyncIterator
 from typing import Annotated, ClassVar, Literal
@@ -189,13 +188,11 @@ class PostgresCdcSource:
             return
         work = functools.partial(self._reader.run, after=after)
         thread = self._thread = ReaderThread[CountedBatch](work, f"postgres_cdc {self._config.slot}")
-        try:
+        async with thread:
             while (taken := await thread.take()) is not None:
                 batch, items = taken
                 self._items += items
                 yield batch
-        finally:
-            await asyncio.shield(asyncio.ensure_future(thread.stop()))
 
     async def acknowledged(self, position: PostgresCdcPosition) -> None:
         """The server may forget what is before the position: it is told soon (invariant 1: not earlier)."""

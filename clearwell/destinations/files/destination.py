@@ -25,7 +25,7 @@ from clearwell.destinations.protocol import Accounts, Claim, CleanBatch, Destina
 from clearwell.destinations.shape import IDENTITY, NAME_RULE, check_schema, is_name
 from clearwell.errors import ConfigError
 from clearwell.pipeline.arrow import arrow_type
-from clearwell.source import PATH, SECRET
+from clearwell.source import PATH, StorageSecrets
 
 DATE = "clearwell_date"
 """Folders are <DATE>=YYYY-MM-DD, the UTC date of the event time: what readers know as Hive partitions."""
@@ -57,10 +57,7 @@ class FilesConfig(DestinationConfig, frozen=True, forbid_unknown_fields=True, kw
     storage_options: Annotated[
         dict[str, Any], Meta(description="what the store's client is told, such as `endpoint_url` and `key` for s3://.")
     ] = {}
-    storage_secrets: Annotated[
-        dict[str, Annotated[str, SECRET]],
-        Meta(description="options that are secrets, such as `secret`; they are laid over `storage_options`."),
-    ] = {}
+    storage_secrets: StorageSecrets = {}
 
     def __repr__(self) -> str:  # invariant 10: a URL and the options may hold secrets
         return f"FilesConfig(format={self.format!r}, compression={self.compression!r})"

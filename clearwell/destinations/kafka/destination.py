@@ -8,7 +8,7 @@ so that its own retries repeat nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import msgspec
 from msgspec import Meta
@@ -23,6 +23,7 @@ from clearwell.destinations.platform_positions import PlatformPositions
 from clearwell.destinations.protocol import Accounts, Claim, CleanBatch, DestinationConfig, Start, Target
 from clearwell.destinations.shape import IDENTITY, check_schema
 from clearwell.kafka import names
+from clearwell.kafka.security import MechanismOption, SecurityOption
 from clearwell.source import SECRET, PemFile
 
 
@@ -37,15 +38,9 @@ class KafkaTopicConfig(DestinationConfig, frozen=True, forbid_unknown_fields=Tru
     """
 
     bootstrap: Annotated[str, Meta(description='"host:port[,host:port]".')]
-    security: Annotated[
-        Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"],
-        Meta(description='"plaintext", "ssl", "sasl_plaintext" or "sasl_ssl".'),
-    ] = "plaintext"
+    security: SecurityOption = "plaintext"
     ca: PemFile | None = None
-    mechanism: Annotated[
-        Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"],
-        Meta(description='"PLAIN", "SCRAM-SHA-256" or "SCRAM-SHA-512".'),
-    ] = "SCRAM-SHA-512"
+    mechanism: MechanismOption = "SCRAM-SHA-512"
     username: Annotated[str | None, Meta(description="who we are.")] = None
     password: Annotated[str | None, SECRET, Meta(description="who we are.")] = None
 
