@@ -1,4 +1,4 @@
-"""The guide's page "Test your streams without servers": its files are written, and its tests are run, in this process."""
+"""The guide's page "Test your streams without servers": its files are written, its tests run, in this process."""
 
 from __future__ import annotations
 
