@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from clearwell import references, settings
+from clearwell import secret_references, settings
 from clearwell.kafka import admin
 from clearwell.local import stack as embedded
 from clearwell.registry import migrate
@@ -25,8 +25,8 @@ SCHEMAS = Path(__file__).parents[1] / "schemas"
 
 def pytest_configure() -> None:
     """Tests make files and variables of their own, and name them in configurations."""
-    os.environ.setdefault(references.NAMES, "*")
-    os.environ.setdefault(references.FOLDERS, "/")
+    os.environ.setdefault(secret_references.NAMES, "*")
+    os.environ.setdefault(secret_references.FOLDERS, "/")
 
 
 @pytest.fixture(scope="session")

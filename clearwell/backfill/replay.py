@@ -22,7 +22,7 @@ from clearwell.kafka.log_client import KafkaLog, LogClient, RangeReader
 from clearwell.pipeline.batch import Outcomes
 from clearwell.pipeline.clean import CleanCodec
 from clearwell.pipeline.compiler import Pipeline, PipelineState, compile
-from clearwell.privacy.open import open_keyring
+from clearwell.privacy.open_keyring import open_keyring
 from clearwell.records.raw import raw_batch
 from clearwell.settings import Settings
 from clearwell.settings import load as load_settings

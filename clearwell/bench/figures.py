@@ -26,7 +26,7 @@ from clearwell.errors import ConfigError, Fatal
 from clearwell.kafka import admin
 from clearwell.kafka.names import clean_topic, deliverer_group
 from clearwell.local import postgres as embedded
-from clearwell.plugins.routes import open_destination
+from clearwell.plugins.open_destination import open_destination
 from clearwell.settings import Settings
 from clearwell.steps import bind
 

@@ -29,7 +29,7 @@ from clearwell.kafka import admin
 from clearwell.kafka.names import raw_topic
 from clearwell.kafka.security import security_of
 from clearwell.kafka.topics import plans
-from clearwell.privacy.local import LocalKeyring
+from clearwell.privacy.key_file import LocalKeyring
 from clearwell.settings import Settings
 
 PARTITIONS = 4

@@ -1,4 +1,4 @@
-"""The classes of privacy, a row each; the function of each class is in `clearwell.privacy.classes`."""
+"""The classes of privacy, a row each; the function of each class is in `clearwell.privacy.field_classes`."""
 
 from __future__ import annotations
 

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from clearwell.accounts import Balance
-from clearwell.accounts import balance as reconcile
-from clearwell.accounts.books import DestinationBalance
-from clearwell.accounts.ledger import PartitionBalance
-from clearwell.accounts.sources import SourceBalance
 from clearwell.contract.load import find as find_contract
 from clearwell.control.platform import Platform
+from clearwell.reconciliation import Balance
+from clearwell.reconciliation import balance as reconcile
+from clearwell.reconciliation.destination_ledger import DestinationBalance
+from clearwell.reconciliation.offset_ledger import PartitionBalance
+from clearwell.reconciliation.source_accounts import SourceBalance
 
 
 class SourceAccount(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,7 +30,7 @@ class SourceAccount(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DestinationAccount(msgspec.Struct, frozen=True, kw_only=True):
-    """What a destination took, in events, and holds, in rows; as `clearwell.accounts.books.DestinationBalance` has it.
+    """What a destination took, in events, and holds, in rows: as `DestinationBalance` of the reconciliation has it.
 
     `filtered`: its route wants none of them; `row_count`: None where it can't tell.
     """

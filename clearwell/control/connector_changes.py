@@ -18,10 +18,10 @@ from clearwell.control.platform import Actor, Platform
 from clearwell.errors import ClearwellError, ConfigError, Hint
 from clearwell.plugins.kinds import source_class
 from clearwell.plugins.spec import open_source
-from clearwell.references import hide
 from clearwell.registry import audit, connectors, positions
 from clearwell.registry.connectors import Connector, State
 from clearwell.registry.positions import SavedPosition
+from clearwell.secret_references import hide
 from clearwell.source import Comparing, Disposable, stored_position
 
 Result = TypeVar("Result")

@@ -17,9 +17,9 @@ from clearwell.control.connectors import registered_spec
 from clearwell.control.platform import Actor, Platform
 from clearwell.errors import ClearwellError, ConfigError, ContractError, Hint
 from clearwell.plugins.spec import differences, open_source
-from clearwell.references import hide
 from clearwell.registry import connectors
 from clearwell.registry.connectors import Connector
+from clearwell.secret_references import hide
 from clearwell.source import DiscoveredStream, WithWarnings
 
 Outcome = Literal["registered", "unchanged", "changed"]

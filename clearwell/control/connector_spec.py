@@ -17,7 +17,7 @@ Stream = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]{0,62}\Z")]
 
 
 class ConnectorSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What a person registers; `config` may hold references (`clearwell.references`).
+    """What a person registers; `config` may hold references (`clearwell.secret_references`).
 
     plain: names of options that look like secrets and are none.
     """

@@ -19,7 +19,7 @@ from clearwell.errors import ConfigError
 from clearwell.pipeline.compiler import Pipeline
 from clearwell.pipeline.compiler import compile as compile_pipeline
 from clearwell.pipeline.examples import ExampleResult, run_examples
-from clearwell.privacy.memory import MemoryKeyring
+from clearwell.privacy.memory_keyring import MemoryKeyring
 from clearwell.steps import bind
 
 _LIKE_A_CONTRACT = re.compile(r"[vV][0-9]+\.[yY][aA]?[mM][lL]")

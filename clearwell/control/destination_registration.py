@@ -17,8 +17,8 @@ from clearwell.errors import ClearwellError, ConfigError, Hint
 from clearwell.kafka.names import deliverer_group
 from clearwell.plugins.kinds import destination_class
 from clearwell.plugins.spec import decode, differences
-from clearwell.references import hide, resolve
 from clearwell.registry import destinations
+from clearwell.secret_references import hide, resolve
 from clearwell.settings import Settings
 from clearwell.steps import bind
 

@@ -15,7 +15,6 @@ from typing import Protocol, cast
 
 from sqlalchemy.orm import Session
 
-from clearwell.accounts.past_accounts import PastAccounts
 from clearwell.contract.model import Contract
 from clearwell.control.deliveries import find_delivery
 from clearwell.control.platform import Actor, Platform
@@ -24,7 +23,8 @@ from clearwell.errors import ConfigError, Hint
 from clearwell.kafka import admin
 from clearwell.kafka.names import clean_topic
 from clearwell.kafka.range_reader import reader
-from clearwell.plugins.routes import open_destination
+from clearwell.plugins.open_destination import open_destination
+from clearwell.reconciliation.earlier_accounts import PastAccounts
 from clearwell.registry import audit, deliveries
 from clearwell.registry.deliveries import Delivery
 from clearwell.settings import Settings

@@ -16,7 +16,7 @@ from clearwell.errors import ClearwellError
 from clearwell.kafka import admin
 from clearwell.kafka.groups import committed
 from clearwell.kafka.names import clean_topic
-from clearwell.plugins.routes import open_destination
+from clearwell.plugins.open_destination import open_destination
 from clearwell.registry import deliveries, destinations
 from clearwell.registry.deliveries import Delivery, RegisteredDelivery
 from clearwell.registry.destinations import RegisteredDestination

@@ -13,7 +13,7 @@ import msgspec
 
 from clearwell.control.platform import Actor, Platform
 from clearwell.errors import ConfigError, Retryable
-from clearwell.privacy.local import KeyInfo, LocalKeyring, next_id, require_no_file
+from clearwell.privacy.key_file import KeyInfo, LocalKeyring, next_id, require_no_file
 from clearwell.registry import audit
 
 

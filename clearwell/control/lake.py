@@ -8,8 +8,6 @@ from typing import Any
 
 import msgspec
 
-from clearwell.accounts.archive import PartitionArchive
-from clearwell.accounts.archive import check_archive as compare_archive
 from clearwell.contract.model import ARCHIVE
 from clearwell.control.platform import Platform
 from clearwell.destinations.lake import archive, tables
@@ -18,6 +16,8 @@ from clearwell.destinations.lake.root import Root, TableLocation
 from clearwell.destinations.lake.tables import LakeTableInfo, TableVersion
 from clearwell.errors import ConfigError, nearest
 from clearwell.plugins.lakes import lake_root
+from clearwell.reconciliation.archive import PartitionArchive
+from clearwell.reconciliation.archive import check_archive as compare_archive
 
 LakeTables = Sequence[LakeTableInfo]
 

@@ -11,7 +11,7 @@ from typing import Self
 from sqlalchemy.orm import Session
 
 from clearwell.privacy.keyring import Keyring
-from clearwell.privacy.open import open_keyring
+from clearwell.privacy.open_keyring import open_keyring
 from clearwell.registry import Registry, audit
 from clearwell.settings import Settings
 

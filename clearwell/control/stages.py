@@ -10,7 +10,7 @@ from clearwell.destinations.protocol import Destination
 from clearwell.kafka import admin
 from clearwell.kafka.groups import committed
 from clearwell.kafka.names import clean_topic, cleaner_group, deliverer_group, model_group, raw_topic
-from clearwell.plugins.routes import open_destination
+from clearwell.plugins.open_destination import open_destination
 from clearwell.settings import Settings
 from clearwell.steps import bind
 

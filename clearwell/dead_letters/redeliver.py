@@ -18,7 +18,7 @@ from clearwell.destinations.protocol import Claim, CleanBatch, RowsRefused
 from clearwell.errors import ConfigError, Fatal
 from clearwell.kafka.names import replay_group
 from clearwell.pipeline.clean import CleanCodec
-from clearwell.plugins.routes import open_destination
+from clearwell.plugins.open_destination import open_destination
 from clearwell.privacy.keyring import Keyring
 from clearwell.registry import dead_letter_replays
 from clearwell.registry.database import Sessions

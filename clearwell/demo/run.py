@@ -12,7 +12,6 @@ from pathlib import Path
 import pyarrow.parquet as parquet
 
 from clearwell import settings
-from clearwell.accounts import Balance, balance
 from clearwell.contract.load import find
 from clearwell.contract.model import Contract
 from clearwell.control import backfills
@@ -32,6 +31,7 @@ from clearwell.kafka.groups import committed
 from clearwell.kafka.names import clean_topic, dead_topic, model_group
 from clearwell.kafka.range_reader import reader
 from clearwell.local import stack
+from clearwell.reconciliation import Balance, balance
 from clearwell.settings import Settings
 
 SUBSCRIPTION = "delay-model"

@@ -16,7 +16,7 @@ from psycopg import errors
 from clearwell.destinations.postgres import errors as postgres_errors
 from clearwell.destinations.postgres import positions as postgres_positions
 from clearwell.destinations.protocol import Accounts, Claim, CleanBatch, Start
-from clearwell.postgres_link import LIMITS, BoundedConnection
+from clearwell.postgres_connection import LIMITS, BoundedConnection
 
 LOCK_SECONDS = 120
 """How long an owner that hangs in the middle of a write keeps others out of its partition."""

@@ -12,7 +12,7 @@ import psycopg
 
 from clearwell.destinations.features.read import Session
 from clearwell.destinations.postgres import errors as postgres_errors
-from clearwell.postgres_link import BoundedConnection
+from clearwell.postgres_connection import BoundedConnection
 
 Result = TypeVar("Result")
 

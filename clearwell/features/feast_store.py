@@ -17,7 +17,7 @@ from clearwell.destinations.postgres import errors as postgres_errors
 from clearwell.errors import ConfigError, Retryable
 from clearwell.features.feast_config import PROJECT, SCHEMA, in_postgres, registry_url, repository
 from clearwell.features.online_store import ClearwellOnlineStore
-from clearwell.postgres_link import BoundedConnection
+from clearwell.postgres_connection import BoundedConnection
 from clearwell.settings import Settings
 
 _MAKE = "make or read the registry of Feast"

@@ -22,7 +22,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta
 
 from clearwell.errors import ConfigError, nearest
-from clearwell.references import has_reference, resolve
+from clearwell.secret_references import has_reference, resolve
 from clearwell.settings import kafka_login
 
 PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL = "PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"

@@ -33,7 +33,7 @@ def make_keys(settings: Settings) -> None:
     """Make the key file of a new data folder. Never a second one: what the lost one has sealed would stay closed, and
     the same person would get another pseudonym (invariant 6). Raises ConfigError when it has gone.
     """
-    from clearwell.privacy.local import LocalKeyring
+    from clearwell.privacy.key_file import LocalKeyring
 
     if lacks_keys(settings.home, settings.keys):
         LocalKeyring.create(settings.keys)

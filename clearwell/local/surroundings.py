@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 
-from clearwell.references import readable_names
+from clearwell.secret_references import readable_names
 
 SYSTEM = (
     *("PATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "LC_*", "TZ", "TMPDIR"),

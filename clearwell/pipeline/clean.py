@@ -9,7 +9,7 @@ import msgspec
 
 from clearwell.contract.model import CleanSchema
 from clearwell.errors import Fatal
-from clearwell.pipeline.wire import clean_struct
+from clearwell.pipeline.wire_types import clean_struct
 
 Row = tuple[Any, ...]
 

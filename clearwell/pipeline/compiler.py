@@ -12,11 +12,11 @@ from clearwell.errors import ClearwellError
 from clearwell.pipeline.batch import Outcomes, RawBatch, Rejected
 from clearwell.pipeline.decode import emit_decode
 from clearwell.pipeline.explain import explainer
-from clearwell.pipeline.leaving import Leaving
+from clearwell.pipeline.final_types import Leaving
 from clearwell.pipeline.protect import emit_output
 from clearwell.pipeline.state import PipelineState
 from clearwell.privacy.keyring import Keyring
-from clearwell.steps.generated import INDENT, Code
+from clearwell.steps.loop_writer import INDENT, Code
 from clearwell.steps.plan import StepPlan, bind
 
 __all__ = ["Pipeline", "PipelineState", "compile"]

@@ -17,11 +17,11 @@ from clearwell.contract.fields import EXTRA
 from clearwell.contract.model import Contract, Field, Type, UnknownFields
 from clearwell.contract.patterns import compile_pattern
 from clearwell.contract.values import python_value
-from clearwell.pipeline.extra import gatherer
-from clearwell.pipeline.source_view import BadEvent, check_json, inspector
-from clearwell.pipeline.wire import quoted, raw_struct
+from clearwell.pipeline.careful_decode import BadEvent, check_json, inspector
+from clearwell.pipeline.undeclared_fields import gatherer
+from clearwell.pipeline.wire_types import quoted, raw_struct
 from clearwell.source import EVENT_LIMIT
-from clearwell.steps.generated import Code
+from clearwell.steps.loop_writer import Code
 from clearwell.steps.numeric import fits
 
 CACHED_VALUES = 4096

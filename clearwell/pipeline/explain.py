@@ -11,7 +11,7 @@ import msgspec
 
 from clearwell.contract.model import Contract, Field, Type
 from clearwell.pipeline.batch import Rejected
-from clearwell.pipeline.source_view import BadEvent, inspector
+from clearwell.pipeline.careful_decode import BadEvent, inspector
 
 Inspect = Callable[[bytes], dict[str, Any]]
 Translate = Callable[[str], tuple[str, str]]

@@ -12,12 +12,12 @@ from typing import Any
 import msgspec
 
 from clearwell.contract.model import CleanSchema, Field, Type
-from clearwell.pipeline.wire import clean_struct
-from clearwell.privacy.classes import PROTECTIONS, Constant, OfBytes
+from clearwell.pipeline.wire_types import clean_struct
 from clearwell.privacy.envelope import Sealer, draw_nonces
+from clearwell.privacy.field_classes import PROTECTIONS, Constant, OfBytes
 from clearwell.privacy.keyring import Keyring
 from clearwell.source import EVENT_LIMIT
-from clearwell.steps.generated import Code
+from clearwell.steps.loop_writer import Code
 from clearwell.steps.plan import StepPlan
 
 MAX_CLEAN_BYTES = 8 * EVENT_LIMIT

@@ -16,7 +16,7 @@ import msgspec.inspect as shapes
 
 from clearwell.errors import ConfigError
 from clearwell.plugins.secret_texts import is_secret_name, looks_secret
-from clearwell.references import has_reference, without_references
+from clearwell.secret_references import has_reference, without_references
 from clearwell.source import PATH, SECRET, SECRET_IN_URL
 
 REFERENCE = "\ue000"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from clearwell.destinations.lake.root import LakeConfig, Root
 from clearwell.plugins.spec import decode
-from clearwell.references import resolve
 from clearwell.registry import destinations
 from clearwell.registry.database import Registry
+from clearwell.secret_references import resolve
 from clearwell.settings import Settings
 
 KIND = "lake"

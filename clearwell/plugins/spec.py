@@ -14,7 +14,7 @@ import msgspec
 from clearwell.errors import ConfigError, nearest
 from clearwell.plugins.annotations import absolute_paths, require_references
 from clearwell.plugins.kinds import source_class
-from clearwell.references import resolve
+from clearwell.secret_references import resolve
 from clearwell.source import Source
 
 T = typing.TypeVar("T", bound=msgspec.Struct)

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from clearwell.deadline import call_seconds
 from clearwell.errors import ClearwellError, ConfigError, Retryable
-from clearwell.postgres_link import BoundedConnection, unanswered
+from clearwell.postgres_connection import BoundedConnection, unanswered
 from clearwell.settings import redact
 
 Sessions = Callable[[], AbstractContextManager[Session]]

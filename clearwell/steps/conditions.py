@@ -14,7 +14,7 @@ from clearwell.contract.condition import GROUPS, check_condition, read_condition
 from clearwell.contract.model import Condition, Field, Op, StepCall
 from clearwell.contract.problems import Problems
 from clearwell.contract.values import python_value
-from clearwell.steps.generated import Code
+from clearwell.steps.loop_writer import Code
 
 SIGNS = {Op.EQ: "==", Op.NE: "!=", Op.LT: "<", Op.LTE: "<=", Op.GT: ">", Op.GTE: ">="}
 

@@ -15,7 +15,7 @@ from msgspec import UNSET, Meta, UnsetType
 from clearwell.contract.model import Field, Type
 from clearwell.errors import nearest
 from clearwell.steps.casts import CASTS
-from clearwell.steps.generated import Code
+from clearwell.steps.loop_writer import Code
 from clearwell.steps.scope import NUMBERS, Scope, Wrong
 from clearwell.steps.step import Step
 

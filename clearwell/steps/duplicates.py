@@ -9,10 +9,10 @@ from typing import Annotated, ClassVar
 from msgspec import Meta
 
 from clearwell.contract.model import Field
-from clearwell.steps.generated import Code
-from clearwell.steps.memory import Recent, check_key, emit_key
+from clearwell.steps.loop_writer import Code
 from clearwell.steps.scope import Scope
 from clearwell.steps.step import Step
+from clearwell.steps.step_memory import Recent, check_key, emit_key
 
 
 class Deduplicate(Step, frozen=True, kw_only=True):

@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 from clearwell.contract.model import Field, Type
 from clearwell.contract.privacy import Privacy
 from clearwell.steps.convert import time_zone
-from clearwell.steps.generated import Code
+from clearwell.steps.loop_writer import Code
 from clearwell.steps.numeric import EXACT, emit_check
 from clearwell.steps.scope import INTEGERS, NUMBERS, Wrong
 

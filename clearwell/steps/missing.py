@@ -11,10 +11,10 @@ from msgspec import field as setting
 
 from clearwell.contract.model import Field, Type
 from clearwell.steps.conditions import expression, understand
-from clearwell.steps.generated import Code
-from clearwell.steps.memory import Recent, check_key, emit_key
+from clearwell.steps.loop_writer import Code
 from clearwell.steps.scope import INTEGERS, Scope, Wrong
 from clearwell.steps.step import OfField, Step
+from clearwell.steps.step_memory import Recent, check_key, emit_key
 
 MOST_REMEMBERED = 1_024
 """Characters or bytes of a value that is remembered for each entity."""

@@ -6,7 +6,7 @@ from decimal import Context, Decimal, DivisionByZero, InvalidOperation, Overflow
 
 from clearwell.contract.model import Field, Type
 from clearwell.contract.values import INT_BOUNDS
-from clearwell.steps.generated import Code
+from clearwell.steps.loop_writer import Code
 
 EXACT = Context(prec=200, traps=[InvalidOperation, DivisionByZero, Overflow])
 """Wide enough that sums and products of a few 38-digit decimals are exact."""

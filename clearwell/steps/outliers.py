@@ -13,7 +13,7 @@ from msgspec import field as setting
 
 from clearwell.contract.model import Field, Type
 from clearwell.contract.values import INT_BOUNDS, python_value
-from clearwell.steps.generated import Code
+from clearwell.steps.loop_writer import Code
 from clearwell.steps.numeric import LARGEST
 from clearwell.steps.scope import INTEGERS, NUMBERS, Scope, Wrong
 from clearwell.steps.step import Action, OfField, Step

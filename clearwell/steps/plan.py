@@ -11,7 +11,7 @@ from clearwell.contract.privacy import Privacy, PrivacyKind
 from clearwell.contract.problems import Problems
 from clearwell.contract.verify import verify
 from clearwell.errors import ContractError, nearest
-from clearwell.steps.ends import check_ends
+from clearwell.steps.final_checks import check_ends
 from clearwell.steps.scope import Scope, UnknownField, Wrong
 from clearwell.steps.step import Step
 from clearwell.steps.table import BY_VERB

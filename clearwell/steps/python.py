@@ -13,8 +13,8 @@ from msgspec import UNSET, Meta
 from clearwell.contract.model import Field, Type
 from clearwell.errors import nearest
 from clearwell.steps.convert import NOT_EXACT
-from clearwell.steps.generated import Code
-from clearwell.steps.holds import PYTHON, holds
+from clearwell.steps.exact_values import PYTHON, holds
+from clearwell.steps.loop_writer import Code
 from clearwell.steps.scope import Scope, Wrong
 from clearwell.steps.step import PrivacyOfNew, Step
 

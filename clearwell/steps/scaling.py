@@ -9,7 +9,7 @@ from msgspec import UNSET, Meta, UnsetType
 from msgspec import field as setting
 
 from clearwell.contract.model import Field, Type
-from clearwell.steps.generated import Code
+from clearwell.steps.loop_writer import Code
 from clearwell.steps.numeric import LARGEST, emit_check
 from clearwell.steps.scope import INTEGERS, Scope, Wrong
 from clearwell.steps.step import PrivacyOfNew, Step

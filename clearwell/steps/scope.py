@@ -16,7 +16,7 @@ from clearwell.contract.privacy import Privacy
 from clearwell.contract.problems import Problems
 from clearwell.contract.values import canonical, python_value
 from clearwell.errors import ContractError, Location, nearest
-from clearwell.steps.holds import holds
+from clearwell.steps.exact_values import holds
 
 NUMBERS = (Type.INT32, Type.INT64, Type.FLOAT64, Type.DECIMAL)
 INTEGERS = (Type.INT32, Type.INT64)

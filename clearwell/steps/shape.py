@@ -9,7 +9,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from clearwell.contract.model import Field
 from clearwell.steps import formulas
-from clearwell.steps.generated import Code
+from clearwell.steps.loop_writer import Code
 from clearwell.steps.scope import Scope, Wrong
 from clearwell.steps.step import PrivacyOfNew, Step, convert
 

@@ -11,7 +11,7 @@ import msgspec
 from clearwell.contract.fields import PrivacyShape
 from clearwell.contract.model import Field
 from clearwell.errors import nearest
-from clearwell.steps.generated import Code
+from clearwell.steps.loop_writer import Code
 from clearwell.steps.scope import Scope, Wrong
 
 PrivacyOfNew = Annotated[

@@ -11,7 +11,7 @@ from msgspec import field as setting
 
 from clearwell.contract.model import Field, Type
 from clearwell.contract.patterns import TooMuchWork, compile_pattern
-from clearwell.steps.generated import Code
+from clearwell.steps.loop_writer import Code
 from clearwell.steps.scope import Scope, Wrong
 from clearwell.steps.step import Step
 

@@ -28,7 +28,7 @@ from clearwell.kafka.message_format import encode_headers
 from clearwell.kafka.names import clean_topic, cleaner_group, dead_topic, deliverer_group, dropped_topic, raw_topic
 from clearwell.pipeline.clean import CleanCodec
 from clearwell.pipeline.compiler import compile
-from clearwell.privacy.memory import MemoryKeyring
+from clearwell.privacy.memory_keyring import MemoryKeyring
 from clearwell.records import dead_letter, dropped
 from clearwell.records.clean import raw_identities
 from clearwell.records.source_events import RecordMaker

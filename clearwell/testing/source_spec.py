@@ -17,7 +17,7 @@ from clearwell.errors import ClearwellError, ConfigError
 from clearwell.plugins.kinds import source_class
 from clearwell.plugins.options import DIALECT, options_of
 from clearwell.plugins.spec import decode
-from clearwell.references import resolve
+from clearwell.secret_references import resolve
 from clearwell.testing.source_cases import plant, require_clear
 
 Caplog = pytest.LogCaptureFixture

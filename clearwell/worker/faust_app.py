@@ -14,9 +14,9 @@ from typing import Any, NoReturn
 
 import faust
 
-from clearwell.ending import FAILED_WITHIN, end_within, leave, run_and_leave
 from clearwell.errors import ClearwellError, Fatal
 from clearwell.kafka.security import KafkaSecurity, security_of
+from clearwell.process_end import FAILED_WITHIN, end_within, leave, run_and_leave
 from clearwell.worker.job import Companion, GetProducer, Job
 from clearwell.worker.partition_processor import PartitionProcessor
 from clearwell.worker.topic_identity import TopicIdentity

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from clearwell.source import Refusal
 from connectors.file.arrow_times import dates, durations, times_of_day, timestamps
-from connectors.file.misfit import Misfit
+from connectors.file.json_misfit import Misfit
 
 Values = list[Any]
 

@@ -14,9 +14,9 @@ from clearwell.errors import ConfigError
 from clearwell.source import Batch
 from connectors.file.config import FileConfig, FilePosition
 from connectors.file.opening import OpenFile, ReadBatch, opened_file
-from connectors.file.pace import PollTimer
+from connectors.file.poll_timer import PollTimer
+from connectors.file.read_counts import Tally
 from connectors.file.stores import File, FileStore
-from connectors.file.tally import Tally
 
 log = logging.getLogger(__name__)
 

@@ -24,8 +24,8 @@ from connectors.file.json_values import JsonReader, is_a_line_a_value
 from connectors.file.lines import Lines
 from connectors.file.ndjson import NdjsonReader
 from connectors.file.parquet import ParquetReader
+from connectors.file.read_counts import Tally
 from connectors.file.stores import File, FileStore
-from connectors.file.tally import Tally
 
 MARKED = 256
 """Bytes at the beginning of a file, and before an offset, by which its content is known again."""

@@ -14,7 +14,7 @@ from clearwell.errors import ConfigError, nearest
 from clearwell.source import EVENT_LIMIT, Refusal, SourceEvent, refuse
 from connectors.file.arrow_json import Forms, column_values, contract_type, may_be
 from connectors.file.int96 import Int96Seconds
-from connectors.file.misfit import Misfit
+from connectors.file.json_misfit import Misfit
 
 _BATCH_BYTES = 4_194_304
 

@@ -14,9 +14,9 @@ from connectors.file.config import FileConfig, FilePosition, form_of, require_co
 from connectors.file.folder import SourceFolder
 from connectors.file.follow import FileFollower
 from connectors.file.opening import OpenFile, opened_file
-from connectors.file.pace import PollTimer
+from connectors.file.poll_timer import PollTimer
+from connectors.file.read_counts import Tally
 from connectors.file.stores import File, store_of
-from connectors.file.tally import Tally
 from connectors.file.watch import Watcher
 from connectors.samples import field_types, json_objects
 

@@ -13,12 +13,12 @@ from typing import TypeAlias
 from clearwell.errors import ConfigError
 from clearwell.source import SourceEvent
 from connectors.file.config import FileConfig, FilePosition
-from connectors.file.finished import Done, Finished
+from connectors.file.finished_files import Done, Finished
 from connectors.file.folder import SourceFolder
 from connectors.file.opening import OpenFile, ReadBatch, opened_file
-from connectors.file.pace import PollTimer
+from connectors.file.poll_timer import PollTimer
+from connectors.file.read_counts import Tally
 from connectors.file.stores import File, FileStore
-from connectors.file.tally import Tally
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from clearwell.destinations.postgres.errors import on_connect, where
 from clearwell.errors import ClearwellError, ConfigError, Retryable
-from clearwell.postgres_link import BoundedConnection, pinned
+from clearwell.postgres_connection import BoundedConnection, pinned
 
 OPTIONS = "-c datestyle=ISO -c intervalstyle=iso_8601 -c timezone=UTC -c bytea_output=hex -c extra_float_digits=3"
 """How values are written; the same in snapshots and in the stream (`postgres_cdc_types`)."""

@@ -34,7 +34,7 @@ from sqlalchemy.types import NullType, TypeEngine
 
 from clearwell.errors import ClearwellError, ConfigError, Retryable, nearest
 from clearwell.file_roots import require_readable
-from clearwell.sql_link import guard
+from clearwell.sql_connection import guard
 from connectors.sql import postgres, sqlite
 from connectors.sql.rows import has_order, is_instant, lossless
 

@@ -15,7 +15,7 @@ from clearwell.kafka.lineage import way_out
 from clearwell.kafka.log_client import KafkaLog
 from clearwell.kafka.names import archive_group, raw_topic
 from clearwell.plugins.lakes import lake_root
-from clearwell.privacy.open import open_keyring
+from clearwell.privacy.open_keyring import open_keyring
 from clearwell.worker import faust_app
 from clearwell.worker.gaps import Gaps
 from clearwell.worker.job import Job

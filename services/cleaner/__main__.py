@@ -11,7 +11,7 @@ from clearwell.kafka import admin
 from clearwell.kafka.log_client import KafkaLog
 from clearwell.kafka.names import cleaner_group, raw_topic
 from clearwell.pipeline.compiler import compile
-from clearwell.privacy.open import open_keyring
+from clearwell.privacy.open_keyring import open_keyring
 from clearwell.worker import faust_app
 from clearwell.worker.cleaner import open_cleaner
 from clearwell.worker.job import GetProducer, Job

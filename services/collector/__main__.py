@@ -10,8 +10,8 @@ import signal
 import sys
 
 from clearwell import settings
-from clearwell.ending import end_within, run_and_leave
 from clearwell.errors import ClearwellError, Fatal
+from clearwell.process_end import end_within, run_and_leave
 from clearwell.registry import Registry
 from services.collector import options
 from services.collector.collector import Collector

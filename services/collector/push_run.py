@@ -18,11 +18,11 @@ from clearwell.kafka.admin import ensure_topics
 from clearwell.kafka.names import raw_topic
 from clearwell.kafka.producer import EventProducer
 from clearwell.plugins.spec import open_source
-from clearwell.privacy.open import open_keyring
+from clearwell.privacy.open_keyring import open_keyring
 from clearwell.records.source_events import RecordMaker, refusals
-from clearwell.references import hide
 from clearwell.registry import Connector, Registry, connectors, positions
 from clearwell.registry.positions import NOTHING, Counts
+from clearwell.secret_references import hide
 from clearwell.settings import Settings
 from clearwell.source import PushSource, Request, RequestRefused, SourceEvent
 from services.collector.gather import Gatherer

@@ -11,7 +11,7 @@ from clearwell.dead_letters.verify import DeadTopicVerifier
 from clearwell.kafka.lineage import way_out
 from clearwell.kafka.log_client import KafkaLog
 from clearwell.kafka.names import dead_letters_group, dead_topic
-from clearwell.privacy.open import open_keyring
+from clearwell.privacy.open_keyring import open_keyring
 from clearwell.registry import Registry
 from clearwell.worker import faust_app
 from clearwell.worker.gaps import Gaps

@@ -14,8 +14,8 @@ from clearwell.errors import ClearwellError
 from clearwell.kafka import admin
 from clearwell.kafka.log_client import KafkaLog
 from clearwell.kafka.names import clean_topic, deliverer_group
-from clearwell.plugins.routes import open_destination
-from clearwell.privacy.open import open_keyring
+from clearwell.plugins.open_destination import open_destination
+from clearwell.privacy.open_keyring import open_keyring
 from clearwell.registry import Registry
 from clearwell.registry.deliveries import Delivery
 from clearwell.settings import Settings

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from deltalake import DeltaTable
 
-from clearwell.accounts.archive import check_archive
 from clearwell.destinations.lake.root import Root, TableLocation
 from clearwell.kafka.names import raw_topic
+from clearwell.reconciliation.archive import check_archive
 from tests.support.archives import opened, rows_in
 from tests.support.platform import PARTITIONS, Platform, Service, numbered, until
 

@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from clearwell.accounts.archive import check_archive
 from clearwell.destinations.lake.root import Root, TableLocation
+from clearwell.reconciliation.archive import check_archive
 from clearwell.registry import Registry, destinations
 from tests.support.archives import opened, rows_in
 from tests.support.outage import Way, way_to

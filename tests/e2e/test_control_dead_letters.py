@@ -29,7 +29,7 @@ from clearwell.control.platform import Actor, Platform
 from clearwell.dead_letters.event import seal_event
 from clearwell.dead_letters.patch import EventChange
 from clearwell.errors import ConfigError, Hint
-from clearwell.privacy.memory import MemoryKeyring
+from clearwell.privacy.memory_keyring import MemoryKeyring
 from clearwell.records.dead_letter import DeadLetter
 from clearwell.registry import Registry, audit, dead_letter_intake
 from clearwell.registry.dead_letter_intake import CopiedDeadLetter

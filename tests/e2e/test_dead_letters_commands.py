@@ -10,11 +10,11 @@ import msgspec
 import pytest
 from sqlalchemy import update
 
-from clearwell.accounts import Balance
 from clearwell.kafka.message_format import Record, encode_headers
 from clearwell.kafka.names import dead_topic, raw_topic
 from clearwell.kafka.producer import EventProducer
 from clearwell.kafka.range_reader import reader
+from clearwell.reconciliation import Balance
 from clearwell.registry import Registry, audit, migrate
 from clearwell.registry.models import DeadLetterRow
 from clearwell.settings import Settings

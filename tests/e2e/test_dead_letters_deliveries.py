@@ -10,11 +10,11 @@ import psycopg
 import pytest
 from psycopg.sql import SQL, Identifier
 
-from clearwell.accounts.books import DestinationBalance
 from clearwell.dead_letters.replay import Replayer, ReplayResult
 from clearwell.errors import Retryable
 from clearwell.kafka.names import replay_group
-from clearwell.plugins.routes import open_destination
+from clearwell.plugins.open_destination import open_destination
+from clearwell.reconciliation.destination_ledger import DestinationBalance
 from clearwell.registry import Registry, migrate
 from clearwell.settings import Settings
 from clearwell.steps import bind

@@ -8,11 +8,11 @@ from collections.abc import Callable
 import pytest
 from kafka import TopicPartition
 
-from clearwell.accounts.balance import Balance
 from clearwell.control.platform import Platform as ControlPlatform
 from clearwell.control.status import show_health
 from clearwell.kafka import admin
 from clearwell.kafka.names import clean_topic, cleaner_group, deliverer_group, raw_topic
+from clearwell.reconciliation.balance import Balance
 from tests.e2e.test_transactions import CONTRACT
 from tests.support.platform import PARTITIONS, Platform, until
 

@@ -14,7 +14,7 @@ from kafka import KafkaConsumer, TopicPartition
 
 from clearwell.demo.flights import BROKEN
 from clearwell.kafka.names import clean_topic, dead_topic, dropped_topic, raw_topic
-from clearwell.privacy.local import LocalKeyring
+from clearwell.privacy.key_file import LocalKeyring
 from clearwell.records import clean, dead_letter
 from clearwell.registry import Registry, connectors
 from tests.support.kafka_login import login

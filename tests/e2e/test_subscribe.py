@@ -17,7 +17,7 @@ from clearwell.kafka.names import clean_topic
 from clearwell.local.prepare import prepare
 from clearwell.pipeline.batch import RawBatch
 from clearwell.pipeline.compiler import compile
-from clearwell.postgres_link import BoundedConnection
+from clearwell.postgres_connection import BoundedConnection
 from clearwell.privacy.envelope import MARK
 from clearwell.records import clean
 from clearwell.registry import Registry, subscription_positions

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from clearwell.destinations.platform_positions import PlatformPositions
 from clearwell.destinations.postgres.destination import PostgresDestination
 from clearwell.errors import ConfigError
-from clearwell.postgres_link import BoundedConnection
+from clearwell.postgres_connection import BoundedConnection
 from clearwell.registry import Registry
 from clearwell.settings import Settings
 from tests.conformance.stores import SIMPLE, PostgresCase, batches_of, expected, fields_of, some_events

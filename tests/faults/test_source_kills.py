@@ -24,13 +24,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from clearwell.accounts import balance
 from clearwell.contract.load import find
 from clearwell.errors import Retryable
 from clearwell.kafka import admin
 from clearwell.kafka.names import clean_topic, raw_topic
 from clearwell.kafka.range_reader import reader
-from clearwell.privacy.local import LocalKeyring
+from clearwell.privacy.key_file import LocalKeyring
+from clearwell.reconciliation import balance
 from clearwell.records.clean import raw_identities
 from clearwell.records.duplicates import Duplicates
 from clearwell.registry import State, connectors

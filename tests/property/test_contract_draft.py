@@ -13,7 +13,7 @@ from clearwell.contract.draft import draft, stream_name
 from clearwell.contract.load import load
 from clearwell.control.contract_checks import check_contracts
 from clearwell.pipeline.compiler import compile
-from clearwell.privacy.memory import MemoryKeyring
+from clearwell.privacy.memory_keyring import MemoryKeyring
 
 NAMES = st.one_of(
     st.text(max_size=80),

@@ -19,7 +19,7 @@ from clearwell.pipeline import RawBatch
 from clearwell.pipeline.arrow import record_batch
 from clearwell.pipeline.clean import CleanCodec
 from clearwell.pipeline.compiler import Pipeline, compile
-from clearwell.privacy.memory import MemoryKeyring
+from clearwell.privacy.memory_keyring import MemoryKeyring
 from clearwell.steps import bind
 from clearwell.steps.table import STEPS
 

@@ -7,7 +7,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from clearwell.privacy.envelope import Sealer, SealError, draw_nonces, unseal
-from clearwell.privacy.memory import MemoryKeyring
+from clearwell.privacy.memory_keyring import MemoryKeyring
 from clearwell.privacy.pseudonym import hasher, pseudonymiser
 
 KEYRING = MemoryKeyring()

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from clearwell.contract.load import parse
 from clearwell.pipeline import RawBatch
 from clearwell.pipeline.compiler import Pipeline, compile
-from clearwell.privacy.memory import MemoryKeyring
+from clearwell.privacy.memory_keyring import MemoryKeyring
 from tests.support.written_events import JSON, written
 
 TEXT = """

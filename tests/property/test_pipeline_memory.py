@@ -15,7 +15,7 @@ from clearwell.errors import Fatal
 from clearwell.pipeline import Outcomes, RawBatch
 from clearwell.pipeline.compiler import Pipeline, compile
 from clearwell.pipeline.state import PipelineState
-from clearwell.privacy.memory import MemoryKeyring
+from clearwell.privacy.memory_keyring import MemoryKeyring
 
 TEXT = """
 stream: things

@@ -14,8 +14,8 @@ from clearwell.contract.model import Contract, Type
 from clearwell.errors import Fatal
 from clearwell.pipeline import RawBatch
 from clearwell.pipeline.compiler import compile
-from clearwell.privacy.memory import MemoryKeyring
-from clearwell.steps.generated import CONSTANT, OWN, TEMPLATE_GLOBALS, TEMPLATE_LOCALS, Code
+from clearwell.privacy.memory_keyring import MemoryKeyring
+from clearwell.steps.loop_writer import CONSTANT, OWN, TEMPLATE_GLOBALS, TEMPLATE_LOCALS, Code
 
 CANARY = "123-45-6789"
 CONSTANTS = {

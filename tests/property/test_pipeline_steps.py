@@ -19,7 +19,7 @@ from clearwell.errors import ContractError
 from clearwell.pipeline import RawBatch
 from clearwell.pipeline.clean import CleanCodec
 from clearwell.pipeline.compiler import Pipeline, compile
-from clearwell.privacy.memory import MemoryKeyring
+from clearwell.privacy.memory_keyring import MemoryKeyring
 
 TEXT = """
 stream: things

@@ -15,7 +15,6 @@ from typing import Any
 from aiokafka.partitioner import murmur2
 from kafka import KafkaProducer
 
-from clearwell.accounts import Balance, balance
 from clearwell.contract.load import find
 from clearwell.contract.model import Contract
 from clearwell.control.stages import Stages
@@ -23,7 +22,8 @@ from clearwell.errors import Retryable
 from clearwell.kafka import admin
 from clearwell.kafka.clients import connect
 from clearwell.kafka.names import clean_topic, raw_topic
-from clearwell.privacy.local import LocalKeyring
+from clearwell.privacy.key_file import LocalKeyring
+from clearwell.reconciliation import Balance, balance
 from clearwell.settings import Settings
 from tests.support.forked import ForkedProcess
 

@@ -19,7 +19,7 @@ from pymongo import MongoClient
 from clearwell.destinations.protocol import Accounts, RowReason
 from clearwell.kafka import admin
 from clearwell.kafka.names import clean_topic, dead_topic, deliverer_group
-from clearwell.plugins.routes import open_destination
+from clearwell.plugins.open_destination import open_destination
 from clearwell.records import dead_letter
 from clearwell.steps import bind
 from tests.support.kafka_login import login

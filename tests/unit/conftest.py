@@ -12,7 +12,7 @@ from clearwell.contract.load import parse
 from clearwell.contract.model import Contract
 from clearwell.pipeline import RawBatch, Rejected
 from clearwell.pipeline.compiler import Pipeline, compile
-from clearwell.privacy.memory import MemoryKeyring
+from clearwell.privacy.memory_keyring import MemoryKeyring
 
 HEAD = """\
 stream: things

@@ -15,7 +15,7 @@ from clearwell.destinations.lake.archive import Archive, ArchivedEvent, RawRange
 from clearwell.destinations.lake.root import TableLocation
 from clearwell.errors import ConfigError, Fatal
 from clearwell.privacy.envelope import SealError
-from clearwell.privacy.local import LocalKeyring
+from clearwell.privacy.key_file import LocalKeyring
 from tests.support.archives import opened, place_of, rows_in
 
 TOPIC = "T" * 22

@@ -9,12 +9,12 @@ from typing import Any, cast
 
 import pytest
 
-from clearwell.accounts.archive import ArchivedOffsets, PartitionArchive, check_partition
 from clearwell.destinations.lake.archive import Archive, RawRange
 from clearwell.destinations.lake.root import TableLocation
 from clearwell.kafka.lineage import branch_id
 from clearwell.kafka.log_client import RangeReader
-from clearwell.privacy.local import LocalKeyring
+from clearwell.privacy.key_file import LocalKeyring
+from clearwell.reconciliation.archive import ArchivedOffsets, PartitionArchive, check_partition
 from clearwell.worker.positions import CommitNote
 from tests.unit.test_archive import TOPIC, Record
 

@@ -14,7 +14,7 @@ from clearwell.destinations.lake.archive import Archive, RawRange
 from clearwell.destinations.lake.root import TableLocation
 from clearwell.kafka.admin import TopicNow
 from clearwell.kafka.lineage import Lineage, Parted, branch_id, way_out
-from clearwell.privacy.local import LocalKeyring
+from clearwell.privacy.key_file import LocalKeyring
 from clearwell.worker.positions import CommitNote
 from clearwell.worker.topic_identity import TopicIdentity
 from services.archiver.positions import ArchivePositions

@@ -17,7 +17,7 @@ from clearwell.contract.privacy import PrivacyKind
 from clearwell.control.contract_checks import check_contracts
 from clearwell.pipeline import RawBatch
 from clearwell.pipeline.compiler import compile
-from clearwell.privacy.memory import MemoryKeyring
+from clearwell.privacy.memory_keyring import MemoryKeyring
 
 ORDERS = [
     {

@@ -14,7 +14,7 @@ from clearwell.dead_letters.preview import DROPPED, KEPT, REJECTED, PipelineVeri
 from clearwell.dead_letters.replay import MOST_BYTES, MOST_DEAD_LETTERS, portions
 from clearwell.dead_letters.shape import shape_of
 from clearwell.errors import ConfigError
-from clearwell.privacy.memory import MemoryKeyring
+from clearwell.privacy.memory_keyring import MemoryKeyring
 from clearwell.registry.dead_letters import DeadLetterState, RegisteredDeadLetter
 from tests.unit.contract_text import contract
 

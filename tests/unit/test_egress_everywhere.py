@@ -18,8 +18,8 @@ from clearwell.errors import ConfigError, Retryable
 from clearwell.kafka.clients import JudgedSocket
 from clearwell.plugins.kinds import destination_class
 from clearwell.plugins.spec import decode, open_source
-from clearwell.postgres_link import BoundedConnection, NoAnswer, pinned
-from clearwell.references import resolve
+from clearwell.postgres_connection import BoundedConnection, NoAnswer, pinned
+from clearwell.secret_references import resolve
 from clearwell.settings import Settings
 from tests.conformance.stores import SIMPLE
 from tests.support.mute_postgres import mute_postgres

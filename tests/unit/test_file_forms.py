@@ -25,8 +25,8 @@ import zstandard
 
 from clearwell.errors import ClearwellError, ConfigError
 from clearwell.source import Batch
-from connectors.file import finished as file_finished
-from connectors.file.finished import Finished
+from connectors.file import finished_files as file_finished
+from connectors.file.finished_files import Finished
 from connectors.file.source import FileConfig, FilePosition, FileSource
 
 

@@ -12,8 +12,8 @@ import pytest
 
 from connectors.file.config import FileConfig
 from connectors.file.opening import OpenFile, opened_file
+from connectors.file.read_counts import Tally
 from connectors.file.stores import store_of
-from connectors.file.tally import Tally
 
 
 def handles(path: Path) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from clearwell.accounts.ledger import CLEAN, DEAD, DROPPED, Ledger
+from clearwell.reconciliation.offset_ledger import CLEAN, DEAD, DROPPED, Ledger
 
 
 def test_what_was_lost_before_it_was_read_is_counted_once() -> None:

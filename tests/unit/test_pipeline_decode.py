@@ -7,7 +7,7 @@ import json
 import pytest
 
 from clearwell.pipeline import Outcomes, RawBatch, Rejected
-from clearwell.pipeline.source_view import MAX_DEPTH
+from clearwell.pipeline.careful_decode import MAX_DEPTH
 
 FIELDS = """
 n: {type: int32, min: 0, max: 100}

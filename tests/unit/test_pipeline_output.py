@@ -19,7 +19,7 @@ from clearwell.pipeline.compiler import compile
 from clearwell.pipeline.examples import run_examples
 from clearwell.pipeline.protect import event_id_text, one_spelling
 from clearwell.privacy.envelope import SealError, unseal
-from clearwell.privacy.memory import MemoryKeyring
+from clearwell.privacy.memory_keyring import MemoryKeyring
 
 FLIGHTS = Path(__file__).parents[2] / "schemas/flights/v1.yaml"
 

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from clearwell.privacy.encoding import base64url, clear_bytes, length_prefixed
 from clearwell.privacy.envelope import Sealer, SealError, draw_nonces, is_envelope, key_id_of, unseal
 from clearwell.privacy.keyring import DataKey
-from clearwell.privacy.memory import MemoryKeyring
+from clearwell.privacy.memory_keyring import MemoryKeyring
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ import pytest
 
 from clearwell.contract.model import Field, Type
 from clearwell.contract.privacy import Privacy, PrivacyKind
-from clearwell.privacy.classes import PROTECTIONS
+from clearwell.privacy.field_classes import PROTECTIONS
 from clearwell.privacy.keyring import DataKey
-from clearwell.privacy.memory import MemoryKeyring
+from clearwell.privacy.memory_keyring import MemoryKeyring
 from clearwell.privacy.pseudonym import derive_key, generaliser, hasher, pseudonymiser
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from clearwell.contract.load import find
 from clearwell.kafka.names import REFUSED
 from clearwell.pipeline.compiler import compile
-from clearwell.privacy.memory import MemoryKeyring
+from clearwell.privacy.memory_keyring import MemoryKeyring
 from clearwell.records.raw import UNKNOWN_REFUSAL, raw_batch
 from clearwell.source import Refusal
 from tests.support.platform import numbered

@@ -12,7 +12,7 @@ from clearwell.kafka.message_format import Record
 from clearwell.kafka.producer import written
 from clearwell.pipeline.batch import RawBatch, Rejected
 from clearwell.privacy.envelope import SealError
-from clearwell.privacy.memory import MemoryKeyring
+from clearwell.privacy.memory_keyring import MemoryKeyring
 from clearwell.records import dead_letter
 from clearwell.records.dead_letter import DELIVER, DeadLetter
 from tests.unit.contract_text import contract

@@ -8,7 +8,7 @@ import pytest
 
 from clearwell.errors import ConfigError
 from clearwell.local import surroundings
-from clearwell.references import resolve
+from clearwell.secret_references import resolve
 
 
 def value(text: str, **env: str) -> object:

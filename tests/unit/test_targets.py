@@ -18,7 +18,7 @@ from clearwell.destinations.mongo.destination import MongoDestination
 from clearwell.destinations.postgres.destination import PostgresDestination
 from clearwell.errors import ConfigError, ContractError
 from clearwell.plugins.kinds import destination_class
-from clearwell.plugins.routes import open_destination
+from clearwell.plugins.open_destination import open_destination
 from clearwell.settings import Settings
 from clearwell.steps import bind
 from tests.conformance.stores import SIMPLE

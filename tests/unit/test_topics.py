@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from clearwell.accounts.balance import Balance
-from clearwell.accounts.ledger import Ledger
 from clearwell.cli.balance import _outcome
 from clearwell.control.balance import stream_balance
 from clearwell.errors import ConfigError
 from clearwell.kafka import admin
 from clearwell.kafka.topics import differences, plans
+from clearwell.reconciliation.balance import Balance
+from clearwell.reconciliation.offset_ledger import Ledger
 
 (RAW, *_) = plans("s", 1)
 FINE = RAW.settings(None)

@@ -14,7 +14,7 @@ from clearwell.control.balance import stream_balance
 from clearwell.errors import ConfigError
 from tests.unit.contract_text import contract
 
-under_test: Any = importlib.import_module("clearwell.accounts.balance")
+under_test: Any = importlib.import_module("clearwell.reconciliation.balance")
 command: Any = importlib.import_module("clearwell.cli.balance")
 WHY = 'The column "n" of the table "visits" is bigint but the contract visits v1 makes it text.'
 

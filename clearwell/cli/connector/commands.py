@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import click
 
+from clearwell.cli.connector.changes import pause, remove, reset, restart, resume
 from clearwell.cli.connector.discover import check, discover
-from clearwell.cli.connector.life import pause, remove, reset, restart, resume
-from clearwell.cli.connector.look import audit_command, list_command, show
 from clearwell.cli.connector.positions import positions
 from clearwell.cli.connector.register import register
 from clearwell.cli.connector.spec import spec
+from clearwell.cli.connector.views import audit_command, list_command, show
 from clearwell.cli.group import Group
 
 

@@ -6,9 +6,9 @@ import click
 
 from clearwell.cli.dead_letters.decide import discard, park, reopen
 from clearwell.cli.dead_letters.fix import fix
-from clearwell.cli.dead_letters.look import list_command, stats
 from clearwell.cli.dead_letters.replay import replay
 from clearwell.cli.dead_letters.show import show
+from clearwell.cli.dead_letters.views import list_command, stats
 from clearwell.cli.group import Group
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import click
 from rich.console import Group, RenderableType
 
-from clearwell.cli.dead_letters.look import letter_to_json
+from clearwell.cli.dead_letters.views import letter_to_json
 from clearwell.cli.output import emit, home_option, json_option, table
 from clearwell.cli.platform import actor, open_platform
 from clearwell.cli.results import format_time

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import click
 
-from clearwell.cli.destination.life import pause, remove, resume
-from clearwell.cli.destination.look import list_command, show
+from clearwell.cli.destination.changes import pause, remove, resume
 from clearwell.cli.destination.register import check, register
 from clearwell.cli.destination.replay import replay
 from clearwell.cli.destination.spec import spec
+from clearwell.cli.destination.views import list_command, show
 from clearwell.cli.group import Group
 
 

@@ -11,7 +11,7 @@ from rich.console import RenderableType
 
 from clearwell.cli.group import Group
 from clearwell.cli.lake.option import lake_option
-from clearwell.cli.lake.tidy import compact, vacuum
+from clearwell.cli.lake.upkeep import compact, vacuum
 from clearwell.cli.output import emit, home_option, json_option, table
 from clearwell.cli.platform import open_platform
 from clearwell.control.lake import (

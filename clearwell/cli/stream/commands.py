@@ -5,9 +5,9 @@ from __future__ import annotations
 import click
 
 from clearwell.cli.group import Group
-from clearwell.cli.stream.look import list_command, show
 from clearwell.cli.stream.partitions import partitions_command
 from clearwell.cli.stream.realign import realign_command
+from clearwell.cli.stream.views import list_command, show
 
 
 @click.group(cls=Group)

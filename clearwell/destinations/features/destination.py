@@ -42,7 +42,7 @@ from clearwell.destinations.postgres.table import is_foreign
 from clearwell.destinations.protocol import Claim, CleanBatch, DestinationConfig, RowReason, RowsRefused, Target
 from clearwell.destinations.shape import check_schema, must_not_be_null
 from clearwell.errors import ClearwellError
-from clearwell.postgres_link import BoundedConnection as Session
+from clearwell.postgres_connection import BoundedConnection as Session
 
 log = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ from clearwell.destinations.features.tiles import EPOCH, Entity, Tile, microseco
 from clearwell.destinations.postgres import ddl
 from clearwell.destinations.postgres import errors as postgres_errors
 from clearwell.errors import ConfigError
-from clearwell.postgres_link import BoundedConnection
+from clearwell.postgres_connection import BoundedConnection
 from clearwell.settings import Settings
 
 Session = Connection[tuple[Any, ...]]

@@ -25,7 +25,7 @@ from clearwell.destinations.features.folder import Folder
 from clearwell.destinations.features.offline import events_folder
 from clearwell.destinations.postgres.positions import SCHEMA
 from clearwell.errors import ConfigError, Retryable
-from clearwell.postgres_link import BoundedConnection
+from clearwell.postgres_connection import BoundedConnection
 
 log = logging.getLogger(__name__)
 

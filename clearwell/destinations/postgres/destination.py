@@ -28,7 +28,7 @@ from clearwell.destinations.postgres.options import PostgresOptions
 from clearwell.destinations.protocol import Accounts, Claim, CleanBatch, DestinationConfig, RowsRefused, Start, Target
 from clearwell.destinations.shape import NAME_RULE, check_schema, is_name, must_not_be_null
 from clearwell.errors import ClearwellError, ConfigError
-from clearwell.postgres_link import BoundedConnection as Session
+from clearwell.postgres_connection import BoundedConnection as Session
 from clearwell.source import SECRET_IN_URL
 
 

@@ -15,7 +15,7 @@ from psycopg.conninfo import conninfo_to_dict
 from clearwell.destinations.postgres.refusal import sqlstate_of_refusal
 from clearwell.destinations.protocol import RowReason, RowsRefused
 from clearwell.errors import ClearwellError, ConfigError, Fatal, Retryable
-from clearwell.postgres_link import NoAnswer, unanswered
+from clearwell.postgres_connection import NoAnswer, unanswered
 
 _WORLD = (
     "08",  # connection exceptions, and a pooler's own

@@ -14,7 +14,7 @@ from sqlalchemy.pool import NullPool
 from clearwell.destinations.protocol import RowReason, RowsRefused
 from clearwell.destinations.sql.column_types import MYSQL, from_json, to_json
 from clearwell.errors import ClearwellError, ConfigError, Retryable
-from clearwell.sql_link import guard
+from clearwell.sql_connection import guard
 
 _DRIVERS = {
     "postgresql": "postgresql+psycopg",
@@ -24,7 +24,7 @@ _DRIVERS = {
 }
 _PORTS = {"postgresql": 5432, "mysql": 3306, "mariadb": 3306, "mssql": 1433, "oracle": 1521}
 _TIMES: Mapping[str, Mapping[str, Any]] = {"pysqlite": {"timeout": 30}}
-"""Arguments of drivers for a URL that doesn't set them, in seconds; those of others are `sql_link`'s."""
+"""Arguments of drivers for a URL that doesn't set them, in seconds; those of others are `sql_connection`'s."""
 
 _STRICT = "SET SESSION sql_mode = 'STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION'"
 """MySQL cuts values to fit, and says nothing, unless it is told to be strict."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from clearwell.accounts.ledger import CLEAN, Ledger
 from clearwell.destinations.lake.archive import archive_place
 from clearwell.destinations.lake.root import Root, TableLocation
 from clearwell.destinations.lake.tables import opened, query
@@ -15,6 +14,7 @@ from clearwell.kafka.groups import committed
 from clearwell.kafka.log_client import RangeReader
 from clearwell.kafka.names import archive_group, raw_topic
 from clearwell.kafka.range_reader import reader
+from clearwell.reconciliation.offset_ledger import CLEAN, Ledger
 from clearwell.settings import Settings
 from clearwell.worker.positions import CommitNote
 

@@ -7,9 +7,9 @@ from clearwell.destinations.protocol import Destination, DestinationConfig, Targ
 from clearwell.errors import ConfigError, Hint
 from clearwell.plugins.kinds import destination_class
 from clearwell.plugins.spec import decode
-from clearwell.references import resolve
 from clearwell.registry import destinations
 from clearwell.registry.database import Registry
+from clearwell.secret_references import resolve
 from clearwell.settings import Settings
 
 

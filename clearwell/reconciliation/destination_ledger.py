@@ -9,12 +9,12 @@ from functools import cached_property
 from itertools import compress
 from typing import Any
 
-from clearwell.accounts.keys import entity_of
 from clearwell.contract.model import Contract, Route
 from clearwell.destinations.protocol import Accounts, LeavesOut
 from clearwell.kafka.names import deliverer_group
 from clearwell.pipeline.clean import CleanCodec
-from clearwell.plugins.routes import open_destination
+from clearwell.plugins.open_destination import open_destination
+from clearwell.reconciliation.row_keys import entity_of
 from clearwell.registry import Registry, dead_letters
 from clearwell.settings import Settings
 from clearwell.steps import bind

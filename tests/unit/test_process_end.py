@@ -11,9 +11,9 @@ import pytest
 
 _HANGING = """
 import asyncio, os, threading, time
-from clearwell import ending
+from clearwell import process_end
 from clearwell.errors import Fatal
-ending.FAILED_WITHIN = 1.0
+process_end.FAILED_WITHIN = 1.0
 {more}
 async def work():
     asyncio.get_running_loop().run_in_executor(None, threading.Event().wait)  # a store that never answers
@@ -22,7 +22,7 @@ async def work():
     {end}
 def report(error):
     {report}
-ending.run_and_leave(work, report)
+process_end.run_and_leave(work, report)
 """
 
 
@@ -34,8 +34,8 @@ ending.run_and_leave(work, report)
         ("raise MemoryError", "raise MemoryError", 70),
         ("raise SystemExit", "return 5", 5),
         ("raise ValueError", "time.sleep(60)", -signal.SIGALRM),
-        ("ending.end_within(0.2); time.sleep(60)", "return 1", -signal.SIGALRM),
-        ("ending.end_within(0.2); await asyncio.to_thread(time.sleep, 60)", "return 1", -signal.SIGALRM),
+        ("process_end.end_within(0.2); time.sleep(60)", "return 1", -signal.SIGALRM),
+        ("process_end.end_within(0.2); await asyncio.to_thread(time.sleep, 60)", "return 1", -signal.SIGALRM),
     ],
 )
 def test_it_ends_whatever_is_stuck(end: str, report: str, code: int) -> None:
@@ -54,5 +54,7 @@ def test_it_ends_where_no_thread_can_be_started() -> None:
 
 
 def test_a_later_bound_only_shortens() -> None:
-    program = "from clearwell.ending import end_within; import time; end_within(0.3); end_within(60); time.sleep(60)"
+    program = (
+        "from clearwell.process_end import end_within; import time; end_within(0.3); end_within(60); time.sleep(60)"
+    )
     assert subprocess.run([sys.executable, "-c", program], timeout=30, check=False).returncode == -signal.SIGALRM

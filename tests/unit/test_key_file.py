@@ -14,9 +14,9 @@ from clearwell.cli.main import main
 from clearwell.control.keys import KeyChanged, apply, list_keys, plan_rotate
 from clearwell.control.platform import Actor
 from clearwell.errors import ConfigError
-from clearwell.privacy import local
+from clearwell.privacy import key_file
 from clearwell.privacy.envelope import Sealer, draw_nonces, unseal
-from clearwell.privacy.local import LocalKeyring
+from clearwell.privacy.key_file import LocalKeyring
 
 
 @pytest.fixture
@@ -115,14 +115,14 @@ def test_a_running_process_seals_with_the_new_key_after_a_rotation_elsewhere(
     before = running.pseudonym_key("flights")
     LocalKeyring.rotate(path)
     assert running.seal_key(None).id == "local-1"  # no look at the file for each batch
-    monkeypatch.setattr(local, "LOOK_EVERY", 0.0)
+    monkeypatch.setattr(key_file, "LOOK_EVERY", 0.0)
     assert running.seal_key(None).id == "local-2"
     assert running.open_key("local-1").id == "local-1"
     assert running.pseudonym_key("flights") == before
 
 
 def test_a_running_process_stops_when_the_file_has_gone(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local, "LOOK_EVERY", 0.0)
+    monkeypatch.setattr(key_file, "LOOK_EVERY", 0.0)
     running = LocalKeyring.create(path)
     path.unlink()
     for _ in range(2):  # and it stays so

@@ -9,9 +9,6 @@ from contextlib import AsyncExitStack, closing
 from dataclasses import dataclass
 from typing import Any
 
-from clearwell.accounts.books import Books, DestinationBalance
-from clearwell.accounts.ledger import CLEAN, DEAD, DROPPED, Ledger, PartitionBalance
-from clearwell.accounts.sources import SourceBalance, source_balances
 from clearwell.contract.model import Contract
 from clearwell.errors import ConfigError
 from clearwell.kafka import admin
@@ -19,6 +16,9 @@ from clearwell.kafka.groups import committed
 from clearwell.kafka.log_client import RangeReader
 from clearwell.kafka.names import clean_topic, cleaner_group, dead_topic, dropped_topic, raw_topic
 from clearwell.kafka.range_reader import reader
+from clearwell.reconciliation.destination_ledger import Books, DestinationBalance
+from clearwell.reconciliation.offset_ledger import CLEAN, DEAD, DROPPED, Ledger, PartitionBalance
+from clearwell.reconciliation.source_accounts import SourceBalance, source_balances
 from clearwell.records import dead_letter, dropped
 from clearwell.records.clean_reader import CleanReader
 from clearwell.records.origins import Origins

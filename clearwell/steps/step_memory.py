@@ -10,7 +10,7 @@ from hashlib import blake2b
 from typing import Any
 
 from clearwell.contract.model import Field, Type
-from clearwell.steps.generated import Code
+from clearwell.steps.loop_writer import Code
 from clearwell.steps.scope import Wrong
 
 LONG = 64

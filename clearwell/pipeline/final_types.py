@@ -15,7 +15,7 @@ from msgspec import Meta
 from clearwell.contract.model import CleanSchema, Field, Type
 from clearwell.contract.values import INT_BOUNDS
 from clearwell.errors import Fatal
-from clearwell.pipeline.wire import python_type
+from clearwell.pipeline.wire_types import python_type
 
 EVERY = 64
 """The first event of a batch is looked at, and each one of so many after it."""

@@ -11,7 +11,7 @@ from sqlalchemy.engine import Dialect, Engine
 from clearwell.deadline import call_seconds
 from clearwell.egress import connect, require_allowed
 from clearwell.errors import ConfigError
-from clearwell.postgres_link import DEFAULTS, BoundedConnection, pinned
+from clearwell.postgres_connection import DEFAULTS, BoundedConnection, pinned
 
 CONNECT_SECONDS = 10.0
 

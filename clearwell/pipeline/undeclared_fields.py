@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from clearwell.contract.model import Field
-from clearwell.pipeline.source_view import BadEvent
+from clearwell.pipeline.careful_decode import BadEvent
 
 
 def gatherer(fields: Iterable[Field]) -> Callable[[Mapping[str, Any]], dict[str, Any] | None]:

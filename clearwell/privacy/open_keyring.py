@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from clearwell.privacy.key_file import LocalKeyring
 from clearwell.privacy.keyring import Keyring
-from clearwell.privacy.local import LocalKeyring
 from clearwell.settings import Settings
 
 
