@@ -6,7 +6,7 @@ import click
 
 from clearwell.cli.connector.positions import show_move
 from clearwell.cli.output import dry_run_option, emit, home_option, json_option
-from clearwell.cli.platform import actor, open_platform
+from clearwell.cli.platform import plan_and_apply
 from clearwell.control.connector_changes import (
     Removal,
     StateChange,
@@ -26,10 +26,7 @@ from clearwell.control.connector_changes import (
 @json_option
 def pause(name: str, dry_run: bool, as_json: bool) -> None:
     """Stop reading; the position stays."""
-    with open_platform() as platform:
-        plan = plan_pause(platform, name)
-        if not dry_run:
-            apply(platform, actor(), plan)
+    plan = plan_and_apply(lambda platform: plan_pause(platform, name), apply, dry_run)
     _show_state(plan, dry_run, as_json)
 
 
@@ -43,10 +40,7 @@ def resume(name: str, dry_run: bool, as_json: bool) -> None:
 
     After a pause, a failure that was mended, or when a finished source has more.
     """
-    with open_platform() as platform:
-        plan = plan_resume(platform, name)
-        if not dry_run:
-            apply(platform, actor(), plan)
+    plan = plan_and_apply(lambda platform: plan_resume(platform, name), apply, dry_run)
     _show_state(plan, dry_run, as_json)
 
 
@@ -60,10 +54,7 @@ def restart(name: str, dry_run: bool, as_json: bool) -> None:
 
     It goes on from the position, however long the next try is away.
     """
-    with open_platform() as platform:
-        plan = plan_restart(platform, name)
-        if not dry_run:
-            apply(platform, actor(), plan)
+    plan = plan_and_apply(lambda platform: plan_restart(platform, name), apply, dry_run)
     shown = {"name": name, "state": plan.state, "before": plan.before, "dry_run": dry_run}
     emit(as_json, shown, lambda: f'Connector "{name}" {"would start" if dry_run else "starts"} anew.')
 
@@ -82,10 +73,7 @@ def reset(name: str, dry_run: bool, as_json: bool) -> None:
     \b
       clearwell connector reset flights --dry-run
     """
-    with open_platform() as platform:
-        plan = plan_reset(platform, name)
-        if not dry_run:
-            apply(platform, actor(), plan)
+    plan = plan_and_apply(lambda platform: plan_reset(platform, name), apply, dry_run)
     show_move(plan, dry_run, as_json)
 
 
@@ -101,10 +89,7 @@ def remove(name: str, keep_upstream: bool, dry_run: bool, as_json: bool) -> None
     What it brought into Kafka stays. What the source's server keeps for it, such as a replication slot, is dropped
     unless --keep-upstream is given.
     """
-    with open_platform() as platform:
-        removal = plan_removal(platform, name, keep_upstream=keep_upstream)
-        if not dry_run:
-            apply(platform, actor(), removal)
+    removal = plan_and_apply(lambda platform: plan_removal(platform, name, keep_upstream=keep_upstream), apply, dry_run)
     shown = {
         "name": name,
         "removed": not dry_run,

@@ -10,7 +10,7 @@ import msgspec
 
 from clearwell.cli.group import Group
 from clearwell.cli.output import dry_run_option, emit, home_option, json_option
-from clearwell.cli.platform import actor, open_platform
+from clearwell.cli.platform import open_platform, plan_and_apply
 from clearwell.cli.results import format_position, format_time
 from clearwell.control.connector_changes import PositionChange, apply, plan_position
 from clearwell.control.connectors import show_position
@@ -64,10 +64,9 @@ def set_command(
       clearwell connector positions set flights '{"file": "flights.ndjson", "offset": 0}' --dry-run
       clearwell connector positions set flights --file kept.json --version 17
     """
-    with open_platform() as platform:
-        plan = plan_position(platform, name, _read(position, file), seen=seen)
-        if not dry_run:
-            apply(platform, actor(), plan)
+    plan = plan_and_apply(
+        lambda platform: plan_position(platform, name, _read(position, file), seen=seen), apply, dry_run
+    )
     show_move(plan, dry_run, as_json)
 
 

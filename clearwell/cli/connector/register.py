@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from clearwell.cli.output import dry_run_option, emit, home_option, json_option
-from clearwell.cli.platform import actor, open_platform
+from clearwell.cli.platform import plan_and_apply
 from clearwell.cli.set_option import config_of
 from clearwell.control.connector_registration import Registration, plan_registration
 from clearwell.control.connector_registration import register as register_connector
@@ -53,10 +53,7 @@ def register(
     written = {key: value for key, value in written.items() if value is not None}
     limits = {} if events_per_second is None else {"limits": {"events_per_second": events_per_second}}
     spec = _spec(file, written | limits, settings_)
-    with open_platform() as platform:
-        plan = plan_registration(platform, spec)
-        if not dry_run:
-            register_connector(platform, actor(), plan)
+    plan = plan_and_apply(lambda platform: plan_registration(platform, spec), register_connector, dry_run)
     shown = {
         "name": spec.name,
         "outcome": plan.outcome,

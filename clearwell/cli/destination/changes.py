@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import click
 
 from clearwell.cli.output import dry_run_option, emit, home_option, json_option
-from clearwell.cli.platform import actor, open_platform
+from clearwell.cli.platform import plan_and_apply
 from clearwell.control.destination_changes import PauseChange, apply, plan_pause, plan_removal, plan_resume
 
 
@@ -26,10 +26,7 @@ def pause(destination: str, stream: str | None, dry_run: bool, as_json: bool) ->
       clearwell destination pause postgres.warehouse
       clearwell destination pause mongo --stream flights
     """
-    with open_platform() as platform:
-        plan = plan_pause(platform, destination, stream)
-        if not dry_run:
-            apply(platform, actor(), plan)
+    plan = plan_and_apply(lambda platform: plan_pause(platform, destination, stream), apply, dry_run)
     _emit_pause(plan, dry_run, as_json)
 
 
@@ -48,10 +45,7 @@ def resume(destination: str, stream: str | None, dry_run: bool, as_json: bool) -
       clearwell destination resume postgres.warehouse
       clearwell destination resume mongo --stream flights
     """
-    with open_platform() as platform:
-        plan = plan_resume(platform, destination, stream)
-        if not dry_run:
-            apply(platform, actor(), plan)
+    plan = plan_and_apply(lambda platform: plan_resume(platform, destination, stream), apply, dry_run)
     _emit_pause(plan, dry_run, as_json)
 
 
@@ -68,10 +62,7 @@ def remove(destination: str, dry_run: bool, as_json: bool) -> None:
     \b
       clearwell destination remove postgres.warehouse --dry-run
     """
-    with open_platform() as platform:
-        plan = plan_removal(platform, destination)
-        if not dry_run:
-            apply(platform, actor(), plan)
+    plan_and_apply(lambda platform: plan_removal(platform, destination), apply, dry_run)
     will = "would be" if dry_run else "is"
     shown = {"destination": destination, "removed": not dry_run, "dry_run": dry_run}
     emit(as_json, shown, lambda: f"{destination} {will} removed.")

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from clearwell.cli.output import dry_run_option, emit, home_option, json_option
-from clearwell.cli.platform import actor, open_platform
+from clearwell.cli.platform import open_platform, plan_and_apply
 from clearwell.cli.set_option import config_of
 from clearwell.control.destination_registration import DestinationRegistration, check_destination, plan_registration
 from clearwell.control.destination_registration import register as register_destination
@@ -36,10 +36,7 @@ def register(destination: str, file: Path | None, options: Sequence[str], dry_ru
       clearwell destination register mongo.orders orders.yaml --dry-run
     """
     spec = _spec(destination, file, options)
-    with open_platform() as platform:
-        plan = plan_registration(platform, spec)
-        if not dry_run:
-            register_destination(platform, actor(), plan)
+    plan = plan_and_apply(lambda platform: plan_registration(platform, spec), register_destination, dry_run)
     shown = {
         "destination": destination,
         "outcome": plan.outcome,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from clearwell.cli.output import dry_run_option, emit, home_option, json_option
-from clearwell.cli.platform import actor, open_platform
+from clearwell.cli.platform import plan_and_apply
 from clearwell.control.stream_changes import PartitionsPlan, add_partitions, plan_partitions
 
 
@@ -29,10 +29,7 @@ def partitions_command(stream: str, partitions: int, dry_run: bool, as_json: boo
       clearwell stream partitions flights 8 --dry-run
       clearwell stream partitions flights 8
     """
-    with open_platform() as platform:
-        plan = plan_partitions(platform, stream, partitions)
-        if not dry_run:
-            add_partitions(platform, actor(), plan)
+    plan = plan_and_apply(lambda platform: plan_partitions(platform, stream, partitions), add_partitions, dry_run)
     topics = [{"topic": topic, "before": plan.before[topic], "partitions": partitions} for topic in plan.topics]
     emit(as_json, {"stream": stream, "dry_run": dry_run, "topics": topics}, lambda: _sentences(plan, dry_run))
 

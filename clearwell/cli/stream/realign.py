@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from clearwell.cli.output import dry_run_option, emit, home_option, json_option
-from clearwell.cli.platform import actor, open_platform
+from clearwell.cli.platform import plan_and_apply
 from clearwell.control.realignment import Realignment, plan_realignment, realign
 
 
@@ -30,10 +30,7 @@ def realign_command(stream: str, version: int | None, dry_run: bool, as_json: bo
       clearwell stream realign flights --dry-run
       clearwell stream realign flights
     """
-    with open_platform() as platform:
-        plan = plan_realignment(platform, stream, version)
-        if not dry_run:
-            realign(platform, actor(), plan)
+    plan = plan_and_apply(lambda platform: plan_realignment(platform, stream, version), realign, dry_run)
     readers = [
         {
             "group": parted.group,

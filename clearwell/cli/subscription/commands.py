@@ -11,7 +11,7 @@ import msgspec
 
 from clearwell.cli.group import Group
 from clearwell.cli.output import dry_run_option, emit, home_option, json_option, table
-from clearwell.cli.platform import actor, open_platform
+from clearwell.cli.platform import actor, open_platform, plan_and_apply
 from clearwell.cli.results import render_facts
 from clearwell.control import subscriptions
 from clearwell.control.subscriptions import SubscriptionDetails, SubscriptionPlan
@@ -141,10 +141,7 @@ def remove(name: str, dry_run: bool, as_json: bool) -> None:
 
     Only while no model follows it. One that is registered under the name again begins anew.
     """
-    with open_platform() as platform:
-        plan = subscriptions.plan_removal(platform, name)
-        if not dry_run:
-            subscriptions.remove(platform, actor(), plan)
+    plan = plan_and_apply(lambda platform: subscriptions.plan_removal(platform, name), subscriptions.remove, dry_run)
     will = "would be" if dry_run else "is"
     emit(
         as_json,
