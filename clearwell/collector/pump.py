@@ -22,7 +22,7 @@ LAST_ACKS = 3.0
 """Seconds that a stopping pump waits for what is in flight; what is not acknowledged then is read again."""
 
 
-class Sending(Protocol):
+class PendingRecords(Protocol):
     """Records on their way."""
 
     def wait(self) -> None:
@@ -32,7 +32,7 @@ class Sending(Protocol):
 class RawProducer(Protocol):
     """What a connector writes through."""
 
-    def begin(self, topic: str, records: Sequence[Record]) -> Sending:
+    def begin(self, topic: str, records: Sequence[Record]) -> PendingRecords:
         """Hand records over and return at once; they go out in the order of the calls."""
 
 
@@ -42,7 +42,7 @@ class InFlightBatch(NamedTuple):
     The `last` one, without events, tells that all is read. `idle`: a source without news, at its position.
     """
 
-    sending: Sending
+    records: PendingRecords
     position: SourcePosition | None
     counts: Counts
     last: bool = False
@@ -125,8 +125,8 @@ class Pump:
     ) -> None:
         """Send events as fast as the rate limit lets them; a part before a batch's last one has no position."""
         await self._room.acquire()
-        sending = await asyncio.to_thread(self._send, events)
-        self._sent.put_nowait(InFlightBatch(sending, position, counts, idle=idle))
+        records = await asyncio.to_thread(self._send, events)
+        self._sent.put_nowait(InFlightBatch(records, position, counts, idle=idle))
         if pause := self._bucket.take(len(events)):
             await asyncio.sleep(pause)
 
@@ -142,14 +142,14 @@ class Pump:
         with self._watch.waiting(watch.SOURCE):
             return await anext(batches, None)
 
-    def _send(self, events: Sequence[SourceEvent]) -> Sending:
+    def _send(self, events: Sequence[SourceEvent]) -> PendingRecords:
         return self._producer.begin(self._topic, self._maker.make(events))
 
     async def _settle(self) -> None:
         account = UnsavedCounts()
         while (in_flight := await self._sent.get()) is not None:
             with self._watch.waiting(watch.KAFKA):
-                await asyncio.to_thread(in_flight.sending.wait)
+                await asyncio.to_thread(in_flight.records.wait)
             self._room.release()
             counts = account.due(in_flight)
             if counts is None:

@@ -28,7 +28,7 @@ DELIVERY_SECONDS = 30.0
 """How long kafka-python retries a batch by itself before it fails."""
 
 
-class Sending:
+class InFlightRecords:
     """Records on their way. Nothing is known of them until `wait` returns."""
 
     def __init__(self, bootstrap: str, topic: str, batches: list[ProducerBatch]) -> None:
@@ -49,7 +49,7 @@ class Sending:
                 raise as_ours(error, self._bootstrap, f"writing to {self._topic}")
 
 
-class Placing(Sending):
+class Placing(InFlightRecords):
     """Records on their way into one partition."""
 
     def offsets(self) -> list[int]:
@@ -98,7 +98,7 @@ class EventProducer:
             metrics_enabled=False,
         )
 
-    def begin(self, topic: str, records: Sequence[Record]) -> Sending:
+    def begin(self, topic: str, records: Sequence[Record]) -> InFlightRecords:
         """Hand records over and return at once; they go out in the order of the calls.
 
         Raises Retryable when the topic is not known.
@@ -115,7 +115,7 @@ class EventProducer:
                 for chunk in _chunks(lane)
             ]
             self._kafka._sender.wakeup()
-        return Sending(self._bootstrap, topic, batches)
+        return InFlightRecords(self._bootstrap, topic, batches)
 
     def begin_at(self, topic: str, partition: int, records: Sequence[Record]) -> Placing:
         """As `begin`, all of them into one partition, whatever their places say."""
@@ -126,7 +126,7 @@ class EventProducer:
         return Placing(self._bootstrap, topic, batches)
 
     def send_batch(self, topic: str, records: Sequence[Record]) -> None:
-        """Return when Kafka has acknowledged every record; raises as `begin` and `Sending.wait` do."""
+        """Return when Kafka has acknowledged every record; raises as `begin` and `InFlightRecords.wait` do."""
         self.begin(topic, records).wait()
 
     def close(self) -> None:

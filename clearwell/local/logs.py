@@ -33,7 +33,7 @@ def append(file: Path) -> BinaryIO:
     return os.fdopen(handle, "ab")
 
 
-def last_words(file: Path, since: int = 0, longest: int = 300) -> str:
+def last_message(file: Path, since: int = 0, longest: int = 300) -> str:
     """What a process said last after byte `since` of its log, cut to `longest` characters; '' when it said nothing.
 
     That is the last line, but a full disk is named wherever it stands near the end: programs say more after it.
@@ -56,4 +56,4 @@ def run_logged(command: Sequence[str], log: Path, failure: str, env: Mapping[str
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=for_servers() | dict(env or {})
         )
     if done.returncode != 0:
-        raise Fatal(f"{failure}: {last_words(log, began)}. Its log: {log}")
+        raise Fatal(f"{failure}: {last_message(log, began)}. Its log: {log}")

@@ -20,21 +20,21 @@ import msgspec
 from clearwell import settings
 from clearwell.errors import ClearwellError, Fatal
 from clearwell.local import clients, services, state
-from clearwell.local.keeper import Keeper
 from clearwell.local.message import StackMessage
 from clearwell.local.prepare import prepare
 from clearwell.local.process import Process
 from clearwell.local.servers import check_external, plan_servers
+from clearwell.local.supervised_process import SupervisedProcess
 
 log = logging.getLogger("clearwell.local.supervisor")
 
 
 class Supervisor:
-    """All keepers of one data folder, in the order of starting."""
+    """All processes of one data folder, in the order of starting."""
 
     def __init__(self, home: Path) -> None:
         self._home = home
-        self._keepers: list[Keeper] = []
+        self._processes: list[SupervisedProcess] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._me = state.Identity.of(os.getpid())
         self._stop = asyncio.Event()
@@ -88,7 +88,7 @@ class Supervisor:
 
         async def begin(process: Process) -> None:
             await asyncio.to_thread(process.setup)
-            await self._keep(process).first_life
+            await self._supervise(process).first_start
 
         starts = [asyncio.create_task(begin(process)) for process in processes]
         try:
@@ -101,17 +101,17 @@ class Supervisor:
 
     async def _start_services(self, plan: state.StackPlan) -> None:
         """Start the services that are not there yet; whoever wants them to be ready looks at the state."""
-        there = {keeper.process.name for keeper in self._keepers}
+        there = {supervised.process.name for supervised in self._processes}
         planned = await asyncio.to_thread(services.plan_services, self._home, plan)
         for process in planned:
             if process.name not in there:
-                self._keep(process)
+                self._supervise(process)
 
-    def _keep(self, process: Process) -> Keeper:
-        keeper = Keeper(process, self._home, self._write_state)
-        self._keepers.append(keeper)
-        self._tasks.append(asyncio.create_task(keeper.run()))
-        return keeper
+    def _supervise(self, process: Process) -> SupervisedProcess:
+        supervised = SupervisedProcess(process, self._home, self._write_state)
+        self._processes.append(supervised)
+        self._tasks.append(asyncio.create_task(supervised.run()))
+        return supervised
 
     async def _watch(self) -> None:
         while not self._stop.is_set():
@@ -133,12 +133,12 @@ class Supervisor:
             log.error("%s", error)
 
     async def _stop_all(self) -> None:
-        """Services first, then servers, so that each can still say goodbye to what it uses."""
-        servers = [keeper for keeper in self._keepers if keeper.process.name in settings.SERVERS]
-        for group in ([one for one in self._keepers if one not in servers], servers):
-            tasks = [task for keeper, task in zip(self._keepers, self._tasks, strict=True) if keeper in group]
-            for keeper in group:
-                keeper.stop()
+        """Services first, then servers, so that each can still sign off from what it uses."""
+        servers = [supervised for supervised in self._processes if supervised.process.name in settings.SERVERS]
+        for group in ([supervised for supervised in self._processes if supervised not in servers], servers):
+            tasks = [task for supervised, task in zip(self._processes, self._tasks, strict=True) if supervised in group]
+            for supervised in group:
+                supervised.stop()
             await asyncio.gather(*tasks, return_exceptions=True)
         (self._home / settings.ENDPOINTS_FILE).unlink(missing_ok=True)
         (self._home / state.STATE_FILE).unlink(missing_ok=True)
@@ -148,9 +148,10 @@ class Supervisor:
         if self._me is None:
             raise Fatal("The supervisor can't see itself in the process table.")
         try:
-            servers = [keeper for name in settings.SERVERS for keeper in self._keepers if keeper.process.name == name]
-            others = [keeper for keeper in self._keepers if keeper not in servers]
-            stack = state.StackState(self._me, [keeper.state for keeper in servers + others])
+            by_name = {supervised.process.name: supervised for supervised in self._processes}
+            servers = [by_name[name] for name in settings.SERVERS if name in by_name]
+            others = [supervised for supervised in self._processes if supervised not in servers]
+            stack = state.StackState(self._me, [supervised.state for supervised in servers + others])
             state.write(self._home / state.STATE_FILE, stack)
         except OSError as error:  # a full disk must not end the processes that may still make room
             log.error("%s can't be written: %s", state.STATE_FILE, error.strerror)

@@ -15,7 +15,7 @@ from clearwell.process_end import end_within, run_and_leave
 from clearwell.registry import Registry
 from services.collector import options
 from services.collector.collector import Collector
-from services.collector.keep import as_bug
+from services.collector.running_connector import as_bug
 
 log = logging.getLogger(__name__)
 

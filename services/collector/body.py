@@ -15,10 +15,10 @@ from clearwell.source import RequestRefused
 BODY_LIMIT = 8 * 1_048_576
 """Bytes of one request."""
 
-ROOM_BYTES = 64 * 1_048_576
+BUDGET_BYTES = 64 * 1_048_576
 """Bytes of all requests that are read or wait for Kafka, at most; more are told to come again."""
 
-ROOM_REQUESTS = 4_096
+BUDGET_REQUESTS = 4_096
 
 BODY_SECONDS = 15.0
 """How long a sender may take for a body."""
@@ -49,10 +49,10 @@ class Incoming:
         self._limit.reschedule(0)
 
 
-class Room:
+class BodyBudget:
     """Counts what waits in memory."""
 
-    def __init__(self, most_bytes: int = ROOM_BYTES, most_requests: int = ROOM_REQUESTS) -> None:
+    def __init__(self, most_bytes: int = BUDGET_BYTES, most_requests: int = BUDGET_REQUESTS) -> None:
         self.bytes = 0
         self.requests = 0
         self._most_bytes = most_bytes
@@ -125,7 +125,7 @@ def too_much() -> RequestRefused:
     return RequestRefused(429, "Too much at once: come again later.", AGAIN_SECONDS)
 
 
-async def read_body(request: web.BaseRequest, room: Room) -> bytes:
+async def read_body(request: web.BaseRequest, budget: BodyBudget) -> bytes:
     """The whole body. Raises RequestRefused: 413 before anything is read where the length is told, 408, 415, 429."""
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise RequestRefused(415, "The body must not be compressed.")
@@ -139,21 +139,21 @@ async def read_body(request: web.BaseRequest, room: Room) -> bytes:
         return await request.read()
     try:
         async with asyncio.timeout(BODY_SECONDS) as limit:
-            return await _read_chunks(request, room, Incoming(limit))
+            return await _read_chunks(request, budget, Incoming(limit))
     except TimeoutError:
         raise RequestRefused(408, "The body took too long.") from None
     except (aiohttp.ClientPayloadError, web.RequestPayloadError):
         raise RequestRefused(400, "The body is not sent as HTTP has it.") from None
 
 
-async def _read_chunks(request: web.BaseRequest, room: Room, incoming: Incoming) -> bytes:
-    """A body takes up room as it comes."""
+async def _read_chunks(request: web.BaseRequest, budget: BodyBudget, incoming: Incoming) -> bytes:
+    """A body uses up the budget as it comes."""
     body = bytearray()
-    with room.reading(incoming):
+    with budget.reading(incoming):
         async for chunk in request.content.iter_any():
             if len(body) + len(chunk) > BODY_LIMIT:
                 raise _too_large()
-            room.grow(incoming, len(chunk))
+            budget.grow(incoming, len(chunk))
             body += chunk
     return bytes(body)
 

@@ -16,12 +16,12 @@ from clearwell.errors import ConfigError, Fatal, Retryable
 from clearwell.plugins.kinds import is_pushed
 from clearwell.registry import Connector, Registry, State, connectors
 from clearwell.settings import Settings
-from services.collector.keep import Keeper, Note, Work, as_bug, happened
 from services.collector.leases import Answer, Leases
 from services.collector.listener import Listener
 from services.collector.options import Options
 from services.collector.push_run import PushRun
 from services.collector.run import Run
+from services.collector.running_connector import Assignment, RunningConnector, StatusReporter, as_bug, happened
 from services.collector.scarce import LoopTrouble, out_of_files
 from services.collector.threads import Threads
 
@@ -34,14 +34,14 @@ FIRST_DELAY, LONGEST_DELAY = 0.2, 2.0
 
 LISTEN_AGAIN_SECONDS = 5.0
 
-GOODBYE_SECONDS = 8.0
+SHUT_DOWN_SECONDS = 8.0
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class StartedConnector:
     """A connector that runs here."""
 
-    keeper: Keeper
+    running: RunningConnector
     task: asyncio.Task[None]
 
 
@@ -57,18 +57,18 @@ class Collector:
     ) -> None:
         """`only` limits it to the connectors of that name, or of these names.
 
-        `doors`: the connectors that take requests now; `port`: where, 0 while the listener is not open.
+        `push_endpoints`: the connectors that take requests now; `port`: where, 0 while the listener is not open.
         """
         self.port = 0
         self._where = where
         self._registry = registry
-        self._note = Note(registry)
+        self._report = StatusReporter(registry)
         self._only = None if only is None else frozenset([only] if isinstance(only, str) else only)
         self._options = options or Options()
         self._leases = Leases(self._options.lease_seconds, ",".join(sorted(self._only or ())))
-        self._kept: dict[str, Kept] = {}
+        self._started: dict[str, StartedConnector] = {}
         self._hung: set[asyncio.Task[bool]] = set()
-        self.doors: dict[str, PushRun] = {}
+        self.push_endpoints: dict[str, PushRun] = {}
         self._threads = Threads()
         self._pushed: dict[str, bool] = {}
 
@@ -79,13 +79,13 @@ class Collector:
         """
         asyncio.get_running_loop().set_default_executor(self._threads)
         asyncio.get_running_loop().set_exception_handler(LoopTrouble())
-        self._listener = Listener(self.doors)
+        self._listener = Listener(self.push_endpoints)
         listening = asyncio.create_task(self._listen(once))
         try:
             code = await self._watch(stop, once)
         finally:
             listening.cancel()
-            late = await self._goodbye()
+            late = await self._shut_down()
         return late or code
 
     async def _watch(self, stop: asyncio.Event, once: bool) -> int:
@@ -93,7 +93,7 @@ class Collector:
         pause = 0.0
         while not await happened(stop, pause):
             try:
-                found, answer = await self._note.ask(partial(self._look, once))
+                found, answer = await self._report.ask(partial(self._look, once))
             except (Retryable, OSError) as error:
                 lack = out_of_files(error)
                 if lack is None and isinstance(error, OSError):
@@ -103,7 +103,7 @@ class Collector:
                 continue
             self._leases.learn(answer)
             self._adjust(found, answer)
-            if once and not self._kept and not any(one.state is State.RUNNING for one in found):
+            if once and not self._started and not any(one.state is State.RUNNING for one in found):
                 return ConfigError.exit_code if any(one.state is State.FAILING for one in found) else 0
             waits, pause = delays(FIRST_DELAY, LONGEST_DELAY), POLL_SECONDS if not once else ONCE_SECONDS
         return 0
@@ -130,51 +130,51 @@ class Collector:
         """Start what should run here, tell to stop what should not or has changed; the next poll starts it anew."""
         self._listener.known = frozenset(one.name for one in found if self._is_pushed(one))
         running = {one.name: one for one in found if one.state is State.RUNNING}
-        for name, kept in self._kept.items():
+        for name, started in self._started.items():
             new = running.get(name)
-            if new is None or _differ(new, kept.keeper.connector):
-                kept.keeper.stop.set()
+            if new is None or _differ(new, started.running.connector):
+                started.running.stop.set()
         self._give_away(answer)
         for name, connector in running.items():
-            if name not in self._kept and (name in self._leases.held or self._is_pushed(connector)):
+            if name not in self._started and (name in self._leases.held or self._is_pushed(connector)):
                 self._start(connector)
 
     def _give_away(self, answer: Answer) -> None:
         """More than our share is held: let others have the rest, newest first."""
-        reading = [kept for name, kept in self._kept.items() if name in self._leases.held]
-        going_on = [kept for kept in reading if not kept.keeper.stop.is_set()]
-        for kept in going_on[answer.share :]:
-            log.info("connector %s: another collector takes it", kept.keeper.connector.name)
-            kept.keeper.stop.set()
+        reading = [started for name, started in self._started.items() if name in self._leases.held]
+        going_on = [started for started in reading if not started.running.stop.is_set()]
+        for started in going_on[answer.share :]:
+            log.info("connector %s: another collector takes it", started.running.connector.name)
+            started.running.stop.set()
 
     def _start(self, connector: Connector) -> None:
-        tenure = self._leases.held.get(connector.name)
+        lease = self._leases.held.get(connector.name)
         bucket = Bucket(connector.limits.events_per_second)
 
         def begin() -> Run | PushRun:
-            if tenure is None:
-                return PushRun(connector, self._registry, self._where, bucket, self.doors)
-            return Run(connector, self._registry, self._where, tenure.epoch, bucket)
+            if lease is None:
+                return PushRun(connector, self._registry, self._where, bucket, self.push_endpoints)
+            return Run(connector, self._registry, self._where, lease.epoch, bucket)
 
-        keeper = Keeper(Work(connector, begin, tenure, self._options.silent_seconds), self._note)
-        task = asyncio.create_task(self._keep(keeper), name=f"connector {connector.name}")
-        self._kept[connector.name] = Kept(keeper, task)
+        running = RunningConnector(Assignment(connector, begin, lease, self._options.silent_seconds), self._report)
+        task = asyncio.create_task(self._supervise(running), name=f"connector {connector.name}")
+        self._started[connector.name] = StartedConnector(running, task)
 
-    async def _keep(self, keeper: Keeper) -> None:
-        name = keeper.connector.name
-        tenure = self._leases.held.get(name)
+    async def _supervise(self, running: RunningConnector) -> None:
+        name = running.connector.name
+        lease = self._leases.held.get(name)
         try:
-            await keeper.keep()
+            await running.run()
         except Exception as error:  # a bug of ours; the next poll tries again
             log.error("connector %s: %s", name, as_bug(error))
         finally:
-            self._hung |= keeper.hung
+            self._hung |= running.hung
             self._threads.forget(name)
-            del self._kept[name]
-            if tenure is not None:
-                if self._leases.held.get(name) is tenure:
+            del self._started[name]
+            if lease is not None:
+                if self._leases.held.get(name) is lease:
                     del self._leases.held[name]
-                await self._note(lambda session: self._leases.release(session, name, tenure))
+                await self._report(lambda session: self._leases.release(session, name, lease))
 
     async def _listen(self, once: bool) -> None:
         """Open the listener; while another program has its address, say so and try again."""
@@ -190,20 +190,20 @@ class Collector:
                 log.info("listening on %s:%d", self._options.listen[0], self.port)
                 return
 
-    async def _goodbye(self) -> int:
+    async def _shut_down(self) -> int:
         """Answer the requests in flight, stop every connector after what is in flight was acknowledged."""
-        for name, kept in self._kept.items():
+        for name, started in self._started.items():
             if name in self._leases.held:
-                kept.keeper.stop.set()
+                started.running.stop.set()
         await self._listener.close()
-        for kept in self._kept.values():
-            kept.keeper.stop.set()
+        for started in self._started.values():
+            started.running.stop.set()
         late: set[asyncio.Task[None]] = set()
-        if tasks := [kept.task for kept in self._kept.values()]:
-            _, late = await asyncio.wait(tasks, timeout=GOODBYE_SECONDS)
+        if tasks := [started.task for started in self._started.values()]:
+            _, late = await asyncio.wait(tasks, timeout=SHUT_DOWN_SECONDS)
         for task in late:
-            log.error("%s did not stop within %.0f s", task.get_name(), GOODBYE_SECONDS)
-        await self._note(self._leases.leave)
+            log.error("%s did not stop within %.0f s", task.get_name(), SHUT_DOWN_SECONDS)
+        await self._report(self._leases.leave)
         hung = late or self._hung or self._threads.hang(patience=1.0)
         return Fatal.exit_code if hung else 0
 

@@ -18,7 +18,7 @@ GRACE = 0.3
 
 
 @dataclass(slots=True)
-class Tenure:
+class HeldLease:
     """A lease as its holder sees it; `until` is of `time.monotonic`, and earlier than Postgres' end of it."""
 
     epoch: int
@@ -49,7 +49,7 @@ class Leases:
 
     def __init__(self, seconds: float, scope: str = "") -> None:
         """`scope`: see `clearwell.registry.leases.beat`."""
-        self.held: dict[str, Tenure] = {}
+        self.held: dict[str, HeldLease] = {}
         self._me = uuid.uuid4().hex
         self._name = f"{socket.gethostname()}:{os.getpid()}"
         self._scope = scope
@@ -57,7 +57,7 @@ class Leases:
 
     def ask(self, session: Session, wanted: Collection[str]) -> Answer:
         """Give a sign of life, renew what is held, and take of the connectors `wanted` as many as are our share."""
-        held = {name: tenure.epoch for name, tenure in self.held.copy().items()}
+        held = {name: lease.epoch for name, lease in self.held.copy().items()}
         asked = time.monotonic()
         leases.beat(session, self._me, self._name, self._scope)
         renewed = leases.renew(session, self._me, held.items(), self._seconds) if held else set()
@@ -72,11 +72,11 @@ class Leases:
             if name in self.held:
                 self.held[name].until = answer.asked + self._seconds
         for name, epoch in answer.taken.items():
-            self.held[name] = Tenure(epoch, answer.asked + self._seconds, self._seconds * GRACE)
+            self.held[name] = HeldLease(epoch, answer.asked + self._seconds, self._seconds * GRACE)
 
-    def release(self, session: Session, name: str, tenure: Tenure) -> None:
+    def release(self, session: Session, name: str, lease: HeldLease) -> None:
         """Let another have it at once."""
-        leases.release(session, self._me, name, tenure.epoch)
+        leases.release(session, self._me, name, lease.epoch)
 
     def leave(self, session: Session) -> None:
         """The collector ends."""

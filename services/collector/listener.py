@@ -15,10 +15,10 @@ from aiohttp.streams import StreamReader
 
 from clearwell.errors import ClearwellError, ConfigError
 from clearwell.source import Request, RequestRefused, SourceEvent
-from services.collector.body import BODY_LIMIT, Room, read_body
+from services.collector.body import BODY_LIMIT, BodyBudget, read_body
 from services.collector.connections import Connections, answer
-from services.collector.keep import as_bug
 from services.collector.push_run import PushRun
+from services.collector.running_connector import as_bug
 
 log = logging.getLogger(__name__)
 
@@ -31,20 +31,20 @@ READ_SECONDS = 10.0
 AGAIN_SECONDS = 2.0
 """When those are asked to come again for whom there is no better answer."""
 
-GOODBYE_SECONDS = 4.0
+SHUT_DOWN_SECONDS = 4.0
 """How long requests in flight are waited for when the listener closes."""
 
 PREFIX = "/push/"
 
 
 class Listener:
-    """Finds the connector of a request among `doors`, and answers."""
+    """Finds the connector of a request among `endpoints`, and answers."""
 
-    def __init__(self, doors: Mapping[str, PushRun]) -> None:
-        """`doors`: who takes requests now, by connector."""
+    def __init__(self, endpoints: Mapping[str, PushRun]) -> None:
+        """`endpoints`: who takes requests now, by connector."""
         self.known: frozenset[str] = frozenset()
-        self._doors = doors
-        self._room = Room()
+        self._endpoints = endpoints
+        self._budget = BodyBudget()
         self._runner: web.ServerRunner | None = None
         self._closing = False
         self._requests = 0
@@ -75,7 +75,7 @@ class Listener:
         for site in list(runner.sites):
             await site.stop()
         try:
-            await asyncio.wait_for(self._quiet.wait(), GOODBYE_SECONDS)
+            await asyncio.wait_for(self._quiet.wait(), SHUT_DOWN_SECONDS)
         except TimeoutError:
             log.warning("requests were still waiting for Kafka when the listener closed")
         await runner.cleanup()
@@ -94,23 +94,23 @@ class Listener:
 
     async def _take(self, request: web.BaseRequest) -> int:
         """The number of events that Kafka has acknowledged. Raises RequestRefused."""
-        run = self._door(request)
-        with self._room.entered():
-            body = await read_body(request, self._room)
-            with self._room.holding(len(body)):
+        run = self._endpoint(request)
+        with self._budget.entered():
+            body = await read_body(request, self._budget)
+            with self._budget.holding(len(body)):
                 events = await _received(run, request, body)
                 if events:
                     await _acknowledged(run, events)
                 return len(events)
 
-    def _door(self, request: web.BaseRequest) -> PushRun:
+    def _endpoint(self, request: web.BaseRequest) -> PushRun:
         path, _, _ = request.raw_path.partition("?")
         name = path.removeprefix(PREFIX)
         if name not in self.known or not path.startswith(PREFIX):
             raise RequestRefused(404, "There is nothing here.")
         if request.method != "POST":
             raise RequestRefused(405, "Events are sent by POST.")
-        run = self._doors.get(name)
+        run = self._endpoints.get(name)
         if run is None:
             raise RequestRefused(503, "The connector takes no requests now: come again later.", AGAIN_SECONDS)
         return run

@@ -25,7 +25,7 @@ from clearwell.registry.positions import NOTHING, Counts
 from clearwell.secret_references import hide
 from clearwell.settings import Settings
 from clearwell.source import PushSource, Request, RequestRefused, SourceEvent
-from services.collector.gather import Gatherer
+from services.collector.group_commit import GroupCommit
 from services.collector.readers import Readers
 
 log = logging.getLogger(__name__)
@@ -37,24 +37,24 @@ DRAIN_SECONDS = 3.0
 
 
 class PushRun:
-    """Takes requests while it is among `doors`; every collector runs every such connector, without a lease."""
+    """Takes requests while it is among `endpoints`; every collector runs every such connector, without a lease."""
 
     def __init__(
-        self, connector: Connector, registry: Registry, where: Settings, bucket: Bucket, doors: dict[str, PushRun]
+        self, connector: Connector, registry: Registry, where: Settings, bucket: Bucket, endpoints: dict[str, PushRun]
     ) -> None:
-        """`doors`: where the listener looks up who takes requests, by connector."""
+        """`endpoints`: where the listener looks up who takes requests, by connector."""
         self.progressed = False
         self.watch = Watch()
         self._connector = connector
         self._registry = registry
         self._where = where
         self._bucket = bucket
-        self._doors = doors
+        self._endpoints = endpoints
         self._secrets: list[str] = []
         self._source: PushSource | None = None
         self._maker: RecordMaker | None = None
         self._producer: EventProducer | None = None
-        self._gatherer = Gatherer(self._send)
+        self._group_commit = GroupCommit(self._send)
         self._readers = Readers(connector.name)
         self._sent, self._counted = NOTHING, NOTHING  # each is written by one thread alone
         self._broken_off = False
@@ -72,8 +72,8 @@ class PushRun:
         return events
 
     def offer(self, events: Sequence[SourceEvent]) -> asyncio.Future[None]:
-        """As `Gatherer.offer`."""
-        return self._gatherer.offer(events)
+        """As `GroupCommit.offer`."""
+        return self._group_commit.offer(events)
 
     async def go(self, stop: asyncio.Event) -> bool:
         """Take requests until `stop` is set (False). Raises ClearwellError, secrets hidden."""
@@ -96,29 +96,29 @@ class PushRun:
             threading.Thread(target=self._producer.close, name=f"close {self._connector.name}", daemon=True).start()
 
     async def _serve(self, stop: asyncio.Event) -> None:
-        sending = asyncio.create_task(self._gatherer.run())
+        sending = asyncio.create_task(self._group_commit.run())
         stopping = asyncio.create_task(stop.wait())
         counting = asyncio.create_task(self._count_on())
         tasks = {sending, stopping, counting}
-        self._doors[self._connector.name] = self
+        self._endpoints[self._connector.name] = self
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             self._leave()
             if not sending.done():
-                await self._gatherer.drain(DRAIN_SECONDS)
+                await self._group_commit.drain(DRAIN_SECONDS)
         finally:
             self._leave()
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
-            self._gatherer.give_up()
+            self._group_commit.give_up()
         for task in (sending, counting):
             if not task.cancelled() and (error := task.exception()) is not None:
                 raise error
 
     def _leave(self) -> None:
-        if self._doors.get(self._connector.name) is self:
-            del self._doors[self._connector.name]
+        if self._endpoints.get(self._connector.name) is self:
+            del self._endpoints[self._connector.name]
 
     def _open(self) -> None:
         connector, where = self._connector, self._where

@@ -97,11 +97,11 @@ class Run:
 
     def _save(self, position: SourcePosition | None, counts: Counts) -> None:
         """Invariant 1: called only after Kafka acknowledged everything before `position`."""
-        name, kept = self._connector.name, None if position is None else msgspec.to_builtins(position)
+        name, stored = self._connector.name, None if position is None else msgspec.to_builtins(position)
         if self._broken_off:
             raise Fenced(f"Connector {name} is read anew by now.")
         with self._registry.session() as session:
-            self._version = positions.save(session, name, self._version, kept, counts, epoch=self._epoch)
+            self._version = positions.save(session, name, self._version, stored, counts, epoch=self._epoch)
             if not self.progressed:
                 connectors.note_progress(session, name)
         self.progressed = True

@@ -45,7 +45,7 @@ class Threads(ThreadPoolExecutor):
         return future
 
     def forget(self, name: str) -> None:
-        """The connector is no longer kept here: its threads end as their calls do."""
+        """The connector is no longer run here: its threads end as their calls do."""
         pool = self._pools.pop(name, None)
         if pool is not None:
             pool.shutdown(wait=False, cancel_futures=True)

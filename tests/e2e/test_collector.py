@@ -17,7 +17,7 @@ from typing import Annotated, Any, ClassVar
 import pytest
 
 from clearwell.errors import ConfigError, Retryable
-from clearwell.kafka.producer import EventProducer, Sending
+from clearwell.kafka.producer import EventProducer, InFlightRecords
 from clearwell.plugins import spec
 from clearwell.registry import State, connectors, positions
 from clearwell.settings import Settings
@@ -99,7 +99,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> type[Fake]:
     """The scripted source, registered under the kind "fake"."""
     known = spec.source_class
     monkeypatch.setattr(spec, "source_class", lambda kind: Fake if kind == "fake" else known(kind))
-    monkeypatch.setattr("services.collector.keep.FIRST_DELAY", 0.01)
+    monkeypatch.setattr("services.collector.running_connector.FIRST_DELAY", 0.01)
     Fake.plays, Fake.events, Fake.afters = [], lines(100), []
     return Fake
 
@@ -234,11 +234,11 @@ def test_a_passing_failure_is_told_and_reading_goes_on_from_the_position(
     told: list[str] = []
     note = connectors.note_trouble
 
-    def noting(session: Any, name: str, error: str, at: Any) -> None:
+    def reporting(session: Any, name: str, error: str, at: Any) -> None:
         told.append(error)
         note(session, name, error, at)
 
-    monkeypatch.setattr(connectors, "note_trouble", noting)
+    monkeypatch.setattr(connectors, "note_trouble", reporting)
     fake.plays = [Retryable("try me later"), Retryable("and again")]
     name = sandbox.add(unique("c"), source="fake")
     assert sandbox.collect(name) == 0
@@ -259,13 +259,13 @@ def test_the_position_never_passes_what_kafka_has_not_acknowledged(
     sent = 0
     begin = EventProducer.begin
 
-    class Lost(Sending):
+    class Lost(InFlightRecords):
         def wait(self) -> None:
             saved = sandbox.state(name)[1]
             assert (saved.position, saved.events) == ({"next": 30}, 30)
             raise Retryable("no acknowledgement")
 
-    def losing(self: EventProducer, topic: str, records: Any) -> Sending:
+    def losing(self: EventProducer, topic: str, records: Any) -> InFlightRecords:
         nonlocal sent
         sent += 1
         return Lost("", topic, []) if sent == 4 else begin(self, topic, records)
@@ -284,7 +284,7 @@ def test_a_position_moved_by_another_is_not_overwritten(
     """Two collectors on one connector: the slower one is refused and starts over from what the faster one saved."""
     begin, sent = EventProducer.begin, 0
 
-    def meddling(self: EventProducer, topic: str, records: Any) -> Sending:
+    def meddling(self: EventProducer, topic: str, records: Any) -> InFlightRecords:
         nonlocal sent
         sent += 1
         if sent == 1:

@@ -123,8 +123,8 @@ def test_too_many_bytes_at_once_are_told_to_come_again(
     sandbox: Sandbox, unique: Unique, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One request is held up in front of Kafka; another that does not fit beside it gets 429, and fits afterwards."""
-    monkeypatch.setattr("services.collector.body.ROOM_BYTES", 1_000)
-    monkeypatch.setattr("services.collector.body.Room.__init__.__defaults__", (1_000, 2))
+    monkeypatch.setattr("services.collector.body.BUDGET_BYTES", 1_000)
+    monkeypatch.setattr("services.collector.body.BodyBudget.__init__.__defaults__", (1_000, 2))
     name = sandbox.add(unique("c"), source="lines")
 
     async def test(client: aiohttp.ClientSession, url: str) -> None:
@@ -174,7 +174,7 @@ def test_without_an_acknowledgement_nobody_is_told_200(
 ) -> None:
     """Invariant 1. Kafka fails once, then is slow; the sender comes again, and the connector recovers by itself."""
     name = sandbox.add(unique("c"), source="lines")
-    monkeypatch.setattr("services.collector.keep.FIRST_DELAY", 0.05)
+    monkeypatch.setattr("services.collector.running_connector.FIRST_DELAY", 0.05)
     send = EventProducer.send_batch
     failures = [Retryable("Kafka is away")]
 

@@ -69,7 +69,7 @@ async def serving(sandbox: Sandbox, names: Sequence[str], lease_seconds: float =
     running = asyncio.create_task(collector.run(stop))
     try:
         async with asyncio.timeout(30):
-            while not (collector.port and collector.doors.keys() >= set(names)):  # noqa: ASYNC110 - asked from outside
+            while not (collector.port and collector.push_endpoints.keys() >= set(names)):  # noqa: ASYNC110 - asked from outside
                 await asyncio.sleep(0.02)
         yield f"http://127.0.0.1:{collector.port}/push/"
     finally:

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from clearwell.local import keeper as under_test
+from clearwell.local import supervised_process as under_test
 from clearwell.local.process import Process, nothing
 from clearwell.local.state import READY, STUCK
 from clearwell.worker import batch_watch
 from clearwell.worker.batch_watch import LOOK_EVERY, TOLD_AFTER, BatchWatch, stuck
-from tests.unit.test_keeper import kept, until
+from tests.unit.test_supervised_process import kept, until
 
 SAID = "The batch of raw.visits, partition 2, offsets 100 to 199 is worked on for "
 
@@ -65,10 +65,10 @@ def test_the_supervisor_names_what_holds_the_interpreter(tmp_path: Path, monkeyp
     argv = (sys.executable, "-c", HOLDS_THE_INTERPRETER)
 
     async def scene() -> None:
-        async with kept(Process("thing", argv, ready=nothing, env=env), tmp_path) as keeper:
-            await until(lambda: keeper.state.state == STUCK)
-            assert keeper.state.last_error.startswith(SAID)
-            await until(lambda: keeper.state.state == READY)
+        async with kept(Process("thing", argv, ready=nothing, env=env), tmp_path) as supervised:
+            await until(lambda: supervised.state.state == STUCK)
+            assert supervised.state.last_error.startswith(SAID)
+            await until(lambda: supervised.state.state == READY)
 
     asyncio.run(scene())
     written = (tmp_path / "logs" / "thing.log").read_text()

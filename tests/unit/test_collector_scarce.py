@@ -16,8 +16,8 @@ import pytest
 
 from clearwell.collector.rate_limit import Bucket
 from clearwell.collector.watch import Watch
-from services.collector import keep
-from services.collector.keep import Keeper, Work
+from services.collector import running_connector
+from services.collector.running_connector import Assignment, RunningConnector
 from services.collector.scarce import LoopTrouble, out_of_files
 
 
@@ -107,7 +107,7 @@ def test_a_connector_without_descriptors_tries_again(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It was failing for good, as if its source had a bug."""
-    monkeypatch.setattr(keep, "FIRST_DELAY", 0.01)
+    monkeypatch.setattr(running_connector, "FIRST_DELAY", 0.01)
     notes: list[Callable[..., Any]] = []
 
     async def note(change: Callable[..., Any]) -> None:
@@ -116,8 +116,8 @@ def test_a_connector_without_descriptors_tries_again(
     async def run() -> None:
         left = [1, 2]
         connector: Any = type("C", (), {"name": "c"})()
-        noting: Any = note
-        await Keeper(Work(connector, lambda: Run(left), None, 60.0), noting).keep()
+        reporting: Any = note
+        await RunningConnector(Assignment(connector, lambda: Run(left), None, 60.0), reporting).run()
         assert not left
 
     asyncio.run(run())

@@ -52,9 +52,9 @@ class Door:
 async def listening(config: dict[str, Any] | None = None) -> AsyncIterator[tuple[Door, int]]:
     """A door named "hooks", and the port."""
     door = Door(config or SIGNED)
-    doors: Any = {"hooks": door}
-    one = listener.Listener(doors)
-    one.known = frozenset(doors)
+    endpoints: Any = {"hooks": door}
+    one = listener.Listener(endpoints)
+    one.known = frozenset(endpoints)
     port = await one.open("127.0.0.1", 0)
     try:
         yield door, port
@@ -152,7 +152,7 @@ def test_requests_that_announce_much_and_send_nothing_take_no_room() -> None:
 
 def test_slow_bodies_that_fill_all_room_are_given_up_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bodies, "SLOW_SECONDS", 0.05)
-    monkeypatch.setattr(bodies.Room.__init__, "__defaults__", (1_000_000, 100))
+    monkeypatch.setattr(bodies.BodyBudget.__init__, "__defaults__", (1_000_000, 100))
 
     async def test(door: Door, port: int) -> None:
         slow = [await asyncio.open_connection("127.0.0.1", port) for _ in range(4)]

@@ -14,7 +14,7 @@ import pytest
 
 from clearwell.errors import ConfigError, Fatal, Retryable
 from clearwell.local import child, jars, pins, state, stop
-from clearwell.local.logs import append, last_words
+from clearwell.local.logs import append, last_message
 from clearwell.local.passwords import password, write_private
 from clearwell.local.pins import Jar, Pins
 from clearwell.local.ports import Ports, changes, choose
@@ -163,13 +163,13 @@ def test_wipe_deletes_no_folder_that_is_not_a_data_folder(tmp_path: Path) -> Non
 
 def test_last_words_are_of_this_life_and_name_a_full_disk(tmp_path: Path) -> None:
     log = tmp_path / "x.log"
-    assert last_words(log) == ""
+    assert last_message(log) == ""
     log.write_text("PANIC: No space left on device\ninitdb: removing contents\n")
-    assert last_words(log) == "the disk is full: make room"
+    assert last_message(log) == "the disk is full: make room"
     began = log.stat().st_size
     with log.open("a") as more:
         more.write("error: the contract is wrong\n\n")
-    assert last_words(log, began) == "error: the contract is wrong"
+    assert last_message(log, began) == "error: the contract is wrong"
 
 
 BOUND = """

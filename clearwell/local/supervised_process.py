@@ -15,7 +15,7 @@ from typing import Any
 from clearwell.backoff import delays
 from clearwell.errors import Fatal
 from clearwell.local import child, surroundings
-from clearwell.local.logs import append, last_words, roll, size
+from clearwell.local.logs import append, last_message, roll, size
 from clearwell.local.process import Process
 from clearwell.local.state import LOGS, READY, RESTARTING, STARTING, STOPPED, STUCK, Identity, ProcessState
 from clearwell.settings import SERVERS
@@ -37,13 +37,13 @@ HEALTHY_AFTER = 30.0
 """Seconds of running after which the next failure counts as the first one again."""
 
 
-class Keeper:
+class SupervisedProcess:
     """One process and its history. Lives in one event loop, whose thread starts the process (see `child.bind_to`)."""
 
     def __init__(self, process: Process, home: Path, changed: Callable[[], None]) -> None:
         self.process = process
         self.state = ProcessState(process.name, endpoint=process.endpoint, log=str(home / LOGS / f"{process.name}.log"))
-        self.first_life: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.first_start: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.look_every, self.absent_at_most = PRESENCE_EVERY, ABSENT_AT_MOST
         self._changed = changed
         self._log_file = Path(self.state.log)
@@ -52,7 +52,7 @@ class Keeper:
         self._unready: BaseException | None = None
 
     async def run(self) -> None:
-        """Keep the process running until `stop` is set. `first_life` tells how its first start went."""
+        """Keep the process running until `stop` is set. `first_start` tells how its first start went."""
         waits = delays(0.3, 30.0)
         while not self._stopping.is_set():
             began = time.monotonic()
@@ -62,17 +62,17 @@ class Keeper:
                 problem = f"could not be started: {error.strerror}"
             if self._stopping.is_set():
                 break
-            self._tell_first(problem)
+            self._report_first_start(problem)
             if time.monotonic() - began > HEALTHY_AFTER:
                 waits = delays(0.3, 30.0)
             wait = next(waits)
             log.warning("%s %s; starting it again in %.1f s", self.process.name, problem, wait)
             self.state.restarts += 1
-            self._note(RESTARTING, problem)
+            self._set_state(RESTARTING, problem)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), wait)
-        self._tell_first("was stopped")
-        self._note(STOPPED)
+        self._report_first_start("was stopped")
+        self._set_state(STOPPED)
 
     def stop(self) -> None:
         """Ask `run` to end the process and return."""
@@ -82,7 +82,7 @@ class Keeper:
         """Start the process and wait until it has ended, for whatever reason; return that reason."""
         roll(self._log_file)
         self._log_began = size(self._log_file)
-        self._note(STARTING)
+        self._set_state(STARTING)
         running = await self._start()
         ended = asyncio.create_task(running.wait())
         stop = asyncio.create_task(self._stopping.wait())
@@ -93,8 +93,8 @@ class Keeper:
                 await self._end(running)
                 return f"did not answer within {READY_WITHIN:.0f} s ({type(self._unready).__name__})"
             if ready.done() and not ended.done():
-                self._note(READY)
-                self._tell_first(None)
+                self._set_state(READY)
+                self._report_first_start(None)
                 log.info("%s is ready (pid %d)", self.process.name, running.pid)
                 absent = asyncio.create_task(self._until_absent())
                 await self._watch_until(ended, stop, absent)
@@ -117,10 +117,10 @@ class Keeper:
             problem = stuck(Path(note), TOLD_AFTER) if note else None
             if problem is not None and self.state.state == READY:
                 log.error("%s: %s", self.process.name, problem)
-                self._note(STUCK, problem)
+                self._set_state(STUCK, problem)
             elif problem is None and self.state.state == STUCK:
                 log.info("%s goes on", self.process.name)
-                self._note(READY)
+                self._set_state(READY)
 
     async def _start(self) -> asyncio.subprocess.Process:
         argv = [*child.prefix(self.process.stop_signal, owner=self.process.owner), *self.process.argv]
@@ -181,19 +181,19 @@ class Keeper:
     def _how_it_ended(self, running: asyncio.subprocess.Process, code: int) -> str:
         if code < 0 or code > 128:  # a JVM that has caught a signal ends with 128 and its number
             return f"(pid {running.pid}) was ended by {signal.Signals(-code if code < 0 else code - 128).name}"
-        said = last_words(self._log_file, self._log_began)
+        said = last_message(self._log_file, self._log_began)
         return f"(pid {running.pid}) ended with exit code {code}" + (f", saying: {said}" if code and said else "")
 
-    def _tell_first(self, problem: str | None) -> None:
-        if self.first_life.done():
+    def _report_first_start(self, problem: str | None) -> None:
+        if self.first_start.done():
             return
         if problem is None:
-            self.first_life.set_result(None)
+            self.first_start.set_result(None)
         else:
-            self.first_life.set_exception(Fatal(f"{self.process.name} {problem}. Its log: {self._log_file}"))
-            self.first_life.exception()  # whoever does not wait for it need not hear of it
+            self.first_start.set_exception(Fatal(f"{self.process.name} {problem}. Its log: {self._log_file}"))
+            self.first_start.exception()  # whoever does not wait for it need not hear of it
 
-    def _note(self, state: str, problem: str | None = None) -> None:
+    def _set_state(self, state: str, problem: str | None = None) -> None:
         self.state.state = state
         self.state.since = time.time()
         if state in (RESTARTING, STOPPED):

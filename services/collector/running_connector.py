@@ -17,7 +17,7 @@ from clearwell.backoff import delays
 from clearwell.collector.watch import Watch
 from clearwell.errors import ClearwellError, Fenced, Retryable
 from clearwell.registry import Connector, Registry, State, connectors, positions
-from services.collector.leases import Tenure
+from services.collector.leases import HeldLease
 from services.collector.scarce import out_of_files
 from services.collector.threads import in_threads_of
 
@@ -51,17 +51,17 @@ class Runnable(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
-    """What a keeper keeps: `begin` makes the next run; without `tenure` it needs no lease."""
+class Assignment:
+    """What is to run: `begin` makes the next run; without `lease` it needs no lease."""
 
     connector: Connector
     begin: Callable[[], Runnable]
-    tenure: Tenure | None
+    lease: HeldLease | None
     silent_seconds: float
 
 
-class Note:
-    """Tells the registry how a connector fares, in the collector's own threads."""
+class StatusReporter:
+    """Tells the registry how a connector is doing, in the collector's own threads."""
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
@@ -83,27 +83,27 @@ class Note:
         return await asyncio.to_thread(ask)
 
 
-class Keeper:
+class RunningConnector:
     """Runs one connector again and again until it is exhausted, must be mended, or is told to stop."""
 
-    def __init__(self, work: Work, note: Note) -> None:
-        self.connector = work.connector
+    def __init__(self, assignment: Assignment, report: StatusReporter) -> None:
+        self.connector = assignment.connector
         self.stop = asyncio.Event()
         self.hung: set[asyncio.Task[bool]] = set()
-        self._work = work
-        self._note = note
+        self._assignment = assignment
+        self._report = report
 
-    async def keep(self) -> None:
+    async def run(self) -> None:
         """Returns when it is over; raises nothing on purpose."""
         waits = delays(FIRST_DELAY, LONGEST_DELAY)
         name = self.connector.name
         while not (self.stop.is_set() or self._lease_is_over()):
-            run = self._work.begin()
+            run = self._assignment.begin()
             try:
                 all_read = await self._attend(run)
                 log.info("connector %s: %s", name, "all read" if all_read else "stopped")
                 if all_read and not self._lease_is_over():
-                    await self._note(self._finish)
+                    await self._report(self._finish)
                 return
             except (Retryable, Fenced) as error:
                 if run.progressed:
@@ -136,7 +136,7 @@ class Keeper:
                     if now() - told_to_stop < STOP_SECONDS:
                         continue
                     why = f"The source did not stop within {STOP_SECONDS:.0f} s"
-                elif (stuck := run.watch.stuck(self._work.silent_seconds)) is not None:
+                elif (stuck := run.watch.stuck(self._assignment.silent_seconds)) is not None:
                     why = stuck
                 else:
                     continue
@@ -169,21 +169,21 @@ class Keeper:
         connectors.note_end(session, name, State.FINISHED, difference)
 
     def _lease_is_over(self) -> bool:
-        return self._work.tenure is not None and self._work.tenure.over()
+        return self._assignment.lease is not None and self._assignment.lease.over()
 
     async def _wait_after(self, error: str, seconds: float) -> None:
         name = self.connector.name
         log.warning("connector %s: %s (next try in %.1f s)", name, error, seconds)
         at = datetime.now(UTC) + timedelta(seconds=seconds)
-        noting = asyncio.create_task(self._note(lambda session: connectors.note_trouble(session, name, error, at)))
+        reporting = asyncio.create_task(self._report(lambda session: connectors.note_trouble(session, name, error, at)))
         await happened(self.stop, seconds)
-        await noting
+        await reporting
 
     async def _give_up(self, error: Exception) -> None:
         name = self.connector.name
         said = str(error) if isinstance(error, ClearwellError) else as_bug(error)
         log.error("connector %s is failing: %s", name, said)
-        await self._note(lambda session: connectors.note_end(session, name, State.FAILING, said))
+        await self._report(lambda session: connectors.note_end(session, name, State.FAILING, said))
 
 
 async def happened(event: asyncio.Event, seconds: float) -> bool:

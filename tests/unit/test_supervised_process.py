@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from clearwell.errors import Fatal
-from clearwell.local import keeper as under_test
-from clearwell.local.keeper import Keeper
+from clearwell.local import supervised_process as under_test
 from clearwell.local.process import Process, nothing
 from clearwell.local.state import READY, STOPPED
+from clearwell.local.supervised_process import SupervisedProcess
 
 WAITING = "import signal; signal.pause()"
 DEAF = (
@@ -35,19 +35,19 @@ def process(program: str, *args: str, **more: object) -> Process:
 
 
 @asynccontextmanager
-async def kept(process: Process, home: Path, seen: list[str] | None = None) -> AsyncIterator[Keeper]:
+async def kept(process: Process, home: Path, seen: list[str] | None = None) -> AsyncIterator[SupervisedProcess]:
     def changed() -> None:
         if seen is not None:
-            seen.append(keeper.state.state)
+            seen.append(supervised.state.state)
 
-    keeper = Keeper(process, home, changed)
-    task = asyncio.create_task(keeper.run())
+    supervised = SupervisedProcess(process, home, changed)
+    task = asyncio.create_task(supervised.run())
     try:
-        yield keeper
+        yield supervised
     finally:
-        keeper.stop()
+        supervised.stop()
         await asyncio.wait_for(task, 20)
-        assert keeper.state.state == STOPPED
+        assert supervised.state.state == STOPPED
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -65,9 +65,9 @@ def test_it_is_ready_only_once_it_answers(home: Path) -> None:
 
     async def scene() -> None:
         seen: list[str] = []
-        async with kept(process(WAITING, ready=ready), home, seen) as keeper:
-            await keeper.first_life
-            assert keeper.state.state == READY
+        async with kept(process(WAITING, ready=ready), home, seen) as supervised:
+            await supervised.first_start
+            assert supervised.state.state == READY
             assert seen == ["starting", "starting", "ready"]
 
     asyncio.run(scene())
@@ -90,11 +90,11 @@ def test_one_that_keeps_ending_is_started_again_ever_later_and_says_why(
         raise ConnectionError
 
     async def scene() -> None:
-        async with kept(process(program, ready=never), home) as keeper:
+        async with kept(process(program, ready=never), home) as supervised:
             with pytest.raises(Fatal, match=r"thing .* ended with exit code 2, saying: error: mend the contract"):
-                await keeper.first_life
-            await until(lambda: keeper.state.restarts >= 3)
-            assert "error: mend the contract" in keeper.state.last_error
+                await supervised.first_start
+            await until(lambda: supervised.state.restarts >= 3)
+            assert "error: mend the contract" in supervised.state.last_error
 
     asyncio.run(scene())
     assert asked[:3] == [0.3, 0.6, 1.2]
@@ -102,14 +102,14 @@ def test_one_that_keeps_ending_is_started_again_ever_later_and_says_why(
 
 def test_a_killed_one_comes_back_as_another_process(home: Path) -> None:
     async def scene() -> None:
-        async with kept(process(WAITING), home) as keeper:
-            await keeper.first_life
-            first = keeper.state.identity
+        async with kept(process(WAITING), home) as supervised:
+            await supervised.first_start
+            first = supervised.state.identity
             assert first is not None
             os.kill(first.pid, 9)
-            await until(lambda: keeper.state.restarts == 1 and keeper.state.state == READY)
-            assert keeper.state.identity != first
-            assert keeper.state.last_error == f"(pid {first.pid}) was ended by SIGKILL"
+            await until(lambda: supervised.state.restarts == 1 and supervised.state.state == READY)
+            assert supervised.state.identity != first
+            assert supervised.state.last_error == f"(pid {first.pid}) was ended by SIGKILL"
 
     asyncio.run(scene())
 
@@ -121,10 +121,10 @@ def test_one_that_never_answers_is_ended_and_started_again(home: Path, monkeypat
         raise TimeoutError
 
     async def scene() -> None:
-        async with kept(process(WAITING, ready=silent), home) as keeper:
+        async with kept(process(WAITING, ready=silent), home) as supervised:
             with pytest.raises(Fatal, match=r"did not answer within 0 s \(TimeoutError\)"):
-                await keeper.first_life
-            await until(lambda: keeper.state.restarts == 1)
+                await supervised.first_start
+            await until(lambda: supervised.state.restarts == 1)
 
     asyncio.run(scene())
 
@@ -134,10 +134,10 @@ def test_a_deaf_one_is_killed(home: Path, monkeypatch: pytest.MonkeyPatch) -> No
     marker = home / "deaf"
 
     async def scene() -> int:
-        async with kept(process(DEAF, str(marker)), home) as keeper:
+        async with kept(process(DEAF, str(marker)), home) as supervised:
             await until(marker.exists)
-            assert keeper.state.identity is not None
-            return keeper.state.identity.pid
+            assert supervised.state.identity is not None
+            return supervised.state.identity.pid
 
     pid = asyncio.run(scene())
     with contextlib.suppress(ProcessLookupError):
@@ -157,9 +157,9 @@ def test_a_start_that_the_system_refuses_is_tried_again(home: Path, monkeypatch:
     monkeypatch.setattr(asyncio, "create_subprocess_exec", refuse_once)
 
     async def scene() -> None:
-        async with kept(process(WAITING), home) as keeper:
-            await until(lambda: keeper.state.state == READY)
-            assert keeper.state.last_error == "could not be started: Resource temporarily unavailable"
+        async with kept(process(WAITING), home) as supervised:
+            await until(lambda: supervised.state.state == READY)
+            assert supervised.state.last_error == "could not be started: Resource temporarily unavailable"
 
     asyncio.run(scene())
 
@@ -181,15 +181,15 @@ def test_one_that_runs_and_takes_no_part_is_started_again_and_says_why(
         return False
 
     async def scene() -> None:
-        async with kept(process(WAITING), home) as keeper:
-            await keeper.first_life
+        async with kept(process(WAITING), home) as supervised:
+            await supervised.first_start
             await asyncio.sleep(0.5)
-            assert (keeper.state.state, keeper.state.restarts) == (READY, 0), "nobody said that it is absent"
-        async with kept(process(WAITING, alive=always_absent), home) as keeper:
-            await until(lambda: keeper.state.restarts > 0)
-            assert "took no part in its consumer group" in keeper.state.last_error
-        async with kept(process(WAITING, alive=alive), home) as keeper:
+            assert (supervised.state.state, supervised.state.restarts) == (READY, 0), "nobody said that it is absent"
+        async with kept(process(WAITING, alive=always_absent), home) as supervised:
+            await until(lambda: supervised.state.restarts > 0)
+            assert "took no part in its consumer group" in supervised.state.last_error
+        async with kept(process(WAITING, alive=alive), home) as supervised:
             await until(lambda: len(looks) > 30)
-            assert keeper.state.restarts == 0, "between two answers that it is absent, nobody could tell"
+            assert supervised.state.restarts == 0, "between two answers that it is absent, nobody could tell"
 
     asyncio.run(scene())
