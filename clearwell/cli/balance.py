@@ -135,7 +135,7 @@ def _losses(balance: StreamBalance) -> list[str]:
         if account.late:
             lines.append(
                 f"{counted(account.late, 'event')} came too late for the windows of {account.name}: "
-                f"`clearwell features show {account.name.partition('.')[2]}` says more."
+                f"`clearwell feature show {account.name.partition('.')[2]}` says more."
             )
     for account in balance.destinations:
         if account.outlived:

@@ -27,7 +27,7 @@ WORDING = {
     "destinations.register": "`clearwell destination register KIND.NAME` registers one.",
     "destinations.show": "See `clearwell destination show {subject}`.",
     "destinations.show_kind": "See `clearwell destination spec {subject}`.",
-    "keys.create": "Make one with `clearwell keys create`, or set CLEARWELL_KEYS.",
+    "keys.create": "Make one with `clearwell key create`, or set CLEARWELL_KEYS.",
     "keys.make_private": "Run `chmod 600 {subject}`.",
     "lake.check": "`clearwell lake check {subject}` proves that it is whole.",
     "lake.force": "--force does it all the same.",
@@ -38,6 +38,9 @@ WORDING = {
     "subscriptions.purpose": "Give a --purpose, or choose other --fields.",
     "subscriptions.replace": "--replace changes it (its position stays); or take another name.",
     "subscriptions.show": "See `clearwell subscription show {subject}`.",
+    "features.apply": "Run `clearwell feature apply`.",
+    "features.deliver": "Run its deliverer: `clearwell up`.",
+    "features.refresh": "Run `clearwell feature refresh`.",
 }
 """By act; `{subject}` is what it acts on."""
 

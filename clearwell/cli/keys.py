@@ -1,4 +1,4 @@
-"""`clearwell keys`: the local key file. Secrets are never shown."""
+"""`clearwell key`: the local key file. Secrets are never shown."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from clearwell.settings import key_file
 
 
 @click.group(cls=Group)
-def keys() -> None:
+def key() -> None:
     """Make, list and rotate the keys of the local key file (CLEARWELL_KEYS, or keys.json in the data folder)."""
 
 
@@ -23,7 +23,7 @@ def _file_option(function: AnyFunction) -> AnyFunction:
     return option(function)
 
 
-@keys.command()
+@key.command()
 @_file_option
 @dry_run_option
 @home_option
@@ -32,13 +32,13 @@ def create(file: Path | None, dry_run: bool, as_json: bool) -> None:
     """Make a key file with one key, which only its owner may read. Keep a copy: without it nothing opens again.
 
     \b
-      clearwell keys create
-      CLEARWELL_KEYS=/etc/clearwell/keys.json clearwell keys create --dry-run
+      clearwell key create
+      CLEARWELL_KEYS=/etc/clearwell/keys.json clearwell key create --dry-run
     """
     _carry_out(plan_create(file or key_file()), dry_run, as_json, "created")
 
 
-@keys.command()
+@key.command()
 @_file_option
 @dry_run_option
 @home_option
@@ -51,7 +51,7 @@ def rotate(file: Path | None, dry_run: bool, as_json: bool) -> None:
     _carry_out(plan_rotate(file or key_file()), dry_run, as_json, "rotated")
 
 
-@keys.command("list")
+@key.command("list")
 @_file_option
 @home_option
 @json_option

@@ -50,7 +50,7 @@ SECTIONS = {
         "subscription": Entry(
             "clearwell.cli.subscription.commands:subscription", "Look at what models read, change and remove it."
         ),
-        "features": Entry(
+        "feature": Entry(
             "clearwell.cli.features.commands:features", "Look at feature views, tell Feast of them, read them."
         ),
         "backfill": Entry("clearwell.cli.backfill:backfill", "Replay history into a training set."),
@@ -68,7 +68,7 @@ SECTIONS = {
             "clearwell.cli.lake.commands:lake_commands", "Look at the tables of the lake, and keep them in order."
         ),
         "bench": Entry("clearwell.cli.bench:bench", "Measure this machine beside the raw limits."),
-        "keys": Entry("clearwell.cli.keys:keys", "Make and look at the key file."),
+        "key": Entry("clearwell.cli.keys:key", "Make and look at the key file."),
     },
 }
 """Every command, by journey: the one place to register one."""

@@ -72,7 +72,7 @@ def write_file(settings: Settings, project: str = PROJECT) -> Path:
     path, part = folder / FILE, folder / f".{FILE}.part"
     part.touch(mode=0o600)
     part.write_text(
-        "# Made by `clearwell features apply`. Use it with FeatureStore(repo_path=...), or `feast -c`.\n" + text
+        "# Made by `clearwell feature apply`. Use it with FeatureStore(repo_path=...), or `feast -c`.\n" + text
     )
     part.replace(path)
     return path

@@ -14,7 +14,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
 from clearwell.destinations.postgres import errors as postgres_errors
-from clearwell.errors import ConfigError, Retryable
+from clearwell.errors import ConfigError, Hint, Retryable
 from clearwell.features.feast_config import PROJECT, SCHEMA, in_postgres, registry_url, repository
 from clearwell.features.online_store import ClearwellOnlineStore
 from clearwell.postgres_connection import BoundedConnection
@@ -92,13 +92,15 @@ def _open(settings: Settings, project: str, make: bool) -> FeatureStore:
     except (ArgumentError, NoSuchModuleError):
         raise ConfigError("CLEARWELL_FEAST_REGISTRY is no URL of a database that SQLAlchemy knows.") from None
     if not make and not registry_exists(settings):
-        raise ConfigError("Feast knows no feature view yet: run `clearwell features apply` first.")
+        raise ConfigError("Feast knows no feature view yet.", code="feast_is_behind", hint=Hint("features.apply"))
     store = FeatureStore(config=RepoConfig(**repository(settings, project, make=make)))
     try:
         with translate_errors():
             _ = store.registry  # connects, and makes the tables, now rather than at the first question
     except FeastRegistrySchemaError:
-        raise ConfigError("Feast's registry is not complete: run `clearwell features apply`.") from None
+        raise ConfigError(
+            "Feast's registry is not complete.", code="feast_is_behind", hint=Hint("features.apply")
+        ) from None
     return store
 
 

@@ -24,7 +24,7 @@ from feast.on_demand_feature_view import OnDemandFeatureView as OnDemand
 from feast.utils import _get_requested_feature_views_to_features_dict
 from pyarrow.fs import FSSpecHandler, PyFileSystem
 
-from clearwell.errors import ConfigError
+from clearwell.errors import ConfigError, Hint
 from clearwell.features.as_of_join import NOTHING, Numbers, as_of
 
 STORE: Literal["clearwell.features.offline_store.ClearwellOfflineStore"] = (
@@ -190,6 +190,6 @@ def _read(source: Any, repository: str) -> pa.Table:
         )
     except (FileNotFoundError, pa.ArrowInvalid):
         raise ConfigError(
-            f"There is no history of features at {source.name}: run `clearwell features refresh` first."
+            f"There is no history of features at {source.name}.", code="no_history", hint=Hint("features.refresh")
         ) from None
     return table.rename_columns([source.field_mapping.get(name, name) for name in table.column_names])

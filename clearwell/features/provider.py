@@ -14,7 +14,7 @@ from feast.data_source import DataSource
 from feast.infra.passthrough_provider import PassthroughProvider
 from feast.repo_config import RepoConfig
 
-from clearwell.errors import ConfigError
+from clearwell.errors import ConfigError, Hint
 from clearwell.features.feast_objects import VIEW_TAG
 from clearwell.features.pushed_types import check_frame
 from clearwell.features.view_text import decode_view
@@ -52,8 +52,10 @@ class ClearwellProvider(PassthroughProvider):
             return super().get_table_column_names_and_types_from_data_source(config, data_source)
         except FileNotFoundError:
             raise ConfigError(
-                f'The history of "{data_source.name}" is not there yet: `clearwell features refresh` makes it, of '
-                "events of its stream and nothing else, so push to the online store alone."
+                f'The history of "{data_source.name}" is not there yet. It is made of events of its stream and nothing '
+                "else, so push to the online store alone.",
+                code="no_history",
+                hint=Hint("features.refresh"),
             ) from None
 
 

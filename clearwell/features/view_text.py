@@ -9,7 +9,7 @@ import msgspec
 
 from clearwell.contract.features import FeatureView
 from clearwell.contract.model import Field
-from clearwell.errors import ConfigError
+from clearwell.errors import ConfigError, Hint
 
 
 def encode_view(view: FeatureView) -> str:
@@ -29,8 +29,9 @@ def decode_view(text: str) -> FeatureView:
         return msgspec.json.decode(text, type=FeatureView)
     except msgspec.DecodeError:
         raise ConfigError(
-            "A feature view in Feast's registry was written by another version of Clearwell: run "
-            "`clearwell features apply`."
+            "A feature view in Feast's registry was written by another version of Clearwell.",
+            code="feast_is_behind",
+            hint=Hint("features.apply"),
         ) from None
 
 

@@ -7,7 +7,7 @@ bytes, big-endian), so that no envelope can be moved to another event, field or 
 the same bytes. The clear value is UTF-8 text for strings, and the JSON of the value for any other type.
 
 Nonces are 96 random bits, the "RBG-based construction" of NIST SP 800-38D section 8.2.2. Its section 8.3 bounds one key
-to 2^32 sealed values, which keeps the chance of a repeated nonce under 2^-32: rotate before (`clearwell keys rotate`).
+to 2^32 sealed values, which keeps the chance of a repeated nonce under 2^-32: rotate before (`clearwell key rotate`).
 A batch draws its nonces in one call of os.urandom; each slice of it is used once, for one field of one event.
 """
 

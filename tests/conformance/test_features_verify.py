@@ -1,4 +1,4 @@
-"""`clearwell features verify`: nothing differs where nothing was tampered with; whatever was, is seen and told."""
+"""`clearwell feature verify`: nothing differs where nothing was tampered with; whatever was, is seen and told."""
 
 from __future__ import annotations
 

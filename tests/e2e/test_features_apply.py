@@ -1,4 +1,4 @@
-"""`clearwell features apply`: what it shows, that it repeats without effect, and what it refuses."""
+"""`clearwell feature apply`: what it shows, that it repeats without effect, and what it refuses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`clearwell features apply`: Feast's registry as the contracts say."""
+"""`clearwell feature apply`: Feast's registry as the contracts say."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def apply(project: str, dry_run: bool, as_json: bool) -> None:
     pipeline say. Makes the tables of new views, and feature_store.yaml for Feast's own tools. Rows are never removed.
 
     \b
-      clearwell features apply --dry-run
-      clearwell features apply
+      clearwell feature apply --dry-run
+      clearwell feature apply
 
     The registry is in Clearwell's PostgreSQL, or where CLEARWELL_FEAST_REGISTRY says. Needs clearwell[feast].
     """

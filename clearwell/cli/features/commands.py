@@ -1,4 +1,4 @@
-"""`clearwell features`: what contracts declare, in Feast's registry, and what is served."""
+"""`clearwell feature`: what contracts declare, in Feast's registry, and what is served."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from clearwell.cli.features.verify import verify
 from clearwell.cli.group import Group
 
 
-@click.group(cls=Group)
+@click.group("feature", cls=Group)
 def features() -> None:
     """Look at feature views, tell Feast of them, and read what is served.
 
     A view is declared by a route `to: features.<view>` of a contract, and filled by its deliverer.
 
     \b
-      clearwell features list
-      clearwell features apply --dry-run
-      clearwell features get carrier_delays UA DL
-      clearwell features history carrier_delays --entity UA
-      clearwell features verify carrier_delays
-      clearwell features compact --dry-run
+      clearwell feature list
+      clearwell feature apply --dry-run
+      clearwell feature get carrier_delays UA DL
+      clearwell feature history carrier_delays --entity UA
+      clearwell feature verify carrier_delays
+      clearwell feature compact --dry-run
     """
 
 

@@ -1,4 +1,4 @@
-"""`clearwell features compact`: fewer files of history, no tiles that nobody can ask for."""
+"""`clearwell feature compact`: fewer files of history, no tiles that nobody can ask for."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def compact(views: tuple[str, ...], dry_run: bool, as_json: bool) -> None:
     Deliverers do it themselves, every CLEARWELL_FEATURES_COMPACT_EVERY of their commits (500; 0: never); they and all
     who read may go on meanwhile. No event of a history is lost. A tile goes when it is further behind the newest event
     than the longest window, the lateness and the ttl of the view together: windows of so long ago can't be read any
-    more by `features get --at`, but by `features history`.
+    more by `feature get --at`, but by `feature history`.
 
     \b
-      clearwell features compact --dry-run
-      clearwell features compact carrier_delays
+      clearwell feature compact --dry-run
+      clearwell feature compact carrier_delays
     """
     with open_platform() as platform:
         say("looking at files and tiles …", err=True)

@@ -1,4 +1,4 @@
-"""`clearwell features get`: what is served now, or was at an instant. Without Feast."""
+"""`clearwell feature get`: what is served now, or was at an instant. Without Feast."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def get(view: str, keys: tuple[str, ...], names: tuple[str, ...], at: str | None
     KEY is the value of the entity's key, or the values of several in order, with commas between.
 
     \b
-      clearwell features get carrier_delays UA DL
-      clearwell features get carrier_delays UA --feature flights_1d --at 2013-12-31T12:00:00Z
-      clearwell features get legs JFK,LAX
+      clearwell feature get carrier_delays UA DL
+      clearwell feature get carrier_delays UA --feature flights_1d --at 2013-12-31T12:00:00Z
+      clearwell feature get legs JFK,LAX
 
     Of an instant before an entity's newest event, the features without a window are not known: the store keeps the
-    newest alone; nor are windows that begin before what is kept of tiles (`clearwell features compact`). Use
-    `clearwell features history` for those.
+    newest alone; nor are windows that begin before what is kept of tiles (`clearwell feature compact`). Use
+    `clearwell feature history` for those.
     """
     time = None if at is None else parse_time(at, "--at")
     with open_platform() as platform:
@@ -49,7 +49,7 @@ def _render(values: ViewValues) -> Table:
     )
     pruned = [name for name in first.values if any(name in row.pruned for row in values.rows)]
     if pruned:
-        rendered.caption = f"Too long ago for what is kept of {', '.join(pruned)}: see `clearwell features history`."
+        rendered.caption = f"Too long ago for what is kept of {', '.join(pruned)}: see `clearwell feature history`."
     return rendered
 
 

@@ -1,4 +1,4 @@
-"""`clearwell features history`: what the values of entities were over time, computed from their events."""
+"""`clearwell feature history`: what the values of entities were over time, computed from their events."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def history_command(
     """Show what the features of entities were over time: a line whenever a value changed.
 
     Computed from all events of the view by the function that serves it, so a line is what would have been served then,
-    had every event been there at its event time. KEY is written as for `clearwell features get`.
+    had every event been there at its event time. KEY is written as for `clearwell feature get`.
 
     \b
-      clearwell features history carrier_delays --entity UA --from 2013-03-01T00:00:00Z --to 2013-03-02T00:00:00Z
+      clearwell feature history carrier_delays --entity UA --from 2013-03-01T00:00:00Z --to 2013-03-02T00:00:00Z
     """
     first, last = parse_range(start, end, ("--from", "--to"))
     with open_platform() as platform:

@@ -1,4 +1,4 @@
-"""`clearwell features list | show`: what contracts declare, and what windows leave out. Needs no stack and no Feast."""
+"""`clearwell feature list | show`: what contracts declare, and what windows leave out. Needs no stack and no Feast."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def show(view: str, as_json: bool) -> None:
     windows that are still served.
 
     \b
-      clearwell features show carrier_delays
+      clearwell feature show carrier_delays
     """
     with platform_if_any() as platform:
         details = show_view(schemas_folder(), view, platform)

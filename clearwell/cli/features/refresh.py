@@ -1,4 +1,4 @@
-"""`clearwell features refresh`: bring what Feast joins training sets from up to date."""
+"""`clearwell feature refresh`: bring what Feast joins training sets from up to date."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def refresh(views: tuple[str, ...], full: bool, dry_run: bool, as_json: bool) ->
     delivered since the last time, and as far before that as windows reach; the result is the same as with --full.
 
     \b
-      clearwell features refresh carrier_delays
-      clearwell features refresh --dry-run
+      clearwell feature refresh carrier_delays
+      clearwell feature refresh --dry-run
     """
     with open_platform() as platform:
         plans = plan_refresh(platform, views, full=full)

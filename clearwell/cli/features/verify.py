@@ -1,4 +1,4 @@
-"""`clearwell features verify`: is what is served what history says?"""
+"""`clearwell feature verify`: is what is served what history says?"""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def verify(ctx: click.Context, view: str, sample: int, seed: int | None, log: Pa
     to the last bit. What is protected is not shown, neither here nor in the log (NDJSON, a line a value).
 
     \b
-      clearwell features verify carrier_delays
-      clearwell features verify carrier_delays --sample 1000 --log served.ndjson
+      clearwell feature verify carrier_delays
+      clearwell feature verify carrier_delays --sample 1000 --log served.ndjson
     """
     with open_platform() as platform:
         verified = verify_view(platform, view, sample, seed)

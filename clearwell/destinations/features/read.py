@@ -20,7 +20,7 @@ from clearwell.destinations.features.fold import bounds, reach, value_at
 from clearwell.destinations.features.tiles import EPOCH, Entity, Tile, microseconds, parts_of
 from clearwell.destinations.postgres import ddl
 from clearwell.destinations.postgres import errors as postgres_errors
-from clearwell.errors import ConfigError
+from clearwell.errors import ConfigError, Hint
 from clearwell.postgres_connection import BoundedConnection
 from clearwell.settings import Settings
 
@@ -75,8 +75,11 @@ def translate_errors(server: str, view: FeatureView) -> Iterator[None]:
     try:
         yield
     except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
-        message = f'There is no view "{view.name}" in {server}: run its deliverer (`clearwell up`) first.'
-        raise ConfigError(message) from None
+        raise ConfigError(
+            f'There is no view "{view.name}" in {server}: nothing was delivered to it yet.',
+            code="not_delivered",
+            hint=Hint("features.deliver"),
+        ) from None
     except psycopg.Error as error:
         raise postgres_errors.on_statement(error, server, f'read the view "{view.name}"') from None
     except (TypeError, ValueError, OverflowError):

@@ -1,6 +1,6 @@
 """Keeps a feature view small: joins the small files of its history, and removes tiles that no window needs any more.
 
-`clearwell features compact` does it at once; a deliverer does it every so many of its commits, on the thread that
+`clearwell feature compact` does it at once; a deliverer does it every so many of its commits, on the thread that
 writes, as the writers of the lake do: there is nothing to schedule. Trouble with it never stops the writing.
 """
 
