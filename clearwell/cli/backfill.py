@@ -13,7 +13,7 @@ from rich.console import RenderableType
 from clearwell.arrow_memory import keep_pandas_out, use_system_memory
 from clearwell.backfill.plan import CHUNK
 from clearwell.cli.group import Group
-from clearwell.cli.output import emit, home_option, json_option, progress, table
+from clearwell.cli.output import common_options, emit, progress, table
 from clearwell.cli.platform import actor, open_platform
 from clearwell.control.platform import Platform
 
@@ -50,8 +50,7 @@ def range_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @backfill.command("plan")
 @range_options
-@home_option
-@json_option
+@common_options
 @click.pass_context
 def plan_command(ctx: click.Context, /, as_json: bool, **requested: Any) -> None:
     """Show what `run` would read and write; exit code 1 where it would find nothing.
@@ -68,8 +67,7 @@ def plan_command(ctx: click.Context, /, as_json: bool, **requested: Any) -> None
 @backfill.command("run")
 @range_options
 @click.option("--dry-run", is_flag=True, help="Only plan.")
-@home_option
-@json_option
+@common_options
 @click.pass_context
 def run_command(ctx: click.Context, /, dry_run: bool, as_json: bool, **requested: Any) -> None:
     """Write the training set; a run that was broken off goes on where it was.

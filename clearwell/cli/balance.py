@@ -8,7 +8,7 @@ import click
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from clearwell.cli.output import counted, emit, home_option, json_option, table
+from clearwell.cli.output import common_options, counted, emit, table
 from clearwell.cli.platform import open_platform
 from clearwell.control.balance import TOTALS, StreamBalance, take_balance
 
@@ -30,8 +30,7 @@ DESTINATION_COLUMNS = (
 @click.command()
 @click.argument("stream")
 @click.option("--version", type=int, default=None, help="Contract version; default: the highest.")
-@home_option
-@json_option
+@common_options
 @click.pass_context
 def balance(ctx: click.Context, stream: str, version: int | None, as_json: bool) -> None:
     """Prove that every raw event of STREAM ended in exactly one place.

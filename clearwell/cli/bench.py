@@ -12,7 +12,7 @@ from clearwell.bench import figures, sources
 from clearwell.bench.features import FeatureFigures, bench_features
 from clearwell.bench.mongo import MongoFigures, bench_mongo
 from clearwell.cli.group import Group
-from clearwell.cli.output import emit, home_option, json_option, plain_console, table
+from clearwell.cli.output import common_options, emit, home_option, json_option, plain_console, table
 from clearwell.control.feature_changes import require_feast
 from clearwell.demo.flights import FLIGHTS
 from clearwell.settings import Settings
@@ -54,8 +54,7 @@ def postgres(events: int, as_json: bool) -> None:
 
 @bench.command()
 @click.option("--events", default=100_000, show_default=True, help="How many flights to run through.")
-@home_option
-@json_option
+@common_options
 def mongo(events: int, as_json: bool) -> None:
     """One MongoDB deliverer beside a bare insert_many: what a client pays for an event."""
     found = bench_mongo(settings.load(), events, _say())
@@ -71,8 +70,7 @@ def end_to_end(events: int, as_json: bool) -> None:
 
 @bench.command()
 @click.option("--rows", default=200_000, show_default=True, help="How many rows to write into each view.")
-@home_option
-@json_option
+@common_options
 def features(rows: int, as_json: bool) -> None:
     """The online store of a feature view, plain and windowed, beside server-side COPY into the keyed table."""
     found = bench_features(settings.load(), rows, _say())
@@ -92,8 +90,7 @@ def lake(rows: int, as_json: bool) -> None:
 
 @bench.command()
 @click.option("--rows", default=100_000, show_default=True, help="How many rows to write into each store.")
-@home_option
-@json_option
+@common_options
 def feast(rows: int, as_json: bool) -> None:
     """The online store of a feature view beside Feast's own PostgreSQL store: written to, and read through Feast."""
     where = settings.load()
@@ -107,8 +104,7 @@ def feast(rows: int, as_json: bool) -> None:
 @bench.command()
 @click.argument("name")
 @click.option("--events", type=int, help="How many events; by default what takes about ten seconds.")
-@home_option
-@json_option
+@common_options
 def source(name: str, events: int | None, as_json: bool) -> None:
     """One collector process reading a source (file, postgres_cdc) or being sent to (webhook), beside a bare client."""
     sources.find_bench(name)  # told before anything else is asked for

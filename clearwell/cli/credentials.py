@@ -7,14 +7,13 @@ from collections.abc import Iterator, Mapping
 import click
 
 from clearwell import settings
-from clearwell.cli.output import emit, home_option, json_option
+from clearwell.cli.output import common_options, emit
 from clearwell.control.credentials import ServerLogin, list_logins
 from clearwell.errors import ConfigError
 
 
 @click.command()
-@home_option
-@json_option
+@common_options
 def credentials(as_json: bool) -> None:
     """Show how your own programs log in to Kafka, PostgreSQL and the MongoDB-wire server of the stack.
 

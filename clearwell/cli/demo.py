@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.text import Text
 
 from clearwell import settings
-from clearwell.cli.output import emit, home_option, json_option, plain_console, progress, table
+from clearwell.cli.output import common_options, emit, plain_console, progress, table
 from clearwell.demo.flights import FLIGHTS
 from clearwell.demo.run import Summary, run
 from clearwell.demo.stages import Snapshot
@@ -21,8 +21,7 @@ from clearwell.demo.stages import Snapshot
 
 @click.command()
 @click.option("--events", default=FLIGHTS, show_default=True, help="How many of the real flights to bring in.")
-@home_option
-@json_option
+@common_options
 def demo(events: int, as_json: bool) -> None:
     """Run real flights from a file through Kafka into Postgres, MongoDB and a model.
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from clearwell.cli.group import Group
-from clearwell.cli.output import AnyFunction, dry_run_option, emit, home_option, json_option, table
+from clearwell.cli.output import AnyFunction, change_options, common_options, emit, table
 from clearwell.cli.platform import actor, platform_if_any
 from clearwell.control.keys import KeyChange, apply, list_keys, plan_create, plan_rotate
 from clearwell.settings import key_file
@@ -25,9 +25,7 @@ def _file_option(function: AnyFunction) -> AnyFunction:
 
 @key.command()
 @_file_option
-@dry_run_option
-@home_option
-@json_option
+@change_options
 def create(file: Path | None, dry_run: bool, as_json: bool) -> None:
     """Make a key file with one key, which only its owner may read. Keep a copy: without it nothing opens again.
 
@@ -40,9 +38,7 @@ def create(file: Path | None, dry_run: bool, as_json: bool) -> None:
 
 @key.command()
 @_file_option
-@dry_run_option
-@home_option
-@json_option
+@change_options
 def rotate(file: Path | None, dry_run: bool, as_json: bool) -> None:
     """Add a key that seals from now on; what the older ones sealed still opens, and pseudonyms stay the same.
 
@@ -53,8 +49,7 @@ def rotate(file: Path | None, dry_run: bool, as_json: bool) -> None:
 
 @key.command("list")
 @_file_option
-@home_option
-@json_option
+@common_options
 def list_command(file: Path | None, as_json: bool) -> None:
     """Show the ids of the keys, when each was made, and which one seals."""
     path = file or key_file()

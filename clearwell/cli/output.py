@@ -59,6 +59,16 @@ def dry_run_option(function: AnyFunction) -> AnyFunction:
     return click.option("--dry-run", is_flag=True, help="Check and say what would change; change nothing.")(function)
 
 
+def common_options(function: AnyFunction) -> AnyFunction:
+    """Adds `--home` and `--json`."""
+    return home_option(json_option(function))
+
+
+def change_options(function: AnyFunction) -> AnyFunction:
+    """Adds `--dry-run`, `--home` and `--json`."""
+    return dry_run_option(common_options(function))
+
+
 def emit(as_json: bool, value: Any, render: Callable[[], RenderableType]) -> None:
     """Print the result of a command: `value` as one JSON object, or what `render` makes for people.
 

@@ -7,15 +7,13 @@ from collections.abc import Iterator
 import click
 import msgspec
 
-from clearwell.cli.output import dry_run_option, emit, home_option, json_option
+from clearwell.cli.output import change_options, emit
 from clearwell.cli.platform import actor, open_platform
 from clearwell.control.preparation import Preparation, apply, plan_preparation
 
 
 @click.command()
-@dry_run_option
-@home_option
-@json_option
+@change_options
 def prepare(dry_run: bool, as_json: bool) -> None:
     """Make the topics of every contract, the registry's tables and the key file, where they are missing.
 

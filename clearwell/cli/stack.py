@@ -11,7 +11,7 @@ import click
 from rich.console import Group
 
 from clearwell import settings
-from clearwell.cli.output import dry_run_option, emit, home_option, json_option, progress, table
+from clearwell.cli.output import change_options, common_options, emit, progress, table
 from clearwell.control.status import ProcessStatus, show_status
 from clearwell.local import plans, stack
 from clearwell.settings import redact
@@ -24,9 +24,7 @@ PORT = click.IntRange(1, 65_535)
 @click.option("--kafka-port", type=PORT, help="Default: as before, else any free port.")
 @click.option("--postgres-port", type=PORT, help="Default: as before, else any free port.")
 @click.option("--mongo-port", type=PORT, help="Default: as before, else any free port.")
-@dry_run_option
-@home_option
-@json_option
+@change_options
 def up(
     services: bool,
     kafka_port: int | None,
@@ -90,8 +88,7 @@ def _ready(home: Path, shown: dict[str, object], changed: Mapping[str, tuple[int
 
 
 @click.command()
-@home_option
-@json_option
+@common_options
 @click.pass_context
 def status(ctx: click.Context, as_json: bool) -> None:
     """Show how each process of the stack is doing, how each deliverer is doing, and what was lost.
@@ -141,9 +138,7 @@ def _duration(seconds: int) -> str:
 
 @click.command()
 @click.option("--wipe", is_flag=True, help="Delete the data folder too: every event, table, log and key in it.")
-@dry_run_option
-@home_option
-@json_option
+@change_options
 def down(wipe: bool, dry_run: bool, as_json: bool) -> None:
     """End every process of the stack, services first. Named servers are left alone.
 

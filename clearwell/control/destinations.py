@@ -24,14 +24,6 @@ from clearwell.settings import Settings
 from clearwell.steps import bind
 
 
-class DestinationSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """How a registered destination is reached; `config` holds references, never secrets (invariant 10)."""
-
-    destination: str
-    config: Mapping[str, Any]
-    updated_at: datetime
-
-
 class DeliveryStatus(msgspec.Struct, frozen=True, kw_only=True):
     """How one delivery is doing. `behind`: clean events that it has not passed; None where nobody could be asked."""
 
@@ -62,7 +54,7 @@ class DeliveryDetails(DeliveryStatus, frozen=True, kw_only=True):
 class DestinationList(msgspec.Struct, frozen=True, kw_only=True):
     """The registered destinations, and the deliveries to these and to the platform's own."""
 
-    destinations: Sequence[DestinationSettings]
+    destinations: Sequence[RegisteredDestination]
     deliveries: Sequence[DeliveryStatus]
 
 
@@ -70,7 +62,7 @@ class DestinationDetails(msgspec.Struct, frozen=True, kw_only=True):
     """All that is known of one destination; `registered` is None for the platform's own."""
 
     destination: str
-    registered: DestinationSettings | None
+    registered: RegisteredDestination | None
     deliveries: Sequence[DeliveryDetails]
 
 
@@ -78,7 +70,7 @@ def list_destinations(platform: Platform) -> DestinationList:
     """All destinations and deliveries; these also of older versions and of routes that are gone. Blocks."""
     settings = platform.settings
     with platform.looking() as session:
-        registered = [_settings(destination) for destination in destinations.list_destinations(session)]
+        registered = destinations.list_destinations(session)
         known = {row.delivery.group: row for row in deliveries.list_deliveries(session)}
     current = [
         delivery for contract in newest_contracts(settings.schemas) for delivery in deliveries.deliveries_of(contract)
@@ -104,7 +96,7 @@ def show_destination(platform: Platform, destination: str, stream: str | None = 
         known = [deliveries.find(session, delivery.group) for _, delivery in pairs]
     return DestinationDetails(
         destination=destination,
-        registered=None if registered is None else _settings(registered),
+        registered=registered,
         deliveries=[
             DeliveryDetails(**_status(delivery, row, None) | _answer(platform.settings, contract, delivery))
             for (contract, delivery), row in zip(pairs, known, strict=True)
@@ -149,12 +141,6 @@ def _former(
         state = f"ended: v{newer} is newer" if newer > delivery.version else "ended: no route"
         rows.append(_status(delivery, registered, behind(settings, delivery)) | {"state": state})
     return rows
-
-
-def _settings(registered: RegisteredDestination) -> DestinationSettings:
-    return DestinationSettings(
-        destination=registered.destination, config=dict(registered.config), updated_at=registered.updated_at
-    )
 
 
 def _answer(settings: Settings, contract: Contract, delivery: Delivery) -> dict[str, Any]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import msgspec
 from sqlalchemy import delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
@@ -16,20 +16,13 @@ from clearwell.registry import audit
 from clearwell.registry.models import DestinationRow
 
 
-@dataclass(frozen=True, slots=True)
-class RegisteredDestination:
-    """A destination written "kind.name" in a route. `config` holds references, never secrets (invariant 10)."""
+class RegisteredDestination(msgspec.Struct, frozen=True):
+    """A destination as a contract's route names it; `config` holds references, never secrets (invariant 10)."""
 
-    kind: str
-    name: str
+    destination: str
     config: Mapping[str, Any]
     created_at: datetime
     updated_at: datetime
-
-    @property
-    def destination(self) -> str:
-        """As a contract's route names it."""
-        return f"{self.kind}.{self.name}"
 
 
 def add(session: Session, kind: str, name: str, config: Mapping[str, Any]) -> bool:
@@ -92,4 +85,4 @@ def _row(session: Session, kind: str, name: str, *, for_update: bool = False) ->
 
 
 def _destination(row: DestinationRow) -> RegisteredDestination:
-    return RegisteredDestination(row.kind, row.name, row.config, row.created_at, row.updated_at)
+    return RegisteredDestination(f"{row.kind}.{row.name}", row.config, row.created_at, row.updated_at)

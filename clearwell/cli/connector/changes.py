@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from clearwell.cli.connector.positions import show_move
-from clearwell.cli.output import dry_run_option, emit, home_option, json_option
+from clearwell.cli.output import change_options, emit
 from clearwell.cli.platform import plan_and_apply
 from clearwell.control.connector_changes import (
     Removal,
@@ -21,9 +21,7 @@ from clearwell.control.connector_changes import (
 
 @click.command()
 @click.argument("name")
-@dry_run_option
-@home_option
-@json_option
+@change_options
 def pause(name: str, dry_run: bool, as_json: bool) -> None:
     """Stop reading; the position stays."""
     plan = plan_and_apply(lambda platform: plan_pause(platform, name), apply, dry_run)
@@ -32,9 +30,7 @@ def pause(name: str, dry_run: bool, as_json: bool) -> None:
 
 @click.command()
 @click.argument("name")
-@dry_run_option
-@home_option
-@json_option
+@change_options
 def resume(name: str, dry_run: bool, as_json: bool) -> None:
     """Read on from the position.
 
@@ -46,9 +42,7 @@ def resume(name: str, dry_run: bool, as_json: bool) -> None:
 
 @click.command()
 @click.argument("name")
-@dry_run_option
-@home_option
-@json_option
+@change_options
 def restart(name: str, dry_run: bool, as_json: bool) -> None:
     """End the read that runs, and begin anew at once.
 
@@ -61,9 +55,7 @@ def restart(name: str, dry_run: bool, as_json: bool) -> None:
 
 @click.command()
 @click.argument("name")
-@dry_run_option
-@home_option
-@json_option
+@change_options
 def reset(name: str, dry_run: bool, as_json: bool) -> None:
     """Go back to the beginning of the source.
 
@@ -80,9 +72,7 @@ def reset(name: str, dry_run: bool, as_json: bool) -> None:
 @click.command()
 @click.argument("name")
 @click.option("--keep-upstream", is_flag=True, help="Leave what the source's server keeps for it.")
-@dry_run_option
-@home_option
-@json_option
+@change_options
 def remove(name: str, keep_upstream: bool, dry_run: bool, as_json: bool) -> None:
     """Forget a connector and its position.
 

@@ -10,7 +10,7 @@ import click
 import msgspec
 
 from clearwell import settings
-from clearwell.cli.output import dry_run_option, emit, home_option, json_option
+from clearwell.cli.output import change_options, common_options, emit
 from clearwell.cli.platform import actor, open_platform
 from clearwell.control.connector_registration import probe, reveal_samples
 from clearwell.control.connector_spec import ConnectorSpec, load_spec
@@ -22,8 +22,7 @@ from clearwell.terminal import printable
 
 @click.command()
 @click.argument("target", metavar="FILE|NAME")
-@home_option
-@json_option
+@common_options
 def check(target: str, as_json: bool) -> None:
     """Prove that a source can be read.
 
@@ -49,9 +48,7 @@ def check(target: str, as_json: bool) -> None:
 @click.option("--into", type=click.Path(path_type=Path), help="The schemas folder; default: CLEARWELL_SCHEMAS.")
 @click.option("--from", "offered", metavar="STREAM", help="Draft from this one, where the source offers several.")
 @click.option("--owner", default="unknown", help="Who answers for the stream, as the draft says it.")
-@dry_run_option
-@home_option
-@json_option
+@change_options
 def discover(
     target: str,
     samples: bool,

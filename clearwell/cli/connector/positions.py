@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from clearwell.cli.group import Group
-from clearwell.cli.output import dry_run_option, emit, home_option, json_option
+from clearwell.cli.output import change_options, common_options, emit
 from clearwell.cli.platform import open_platform, plan_and_apply
 from clearwell.cli.results import format_position, format_time
 from clearwell.control.connector_changes import PositionChange, apply, plan_position
@@ -24,8 +24,7 @@ def positions() -> None:
 
 @positions.command("get")
 @click.argument("name")
-@home_option
-@json_option
+@common_options
 def get(name: str, as_json: bool) -> None:
     """Show the position of the connector NAME: reading goes on after it.
 
@@ -50,9 +49,7 @@ def get(name: str, as_json: bool) -> None:
 @click.argument("position", metavar="[JSON]", required=False)
 @click.option("--file", type=click.Path(path_type=Path), help="Read the position from this file.")
 @click.option("--version", "seen", type=int, help="Refuse when the position is not at this version any more.")
-@dry_run_option
-@home_option
-@json_option
+@change_options
 def set_command(
     name: str, position: str | None, file: Path | None, seen: int | None, dry_run: bool, as_json: bool
 ) -> None:

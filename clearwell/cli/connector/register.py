@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from clearwell.cli.output import dry_run_option, emit, home_option, json_option
+from clearwell.cli.output import change_options, emit
 from clearwell.cli.platform import plan_and_apply
 from clearwell.cli.set_option import config_of
 from clearwell.control.connector_registration import Registration, plan_registration
@@ -25,9 +25,7 @@ from clearwell.terminal import printable
 @click.option("--stream", help="Without FILE: the stream that its events go to.")
 @click.option("--set", "settings_", multiple=True, metavar="KEY=VALUE", help="Without FILE: an option, as in YAML.")
 @click.option("--events-per-second", type=float, help="Without FILE: read no faster than this.")
-@dry_run_option
-@home_option
-@json_option
+@change_options
 def register(
     file: Path | None,
     name: str | None,

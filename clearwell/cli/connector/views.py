@@ -8,7 +8,7 @@ from typing import Any
 import click
 from rich.console import Group
 
-from clearwell.cli.output import emit, home_option, json_option, table
+from clearwell.cli.output import common_options, emit, table
 from clearwell.cli.platform import open_platform
 from clearwell.cli.results import format_value, render_facts, to_json
 from clearwell.control.connectors import list_changes, list_connectors, show_connector
@@ -17,8 +17,7 @@ ACCOUNT = ("read", "accepted", "refused", "at_source", "passed_over")
 
 
 @click.command("list")
-@home_option
-@json_option
+@common_options
 def list_command(as_json: bool) -> None:
     """Show how all connectors are doing.
 
@@ -37,8 +36,7 @@ def list_command(as_json: bool) -> None:
 
 @click.command()
 @click.argument("name")
-@home_option
-@json_option
+@common_options
 def show(name: str, as_json: bool) -> None:
     """Show all that is known of one connector.
 
@@ -52,8 +50,7 @@ def show(name: str, as_json: bool) -> None:
 @click.command("audit")
 @click.argument("name", required=False)
 @click.option("--limit", type=click.IntRange(1, 10_000), default=50, help="At most this many; default: 50.")
-@home_option
-@json_option
+@common_options
 def audit_command(name: str | None, limit: int, as_json: bool) -> None:
     """Show who changed connectors, and when.
 

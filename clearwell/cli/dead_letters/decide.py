@@ -10,7 +10,7 @@ import click
 from rich.console import RenderableType
 
 from clearwell.cli.dead_letters.filter import filter_of, selection_options
-from clearwell.cli.output import counted, dry_run_option, emit, home_option, json_option, table
+from clearwell.cli.output import change_options, counted, emit, table
 from clearwell.cli.platform import actor, open_platform
 from clearwell.control.dead_letter_changes import (
     PARTICIPLES,
@@ -28,9 +28,7 @@ from clearwell.errors import ConfigError
 
 @click.command()
 @selection_options
-@dry_run_option
-@home_option
-@json_option
+@change_options
 def discard(ids: tuple[int, ...], yes: bool, dry_run: bool, as_json: bool, **options: Any) -> None:
     """Discard dead letters.
 
@@ -46,9 +44,7 @@ def discard(ids: tuple[int, ...], yes: bool, dry_run: bool, as_json: bool, **opt
 
 @click.command()
 @selection_options
-@dry_run_option
-@home_option
-@json_option
+@change_options
 def park(ids: tuple[int, ...], yes: bool, dry_run: bool, as_json: bool, **options: Any) -> None:
     """Leave dead letters alone.
 
@@ -63,9 +59,7 @@ def park(ids: tuple[int, ...], yes: bool, dry_run: bool, as_json: bool, **option
 
 @click.command()
 @selection_options
-@dry_run_option
-@home_option
-@json_option
+@change_options
 def reopen(ids: tuple[int, ...], yes: bool, dry_run: bool, as_json: bool, **options: Any) -> None:
     """Let parked dead letters wait again.
 

@@ -11,7 +11,7 @@ import click
 import msgspec
 
 from clearwell.cli.dead_letters.show import describe_outcome
-from clearwell.cli.output import dry_run_option, emit, home_option, json_option
+from clearwell.cli.output import change_options, emit
 from clearwell.cli.platform import actor, open_platform
 from clearwell.control.dead_letter_changes import DeadLetterFix, apply, plan_fix
 from clearwell.dead_letters.patch import EventChange, is_json
@@ -28,9 +28,7 @@ from clearwell.errors import ConfigError
 )
 @click.option("--event", type=click.Path(path_type=Path), metavar="FILE", help="The whole event anew; - as above.")
 @click.option("--version", type=int, help="Take it by this version of the contract; default: the newest.")
-@dry_run_option
-@home_option
-@json_option
+@change_options
 @click.pass_context
 def fix(
     ctx: click.Context,

@@ -8,7 +8,7 @@ import click
 
 from clearwell.cli.dead_letters.decide import confirm, render_plan
 from clearwell.cli.dead_letters.filter import filter_of, selection_options
-from clearwell.cli.output import counted, dry_run_option, emit, home_option, json_option, say
+from clearwell.cli.output import change_options, counted, emit, say
 from clearwell.cli.platform import actor, open_platform
 from clearwell.control.dead_letter_changes import plan_replay
 from clearwell.control.dead_letter_changes import replay as replay_dead_letters
@@ -17,9 +17,7 @@ from clearwell.dead_letters.replay import ReplayResult
 
 @click.command()
 @selection_options
-@dry_run_option
-@home_option
-@json_option
+@change_options
 @click.pass_context
 def replay(
     ctx: click.Context, /, ids: tuple[int, ...], yes: bool, dry_run: bool, as_json: bool, **options: Any

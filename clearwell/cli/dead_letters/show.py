@@ -9,7 +9,7 @@ import click
 from rich.console import Group, RenderableType
 
 from clearwell.cli.dead_letters.views import letter_to_json
-from clearwell.cli.output import emit, home_option, json_option, table
+from clearwell.cli.output import common_options, emit, table
 from clearwell.cli.platform import actor, open_platform
 from clearwell.cli.results import format_time
 from clearwell.control.dead_letters import (
@@ -27,8 +27,7 @@ from clearwell.dead_letters.shape import EventShape
 @click.argument("id_", metavar="ID", type=int)
 @click.option("--reveal", is_flag=True, help="Show the event itself, protected fields included; this is audited.")
 @click.option("--why", default="", help="With --reveal: the reason, for the audit.")
-@home_option
-@json_option
+@common_options
 def show(id_: int, reveal: bool, why: str, as_json: bool) -> None:
     """Show one dead letter.
 

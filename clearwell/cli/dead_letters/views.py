@@ -9,7 +9,7 @@ import msgspec
 from rich.console import RenderableType
 
 from clearwell.cli.dead_letters.filter import filter_of, filter_options
-from clearwell.cli.output import emit, home_option, json_option, table
+from clearwell.cli.output import common_options, emit, table
 from clearwell.cli.platform import open_platform
 from clearwell.cli.results import format_time
 from clearwell.control.dead_letters import (
@@ -27,8 +27,7 @@ UNSETTLED = (DeadLetterState.WAITING, DeadLetterState.FIXED, DeadLetterState.PAR
 @click.command("list")
 @filter_options
 @click.option("--limit", type=click.IntRange(1, 100_000), default=50, help="At most this many; default: 50.")
-@home_option
-@json_option
+@common_options
 def list_command(limit: int, as_json: bool, **options: Any) -> None:
     """Show dead letters, newest first.
 
@@ -47,8 +46,7 @@ def list_command(limit: int, as_json: bool, **options: Any) -> None:
 
 @click.command()
 @filter_options
-@home_option
-@json_option
+@common_options
 def stats(as_json: bool, **options: Any) -> None:
     """Count dead letters by reason.
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import click
 
-from clearwell.cli.output import dry_run_option, emit, home_option, json_option
+from clearwell.cli.output import change_options, emit
 from clearwell.cli.platform import plan_and_apply
 from clearwell.control.destination_changes import PauseChange, apply, plan_pause, plan_removal, plan_resume
 
@@ -14,9 +14,7 @@ from clearwell.control.destination_changes import PauseChange, apply, plan_pause
 @click.command()
 @click.argument("destination", metavar="DESTINATION")
 @click.option("--stream", help="Of this stream alone; default: all that have a route to it.")
-@dry_run_option
-@home_option
-@json_option
+@change_options
 def pause(destination: str, stream: str | None, dry_run: bool, as_json: bool) -> None:
     """Stop delivering; each deliverer keeps its position.
 
@@ -33,9 +31,7 @@ def pause(destination: str, stream: str | None, dry_run: bool, as_json: bool) ->
 @click.command()
 @click.argument("destination", metavar="DESTINATION")
 @click.option("--stream", help="Of this stream alone; default: all that have a route to it.")
-@dry_run_option
-@home_option
-@json_option
+@change_options
 def resume(destination: str, stream: str | None, dry_run: bool, as_json: bool) -> None:
     """Deliver on from where it was paused.
 
@@ -51,9 +47,7 @@ def resume(destination: str, stream: str | None, dry_run: bool, as_json: bool) -
 
 @click.command()
 @click.argument("destination", metavar="KIND.NAME")
-@dry_run_option
-@home_option
-@json_option
+@change_options
 def remove(destination: str, dry_run: bool, as_json: bool) -> None:
     """Forget a destination that no route leads to.
 

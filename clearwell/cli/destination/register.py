@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from clearwell.cli.output import dry_run_option, emit, home_option, json_option
+from clearwell.cli.output import change_options, common_options, emit
 from clearwell.cli.platform import open_platform, plan_and_apply
 from clearwell.cli.set_option import config_of
 from clearwell.control.destination_registration import DestinationRegistration, check_destination, plan_registration
@@ -20,9 +20,7 @@ from clearwell.errors import ConfigError
 @click.argument("destination", metavar="KIND.NAME")
 @click.argument("file", type=click.Path(path_type=Path), required=False)
 @click.option("--set", "options", multiple=True, metavar="KEY=VALUE", help="Without FILE: an option, as in YAML.")
-@dry_run_option
-@home_option
-@json_option
+@change_options
 def register(destination: str, file: Path | None, options: Sequence[str], dry_run: bool, as_json: bool) -> None:
     """Register a destination, or change it.
 
@@ -49,8 +47,7 @@ def register(destination: str, file: Path | None, options: Sequence[str], dry_ru
 
 @click.command()
 @click.argument("destination", metavar="KIND.NAME|KIND")
-@home_option
-@json_option
+@common_options
 def check(destination: str, as_json: bool) -> None:
     """Prove that a destination can be reached, and written to.
 

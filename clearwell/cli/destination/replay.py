@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import click
 
-from clearwell.cli.output import dry_run_option, emit, home_option, json_option, progress
+from clearwell.cli.output import change_options, emit, progress
 from clearwell.cli.platform import actor, open_platform
 from clearwell.control.destination_replay import DestinationReplay, Since, apply_replay, plan_replay
 from clearwell.control.times import parse_time
@@ -20,9 +20,7 @@ _OFFSETS = re.compile(r"[0-9]{1,9}:[0-9]{1,18}(,[0-9]{1,9}:[0-9]{1,18})*\Z")
 @click.option("--stream", help="Whose events; needed where several streams are delivered to it.")
 @click.option("--from", "since", required=True, metavar="WHEN", help="earliest, a time, 2h or 7d, or 0:1200,1:900.")
 @click.option("--yes", is_flag=True, help="Do it where events are given away, and go out a second time.")
-@dry_run_option
-@home_option
-@json_option
+@change_options
 def replay(destination: str, stream: str | None, since: str, yes: bool, dry_run: bool, as_json: bool) -> None:
     """Deliver again from an earlier position, while paused.
 

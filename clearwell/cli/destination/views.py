@@ -7,7 +7,7 @@ from typing import Any
 import click
 from rich.console import Group, RenderableType
 
-from clearwell.cli.output import emit, home_option, json_option, table
+from clearwell.cli.output import common_options, emit, table
 from clearwell.cli.platform import open_platform
 from clearwell.cli.results import render_facts, to_json
 from clearwell.control.destinations import list_destinations, show_destination
@@ -16,8 +16,7 @@ HEADS = ("stream", "version", "destination", "state", "behind", "last_error", "n
 
 
 @click.command("list")
-@home_option
-@json_option
+@common_options
 def list_command(as_json: bool) -> None:
     """Show the destinations, and how each delivery is doing.
 
@@ -37,8 +36,7 @@ def list_command(as_json: bool) -> None:
 @click.command()
 @click.argument("destination", metavar="DESTINATION")
 @click.option("--stream", help="Of this stream alone; default: all that have a route to it.")
-@home_option
-@json_option
+@common_options
 def show(destination: str, stream: str | None, as_json: bool) -> None:
     """Show all that is known of one destination.
 

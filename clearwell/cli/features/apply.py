@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import click
 
-from clearwell.cli.output import dry_run_option, emit, home_option, json_option
+from clearwell.cli.output import change_options, emit
 from clearwell.cli.platform import actor, open_platform
 from clearwell.control.feature_changes import PROJECT, RegistryPlan, apply_views, plan_apply
 
@@ -15,9 +15,7 @@ _SIGNS = {"add": "+", "change": "~", "remove": "-"}
 
 @click.command()
 @click.option("--project", default=PROJECT, show_default=True, help="Which of Feast's projects the views belong to.")
-@dry_run_option
-@home_option
-@json_option
+@change_options
 def apply(project: str, dry_run: bool, as_json: bool) -> None:
     """Tell Feast of the feature views that contracts declare.
 

@@ -6,16 +6,14 @@ from datetime import UTC, datetime
 
 import click
 
-from clearwell.cli.output import counted, dry_run_option, emit, home_option, json_option, say
+from clearwell.cli.output import change_options, counted, emit, say
 from clearwell.cli.platform import actor, open_platform
 from clearwell.control.feature_changes import CompactionPlan, ViewCompaction, compact_view, plan_compact
 
 
 @click.command()
 @click.argument("views", nargs=-1, metavar="[VIEW]...")
-@dry_run_option
-@home_option
-@json_option
+@change_options
 def compact(views: tuple[str, ...], dry_run: bool, as_json: bool) -> None:
     """Join the small files of histories, and remove tiles that no window needs; of all views by default.
 

@@ -6,7 +6,7 @@ import click
 from rich.table import Table
 
 from clearwell.cli.features.cells import render_value
-from clearwell.cli.output import emit, home_option, json_option, table
+from clearwell.cli.output import common_options, emit, table
 from clearwell.cli.platform import open_platform
 from clearwell.control.features import EntityValues, ViewValues, get_values
 from clearwell.control.times import parse_time
@@ -17,8 +17,7 @@ from clearwell.control.times import parse_time
 @click.argument("keys", nargs=-1, required=True, metavar="KEY...")
 @click.option("--feature", "names", multiple=True, help="Only this feature; may be given again.")
 @click.option("--at", help="Of this time, or so long ago: 2013-01-01T10:00:00Z, 2h; default: now.")
-@home_option
-@json_option
+@common_options
 def get(view: str, keys: tuple[str, ...], names: tuple[str, ...], at: str | None, as_json: bool) -> None:
     """Read the features of entities from the online store.
 

@@ -6,7 +6,7 @@ import click
 from rich.console import RenderableType
 
 from clearwell.cli.features.cells import render_value
-from clearwell.cli.output import emit, home_option, json_option, table
+from clearwell.cli.output import common_options, emit, table
 from clearwell.cli.platform import open_platform
 from clearwell.control.features import ViewHistory, show_history
 from clearwell.control.times import parse_range
@@ -22,8 +22,7 @@ from clearwell.control.times import parse_range
 @click.option(
     "--limit", type=click.IntRange(1, 1_000_000), default=1_000, help="At most this many lines; default: 1000."
 )
-@home_option
-@json_option
+@common_options
 def history_command(
     view: str, keys: tuple[str, ...], start: str | None, end: str | None, limit: int, as_json: bool
 ) -> None:

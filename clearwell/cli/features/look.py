@@ -8,15 +8,14 @@ import click
 from rich.console import Group, RenderableType
 
 from clearwell.cli.features.cells import render_excluded
-from clearwell.cli.output import emit, home_option, json_option, table
+from clearwell.cli.output import common_options, emit, table
 from clearwell.cli.platform import platform_if_any
 from clearwell.control.features import ViewDetails, list_views, show_view
 from clearwell.settings import schemas_folder
 
 
 @click.command("list")
-@home_option
-@json_option
+@common_options
 def list_command(as_json: bool) -> None:
     """Show the feature views of all contracts."""
     views = list_views(schemas_folder())
@@ -28,8 +27,7 @@ def list_command(as_json: bool) -> None:
 
 @click.command()
 @click.argument("view")
-@home_option
-@json_option
+@common_options
 def show(view: str, as_json: bool) -> None:
     """Show one feature view: its entity and features, their types and windows.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from clearwell.cli.output import counted, dry_run_option, emit, home_option, json_option, say, table
+from clearwell.cli.output import change_options, counted, emit, say, table
 from clearwell.cli.platform import actor, open_platform
 from clearwell.control.feature_changes import RefreshPlan, plan_refresh, refresh_view
 
@@ -12,9 +12,7 @@ from clearwell.control.feature_changes import RefreshPlan, plan_refresh, refresh
 @click.command()
 @click.argument("views", nargs=-1, metavar="[VIEW]...")
 @click.option("--full", is_flag=True, help="Make all rows anew, as after a view was emptied by hand.")
-@dry_run_option
-@home_option
-@json_option
+@change_options
 def refresh(views: tuple[str, ...], full: bool, dry_run: bool, as_json: bool) -> None:
     """Bring what Feast joins training sets from up to date with the events; of all views by default.
 

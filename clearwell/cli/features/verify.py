@@ -12,7 +12,7 @@ from rich.console import Group as Lines
 from rich.console import RenderableType
 
 from clearwell.cli.features.cells import render_excluded, render_value
-from clearwell.cli.output import emit, home_option, json_option, table
+from clearwell.cli.output import common_options, emit, table
 from clearwell.cli.platform import open_platform
 from clearwell.control.feature_verification import Comparison, ViewVerification, verify_view
 from clearwell.errors import ConfigError
@@ -27,8 +27,7 @@ from clearwell.errors import ConfigError
 @click.option(
     "--log", type=click.Path(path_type=Path, dir_okay=False), help="Write all that was served and computed here."
 )
-@home_option
-@json_option
+@common_options
 @click.pass_context
 def verify(ctx: click.Context, view: str, sample: int, seed: int | None, log: Path | None, as_json: bool) -> None:
     """Prove that serving and training see the same values; exit code 1 where they don't.

@@ -12,7 +12,7 @@ from rich.console import RenderableType
 from clearwell.cli.group import Group
 from clearwell.cli.lake.option import lake_option
 from clearwell.cli.lake.upkeep import compact, vacuum
-from clearwell.cli.output import emit, home_option, json_option, table
+from clearwell.cli.output import common_options, emit, table
 from clearwell.cli.platform import open_platform
 from clearwell.control.lake import (
     ArchiveCheck,
@@ -47,8 +47,7 @@ lake_commands.add_command(vacuum)
 
 @lake_commands.command("list")
 @lake_option
-@home_option
-@json_option
+@common_options
 def list_command(lake: str | None, as_json: bool) -> None:
     """List the tables with their sizes."""
     with open_platform() as platform:
@@ -63,8 +62,7 @@ def list_command(lake: str | None, as_json: bool) -> None:
 @click.option("--at", help="As it was then, or so long ago: 2026-11-27, 2h.")
 @click.option("--rows", type=click.IntRange(0, 1000), default=5, show_default=True, help="How many rows to show.")
 @lake_option
-@home_option
-@json_option
+@common_options
 def show(table_name: str, version: int | None, at: str | None, rows: int, lake: str | None, as_json: bool) -> None:
     """Show a table's size, columns and some rows, now or as it was."""
     if version is not None and at is not None:
@@ -79,8 +77,7 @@ def show(table_name: str, version: int | None, at: str | None, rows: int, lake: 
 @click.argument("table_name", metavar="TABLE")
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="How many versions.")
 @lake_option
-@home_option
-@json_option
+@common_options
 def history(table_name: str, limit: int, lake: str | None, as_json: bool) -> None:
     """List a table's versions, newest first."""
     with open_platform() as platform:
@@ -93,8 +90,7 @@ def history(table_name: str, limit: int, lake: str | None, as_json: bool) -> Non
 @lake_commands.command()
 @click.argument("stream")
 @lake_option
-@home_option
-@json_option
+@common_options
 @click.pass_context
 def check(ctx: click.Context, stream: str, lake: str | None, as_json: bool) -> None:
     """Prove that the archive of STREAM holds every raw event, once.

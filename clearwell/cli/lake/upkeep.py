@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from clearwell.cli.lake.option import lake_option
-from clearwell.cli.output import dry_run_option, emit, home_option, json_option, say
+from clearwell.cli.output import change_options, emit, say
 from clearwell.cli.platform import actor, open_platform
 from clearwell.control.lake_changes import apply, plan_compact, plan_vacuum
 from clearwell.control.times import parse_duration
@@ -14,9 +14,7 @@ from clearwell.control.times import parse_duration
 @click.command()
 @click.argument("table_name", metavar="TABLE")
 @lake_option
-@dry_run_option
-@home_option
-@json_option
+@change_options
 def compact(table_name: str, lake: str | None, dry_run: bool, as_json: bool) -> None:
     """Join a table's small files, day by day; writers go on meanwhile.
 
@@ -40,9 +38,7 @@ def compact(table_name: str, lake: str | None, dry_run: bool, as_json: bool) -> 
 @click.option("--full", is_flag=True, help="List the whole table, to find files of writers that died as well.")
 @click.option("--force", is_flag=True, help="Allow less than 7 days, which takes files from under readers and writers.")
 @lake_option
-@dry_run_option
-@home_option
-@json_option
+@change_options
 def vacuum(
     table_name: str, older_than: str, full: bool, force: bool, lake: str | None, dry_run: bool, as_json: bool
 ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from clearwell.cli.output import dry_run_option, emit, home_option, json_option
+from clearwell.cli.output import change_options, emit
 from clearwell.cli.platform import plan_and_apply
 from clearwell.control.stream_changes import PartitionsPlan, add_partitions, plan_partitions
 
@@ -12,9 +12,7 @@ from clearwell.control.stream_changes import PartitionsPlan, add_partitions, pla
 @click.command("partitions")
 @click.argument("stream")
 @click.argument("partitions", metavar="N", type=click.IntRange(1, 10_000))
-@dry_run_option
-@home_option
-@json_option
+@change_options
 def partitions_command(stream: str, partitions: int, dry_run: bool, as_json: bool) -> None:
     """Give each topic of a stream N partitions: more than it has.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from clearwell.cli.output import dry_run_option, emit, home_option, json_option
+from clearwell.cli.output import change_options, emit
 from clearwell.cli.platform import plan_and_apply
 from clearwell.control.realignment import Realignment, plan_realignment, realign
 
@@ -12,9 +12,7 @@ from clearwell.control.realignment import Realignment, plan_realignment, realign
 @click.command("realign")
 @click.argument("stream")
 @click.option("--version", type=click.IntRange(1), help="Of the contract; the highest by default.")
-@dry_run_option
-@home_option
-@json_option
+@change_options
 def realign_command(stream: str, version: int | None, dry_run: bool, as_json: bool) -> None:
     """Go on where Kafka has lost events that were read already.
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import click
 from rich.console import Group, RenderableType
 
-from clearwell.cli.output import emit, home_option, json_option, table
+from clearwell.cli.output import common_options, emit, table
 from clearwell.cli.platform import open_platform
 from clearwell.control.streams import StreamDetails, list_streams, show_stream
 
 
 @click.command("list")
-@home_option
-@json_option
+@common_options
 def list_command(as_json: bool) -> None:
     """Show all streams that have a contract."""
     with open_platform() as platform:
@@ -28,8 +27,7 @@ def list_command(as_json: bool) -> None:
 
 @click.command()
 @click.argument("stream")
-@home_option
-@json_option
+@common_options
 def show(stream: str, as_json: bool) -> None:
     """Show what a stream's topics hold, and how far their readers are.
 

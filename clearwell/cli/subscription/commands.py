@@ -10,7 +10,7 @@ import click
 import msgspec
 
 from clearwell.cli.group import Group
-from clearwell.cli.output import dry_run_option, emit, home_option, json_option, table
+from clearwell.cli.output import change_options, common_options, emit, table
 from clearwell.cli.platform import actor, open_platform, plan_and_apply
 from clearwell.cli.results import render_facts
 from clearwell.control import subscriptions
@@ -28,8 +28,7 @@ def subscription() -> None:
 
 
 @subscription.command("list")
-@home_option
-@json_option
+@common_options
 def list_command(as_json: bool) -> None:
     """Show what all models read."""
     with open_platform() as platform:
@@ -51,8 +50,7 @@ def list_command(as_json: bool) -> None:
 
 @subscription.command()
 @click.argument("name")
-@home_option
-@json_option
+@common_options
 def show(name: str, as_json: bool) -> None:
     """Show one subscription, and how far its model is."""
     with open_platform() as platform:
@@ -71,9 +69,7 @@ def show(name: str, as_json: bool) -> None:
 )
 @click.option("--replace", is_flag=True, help="Change the subscription of this name.")
 @click.option("--list", "listing", is_flag=True, hidden=True)
-@dry_run_option
-@home_option
-@json_option
+@change_options
 @click.pass_context
 def register(
     context: click.Context,
@@ -133,9 +129,7 @@ subscribe.name = "subscribe"
 
 @subscription.command()
 @click.argument("name")
-@dry_run_option
-@home_option
-@json_option
+@change_options
 def remove(name: str, dry_run: bool, as_json: bool) -> None:
     """Forget a subscription, and where its model is.
 
