@@ -99,6 +99,8 @@ SECRET_IN_URL = msgspec.Meta(extra={"clearwell": "secret in url"})
 
 PemFile = Annotated[str, PATH, msgspec.Meta(description="a PEM file of the authorities to trust.")]
 BatchEvents = Annotated[int, msgspec.Meta(ge=1, le=100_000, description="events taken together, at most.")]
+Username = Annotated[str | None, msgspec.Meta(description="who we are.")]
+Password = Annotated[str | None, SECRET, msgspec.Meta(description="who we are.")]
 StorageSecrets = Annotated[
     dict[str, Annotated[str, SECRET]],
     msgspec.Meta(description="options that are secrets, such as `secret`; they are laid over `storage_options`."),

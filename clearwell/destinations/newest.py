@@ -13,10 +13,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from clearwell.contract.model import CleanSchema
 from clearwell.destinations.protocol import CleanBatch
+
+Stored = TypeVar("Stored")
 
 
 class RowVersion(NamedTuple):
@@ -61,3 +63,11 @@ def newest_rows(batch: CleanBatch, schema: CleanSchema) -> Sequence[int]:
         if row_key not in best or replaces(version, best[row_key][1]):
             best[row_key] = (index, version)
     return sorted(index for index, _ in best.values())
+
+
+def make_newest(
+    batch: CleanBatch, schema: CleanSchema, make: Callable[[tuple[Any, ...], str, int, int], Stored]
+) -> list[Stored]:
+    """What `make` makes of the newest row of each key and its identity: raw topic, partition and offset."""
+    rows, topics, offsets, partition = batch.rows, batch.raw_topics, batch.raw_offsets, batch.partition
+    return [make(rows[index], topics[index], partition, offsets[index]) for index in newest_rows(batch, schema)]

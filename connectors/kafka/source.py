@@ -15,16 +15,17 @@ from clearwell.records.structured import JSON_EVENT, STRUCTURED, attribute, cont
 from clearwell.source import (
     EVENT_LIMIT,
     HEARTBEAT_SECONDS,
-    SECRET,
     Batch,
     BatchEvents,
     Count,
     DiscoveredStream,
+    Password,
     PemFile,
     Refusal,
     SourceConfig,
     SourceEvent,
     SourcePosition,
+    Username,
     refuse,
 )
 from connectors.kafka.cluster import Reading, SourceCluster
@@ -67,8 +68,8 @@ class KafkaConfig(SourceConfig, frozen=True, forbid_unknown_fields=True, kw_only
     security: SecurityOption = "plaintext"
     ca: PemFile | None = None
     mechanism: MechanismOption = "SCRAM-SHA-512"
-    username: Annotated[str | None, Meta(description="who we are.")] = None
-    password: Annotated[str | None, SECRET, Meta(description="who we are.")] = None
+    username: Username = None
+    password: Password = None
     batch_events: BatchEvents = 5_000
 
     def __repr__(self) -> str:  # invariant 10

@@ -14,15 +14,16 @@ from msgspec import Meta
 from clearwell.source import (
     EVENT_LIMIT,
     HEARTBEAT_SECONDS,
-    SECRET,
     Batch,
     BatchEvents,
     Count,
     DiscoveredStream,
+    Password,
     PemFile,
     SourceConfig,
     SourceEvent,
     SourcePosition,
+    Username,
     refuse,
 )
 from connectors.field_id import FieldId
@@ -63,8 +64,8 @@ class MqttConfig(SourceConfig, frozen=True, forbid_unknown_fields=True, kw_only=
     topic_field: Annotated[
         str | None, Meta(description="the name under which the message's topic is put into the event.")
     ] = None
-    username: Annotated[str | None, Meta(description="who we are.")] = None
-    password: Annotated[str | None, SECRET, Meta(description="who we are.")] = None
+    username: Username = None
+    password: Password = None
     ca: PemFile | None = None
     version: Annotated[Literal["3.1.1", "5"], Meta(description="of the protocol.")] = "3.1.1"
     session_expiry: Annotated[

@@ -23,7 +23,7 @@ from clearwell.destinations.cassandra.errors import DRIVER_ERRORS, translate
 from clearwell.destinations.cassandra.link import CassandraSession, Found, cluster_of
 from clearwell.destinations.cassandra.options import CassandraOptions
 from clearwell.destinations.cassandra.rows import TAKEN, row_maker, version_of
-from clearwell.destinations.newest import newest_rows, replaces
+from clearwell.destinations.newest import make_newest, replaces
 from clearwell.destinations.protocol import (
     Accounts,
     Claim,
@@ -168,18 +168,15 @@ class CassandraDestination:
             answers = link.run_each(self._replace, [cassandra_table.values_of(*both) for both in older])
         raise Retryable(f"{self._server}: another writer changes the same rows.")
 
-    def _rows(self, batch: CleanBatch) -> list[Found]:
-        rows: list[Found] = []
-        for index in newest_rows(batch, self._schema):
-            try:
-                row = self._make(batch.rows[index], batch.raw_topics[index], batch.partition, batch.raw_offsets[index])
-            except ValueError:
-                raise RowsRefused(
-                    RowReason.WRONG_TYPE, f"A list holds a null, or json no Unicode, in {batch.coordinates()}."
-                ) from None
-            if any(row[name] is None for name in self._schema.key):
-                raise RowsRefused(RowReason.CONSTRAINT, f"A row has no key in {batch.coordinates()}.")
-            rows.append(row)
+    def _rows(self, batch: CleanBatch) -> Sequence[Found]:
+        try:
+            rows = make_newest(batch, self._schema, self._make)
+        except ValueError:
+            raise RowsRefused(
+                RowReason.WRONG_TYPE, f"A list holds a null, or json no Unicode, in {batch.coordinates()}."
+            ) from None
+        if any(row[name] is None for row in rows for name in self._schema.key):
+            raise RowsRefused(RowReason.CONSTRAINT, f"A row has no key in {batch.coordinates()}.")
         return rows
 
     @contextlib.contextmanager

@@ -24,7 +24,7 @@ from clearwell.destinations.protocol import Accounts, Claim, CleanBatch, Destina
 from clearwell.destinations.shape import IDENTITY, check_schema
 from clearwell.kafka import names
 from clearwell.kafka.security import MechanismOption, SecurityOption
-from clearwell.source import SECRET, PemFile
+from clearwell.source import Password, PemFile, Username
 
 
 class KafkaTopicConfig(DestinationConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -41,8 +41,8 @@ class KafkaTopicConfig(DestinationConfig, frozen=True, forbid_unknown_fields=Tru
     security: SecurityOption = "plaintext"
     ca: PemFile | None = None
     mechanism: MechanismOption = "SCRAM-SHA-512"
-    username: Annotated[str | None, Meta(description="who we are.")] = None
-    password: Annotated[str | None, SECRET, Meta(description="who we are.")] = None
+    username: Username = None
+    password: Password = None
 
     def __repr__(self) -> str:  # invariant 10
         return f"KafkaTopicConfig(bootstrap={self.bootstrap!r})"

@@ -28,7 +28,7 @@ from clearwell.destinations.mongo import positions as mongo_positions
 from clearwell.destinations.mongo.documents import EVENT_TIME_US, TAKEN, Document, document_maker
 from clearwell.destinations.mongo.egress import JudgedPool
 from clearwell.destinations.mongo.options import MongoOptions
-from clearwell.destinations.newest import newest_rows
+from clearwell.destinations.newest import make_newest
 from clearwell.destinations.protocol import (
     Accounts,
     Claim,
@@ -152,7 +152,7 @@ class MongoDestination:
 
     def _store(self, database: Database[Document], batch: CleanBatch) -> None:
         collection = database[self._collection]
-        documents = self._documents(batch)
+        documents = make_newest(batch, self._schema, self._document)
         if self._unchecked is None:
             self._unchecked = mongo_collection.is_embedded(database)
         try:
@@ -177,13 +177,6 @@ class MongoDestination:
                 "the deliverer again, and it says how to fill it."
             )
         self._next_look = time.monotonic() + LOOK_SECONDS
-
-    def _documents(self, batch: CleanBatch) -> list[Document]:
-        rows, topics, offsets, make = batch.rows, batch.raw_topics, batch.raw_offsets, self._document
-        return [
-            make(rows[index], topics[index], batch.partition, offsets[index])
-            for index in newest_rows(batch, self._schema)
-        ]
 
     @contextlib.contextmanager
     def _talking(self, doing: str) -> Iterator[Database[Document]]:

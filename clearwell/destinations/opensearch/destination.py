@@ -21,7 +21,7 @@ from opensearchpy.exceptions import OpenSearchException
 from clearwell.contract.model import CleanSchema
 from clearwell.contract.route_options import RouteOptions
 from clearwell.deadline import call_seconds
-from clearwell.destinations.newest import newest_rows
+from clearwell.destinations.newest import make_newest
 from clearwell.destinations.opensearch import errors as opensearch_errors
 from clearwell.destinations.opensearch import guard as opensearch_guard
 from clearwell.destinations.opensearch import index as opensearch_index
@@ -171,12 +171,8 @@ class OpenSearchDestination:
         return min(verdicts, key=lambda failure: isinstance(failure, RowsRefused))
 
     def _documents(self, batch: CleanBatch) -> list[tuple[str, bytes]]:
-        rows, topics, offsets, make = batch.rows, batch.raw_topics, batch.raw_offsets, self._document
         try:
-            return [
-                make(rows[index], topics[index], batch.partition, offsets[index])
-                for index in newest_rows(batch, self._schema)
-            ]
+            return make_newest(batch, self._schema, self._document)
         except UnicodeEncodeError:
             raise RowsRefused(RowReason.WRONG_TYPE, f"A text is not Unicode in {batch.coordinates()}.") from None
         except ValueError:
