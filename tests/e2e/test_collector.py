@@ -16,7 +16,7 @@ from typing import Annotated, Any, ClassVar
 
 import pytest
 
-from clearwell.control.connector_spec import load_spec
+from clearwell.control import connector_spec
 from clearwell.errors import ConfigError, Retryable
 from clearwell.kafka.producer import EventProducer, InFlightRecords
 from clearwell.plugins import spec
@@ -99,7 +99,8 @@ class Fake:
 def fake(monkeypatch: pytest.MonkeyPatch) -> type[Fake]:
     """The scripted source, registered under the kind "fake"."""
     known = spec.source_class
-    monkeypatch.setattr(spec, "source_class", lambda kind: Fake if kind == "fake" else known(kind))
+    for module in (spec, connector_spec):
+        monkeypatch.setattr(module, "source_class", lambda kind: Fake if kind == "fake" else known(kind))
     monkeypatch.setattr("services.collector.running_connector.FIRST_DELAY", 0.01)
     Fake.plays, Fake.events, Fake.afters = [], lines(100), []
     return Fake
@@ -223,10 +224,10 @@ def test_a_secret_is_registered_as_a_reference_alone(sandbox: Sandbox, fake: typ
     text = "name: c\nsource: fake\nstream: s\nconfig: {token: TOKEN}\n"
     path.write_text(text.replace("TOKEN", "canary-71c9"))
     with pytest.raises(ConfigError, match=r"config\.token is a secret: write a reference") as refused:
-        load_spec(path)
+        connector_spec.load_spec(path)
     assert "canary" not in str(refused.value)
     path.write_text(text.replace("TOKEN", '"${env:CANARY}"'))
-    assert load_spec(path).config == {"token": "${env:CANARY}"}
+    assert connector_spec.load_spec(path).config == {"token": "${env:CANARY}"}
 
 
 def test_a_passing_failure_is_told_and_reading_goes_on_from_the_position(
