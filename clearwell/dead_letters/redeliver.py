@@ -76,23 +76,17 @@ class Redeliverer:
             taken += len(events) - again
         return taken, refused
 
-    def finish(self, broken: Sequence[ReplayIntent]) -> int:
-        """Settle replays that were broken off: those that the destination has are complete, the others are forgotten.
-
-        Returns how many were found.
-        """
-        complete: dict[int, int] = {}
+    def find_sent(self, broken: Sequence[ReplayIntent]) -> dict[int, int]:
+        """Of replays that were broken off, those that the destination has: by intent, the position after it."""
+        sent: dict[int, int] = {}
         for (topic_id, partition), some in groupby(
             sorted(broken, key=_destination_partition), key=_destination_partition
         ):
             position = self._destination.claim(
                 topic_id, partition, GENERATION
             ).next_offset  # nobody else writes any more
-            complete |= {intent.id: intent.after for intent in some if intent.after <= position}
-        with self._sessions() as session:
-            dead_letter_replays.complete(session, self._stream, complete)
-            dead_letter_replays.forget(session, [intent.id for intent in broken if intent.id not in complete])
-        return len(complete)
+            sent |= {intent.id: intent.after for intent in some if intent.after <= position}
+        return sent
 
     def close(self) -> None:
         """Let go of the destination."""

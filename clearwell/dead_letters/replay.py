@@ -84,31 +84,29 @@ class Replayer:
             group = list(some)
             done = 0
             for part in portions(group):
-                result += self._send_each(path, part)
+                result += self._send_each(part)
                 done += len(part)
                 if done < len(group):
                     self._say(f"{done:,} of {len(group):,} dead letters of {_named(path)} are replayed.")
         return result
 
-    def _send_each(self, path: _Path, letters: Sequence[RegisteredDeadLetter]) -> ReplayResult:
+    def _send_each(self, letters: Sequence[RegisteredDeadLetter]) -> ReplayResult:
         """All at once where that can be; else the bad ones are found by halving."""
         try:
-            return self._send(path, letters)
+            return self._send(letters)
         except (ConfigError, SealError) as error:
             if len(letters) == 1:
                 return ReplayResult(failed=1, why=str(error))
             half = len(letters) // 2
-            return self._send_each(path, letters[:half]) + self._send_each(path, letters[half:])
+            return self._send_each(letters[:half]) + self._send_each(letters[half:])
 
-    def _send(self, path: _Path, letters: Sequence[RegisteredDeadLetter]) -> ReplayResult:
-        stream, destination, _ = path
-        if destination:
-            with closing(Redeliverer(self._settings, self._sessions, self._keyring, letters[0])) as redeliverer:
-                taken, refused = redeliverer.replay(letters)
+    def _send(self, letters: Sequence[RegisteredDeadLetter]) -> ReplayResult:
+        with closing(self._sender(letters[0])) as sender:
+            if isinstance(sender, Resender):
+                sent = sender.replay(letters)
+                return ReplayResult(sent=sent, passed=len(letters) - sent)
+            taken, refused = sender.replay(letters)
             return ReplayResult(taken=taken, refused=refused, passed=len(letters) - taken - refused)
-        with closing(self._resender(stream)) as resender:
-            sent = resender.replay(letters)
-        return ReplayResult(sent=sent, passed=len(letters) - sent)
 
     def _settle(self, stream: str) -> int:
         settled = 0
@@ -116,8 +114,9 @@ class Replayer:
             with self._sessions() as session:
                 broken = dead_letter_replays.take_over(session, stream)
                 left = dead_letter_replays.unfinished(session, stream) - len(broken)
-            for path, some in groupby(sorted(broken, key=lambda pair: _path(pair[0])), key=lambda pair: _path(pair[0])):
-                settled += self._finish(path, list(some))
+            broken.sort(key=lambda pair: _path(pair[0]))
+            for _, some in groupby(broken, key=lambda pair: _path(pair[0])):
+                settled += self._finish(list(some))
             if not left:
                 return settled
             self._say(
@@ -137,17 +136,22 @@ class Replayer:
                     return
             time.sleep(LOOK_EVERY)
 
-    def _finish(self, path: _Path, broken: Sequence[tuple[RegisteredDeadLetter, ReplayIntent]]) -> int:
-        stream, destination, _ = path
+    def _finish(self, broken: Sequence[tuple[RegisteredDeadLetter, ReplayIntent]]) -> int:
+        """Those whose event was sent are complete, the others are forgotten; returns how many were sent."""
+        letter, _ = broken[0]
         intents = [intent for _, intent in broken]
-        if destination:
-            with closing(Redeliverer(self._settings, self._sessions, self._keyring, broken[0][0])) as redeliverer:
-                return redeliverer.finish(intents)
-        with closing(self._resender(stream)) as resender:
-            return resender.finish(intents)
+        with closing(self._sender(letter)) as sender:
+            sent = sender.find_sent(intents)
+        with self._sessions() as session:
+            dead_letter_replays.complete(session, letter.stream, sent)
+            dead_letter_replays.forget(session, [intent.id for intent in intents if intent.id not in sent])
+        return len(sent)
 
-    def _resender(self, stream: str) -> Resender:
-        return Resender(self._settings.kafka, self._sessions, self._keyring, stream)
+    def _sender(self, letter: RegisteredDeadLetter) -> Redeliverer | Resender:
+        """What sends on the path of a dead letter."""
+        if letter.destination:
+            return Redeliverer(self._settings, self._sessions, self._keyring, letter)
+        return Resender(self._settings.kafka, self._sessions, self._keyring, letter.stream)
 
 
 _Path = tuple[str, str, int]

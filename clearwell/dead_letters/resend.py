@@ -79,19 +79,12 @@ class Resender:
             raise error
         return len(sent)
 
-    def finish(self, broken: Sequence[ReplayIntent]) -> int:
-        """Settle replays that were broken off: those found in raw are complete, the others are forgotten.
-
-        Returns how many were found.
-        """
+    def find_sent(self, broken: Sequence[ReplayIntent]) -> dict[int, int]:
+        """Of replays that were broken off, those whose event is in raw: by intent, its offset."""
         here = [
             intent for intent in broken if intent.topic_id == self._topic_id
         ]  # a topic that is gone took its events along
-        complete = asyncio.run(_find(self._bootstrap, self._topic, here)) if here else {}
-        with self._sessions() as session:
-            dead_letter_replays.complete(session, self._stream, complete)
-            dead_letter_replays.forget(session, [intent.id for intent in broken if intent.id not in complete])
-        return len(complete)
+        return asyncio.run(_find(self._bootstrap, self._topic, here)) if here else {}
 
     def close(self) -> None:
         """Let go of Kafka."""
