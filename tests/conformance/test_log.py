@@ -257,6 +257,32 @@ def test_a_group_stores_a_text_beside_each_offset(case: LogCase, unique: Callabl
     assert case.log.committed(group, unique("log")) == {}
 
 
+def test_a_group_with_a_member_takes_commits_from_nobody_else(case: LogCase, unique: Callable[[str], str]) -> None:
+    topic, group = unique("log"), unique("group")
+    case.create_topic(topic, 2)
+    put(case, topic, *range(3), partition=1)
+    member = case.log.consumer(group, topic, list, instance=None, max_records=10)
+    try:
+        until = time.monotonic() + 20
+        while not member.assignment():
+            assert time.monotonic() < until
+            member.poll(100)
+        assert (member.assignment(), member.committed(1)) == ([0, 1], None)
+        member.seek(1, 1)
+        fetched: list[Any] = []
+        while len(fetched) < 2:
+            assert time.monotonic() < until
+            fetched += member.poll(100).get(1, [])
+        assert [record.value for record in fetched] == values(1, 2)
+        member.commit({1: (3, "mine")})
+        assert not case.log.commit(group, topic, {1: (0, "another's")})
+        assert case.log.unheld(group, topic) == set()
+    finally:
+        member.close()
+    assert case.log.committed(group, topic) == {1: (3, "mine")}
+    assert case.log.commit(group, topic, {1: (2, "set back")})
+
+
 def test_only_what_a_transaction_has_committed_is_read(case: LogCase, topic: str) -> None:
     put(case, topic, 0)
     aborted, committed = case.transaction(), case.transaction()

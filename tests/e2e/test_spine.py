@@ -12,10 +12,8 @@ import psycopg
 import pytest
 from kafka import KafkaConsumer, TopicPartition
 
-from clearwell.demo.flights import BROKEN
 from clearwell.kafka.names import clean_topic, dead_topic, dropped_topic, raw_topic
 from clearwell.privacy.key_file import LocalKeyring
-from clearwell.records import clean, dead_letter
 from clearwell.registry import Registry, connectors
 from tests.support.kafka_login import login
 from tests.support.platform import PARTITIONS, Platform, numbered, until
@@ -62,44 +60,6 @@ def test_every_event_arrives_in_both_stores_as_the_pipeline_made_it(platform: Pl
     assert all(service.stop() == 0 for service in platform.services)
 
 
-def test_partition_order_and_raw_identity_are_kept(platform: Platform) -> None:
-    platform.put(numbered(2_000))
-    platform.start("cleaner")
-    until(lambda: platform.cleaned() == 2_000)
-    by_partition: dict[int, list[int]] = {}
-    for record in records(platform, clean_topic(platform.stream, 1)):
-        (topic_id,), (offset,) = clean.raw_identities([record])
-        assert topic_id == platform.ids[f"raw.{platform.stream}"]
-        by_partition.setdefault(record.partition, []).append(offset)
-    assert len(by_partition) == PARTITIONS
-    for offsets in by_partition.values():
-        assert offsets == list(range(len(offsets)))  # nothing was dropped or dead here
-
-
-def test_each_poison_record_is_one_dead_letter_and_its_neighbours_flow(platform: Platform) -> None:
-    template = next(iter(numbered(1)))
-    poison: list[bytes | None] = [line.replace(b"@", template[1:-1]) for line in BROKEN]
-    poison += [None, b"", b" ", b'{"id":"' + b"y" * 1_000_000 + b'"}', b"\x00", b'{"id":"a' + b"\\u0000" + b'"}']
-    good = numbered(2 * len(poison))
-    mixed: list[bytes | None] = []
-    for bad in poison:
-        mixed += [next(good), bad, next(good)]
-    platform.put(mixed, partition=1)
-    platform.start("cleaner")
-    platform.start("deliverer", "--destination", "postgres")
-    platform.start("deliverer", "--destination", "mongo")
-    found = platform.settle()
-    assert found.balanced
-    assert (found.total("clean"), found.total("dead")) == (2 * len(poison), len(poison))
-    for record in records(platform, dead_topic(platform.stream)):
-        letter = dead_letter.read(record.headers)
-        assert letter.reason
-        assert letter.raw_partition == 1
-        opened = dead_letter.open_event(platform.keyring, letter, record.value.decode("ascii"))
-        assert opened == (mixed[letter.raw_offset] or b"")
-        assert letter.raw_offset % 3 == 1
-
-
 def test_a_protected_value_is_nowhere_in_the_clear(platform: Platform) -> None:
     secret = b"CANARY7"
     values = [value.replace(b"N00001", secret) for value in numbered(20)]
@@ -121,25 +81,6 @@ def test_a_protected_value_is_nowhere_in_the_clear(platform: Platform) -> None:
     assert any(row["tailnum"] == secret.decode() for row in in_mongo(platform).values())  # it is there, sealed
     for service in platform.services:
         assert secret.decode() not in service.text()
-
-
-def test_the_stop_rule_ends_the_cleaner_and_a_restart_does_not_forget_it(platform: Platform) -> None:
-    contract = platform.contract_file.read_text()
-    strict = contract.replace("{rejected: 5000, of_last: 10000}", "{rejected: 5, of_last: 100}")
-    platform.contract_file.write_text(strict)
-    platform.put([*numbered(20), *[b"{"] * 4], partition=0)
-    cleaner = platform.start("cleaner")
-    until(lambda: platform.balance().total("dead") == 4)
-    platform.put([b"{"] * 3, partition=0)
-    assert cleaner.ended() == 70
-    assert "more than 5 of the last 100 events were rejected" in cleaner.text()
-    again = platform.start("cleaner")
-    assert again.ended() == 70
-    assert platform.balance().total("dead") == 4  # the slice that broke the rule is not written
-    platform.contract_file.write_text(contract)
-    platform.start("cleaner")
-    until(lambda: platform.balance().total("dead") == 7)
-    assert platform.balance().balanced
 
 
 @pytest.fixture
@@ -184,33 +125,6 @@ def test_one_connector_that_sends_too_much_of_it_is_stopped_and_its_neighbours_f
         assert connectors.get(session, good).state is connectors.State.FAILING
         for name in (good, bad):
             connectors.remove(session, name)
-
-
-def test_a_route_with_when_delivers_only_what_it_wants(platform_of: Callable[[str], Platform]) -> None:
-    platform = platform_of(
-        """
-stream: $stream
-version: 1
-owner: tests@example.com
-description: Two kinds of events.
-key: id
-event_id: id
-event_time: at
-fields:
-  id: {type: string, required: true}
-  at: {type: timestamp, required: true}
-  amount: {type: int64, required: true}
-routes:
-  - {to: postgres, when: {field: amount, gte: 50}}
-"""
-    )
-    platform.put(b'{"id":"e%d","at":"2026-01-01T00:00:00Z","amount":%d}' % (n, n) for n in range(100))
-    platform.start("cleaner")
-    platform.start("deliverer", "--destination", "postgres")
-    found = platform.settle()
-    assert found.balanced
-    (store,) = found.destinations
-    assert (store.delivered, store.unrouted, store.held) == (50, 50, 50)
 
 
 @pytest.mark.parametrize(

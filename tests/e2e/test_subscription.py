@@ -12,18 +12,16 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pytest
 from kafka import KafkaConsumer
 from kafka.coordinator.assignors.range import RangePartitionAssignor
 from kafka.protocol.consumer.metadata import ConsumerProtocolAssignment
 
-from clearwell.errors import ConfigError, Fatal, Retryable
+from clearwell.errors import ConfigError, Retryable
 from clearwell.kafka import admin
 from clearwell.kafka.groups import unheld
 from clearwell.kafka.log_client import KafkaLog
 from clearwell.kafka.names import model_group
-from clearwell.pipeline.clean import CleanCodec
 from clearwell.subscriptions.begin import begin
 from clearwell.subscriptions.subscription import PartitionLost, Subscription
 from tests.support.following import FOLLOWER, PARTITIONS, Stream, every, ids
@@ -42,43 +40,6 @@ def test_repeats_in_the_clean_topic_are_dropped_also_across_a_restart(stream: St
         assert sorted(ids(events)) == every((0, range(100, 130)), (1, range(5)))
 
 
-def test_another_raw_topic_is_another_identity(stream: Stream) -> None:
-    stream.write(0, range(10))
-    stream.write(0, range(10), raw_id="S" * 22)
-    with stream.follow("model") as events:
-        assert sorted(ids(events)) == sorted(every((0, range(10))) * 2)
-
-
-def test_what_was_not_committed_comes_again_and_nothing_else(stream: Stream) -> None:
-    stream.write(0, range(100))
-    with stream.follow("model", max_rows=30) as events:
-        first, second = next(events), next(events)
-        first.commit()
-        assert (first.raw_offsets, len(second)) == (list(range(30)), 30)
-    with stream.follow("model") as events:
-        assert sorted(ids(events)) == every((0, range(30, 100)))
-
-
-def test_a_later_commit_covers_the_earlier_batches_and_is_never_taken_back(stream: Stream) -> None:
-    stream.write(0, range(90))
-    with stream.follow("model", max_rows=30) as events:
-        first, second = next(events), next(events)
-        second.commit()
-        first.commit()
-    with stream.follow("model") as events:
-        assert sorted(ids(events)) == every((0, range(60, 90)))
-
-
-def test_batches_as_arrow_with_the_chosen_fields(stream: Stream) -> None:
-    stream.write(0, range(3))
-    with stream.follow("model", fields=["n", "id"]) as events:
-        batch = next(events)
-    assert batch.columns == ("n", "id")
-    expected = pa.schema([pa.field("n", pa.int64(), nullable=False), pa.field("id", pa.string(), nullable=False)])
-    assert batch.arrow().schema.equals(expected)
-    assert batch.arrow().to_pylist() == batch.dicts() == [{"n": n, "id": f"0-{n}"} for n in range(3)]
-
-
 def test_a_left_loop_lets_go_of_its_partitions(stream: Stream) -> None:
     stream.write(0, range(10))
     for batch in stream.follow("model"):
@@ -89,23 +50,6 @@ def test_a_left_loop_lets_go_of_its_partitions(stream: Stream) -> None:
     began = time.monotonic()
     assert sorted(ids(stream.follow("model"))) == every((0, range(10, 20)))
     assert time.monotonic() - began < 8  # below the session timeout, after which Kafka would take them away
-
-
-def test_a_field_that_is_not_there_names_the_nearest(stream: Stream) -> None:
-    with pytest.raises(ConfigError, match=r'has no clean field "idd"\. Did you mean "id"\?'):
-        stream.follow("model", fields=["idd"])
-
-
-def test_a_topic_that_is_not_there_is_one_sentence(stream: Stream) -> None:
-    other = stream.module.schema("nowhere")
-    with pytest.raises(Retryable, match=r"clean\.nowhere\.v1 does not exist"):
-        Subscription("model", KafkaLog(stream.bootstrap), CleanCodec(other))
-
-
-def test_a_foreign_record_stops_the_model(stream: Stream) -> None:
-    stream.producer.send(stream.topic, value=b"{}", partition=0).get(30)
-    with stream.follow("model") as events, pytest.raises(Fatal, match="something other than a Clearwell cleaner"):
-        next(events)
 
 
 def test_latest_begins_where_the_topic_ended_when_it_was_set(stream: Stream) -> None:
