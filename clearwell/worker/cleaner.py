@@ -32,7 +32,7 @@ from clearwell.worker.topic_identity import TopicIdentity
 log = logging.getLogger(__name__)
 
 TOO_MANY = (
-    "rejected. Look at the dead letters, then mend the source or the contract (or its `limits`), and start the cleaner "
+    "rejected. Look at the dead letters, then fix the source or the contract (or its `limits`), and start the cleaner "
     "again, or resume the connector that was stopped"
 )
 """What the stop rule says."""

@@ -42,7 +42,7 @@ class RefusedRows:
         self._loop = asyncio.get_running_loop()
         self._rules: dict[int, RejectionCounter] = {}
         self._told = (
-            f"refused by {destination}. Look at the dead letters, then mend the store or the contract (or its "
+            f"refused by {destination}. Look at the dead letters, then fix the destination or the contract (or its "
             "`limits`) and start the deliverer again"
         )
 
