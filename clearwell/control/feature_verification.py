@@ -23,7 +23,7 @@ EXAMPLES = 3
 _HIDDEN = "(protected)"
 
 
-class Comparison(msgspec.Struct, frozen=True, kw_only=True):
+class ValueComparison(msgspec.Struct, frozen=True, kw_only=True):
     """One value as it was served and as history has it; what is protected is not shown."""
 
     feature: str
@@ -40,7 +40,7 @@ class FeatureVerification(msgspec.Struct, frozen=True, kw_only=True):
     feature: str
     compared: int
     mismatches: int
-    examples: Sequence[Comparison]
+    examples: Sequence[ValueComparison]
 
 
 class ViewVerification(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,7 +64,7 @@ class VerifiedView:
     """The numbers, and each comparison."""
 
     summary: ViewVerification
-    comparisons: Sequence[Comparison]
+    comparisons: Sequence[ValueComparison]
 
 
 def verify_view(platform: Platform, name: str, sample: int = 100, seed: int | None = None) -> VerifiedView:
@@ -92,7 +92,7 @@ def verify_view(platform: Platform, name: str, sample: int = 100, seed: int | No
     return VerifiedView(summary, comparisons)
 
 
-def _feature(name: str, comparisons: Sequence[Comparison]) -> FeatureVerification:
+def _feature(name: str, comparisons: Sequence[ValueComparison]) -> FeatureVerification:
     own = [one for one in comparisons if one.feature == name]
     mismatches = [one for one in own if not one.same]
     return FeatureVerification(
@@ -100,10 +100,10 @@ def _feature(name: str, comparisons: Sequence[Comparison]) -> FeatureVerificatio
     )
 
 
-def _comparison(view: FeatureView, value: ComparedValue) -> Comparison:
+def _comparison(view: FeatureView, value: ComparedValue) -> ValueComparison:
     counts = value.feature.aggregate in (Aggregate.COUNT, Aggregate.DISTINCT)
     hidden = value.feature.source.privacy is not None and not counts
-    return Comparison(
+    return ValueComparison(
         feature=value.feature.name,
         entity={
             key.name: part if key.privacy is None else _HIDDEN

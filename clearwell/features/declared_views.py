@@ -28,19 +28,19 @@ def declared_views(schemas: Path) -> list[DeclaredView]:
 
     Raises ConfigError when a contract is wrong, or two streams share a view.
     """
-    found: list[DeclaredView] = []
+    views: list[DeclaredView] = []
     newest = newest_contracts(schemas)
     check_shared(newest)
     for contract in newest:
         schema = bind(contract).schema
-        found += [DeclaredView(view, contract, schema) for view in views_of(contract, schema)]
-    return sorted(found, key=lambda one: one.view.name)
+        views += [DeclaredView(view, contract, schema) for view in views_of(contract, schema)]
+    return sorted(views, key=lambda declared: declared.view.name)
 
 
 def find_view(schemas: Path, name: str) -> DeclaredView:
     """The view called `name`. Raises ConfigError with the nearest name, or as `declared_views`."""
-    found = {one.view.name: one for one in declared_views(schemas)}
-    if name not in found:
-        hint = nearest(name, found) or (f" There are: {', '.join(found)}." if found else "")
+    views = {declared.view.name: declared for declared in declared_views(schemas)}
+    if name not in views:
+        hint = nearest(name, views) or (f" There are: {', '.join(views)}." if views else "")
         raise ConfigError(f'No contract has a feature view "{name}".{hint}', code="no_such_view")
-    return found[name]
+    return views[name]

@@ -118,12 +118,12 @@ def first_times(root: Folder, view: FeatureView, files: Sequence[str]) -> dict[E
     """The time of the earliest event in `files` of each entity that has one there. Raises as `read`."""
     folder, schema = events_folder(root, view.name), file_schema(columns_of(view))
     names, time = [key.name for key in view.entity.keys], view.event_time
-    found: dict[Entity, datetime] = {}
+    earliest: dict[Entity, datetime] = {}
     for table in (table for file in files for table in _tables(folder, file, schema)):
         firsts = table.group_by(names, use_threads=False).aggregate([(time, "min")])
         for *key, first in zip(*(firsts[name].to_pylist() for name in (*names, f"{time}_min")), strict=True):
-            found[tuple(key)] = min(first, found.get(tuple(key), first))
-    return found
+            earliest[tuple(key)] = min(first, earliest.get(tuple(key), first))
+    return earliest
 
 
 def entities(root: Folder, view: FeatureView, files: Sequence[str]) -> list[Entity]:
@@ -138,9 +138,9 @@ def _tables(folder: Folder, file: str, schema: pa.Schema) -> Iterator[pa.Table]:
         raise MissingHistoryFile(folder, file)
     try:
         # Without threads: a process that ends while Arrow's are still there may be aborted by the C++ runtime.
-        opened = parquet.ParquetFile(io.BytesIO(data))
-        for number in range(opened.num_row_groups):
-            yield in_columns(schema, opened.read_row_group(number, use_threads=False))
+        file_reader = parquet.ParquetFile(io.BytesIO(data))
+        for number in range(file_reader.num_row_groups):
+            yield in_columns(schema, file_reader.read_row_group(number, use_threads=False))
     except pa.ArrowException as error:  # its text quotes values (invariant 9)
         raise ConfigError(
             f"{file} in {folder.shown} can't be read ({type(error).__name__}): bring it back from a backup."
@@ -150,13 +150,13 @@ def _tables(folder: Folder, file: str, schema: pa.Schema) -> Iterator[pa.Table]:
 def _is_one_of(view: FeatureView, table: pa.Table, keys: Sequence[Entity]) -> Any:
     """Which rows are of one of the entities: looked for column by column, then as a whole where there are several."""
     columns = view.entity.keys
-    found = None
+    matches = None
     for number, column in enumerate(columns):
         values = pa.array([key[number] for key in keys], arrow_type(column))
         of_this = pc.is_in(table[column.name], value_set=values)
-        found = of_this if found is None else pc.and_(found, of_this)
+        matches = of_this if matches is None else pc.and_(matches, of_this)
     if len(columns) > 1:
-        wanted = set(keys)
+        entities = set(keys)
         rows = zip(*(table[column.name].to_pylist() for column in columns), strict=True)
-        found = pc.and_(found, pa.array([row in wanted for row in rows]))
-    return found
+        matches = pc.and_(matches, pa.array([row in entities for row in rows]))
+    return matches

@@ -41,11 +41,11 @@ def registry_url(settings: Settings) -> str:
 
     Raises ConfigError when it is no URL.
     """
-    given = settings.feast_registry or settings.postgres
-    scheme, separator, rest = given.partition("://")
+    address = settings.feast_registry or settings.postgres
+    scheme, separator, rest = address.partition("://")
     if not separator:
         raise ConfigError("CLEARWELL_FEAST_REGISTRY is no URL: write it as SQLAlchemy does, postgresql://… say.")
-    return f"postgresql+psycopg://{rest}" if scheme in _POSTGRES else given
+    return f"postgresql+psycopg://{rest}" if scheme in _POSTGRES else address
 
 
 def in_postgres(url: str) -> bool:

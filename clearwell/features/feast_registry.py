@@ -73,14 +73,14 @@ def _make_tables(settings: Settings, declared: Sequence[DeclaredView]) -> None:
 
 
 def _apply(
-    store: FeatureStore, project: str, wanted: Sequence[FeastObjects], changes: Sequence[RegistryChange]
+    store: FeatureStore, project: str, objects: Sequence[FeastObjects], changes: Sequence[RegistryChange]
 ) -> None:
     gone = {(one.kind, one.name) for one in changes if one.action == "remove"}
     views = [one for one in _views(store, project).values() if ("view", one.name) in gone]
     _check_services(store, project, {one.name for one in views})
     entities = [one for one in _entities(store, project).values() if ("entity", one.name) in gone]
     sources = [source for view in views for source in (view.stream_source, view.batch_source) if source is not None]
-    store.apply(_objects(wanted), objects_to_delete=[*views, *sources, *entities], partial=False)
+    store.apply(_objects(objects), objects_to_delete=[*views, *sources, *entities], partial=False)
 
 
 def _check_services(store: FeatureStore, project: str, views: set[str]) -> None:
@@ -93,22 +93,22 @@ def _check_services(store: FeatureStore, project: str, views: set[str]) -> None:
             )
 
 
-def _objects(wanted: Sequence[FeastObjects]) -> list[Any]:
+def _objects(objects: Sequence[FeastObjects]) -> list[Any]:
     """Everything that is to be in the registry; an entity that several views have, once."""
-    entities = {entity.name: entity for one in wanted for entity in one.entities}
-    return [*entities.values(), *(one.push for one in wanted), *(one.view for one in wanted)]
+    entities = {entity.name: entity for one in objects for entity in one.entities}
+    return [*entities.values(), *(one.push for one in objects), *(one.view for one in objects)]
 
 
 def _differences(
-    store: FeatureStore | None, project: str, wanted: Sequence[FeastObjects]
+    store: FeatureStore | None, project: str, objects: Sequence[FeastObjects]
 ) -> tuple[RegistryChange, ...]:
     with translate_errors():
         entities = _entities(store, project) if store else {}
         views = _views(store, project) if store else {}
-    changes = (*_entity_changes(entities, wanted), *_view_changes(views, wanted))
+    changes = (*_entity_changes(entities, objects), *_view_changes(views, objects))
     for one in changes:
-        found = (entities if one.kind == "entity" else views).get(one.name)
-        if found is not None and VIEW_TAG not in found.tags:
+        known = (entities if one.kind == "entity" else views).get(one.name)
+        if known is not None and VIEW_TAG not in known.tags:
             raise ConfigError(
                 f'The project "{project}" of Feast has a {one.kind} "{one.name}" of somebody else: remove it there, '
                 "or apply to another project."
@@ -124,41 +124,41 @@ def _views(store: FeatureStore, project: str) -> dict[str, FeastView]:
     return {one.name: one for one in store.registry.list_feature_views(project)}
 
 
-def _entity_changes(found: dict[str, Entity], wanted: Sequence[FeastObjects]) -> Iterator[RegistryChange]:
-    declared = {entity.name: entity for one in wanted for entity in one.entities}
+def _entity_changes(known: dict[str, Entity], objects: Sequence[FeastObjects]) -> Iterator[RegistryChange]:
+    declared = {entity.name: entity for one in objects for entity in one.entities}
     for name, entity in sorted(declared.items()):
-        if name not in found:
+        if name not in known:
             yield RegistryChange("add", "entity", name, (f"key {entity.join_key}",))
-        elif entity != found[name]:
+        elif entity != known[name]:
             yield RegistryChange("change", "entity", name)
-    for name in sorted(found.keys() - declared.keys()):
-        if VIEW_TAG in found[name].tags:
+    for name in sorted(known.keys() - declared.keys()):
+        if VIEW_TAG in known[name].tags:
             yield RegistryChange("remove", "entity", name)
 
 
-def _view_changes(found: dict[str, FeastView], wanted: Sequence[FeastObjects]) -> Iterator[RegistryChange]:
-    declared = {one.view.name: one for one in wanted}
+def _view_changes(known: dict[str, FeastView], objects: Sequence[FeastObjects]) -> Iterator[RegistryChange]:
+    declared = {one.view.name: one for one in objects}
     for name, one in sorted(declared.items()):
         view = one.declared.view
-        if name not in found:
+        if name not in known:
             keys = ", ".join(key.name for key in view.entity.keys)
             features = [f"+ {feature.name}: {feature.type}, {describe_feature(feature)}" for feature in view.features]
             yield RegistryChange("add", "view", name, (f"entity {view.entity.name} ({keys})", *features))
         else:
-            details = tuple(_details(found[name], one))
+            details = tuple(_details(known[name], one))
             if details:
                 yield RegistryChange("change", "view", name, details)
-    for name in sorted(found.keys() - declared.keys()):
-        if VIEW_TAG in found[name].tags:
+    for name in sorted(known.keys() - declared.keys()):
+        if VIEW_TAG in known[name].tags:
             yield RegistryChange(
                 "remove", "view", name, ("its rows stay in the online store, for its deliverer to use",)
             )
 
 
-def _details(found: FeastView, wanted: FeastObjects) -> Iterator[str]:
-    after = decode_view(wanted.view.tags[VIEW_TAG])
+def _details(known: FeastView, objects: FeastObjects) -> Iterator[str]:
+    after = decode_view(objects.view.tags[VIEW_TAG])
     try:
-        before = decode_view(found.tags.get(VIEW_TAG, ""))
+        before = decode_view(known.tags.get(VIEW_TAG, ""))
     except ConfigError:
         yield "as this version of Clearwell writes it"
         return
@@ -167,8 +167,8 @@ def _details(found: FeastView, wanted: FeastObjects) -> Iterator[str]:
         ("entity", _entity(before), _entity(after)),
         ("ttl", _span(before), _span(after)),
         ("lateness", spelled(before.lateness), spelled(after.lateness)),
-        ("owner", found.owner, wanted.view.owner),
-        ("history", _path(found.batch_source), wanted.history.path),
+        ("owner", known.owner, objects.view.owner),
+        ("history", _path(known.batch_source), objects.history.path),
     ):
         if old != new:
             yield f"{label}: {old} → {new}"

@@ -78,18 +78,18 @@ def decoded(value: proto.Value, type_: Type, items: Type | None, called: str) ->
 
     Raises ConfigError, without the value (invariant 9), when it is of another type; `called` begins the sentence.
     """
-    found = value.WhichOneof("val")
-    if found is None:
+    given_member = value.WhichOneof("val")
+    if given_member is None:
         return None
     member = _LISTS[items or Type.STRING][0] if type_ is Type.LIST else _MEMBERS[type_]
     named = f"list of {items}" if type_ is Type.LIST else str(type_)
-    if found != member:
-        raise ConfigError(f"{called} is of the type {named} ({member} of Feast), and was given a {found}.")
+    if given_member != member:
+        raise ConfigError(f"{called} is of the type {named} ({member} of Feast), and was given a {given_member}.")
     held = getattr(value, member)
     convert = _IN.get((items or Type.STRING) if type_ is Type.LIST else type_)
     try:
         if type_ is Type.LIST:
-            return [convert(one) for one in held.val] if convert else list(held.val)
+            return [convert(item) for item in held.val] if convert else list(held.val)
         return convert(held) if convert else held
     except (ValueError, InvalidOperation, OverflowError, OSError):
         raise ConfigError(f"{called} is of the type {named}, and was given text that is none.") from None

@@ -66,7 +66,7 @@ class ClearwellOfflineStore(DaskOfflineStore):
         if not isinstance(entity_df, pd.DataFrame):
             raise ConfigError("Ask for features by a pandas DataFrame, whose rows are the entities and instants.")
         time = infer_event_timestamp_from_entity_df(dict(entity_df.dtypes))
-        wanted, _ = _get_requested_feature_views_to_features_dict(
+        requested, _ = _get_requested_feature_views_to_features_dict(
             feature_refs, feature_views, _on_demand(feature_refs, project, registry)
         )
 
@@ -74,7 +74,7 @@ class ClearwellOfflineStore(DaskOfflineStore):
             asked = entity_df.reset_index(drop=True)
             asked[time] = pd.to_datetime(asked[time], utc=True)
             features: dict[str, pa.ChunkedArray] = {}
-            for view, names in wanted.items():
+            for view, names in requested.items():
                 projection: Any = view.projection
                 prefix = f"{projection.name_to_use()}__" if full_feature_names else ""
                 for name, column in _joined(asked, time, view, names, str(config.repo_path)).items():
@@ -125,8 +125,8 @@ def _series(name: str, column: pa.ChunkedArray) -> pd.Series:
 
 
 def _on_demand(feature_refs: list[str], project: str, registry: BaseRegistry) -> list[OnDemand]:
-    found: list[OnDemand] = OnDemandFeatureView.get_requested_odfvs(feature_refs, project, registry)
-    return found
+    views: list[OnDemand] = OnDemandFeatureView.get_requested_odfvs(feature_refs, project, registry)
+    return views
 
 
 def _joined(

@@ -156,13 +156,15 @@ def _encoders(view: FeatureView) -> Sequence[tuple[str, Callable[[Any], feast_va
 
 
 def _key(view: FeatureView, key: EntityKey) -> tuple[Any, ...]:
-    given = dict(zip(key.join_keys, key.entity_values, strict=True))
-    missing = [one.name for one in view.entity.keys if one.name not in given]
+    values = dict(zip(key.join_keys, key.entity_values, strict=True))
+    missing = [key_field.name for key_field in view.entity.keys if key_field.name not in values]
     if missing:
         raise ConfigError(
             f'The view "{view.name}" needs {", ".join(missing)} to tell which {view.entity.name} is meant.'
         )
-    return tuple(feast_values.key_value(given[one.name], one, view.entity.name) for one in view.entity.keys)
+    return tuple(
+        feast_values.key_value(values[key_field.name], key_field, view.entity.name) for key_field in view.entity.keys
+    )
 
 
 def _answer(row: OnlineRow, encoders: Sequence[tuple[str, Callable[[Any], feast_values.Value]]]) -> Answer:
@@ -186,7 +188,7 @@ def _row(view: FeatureView, pushed: Pushed) -> Row:
         )
         for one in view.plain
     ]
-    found = _key(view, key)
-    if None in found:
+    entity = _key(view, key)
+    if None in entity:
         raise ConfigError(f'A row for the view "{view.name}" does not say which {view.entity.name} it is of.')
-    return (*found, *plain, aware(time), None if created is None else aware(created))
+    return (*entity, *plain, aware(time), None if created is None else aware(created))

@@ -14,15 +14,15 @@ from clearwell.contract.values import INT_BOUNDS
 from clearwell.errors import ConfigError
 
 _CHECKS: Mapping[Type, Callable[[pa.DataType], bool]] = {
-    Type.STRING: lambda found: pa.types.is_string(found) or pa.types.is_large_string(found),
+    Type.STRING: lambda type_: pa.types.is_string(type_) or pa.types.is_large_string(type_),
     Type.INT32: pa.types.is_integer,
     Type.INT64: pa.types.is_integer,
-    Type.FLOAT64: lambda found: pa.types.is_floating(found) or pa.types.is_integer(found),
-    Type.DECIMAL: lambda found: pa.types.is_decimal(found) or pa.types.is_string(found),
+    Type.FLOAT64: lambda type_: pa.types.is_floating(type_) or pa.types.is_integer(type_),
+    Type.DECIMAL: lambda type_: pa.types.is_decimal(type_) or pa.types.is_string(type_),
     Type.BOOL: pa.types.is_boolean,
     Type.TIMESTAMP: pa.types.is_timestamp,
-    Type.DATE: lambda found: pa.types.is_string(found) or pa.types.is_large_string(found),
-    Type.BYTES: lambda found: pa.types.is_binary(found) or pa.types.is_large_binary(found),
+    Type.DATE: lambda type_: pa.types.is_string(type_) or pa.types.is_large_string(type_),
+    Type.BYTES: lambda type_: pa.types.is_binary(type_) or pa.types.is_large_binary(type_),
 }
 
 
@@ -52,12 +52,12 @@ def _check(view: FeatureView, frame: pd.DataFrame, name: str, type_: Type, items
 
 
 def _fits(column: pa.Array, type_: Type, items: Type | None) -> bool:
-    found = column.type
+    arrow_type = column.type
     if type_ is not Type.LIST:
-        return _CHECKS[type_](found) or (type_ in INT_BOUNDS and _whole(column))
-    if not (pa.types.is_list(found) or pa.types.is_large_list(found)):
+        return _CHECKS[type_](arrow_type) or (type_ in INT_BOUNDS and _whole(column))
+    if not (pa.types.is_list(arrow_type) or pa.types.is_large_list(arrow_type)):
         return False
-    return pa.types.is_null(found.value_type) or _CHECKS[items or Type.STRING](found.value_type)
+    return pa.types.is_null(arrow_type.value_type) or _CHECKS[items or Type.STRING](arrow_type.value_type)
 
 
 def _whole(column: pa.Array) -> bool:
@@ -65,8 +65,8 @@ def _whole(column: pa.Array) -> bool:
     return pa.types.is_floating(column.type) and bool(pc.all(pc.equal(column, pc.floor(column))).as_py() is not False)
 
 
-def _wrong(view: FeatureView, name: str, type_: Type, items: Type | None, found: str) -> ConfigError:
-    wanted = f"list of {items}" if type_ is Type.LIST else str(type_)
+def _wrong(view: FeatureView, name: str, type_: Type, items: Type | None, pushed: str) -> ConfigError:
+    declared = f"list of {items}" if type_ is Type.LIST else str(type_)
     return ConfigError(
-        f'"{name}" of "{view.name}" is of the type {wanted}, and was given {found}: nothing was written.'
+        f'"{name}" of "{view.name}" is of the type {declared}, and was given {pushed}: nothing was written.'
     )

@@ -116,10 +116,10 @@ def _refresh(settings: Settings, view: FeatureView, *, full: bool) -> RefreshRes
     if state.former is not None:
         named = {_feast_key(entity): time for entity, time in since.items()}
         kept, known = split_rows(state.former.rows, keys, EVENT_TIMESTAMP, named)
-    found = timelines(view, _needed(root, view, state.spans, since), state.ranks) if since else {}
+    by_entity = timelines(view, _needed(root, view, state.spans, since), state.ranks) if since else {}
     rows = [
         (*_feast_key(entity), moment.time, *(_as_feast(one) for one in moment.values.values()))
-        for entity, timeline in found.items()
+        for entity, timeline in by_entity.items()
         for moment in _from(timeline, since[entity], new=_feast_key(entity) not in known)
     ]
     columns = list(zip(*rows, strict=True)) if rows else [()] * len(schema)
@@ -135,11 +135,11 @@ def _refresh(settings: Settings, view: FeatureView, *, full: bool) -> RefreshRes
 
 def _state(settings: Settings, view: FeatureView, *, full: bool) -> _State:
     with connect(settings.postgres, view) as session:
-        spans, found = event_history.list_history(session, view), list_id(session)
+        spans, list_name = event_history.list_history(session, view), list_id(session)
         ranks = incarnations.ranks(session, view.name)
     folder = Folder.root(settings) / view.name
-    left = None if full or found is None else read_previous(folder, FILE, view, _schema(view), found)
-    return _State(spans, ranks, found, left)
+    previous = None if full or list_name is None else read_previous(folder, FILE, view, _schema(view), list_name)
+    return _State(spans, ranks, list_name, previous)
 
 
 def _needed(
@@ -168,10 +168,10 @@ def moments(timeline: Timeline, start: datetime, until: datetime) -> Iterator[Mo
     before: tuple[Any, ...] | None = None
     for time in (start, *timeline.changes(start, until)):
         moment = timeline.at(time)
-        told = (moment.values, moment.event_time, moment.expired)
-        if told != before:
+        state = (moment.values, moment.event_time, moment.expired)
+        if state != before:
             yield moment
-        before = told
+        before = state
 
 
 def _schema(view: FeatureView) -> pa.Schema:

@@ -53,11 +53,11 @@ def read_previous(
     if data is None:
         return None
     try:
-        opened = parquet.ParquetFile(io.BytesIO(data))
-        note = msgspec.json.decode((opened.schema_arrow.metadata or {}).get(_NAME, b""), type=RefreshNote)
+        reader = parquet.ParquetFile(io.BytesIO(data))
+        note = msgspec.json.decode((reader.schema_arrow.metadata or {}).get(_NAME, b""), type=RefreshNote)
         if (note.format, note.digest, note.list) != (FORMAT, view.digest(), list_id):
             return None
-        rows = opened.read(use_threads=False).replace_schema_metadata()
+        rows = reader.read(use_threads=False).replace_schema_metadata()
     except (pa.ArrowException, msgspec.DecodeError):
         return None
     return PreviousRefresh(rows, note.events) if rows.schema.equals(schema) else None
@@ -72,8 +72,8 @@ def split_rows(
     """
     instants = pa.array(since.values(), rows.schema.field(time).type)
     columns = zip(*since, strict=True) if since else [()] * len(keys)
-    wanted = [pa.array(column, rows.schema.field(key).type) for key, column in zip(keys, columns, strict=True)]
-    changed = pa.table([*wanted, instants], names=[*keys, _SINCE])
+    changed_keys = [pa.array(column, rows.schema.field(key).type) for key, column in zip(keys, columns, strict=True)]
+    changed = pa.table([*changed_keys, instants], names=[*keys, _SINCE])
     numbered = rows.select([*keys, time]).append_column(_ROW, pa.arange(0, rows.num_rows))
     # Without the other columns, which a join can't have where they are lists.
     joined = numbered.join(changed, keys, join_type="left outer", use_threads=False)

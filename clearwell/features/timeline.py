@@ -69,13 +69,13 @@ class Timeline:
 
     def changes(self, start: datetime, end: datetime) -> list[datetime]:
         """The instants after `start`, up to `end`, at which a value may be another than right before."""
-        found = set(self._times)
+        times = set(self._times)
         if self._view.ttl is not None:
-            found |= {time + self._view.ttl + MICROSECOND for time in self._times}
+            times |= {time + self._view.ttl + MICROSECOND for time in self._times}
         first, last = microseconds(start), microseconds(end)
         edges = {edge for one in self._view.aggregated for edge in self._edges(one)}
-        found |= {EPOCH + timedelta(microseconds=edge) for edge in edges if first < edge <= last}
-        return sorted(time for time in found if start < time <= end)
+        times |= {EPOCH + timedelta(microseconds=edge) for edge in edges if first < edge <= last}
+        return sorted(time for time in times if start < time <= end)
 
     def _edges(self, feature: Feature) -> Iterable[int]:
         """When the feature's tiles come into its window, and when they leave it."""
@@ -87,7 +87,7 @@ class Timeline:
 
     def _windowed(self, at: int) -> dict[str, Any]:
         """A window's value is kept until it moves on."""
-        found = {}
+        values = {}
         for feature in self._view.aggregated:
             assert feature.window is not None
             first, end = bounds(feature.window, at)
@@ -96,8 +96,8 @@ class Timeline:
                 starts = self._starts[bisect_left(self._starts, first) : bisect_left(self._starts, end)]
                 value = feature_at(self._parts, feature, {start: self._tiles[start] for start in starts}, at)
                 self._known[feature.name] = (end, value)
-            found[feature.name] = value
-        return found
+            values[feature.name] = value
+        return values
 
 
 def timelines(view: FeatureView, events: Iterable[ViewEvent], ranks: Mapping[str, int]) -> dict[Entity, Timeline]:
@@ -105,10 +105,10 @@ def timelines(view: FeatureView, events: Iterable[ViewEvent], ranks: Mapping[str
     names = [field.name for field in columns_of(view)]
     keys = [names.index(key.name) for key in view.entity.keys]
     builder = TileBuilder(view, names) if view.tile is not None else None
-    found: dict[Entity, list[ViewEvent]] = {}
+    by_entity: dict[Entity, list[ViewEvent]] = {}
     for event in events:
-        found.setdefault(tuple([event.row[at] for at in keys]), []).append(event)
+        by_entity.setdefault(tuple([event.row[at] for at in keys]), []).append(event)
         if builder is not None and not event.late:
             builder.add(event.row, event.topic, event.partition, event.offset)
     tiles = builder.tiles if builder is not None else {}
-    return {entity: Timeline(view, some, tiles.get(entity, {}), ranks) for entity, some in found.items()}
+    return {entity: Timeline(view, own, tiles.get(entity, {}), ranks) for entity, own in by_entity.items()}

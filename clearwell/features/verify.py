@@ -73,19 +73,19 @@ def _verify(settings: Settings, view: FeatureView, sample: int, seed: int) -> Ve
         session.execute(_ONE_SNAPSHOT)
         files = event_history.list_files(session, view, now)
         known = event_history.entities(root, view, files)
-        chosen = sorted(rng.sample(known, min(sample, len(known))))
-        found = timelines(
-            view, event_history.read(root, view, files, now, chosen), incarnations.ranks(session, view.name)
+        sample_entities = sorted(rng.sample(known, min(sample, len(known))))
+        by_entity = timelines(
+            view, event_history.read(root, view, files, now, sample_entities), incarnations.ranks(session, view.name)
         )
         floor = features_floor.read(session, view.name)
         since = None if floor is None else features_floor.whole_since(view, floor)
-        seen = sum(len(one.times) for one in found.values())
-        verdict = Verification(view.name, view.digest(), len(found), seen, excluded_events.read(session, view))
-        for entity, timeline in found.items():
+        seen = sum(len(one.times) for one in by_entity.values())
+        outcome = Verification(view.name, view.digest(), len(by_entity), seen, excluded_events.read(session, view))
+        for entity, timeline in by_entity.items():
             for time in _instants(timeline, now, since, rng):
                 (served,) = read_rows(session, view, [entity], time)
-                verdict.compared += _compare(view, served, timeline.at(time))
-    return verdict
+                outcome.compared += _compare(view, served, timeline.at(time))
+    return outcome
 
 
 def _instants(timeline: Timeline, now: datetime, since: datetime | None, rng: random.Random) -> Sequence[datetime]:

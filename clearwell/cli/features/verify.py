@@ -14,7 +14,7 @@ from rich.console import RenderableType
 from clearwell.cli.features.cells import render_excluded, render_value
 from clearwell.cli.output import common_options, emit, table
 from clearwell.cli.platform import open_platform
-from clearwell.control.feature_verification import Comparison, ViewVerification, verify_view
+from clearwell.control.feature_verification import ValueComparison, ViewVerification, verify_view
 from clearwell.errors import ConfigError
 
 
@@ -61,7 +61,7 @@ def _render(summary: ViewVerification) -> RenderableType:
     return Lines(table(["feature", "compared", "mismatches"], rows), "", *examples, *excluded, end)
 
 
-def _render_mismatch(one: Comparison) -> str:
+def _render_mismatch(one: ValueComparison) -> str:
     return (
         f"{one.feature} of {', '.join(map(str, one.entity.values()))} at {one.time.isoformat()}: "
         f"served {_text(one.served)}, but history says {_text(one.computed)}"
@@ -72,7 +72,7 @@ def _text(value: Any) -> str:
     return "null" if value is None else str(render_value(value))
 
 
-def _write_log(path: Path, comparisons: Sequence[Comparison]) -> None:
+def _write_log(path: Path, comparisons: Sequence[ValueComparison]) -> None:
     try:
         path.write_bytes(b"".join(msgspec.json.encode(one) + b"\n" for one in comparisons))
     except OSError as error:
