@@ -40,7 +40,7 @@ SECTIONS = {
     },
     "Destinations": {
         "destination": Entry(
-            "clearwell.cli.destination.commands:destination", "Add stores, see how deliveries fare, pause them."
+            "clearwell.cli.destination.commands:destination", "Register destinations, pause and replay them."
         ),
     },
     "Models": {

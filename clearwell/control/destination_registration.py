@@ -12,7 +12,7 @@ from clearwell.contract.load import newest_contracts
 from clearwell.contract.model import CleanSchema, Contract, Field, Type
 from clearwell.control.destination_spec import DestinationSpec, split_name
 from clearwell.control.platform import Actor, Platform
-from clearwell.destinations.protocol import Destination, Reachable, Target
+from clearwell.destinations.protocol import Destination, DestinationContext, Reachable
 from clearwell.errors import ClearwellError, ConfigError, Hint
 from clearwell.kafka.names import deliverer_group
 from clearwell.plugins.kinds import destination_class
@@ -106,9 +106,10 @@ def _probe(settings: Settings, spec: DestinationSpec, contracts: Iterable[Contra
         for contract, route in routes:
             options = decode(dict(route.options), kind.Options, f"the route to {route.to}")
             group = deliverer_group(contract.stream, contract.version, route.to)
-            _ask(kind.of(Target(settings, spec.name, config, options, bind(contract).schema, group)), opening=True)
+            context = DestinationContext(settings, spec.name, config, options, bind(contract).schema, group)
+            _ask(kind.of(context), opening=True)
         if not routes:
-            probe = Target(settings, spec.name, config, kind.Options(), _probe_schema(), _PROBE)
+            probe = DestinationContext(settings, spec.name, config, kind.Options(), _probe_schema(), _PROBE)
             _ask(kind.of(probe), opening=False)
     except ClearwellError as error:
         raise type(error)(hide(str(error), values)) from None

@@ -15,10 +15,10 @@ from clearwell.destinations.protocol import (
     Claim,
     CleanBatch,
     DestinationConfig,
+    DestinationContext,
     RowReason,
     RowsRefused,
     Start,
-    Target,
 )
 from clearwell.destinations.shape import IDENTITY, check_schema
 
@@ -59,9 +59,9 @@ class MemoryDestination:
         self._key = key_of(schema)
 
     @classmethod
-    def of(cls, target: Target) -> Self:
+    def of(cls, context: DestinationContext) -> Self:
         """A store that ends with the object."""
-        return cls(MemoryStore(), target.schema, target.group)
+        return cls(MemoryStore(), context.schema, context.group)
 
     def open(self) -> None:
         """Nothing to do."""

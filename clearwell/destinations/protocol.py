@@ -160,7 +160,7 @@ class DestinationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class DestinationContext:
     """One route of one stream: what a destination is made for.
 
     `name` is what stands after the kind in `to: kind.name` (None: nothing); `config` and `options` are of the
@@ -194,7 +194,7 @@ class Destination(Protocol):
     """Whether the name in `to: kind.name` is that of a registered store; else it is the destination's own business."""
 
     @classmethod
-    def of(cls, target: Target) -> Self:
+    def of(cls, context: DestinationContext) -> Self:
         """Made for a route; does no I/O. Raises ConfigError when a name or type can't be in that store."""
 
     def open(self) -> None:

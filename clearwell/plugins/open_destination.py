@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from clearwell.contract.model import CleanSchema, Route
-from clearwell.destinations.protocol import Destination, DestinationConfig, Target
+from clearwell.destinations.protocol import Destination, DestinationConfig, DestinationContext
 from clearwell.errors import ConfigError, Hint
 from clearwell.plugins.kinds import destination_class
 from clearwell.plugins.spec import decode
@@ -22,7 +22,7 @@ def open_destination(settings: Settings, route: Route, schema: CleanSchema, grou
     made = destination_class(route.kind)
     config = _config(settings, route, made)
     options = decode(dict(route.options), made.Options, f"the route to {route.to}")
-    return made.of(Target(settings, route.name, config, options, schema, group))
+    return made.of(DestinationContext(settings, route.name, config, options, schema, group))
 
 
 def _config(settings: Settings, route: Route, made: type[Destination]) -> DestinationConfig:

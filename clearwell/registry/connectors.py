@@ -1,4 +1,4 @@
-"""Connectors in the registry: what is registered, and how it fares. All functions work in the caller's transaction."""
+"""Connectors in the registry: which there are, and how they are doing. All work in the caller's transaction."""
 
 from __future__ import annotations
 

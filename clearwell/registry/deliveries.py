@@ -1,4 +1,4 @@
-"""How each deliverer fares, and which of them a person has paused. All functions work in the caller's transaction."""
+"""How each deliverer is doing, and which of them a person has paused. All work in the caller's transaction."""
 
 from __future__ import annotations
 

@@ -122,7 +122,7 @@ class DestinationRow(Base):
 
 
 class DeliveryRow(Base):
-    """How one deliverer fares, by its consumer group, and what a person wants of it.
+    """How one deliverer is doing, by its consumer group, and what a person wants of it.
 
     `state` is what the deliverer says of itself; `paused` what a person asked for.
     """

@@ -1,4 +1,4 @@
-"""How a deliverer fares, told to the registry, and whether it is to pause, heard from there.
+"""How a deliverer is doing, reported to the registry, and whether it is to pause, read from there.
 
 On a thread of its own: delivery never waits for the registry, and goes on as before while that is away.
 """

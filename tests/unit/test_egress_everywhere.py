@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from clearwell.contract.model import CleanSchema
-from clearwell.destinations.protocol import Destination, Target
+from clearwell.destinations.protocol import Destination, DestinationContext
 from clearwell.egress import VARIABLE, connect
 from clearwell.egress_stores import require_allowed_store
 from clearwell.errors import ConfigError, Retryable
@@ -97,7 +97,9 @@ def opened(kind: str, config: dict[str, Any], schema: CleanSchema, home: Path) -
     cls = destination_class(kind)
     settings = Settings("127.0.0.1:1", "postgresql://127.0.0.1:1/x", "mongodb://127.0.0.1:1/x", home, home, home)
     resolved, _ = resolve(config, who="test")
-    return cls.of(Target(settings, "x", decode(resolved, cls.Config, "test"), cls.Options(), schema, "group"))
+    return cls.of(
+        DestinationContext(settings, "x", decode(resolved, cls.Config, "test"), cls.Options(), schema, "group")
+    )
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""`clearwell connector`: register sources, see how they are doing, and lead their lives."""
+"""`clearwell connector`: register sources, see how they are doing, and change what they do."""
 
 from __future__ import annotations
 

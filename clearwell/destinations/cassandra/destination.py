@@ -29,10 +29,10 @@ from clearwell.destinations.protocol import (
     Claim,
     CleanBatch,
     DestinationConfig,
+    DestinationContext,
     RowReason,
     RowsRefused,
     Start,
-    Target,
 )
 from clearwell.destinations.shape import NAME_RULE, check_schema, is_name
 from clearwell.egress import require_allowed
@@ -101,9 +101,9 @@ class CassandraDestination:
         self._link: CassandraSession | None = None
 
     @classmethod
-    def of(cls, target: Target) -> Self:
+    def of(cls, context: DestinationContext) -> Self:
         """A registered cluster."""
-        return cls(target.config, target.schema, target.options.table or target.schema.stream, target.group)
+        return cls(context.config, context.schema, context.options.table or context.schema.stream, context.group)
 
     def open(self) -> None:
         """Create or widen the table, and make that of the positions where it is missing."""

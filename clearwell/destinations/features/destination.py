@@ -39,7 +39,14 @@ from clearwell.destinations.postgres import positions as postgres_positions
 from clearwell.destinations.postgres.ddl import guarded_upsert
 from clearwell.destinations.postgres.destination import PostgresDestination
 from clearwell.destinations.postgres.table import is_foreign
-from clearwell.destinations.protocol import Claim, CleanBatch, DestinationConfig, RowReason, RowsRefused, Target
+from clearwell.destinations.protocol import (
+    Claim,
+    CleanBatch,
+    DestinationConfig,
+    DestinationContext,
+    RowReason,
+    RowsRefused,
+)
 from clearwell.destinations.shape import check_schema, must_not_be_null
 from clearwell.errors import ClearwellError
 from clearwell.postgres_connection import BoundedConnection as Session
@@ -106,14 +113,14 @@ class FeaturesDestination(PostgresDestination):
         self._before = features_lateness.newest_of_staged(view)
 
     @classmethod
-    def of(cls, target: Target) -> Self:
+    def of(cls, context: DestinationContext) -> Self:
         """The view that the route's options spell out, in the platform's own server."""
-        assert target.name is not None
-        told = {name: getattr(target.options, name) for name in target.options.__struct_fields__}
+        assert context.name is not None
+        told = {name: getattr(context.options, name) for name in context.options.__struct_fields__}
         options = {name: value for name, value in told.items() if value is not None}
-        view = view_of(target.schema, target.name, options)
-        root, every = Folder.root(target.settings), pace()
-        return cls(target.settings.postgres, target.schema, view, target.group, root, compact_every=every)
+        view = view_of(context.schema, context.name, options)
+        root, every = Folder.root(context.settings), pace()
+        return cls(context.settings.postgres, context.schema, view, context.group, root, compact_every=every)
 
     def open(self) -> None:
         """Create or widen the tables, and the bookkeeping tables where they are missing."""

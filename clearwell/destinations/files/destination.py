@@ -21,7 +21,7 @@ from clearwell.destinations.files.index import EventFile, Index, piece_of
 from clearwell.destinations.files.options import FilesOptions
 from clearwell.destinations.files.store import FolderStore
 from clearwell.destinations.platform_positions import PlatformPositions
-from clearwell.destinations.protocol import Accounts, Claim, CleanBatch, DestinationConfig, Start, Target
+from clearwell.destinations.protocol import Accounts, Claim, CleanBatch, DestinationConfig, DestinationContext, Start
 from clearwell.destinations.shape import IDENTITY, NAME_RULE, check_schema, is_name
 from clearwell.errors import ConfigError
 from clearwell.pipeline.arrow import arrow_type
@@ -88,11 +88,11 @@ class FilesDestination:
         self._positions = PlatformPositions(positions, group)
 
     @classmethod
-    def of(cls, target: Target) -> Self:
+    def of(cls, context: DestinationContext) -> Self:
         """A registered store."""
-        schema = target.schema
-        folder = target.options.folder or f"{schema.stream}_v{schema.version}"
-        return cls(target.config, schema, folder, target.settings.postgres, target.group)
+        schema = context.schema
+        folder = context.options.folder or f"{schema.stream}_v{schema.version}"
+        return cls(context.config, schema, folder, context.settings.postgres, context.group)
 
     def open(self) -> None:
         """Note the types of the fields. Raises ConfigError when there are files in which a field has another one."""

@@ -17,7 +17,7 @@ from clearwell.destinations.http.options import HttpOptions
 from clearwell.destinations.http.receiver import Receiver
 from clearwell.destinations.http.requests import Requests
 from clearwell.destinations.platform_positions import PlatformPositions
-from clearwell.destinations.protocol import Accounts, Claim, CleanBatch, DestinationConfig, Start, Target
+from clearwell.destinations.protocol import Accounts, Claim, CleanBatch, DestinationConfig, DestinationContext, Start
 from clearwell.destinations.shape import IDENTITY, check_schema
 from clearwell.source import SECRET, SECRET_IN_URL, PemFile
 
@@ -84,9 +84,9 @@ class HttpDestination:
         """Clean offsets that the receiver has, of batches whose position was not moved yet."""
 
     @classmethod
-    def of(cls, target: Target) -> Self:
+    def of(cls, context: DestinationContext) -> Self:
         """A registered receiver."""
-        return cls(target.config, target.schema, target.settings.postgres, target.group)
+        return cls(context.config, context.schema, context.settings.postgres, context.group)
 
     def open(self) -> None:
         """Connect to both; no request is sent before there is an event."""

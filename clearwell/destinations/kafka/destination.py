@@ -20,7 +20,7 @@ from clearwell.destinations.kafka.cluster import DestinationCluster, OutgoingRec
 from clearwell.destinations.kafka.options import KafkaTopicOptions
 from clearwell.destinations.newest import key_of
 from clearwell.destinations.platform_positions import PlatformPositions
-from clearwell.destinations.protocol import Accounts, Claim, CleanBatch, DestinationConfig, Start, Target
+from clearwell.destinations.protocol import Accounts, Claim, CleanBatch, DestinationConfig, DestinationContext, Start
 from clearwell.destinations.shape import IDENTITY, check_schema
 from clearwell.kafka import names
 from clearwell.kafka.security import MechanismOption, SecurityOption
@@ -71,11 +71,11 @@ class KafkaTopicDestination:
         ]
 
     @classmethod
-    def of(cls, target: Target) -> Self:
+    def of(cls, context: DestinationContext) -> Self:
         """A registered cluster."""
-        schema = target.schema
-        topic = target.options.topic or names.clean_topic(schema.stream, schema.version)
-        return cls(target.config, schema, topic, target.settings.postgres, target.group)
+        schema = context.schema
+        topic = context.options.topic or names.clean_topic(schema.stream, schema.version)
+        return cls(context.config, schema, topic, context.settings.postgres, context.group)
 
     def open(self) -> None:
         """Look for the topic, and make the table of positions."""

@@ -18,7 +18,7 @@ from clearwell.destinations.lake.positions import TablePositions, held_up_to, no
 from clearwell.destinations.lake.root import LakeConfig, Root, TableLocation
 from clearwell.destinations.lake.table import LakeTable
 from clearwell.destinations.lake.upkeep import NO_PACE, CommitPace, TableUpkeep
-from clearwell.destinations.protocol import Accounts, Claim, CleanBatch, DestinationConfig, Start, Target
+from clearwell.destinations.protocol import Accounts, Claim, CleanBatch, DestinationConfig, DestinationContext, Start
 from clearwell.destinations.shape import NAME_RULE, RAW_OFFSET, RAW_PARTITION, RAW_TOPIC, check_schema, is_name
 from clearwell.errors import ConfigError
 
@@ -47,13 +47,13 @@ class LakeDestination:
         self._upkeep = TableUpkeep(location, pace)
 
     @classmethod
-    def of(cls, target: Target) -> Self:
+    def of(cls, context: DestinationContext) -> Self:
         """The platform's own lake, or a registered one."""
-        name = target.options.table or f"{target.schema.stream}_v{target.schema.version}"
-        if target.options.table is not None and not is_name(name):
+        name = context.options.table or f"{context.schema.stream}_v{context.schema.version}"
+        if context.options.table is not None and not is_name(name):
             raise ConfigError(f'"{name}" can\'t be the name of a table: use {NAME_RULE}.')
-        location = Root.of(target.settings, target.config).table(FOLDER, name)
-        return cls(location, target.schema, target.group, CommitPace.of())
+        location = Root.of(context.settings, context.config).table(FOLDER, name)
+        return cls(location, context.schema, context.group, CommitPace.of())
 
     def open(self) -> None:
         """Create or widen the table."""

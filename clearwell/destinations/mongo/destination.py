@@ -34,10 +34,10 @@ from clearwell.destinations.protocol import (
     Claim,
     CleanBatch,
     DestinationConfig,
+    DestinationContext,
     RowReason,
     RowsRefused,
     Start,
-    Target,
 )
 from clearwell.destinations.shape import NAME_RULE, RAW_OFFSET, RAW_PARTITION, RAW_TOPIC, check_schema, is_name
 from clearwell.egress import require_allowed
@@ -96,10 +96,13 @@ class MongoDestination:
         self._unchecked: bool | None = None  # whether our writes go round the validator; None until asked
 
     @classmethod
-    def of(cls, target: Target) -> Self:
+    def of(cls, context: DestinationContext) -> Self:
         """The platform's own server, or a registered one."""
-        url, collection = target.config.url or target.settings.mongo, target.options.collection or target.schema.stream
-        return cls(url, target.schema, collection, target.group, judged=target.config.url is not None)
+        url, collection = (
+            context.config.url or context.settings.mongo,
+            context.options.collection or context.schema.stream,
+        )
+        return cls(url, context.schema, collection, context.group, judged=context.config.url is not None)
 
     def open(self) -> None:
         """Create or widen the collection."""

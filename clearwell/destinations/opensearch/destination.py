@@ -34,10 +34,10 @@ from clearwell.destinations.protocol import (
     Claim,
     CleanBatch,
     DestinationConfig,
+    DestinationContext,
     RowReason,
     RowsRefused,
     Start,
-    Target,
 )
 from clearwell.destinations.shape import check_schema
 from clearwell.egress import require_allowed
@@ -97,9 +97,9 @@ class OpenSearchDestination:
         self._client: OpenSearch | None = None
 
     @classmethod
-    def of(cls, target: Target) -> Self:
+    def of(cls, context: DestinationContext) -> Self:
         """A registered cluster."""
-        return cls(target.config, target.schema, target.options.index or target.schema.stream, target.group)
+        return cls(context.config, context.schema, context.options.index or context.schema.stream, context.group)
 
     def open(self) -> None:
         """Create or widen the index, and make that of the positions where it is missing."""

@@ -25,7 +25,15 @@ from clearwell.destinations.postgres import errors as postgres_errors
 from clearwell.destinations.postgres import positions as postgres_positions
 from clearwell.destinations.postgres import table as postgres_table
 from clearwell.destinations.postgres.options import PostgresOptions
-from clearwell.destinations.protocol import Accounts, Claim, CleanBatch, DestinationConfig, RowsRefused, Start, Target
+from clearwell.destinations.protocol import (
+    Accounts,
+    Claim,
+    CleanBatch,
+    DestinationConfig,
+    DestinationContext,
+    RowsRefused,
+    Start,
+)
 from clearwell.destinations.shape import NAME_RULE, check_schema, is_name, must_not_be_null
 from clearwell.errors import ClearwellError, ConfigError
 from clearwell.postgres_connection import BoundedConnection as Session
@@ -71,10 +79,10 @@ class PostgresDestination:
         self._session: Session | None = None
 
     @classmethod
-    def of(cls, target: Target) -> Self:
+    def of(cls, context: DestinationContext) -> Self:
         """The platform's own server, or a registered one."""
-        dsn, table = target.config.url or target.settings.postgres, target.options.table or target.schema.stream
-        return cls(dsn, target.schema, table, target.group, judged=target.config.url is not None)
+        dsn, table = context.config.url or context.settings.postgres, context.options.table or context.schema.stream
+        return cls(dsn, context.schema, table, context.group, judged=context.config.url is not None)
 
     def open(self) -> None:
         """Create or widen the table, and the bookkeeping table where it is missing."""

@@ -23,10 +23,10 @@ from clearwell.destinations.protocol import (
     Claim,
     CleanBatch,
     DestinationConfig,
+    DestinationContext,
     RowReason,
     RowsRefused,
     Start,
-    Target,
 )
 from clearwell.destinations.shape import (
     NAME_RULE,
@@ -95,9 +95,9 @@ class SqlDestination:
         self._session: Connection | None = None
 
     @classmethod
-    def of(cls, target: Target) -> Self:
+    def of(cls, context: DestinationContext) -> Self:
         """A registered database."""
-        return cls(target.config, target.schema, target.options.table or target.schema.stream, target.group)
+        return cls(context.config, context.schema, context.options.table or context.schema.stream, context.group)
 
     def open(self) -> None:
         """Create or widen the table, and the table of positions where it is missing."""
