@@ -17,7 +17,7 @@ from clearwell.plugins.options import summary_of
 from tests.support.platform import CHECKOUT
 from tests.support.wheel import build_wheel, install
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]  # half a minute on a machine that does nothing else
 
 Run = Callable[..., Any]
 
@@ -37,7 +37,7 @@ def clearwell(wheel: Path, tmp_path: Path) -> Iterator[Run]:
 
     def run(*arguments: str) -> Any:
         command = [python, "-P", "-m", "clearwell.cli.main", *arguments, "--json"]
-        done = subprocess.run(command, cwd=folder, env=cache, capture_output=True, timeout=200)
+        done = subprocess.run(command, cwd=folder, env=cache, capture_output=True, timeout=500)
         assert done.returncode == 0, done.stdout + done.stderr
         return json.loads(done.stdout)
 

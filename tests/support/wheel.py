@@ -9,6 +9,7 @@ import sys
 import venv
 from collections.abc import Iterable
 from importlib.metadata import Distribution, distribution
+from importlib.util import cache_from_source
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -63,11 +64,19 @@ def _link(dependency: Distribution, packages: Path) -> None:
     for file in dependency.files or ():
         if ".." in file.parts or file.suffix == ".pyc":
             continue
-        link = packages / file
-        link.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            os.link(str(file.locate()), link)
-        except FileExistsError:
-            continue
-        except OSError:  # the tests' folder is on another disk
-            shutil.copy2(str(file.locate()), link)
+        source = Path(str(file.locate()))
+        _link_file(source, packages / file)
+        if file.suffix == ".py":  # compiled already: a second for each process that imports it
+            compiled = Path(cache_from_source(source))
+            if compiled.exists():
+                _link_file(compiled, packages / file.parent / "__pycache__" / compiled.name)
+
+
+def _link_file(source: Path, link: Path) -> None:
+    link.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, link)
+    except FileExistsError:
+        return
+    except OSError:  # the tests' folder is on another disk
+        shutil.copy2(source, link)
