@@ -94,7 +94,7 @@ def apply_replay(platform: Platform, actor: Actor, plan: DestinationReplay, *, r
         destination, topic_id = _open(platform.settings, contract, delivery)
         try:
             _require_as_planned(plan, delivery, destination.accounts(topic_id))
-            destination.set_back(topic_id, plan.starts)
+            destination.rewind(topic_id, plan.starts)
         finally:
             destination.close()
         detail = {"events": plan.events, "to": {str(partition): offset for partition, offset in plan.new.items()}}
@@ -120,7 +120,7 @@ async def _plan(
         starts = [await past.start(topic_id, now[partition], offset) for partition, offset in earlier.items()]
     again = sum(now[start.accounts.partition].delivered - start.accounts.delivered for start in starts)
     old = {partition: accounts.next_offset for partition, accounts in now.items()}
-    return DestinationReplay(delivery, old, old | earlier, again, destination.sends_again, starts)
+    return DestinationReplay(delivery, old, old | earlier, again, destination.redelivers, starts)
 
 
 def _offsets(bootstrap: str, topic: str, since: Since) -> Mapping[int, int]:

@@ -87,7 +87,7 @@ def realign(platform: Platform, actor: Actor, plan: Realignment) -> None:
         with platform.changing(actor) as session:
             lock(session, target)
             _require_unmoved(platform.settings.kafka, plan.stream, readers)
-            _set_back(platform.settings.kafka, group, readers)
+            _rewind(platform.settings.kafka, group, readers)
             audit.record(
                 session, "realign", target, {f"{group}/{at.partition}": f"{at.read} to {at.goes_on}" for at in readers}
             )
@@ -158,7 +158,7 @@ def _require_unmoved(kafka: str, stream: str, readers: Sequence[PartedReader]) -
             )
 
 
-def _set_back(kafka: str, group: str, readers: Sequence[PartedReader]) -> None:
+def _rewind(kafka: str, group: str, readers: Sequence[PartedReader]) -> None:
     """Kafka takes it for a group without members alone; a service that has ended may still be in its list."""
     offsets = {parted.partition: (parted.goes_on, parted.note) for parted in readers}
     until = time.monotonic() + PATIENCE

@@ -96,7 +96,7 @@ def run(home: Path, events: int, progress: Callable[[str, int, int], None], say:
     backfilled = _backfill(where, home / "training" / STREAM)
     learned, unseen = _train(Path(backfilled.folder))
     subscribed = _followed(where, contract) - accounts.total("repeats")
-    held = {destination.name: destination.held or 0 for destination in accounts.destinations}
+    held = {destination.name: destination.row_count or 0 for destination in accounts.destinations}
     return Summary(
         raw=accounts.total("raw"),
         clean=accounts.total("clean"),

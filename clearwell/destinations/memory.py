@@ -47,7 +47,7 @@ class MemoryDestination:
     Options: ClassVar[type[RouteOptions]] = RouteOptions
     keeps_history: ClassVar[bool] = False
     registered: ClassVar[bool] = False
-    sends_again: ClassVar[bool] = False
+    redelivers: ClassVar[bool] = False
 
     def __init__(self, store: MemoryStore, schema: CleanSchema, group: str) -> None:
         """Raises ConfigError when the schema can't be stored."""
@@ -108,7 +108,7 @@ class MemoryDestination:
         }
         return [known.accounts for _, known in sorted(mine.items())]
 
-    def set_back(self, topic_id: str, starts: Sequence[Start]) -> None:
+    def rewind(self, topic_id: str, starts: Sequence[Start]) -> None:
         """All of them."""
         for start in starts:
             position_key = (self._group, topic_id, start.accounts.partition)
@@ -119,7 +119,7 @@ class MemoryDestination:
                 )
                 self._store.positions[position_key] = earlier
 
-    def held(self) -> int:
+    def row_count(self) -> int:
         """Counts the rows."""
         return len(self._store.rows)
 

@@ -74,11 +74,11 @@ class PlatformPositions:
             return postgres_positions.accounts(session, self._group, topic_id)
         return []
 
-    def set_back(self, topic_id: str, starts: Sequence[Start]) -> None:
+    def rewind(self, topic_id: str, starts: Sequence[Start]) -> None:
         """In one transaction; it waits for a write that is under way, for LOCK_SECONDS at most."""
         with self._talking("set the positions back") as session, session.transaction():
             for start in starts:
-                postgres_positions.set_back(session, self._group, topic_id, start)
+                postgres_positions.rewind(session, self._group, topic_id, start)
 
     def close(self) -> None:
         """Let go of the connection, whatever state it is in."""

@@ -212,7 +212,7 @@ class Destination(Protocol):
     def accounts(self, topic_id: str) -> Sequence[Accounts]:
         """What was delivered from each partition of a clean topic."""
 
-    def held(self) -> int | None:
+    def row_count(self) -> int | None:
         """How many rows the store holds for this stream (distinct keys; with `keeps_history`: events).
 
         None for one that can't tell, since what it gives away is not its own: a webhook, a topic.
@@ -261,8 +261,8 @@ class Replayable(Protocol):
     What it holds stays the same when an event is written again. What it gives away goes out again, under the same id.
     """
 
-    sends_again: ClassVar[bool]
+    redelivers: ClassVar[bool]
     """Whether a replay gives events away a second time: a person must agree to that."""
 
-    def set_back(self, topic_id: str, starts: Sequence[Start]) -> None:
+    def rewind(self, topic_id: str, starts: Sequence[Start]) -> None:
         """All of them or, after an error, some; each under a new epoch, so that who is still writing is fenced."""

@@ -42,10 +42,10 @@ class DestinationBalance:
     delivered: int
     refused: int
     unknown: int
-    unrouted: int
+    filtered: int
     keys: int
     most: int
-    held: int | None
+    row_count: int | None
     waiting: int
     older: int
     lost: int
@@ -56,7 +56,7 @@ class DestinationBalance:
     def balanced(self) -> bool:
         """Everything wanted was delivered once, or refused, and is there (more, while deliveries go on)."""
         most = float("inf") if self.waiting or self.older else self.most
-        there = self.held is None or self.keys <= self.held <= most + self.outlived
+        there = self.row_count is None or self.keys <= self.row_count <= most + self.outlived
         return self.delivered + self.refused == self.expected + self.older and not self.unknown and there
 
 
@@ -122,7 +122,7 @@ class Books:
 
     def sum(self) -> DestinationBalance:
         """All that was noted, and what the store holds now."""
-        held = self._store.held()
+        row_count = self._store.row_count()
         late = self._store.late() if isinstance(self._store, LeavesOut) else 0
         known = self._accounts.values()
         said = sum(one.refused for one in known)  # by the store; set back, it may have taken what it refused before
@@ -135,15 +135,15 @@ class Books:
             delivered=sum(one.delivered for one in known) + said - refused,
             refused=refused,
             unknown=max(0, said - self._left - self._replays) if self._complete else 0,
-            unrouted=sum(one.unrouted for one in known),
+            filtered=sum(one.unrouted for one in known),
             keys=len(keys),
             most=most,
-            held=held,
+            row_count=row_count,
             waiting=self._waiting,
             older=sum(map(self._older, known)),
             lost=sum(map(self._lost, self._begins)),
             late=late,
-            outlived=max(0, (held or 0) - most) if self._parted else 0,
+            outlived=max(0, (row_count or 0) - most) if self._parted else 0,
         )
 
     def _older(self, one: Accounts) -> int:

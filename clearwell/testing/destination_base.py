@@ -86,8 +86,8 @@ class DestinationBase:
         wanted = [(identity, self.kept(row)) for identity, row in self._ordered(destination, expected)]
         different = [(ours, theirs) for ours, theirs in zip(wanted, found, strict=True) if ours != theirs]
         assert not different, f"Rows are not as they were written: {different[0]}."
-        held = destination.held()
-        assert held in (None, len(found)), f"`held` says {held} of {len(found)} rows."
+        held = destination.row_count()
+        assert held in (None, len(found)), f"`row_count` says {held} of {len(found)} rows."
 
     def expected(self, destination: Destination, events: Iterable[CleanEvent]) -> list[CleanEvent]:
         """The newest event of each key, or each once where history is kept or events are given away."""
@@ -103,7 +103,7 @@ class DestinationBase:
         """What is stored; of events that are given away each first one, since a repeat is allowed there."""
         rows = case.rows()
         found = [(identity_of(row), tuple(row.get(name) for name in self.fields)) for row in rows]
-        if destination.held() is None:
+        if destination.row_count() is None:
             first: dict[Identity, tuple[Identity, Row]] = {}
             for one in found:
                 first.setdefault(one[0], one)
@@ -111,12 +111,12 @@ class DestinationBase:
         return self._ordered(destination, found)
 
     def _ordered(self, destination: Destination, rows: Sequence[tuple[Identity, Row]]) -> list[tuple[Identity, Row]]:
-        return list(rows) if destination.held() is None else sorted(rows, key=lambda one: one[0])
+        return list(rows) if destination.row_count() is None else sorted(rows, key=lambda one: one[0])
 
 
 def keeps_newest(destination: Destination) -> bool:
     """Whether a store holds one row a key."""
-    return not destination.keeps_history and destination.held() is not None
+    return not destination.keeps_history and destination.row_count() is not None
 
 
 def identity_of(row: Mapping[str, Any]) -> Identity:

@@ -29,8 +29,8 @@ class DestinationCase(Protocol):
     def rows(self) -> Sequence[Mapping[str, Any]]:
         """What is stored now: values by field name, and by "_raw_topic", "_raw_partition" and "_raw_offset".
 
-        Leave out what says when or how a row was written. Of a destination that gives away (its `held` is None): what
-        was received, in the order it came.
+        Leave out what says when or how a row was written. Of a destination that gives away (its `row_count` is None):
+        what was received, in the order it came.
         """
 
 

@@ -83,29 +83,29 @@ class OwnersPart(DestinationBase):
         self.require(case, successor, events)
         assert successor.accounts(TOPIC)[0].next_offset == 2, "A late owner moved the position."
 
-    def test_set_back(self, case: Any, opened: Opener) -> None:
+    def test_rewind(self, case: Any, opened: Opener) -> None:
         """A replay: who was writing is fenced, no row changes, and the accounts are those of the place gone back to."""
         destination = _replayable(opened())
         events = some_events(7, count=60, keys=25)
         before = self.deliver(destination, events, size=20)
         rows = case.rows()
-        destination.set_back(TOPIC, [Start(Accounts(0, 0)), Start(Accounts(7, 3))])
+        destination.rewind(TOPIC, [Start(Accounts(0, 0)), Start(Accounts(7, 3))])
         assert destination.accounts(TOPIC) == [Accounts(0, 0)], "The accounts are not those of the beginning."
         with told("a write of before the replay", (CANARY,), Fenced):
             destination.write(batch_of([CleanEvent(CANARY, START, 1, raw_offset=60)], before, 61))
         again = self.deliver(destination, events, size=17)
         assert (again.next_offset, again.high_watermarks) == (0, {}), "What is replayed would be taken for repeats."
         self.require(case, destination, events)
-        assert len(case.rows()) == 120 if destination.sends_again else case.rows() == rows, "A replay changed rows."
+        assert len(case.rows()) == 120 if destination.redelivers else case.rows() == rows, "A replay changed rows."
         assert destination.accounts(TOPIC) == [Accounts(0, 60, delivered=60)], "Wrong accounts."
 
-    def test_set_back_part_of_the_way(self, opened: Opener) -> None:
+    def test_rewind_part_of_the_way(self, opened: Opener) -> None:
         """All that a place holds is taken over; forward is not back."""
         destination = _replayable(opened())
         self.deliver(destination, some_events(7, count=60, keys=25))
         was = Accounts(0, 30, delivered=20, unrouted=5, repeats=3, refused=2)
         for start in (Start(was, {"raw-a": 29}), Start(Accounts(0, 35, delivered=35), {"raw-a": 34})):
-            destination.set_back(TOPIC, [start])
+            destination.rewind(TOPIC, [start])
             assert destination.accounts(TOPIC) == [was], "The accounts are not those of the place gone back to."
             claim = destination.claim(TOPIC, 0, 1)
             assert (claim.next_offset, claim.high_watermarks) == (30, {"raw-a": 29}), "The next owner begins elsewhere."
@@ -152,7 +152,7 @@ class OwnersPart(DestinationBase):
 
 def _replayable(destination: Destination) -> Any:
     """The destination, where a person may set it back; else the test is skipped."""
-    if not hasattr(destination, "set_back"):
+    if not hasattr(destination, "rewind"):
         pytest.skip("its position can't be set back")
-    assert isinstance(destination, Replayable), "A destination with `set_back` says too whether it `sends_again`."
+    assert isinstance(destination, Replayable), "A destination with `rewind` says too whether it `redelivers`."
     return destination

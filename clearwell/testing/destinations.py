@@ -18,6 +18,6 @@ class DestinationSuite(RowsPart, OwnersPart, RefusalsPart, SchemasPart):
     """Subclass it, and give the fixture `case`: a `DestinationCase` over a real server, new for each test.
 
     A destination that `keeps_history` must hold every event once by its raw identity; any other one row a key, the
-    newest. Of one whose `held` is None every event must have come at least once, first ones in order. A gap of the
+    newest. Of one whose `row_count` is None every event must have come at least once, first ones in order. A gap of the
     store is a line in `cannot`: the test's name and the reason. Override `narrowed` where a store's types are narrower.
     """

@@ -124,7 +124,7 @@ class TestCassandra(DestinationSuite):
             destination.write(batch_of([event], claim, 1, rows=[(*event.row[:3], "x" * size)]))
         assert refused.value.reason is RowReason.TOO_LARGE
         destination.write(batch_of([event], claim, 1, rows=[(*event.row[:3], "x" * 6_000_000)]))
-        assert destination.held() == 1
+        assert destination.row_count() == 1
 
     def test_a_null_in_a_list(self, opened: Opener) -> None:
         """Refused: the driver alone would make an empty text of it."""
@@ -136,7 +136,7 @@ class TestCassandra(DestinationSuite):
                 [event], destination.claim(TOPIC, 0, 1), 1, rows=[(*event.row, ["a", None])], schema=schema
             )
             destination.write(batch)
-        assert destination.held() == 0
+        assert destination.row_count() == 0
 
     def test_a_decimal_key(self, case: CassandraCase, opened: Opener) -> None:
         """1.5 and 1.50 are the same key, as everywhere."""
@@ -155,13 +155,13 @@ class TestCassandra(DestinationSuite):
         destination = CassandraDestination(case.config(ca=str(server.ca)), SIMPLE, TABLE, "tls")
         destination.open()
         self.deliver(destination, [CleanEvent("a", START, 1, raw_offset=0)])
-        assert destination.held() == 1
+        assert destination.row_count() == 1
         destination.close()
 
     def test_before_anything_is_there(self, case: CassandraCase) -> None:
         """As `destination check` asks: nothing was delivered, and nothing is made."""
         destination = case.destination(SIMPLE, "early")
-        assert (destination.accounts(TOPIC), destination.held()) == ([], 0)
+        assert (destination.accounts(TOPIC), destination.row_count()) == ([], 0)
         destination.close()
 
     def test_a_column_dropped_under_us(self, case: CassandraCase, opened: Opener, server: CassandraServer) -> None:

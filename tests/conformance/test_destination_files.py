@@ -169,7 +169,7 @@ class TestParquet(Files):
         for other in others:
             other.write_text("x")
         self.deliver(destination, [CleanEvent("a", START, 1, raw_offset=0)])
-        assert destination.held() == 1 and all(other.read_text() == "x" for other in others)
+        assert destination.row_count() == 1 and all(other.read_text() == "x" for other in others)
 
     def test_a_damaged_file(self, case: FilesCase, opened: Opener) -> None:
         """A replay does not guess what was in it."""

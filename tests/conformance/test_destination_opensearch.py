@@ -120,7 +120,7 @@ class TestOpenSearch(DestinationSuite):
         events = [CleanEvent(row[0], row[1], row[2], raw_offset=i) for i, row in enumerate(rows)]
         destination = opened(schema=schema)
         destination.write(batch_of(events, destination.claim(TOPIC, 0, 1), 4, rows=rows, schema=schema))
-        assert destination.held() == 4
+        assert destination.row_count() == 4
         ranges = [{"range": {"number": {"gte": 1}}}, {"range": {"price": {"lt": 3}}}, {"term": {"tail": "AA"}}]
         ranges.append({"range": {"at": {"lt": "2013-01-01T02:00:00Z"}}})
         found = server.ask("POST", f"{case.index}/_search", {"query": {"bool": {"filter": ranges}}})
@@ -133,7 +133,7 @@ class TestOpenSearch(DestinationSuite):
         events = [CleanEvent(f"k{i}", START, 1, raw_offset=i) for i in range(4)]
         rows = [(*event.row[:3], "x" * 6_000_000) for event in events]
         destination.write(batch_of(events, claim, 4, rows=rows))
-        assert destination.held() == 4
+        assert destination.row_count() == 4
         large = CleanEvent("large", START, 1, raw_offset=4)
         with pytest.raises(RowsRefused) as refused:
             destination.write(batch_of([large], claim, 5, rows=[(*large.row[:3], "x" * 21_000_000)]))
@@ -148,7 +148,7 @@ class TestOpenSearch(DestinationSuite):
         destination.write(batch_of([event], claim, 1, rows=[(*event.row, _nested(15))], schema=schema))
         with pytest.raises(RowsRefused):
             destination.write(batch_of([event], claim, 2, rows=[(*event.row, _nested(700))], schema=schema))
-        assert destination.held() == 1
+        assert destination.row_count() == 1
 
     def test_a_full_disk(self, case: OpenSearchCase, opened: Opener, server: OpenSearchServer) -> None:
         """The server blocks the index by itself at its flood stage; the same batch goes in once that is over."""
@@ -179,7 +179,7 @@ class TestOpenSearch(DestinationSuite):
         server.ask("DELETE", case.index)
         with pytest.raises(ConfigError, match="is gone"):
             destination.write(batch_of([CleanEvent("a", START, 1, raw_offset=0)], claim, 1))
-        assert destination.held() == 0
+        assert destination.row_count() == 0
 
     def test_an_index_of_somebody_else(self, case: OpenSearchCase, opened: Opener, server: OpenSearchServer) -> None:
         server.ask("PUT", case.index, {"mappings": {"properties": {"id": {"type": "keyword"}}}})

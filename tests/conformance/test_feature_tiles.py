@@ -138,7 +138,7 @@ def test_what_was_cut_off_before_its_commit_is_written_once(
     dying.open()
     with pytest.raises(Retryable):
         deliver(dying, rows, range(100))
-    assert dying.held() == 0
+    assert dying.row_count() == 0
     dying.close()
     deliver(opened(), rows, range(100))
     assert windowed(view, read_online(stack, view, keys_of(rows), time)) == expected(view, rows, time)

@@ -200,7 +200,7 @@ def test_a_folder_that_can_not_be_written_moves_nothing(where: Settings, view: F
     destination = opened()
     with pytest.raises(ConfigError, match="set CLEARWELL_OFFLINE to another folder"):
         deliver(destination, rows_of(9, 50), range(50))
-    assert destination.held() == 0
+    assert destination.row_count() == 0
     Path(str(where.offline)).unlink()
     deliver(destination, rows_of(9, 50), range(50))
     assert read(where, view) == expected(view, rows_of(9, 50))

@@ -141,8 +141,8 @@ def _books(platform: Platform) -> tuple[int, int, int, int]:
         return one if one.expected == 40 and found.balanced else None
 
     one: DestinationBalance = until(passed, every=0.2)
-    assert one.held is not None
-    return one.expected, one.delivered, one.refused, one.held
+    assert one.row_count is not None
+    return one.expected, one.delivered, one.refused, one.row_count
 
 
 def _amounts(platform: Platform) -> set[Any]:

@@ -163,7 +163,7 @@ def test_every_kind(
         five.start("deliverer", "--destination", f"{kind}.{five.stream}")
     found = five.settle()
     assert found.balanced, found
-    assert {one.name.split(".")[0]: (one.delivered, one.held) for one in found.destinations} == {
+    assert {one.name.split(".")[0]: (one.delivered, one.row_count) for one in found.destinations} == {
         "sql": (COUNT, COUNT),
         "files": (COUNT, COUNT),
         "http": (COUNT, None),

@@ -28,7 +28,7 @@ def test_a_view_serves_what_the_pipeline_made_of_the_events(platform_of: Callabl
     platform.start("deliverer", "--destination", destination)
     found = platform.settle()
     assert found.balanced
-    assert [(one.name, one.delivered, one.keys, one.held) for one in found.destinations] == [
+    assert [(one.name, one.delivered, one.keys, one.row_count) for one in found.destinations] == [
         (destination, COUNT, len(CARRIERS), len(CARRIERS))
     ]
     assert [served(platform, time) for time in TIMES] == expected(platform, values, TIMES)

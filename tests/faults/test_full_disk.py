@@ -120,5 +120,5 @@ def test_of_a_database_in_a_file(disk: SmallDisk) -> None:
             assert "has no space left on its disk (SQLITE_FULL)" in str(error.error)
         disk.make_room()
         made.write(batch)
-        assert made.held() == MANY
+        assert made.row_count() == MANY
         assert [one.delivered for one in made.accounts(TOPIC)] == [MANY]

@@ -66,7 +66,7 @@ def test_a_corrupt_log(table: Path, harm: Callable[[Path], None]) -> None:
     shutil.rmtree(table / "_delta_log")
     shutil.copytree(backup, table / "_delta_log")
     mended, claim = filled(table, 60)
-    assert claim.next_offset == 30 and mended.held() == 60
+    assert claim.next_offset == 30 and mended.row_count() == 60
 
 
 def test_a_column_whose_type_somebody_changed(table: Path) -> None:
@@ -95,7 +95,7 @@ def test_a_full_disk(tmp_path: Path) -> None:
         assert "no space left" in str(error.error)
         disk.make_room()
         writer.write(batch)
-        assert writer.held() == 60
+        assert writer.row_count() == 60
 
 
 def test_a_folder_that_can_not_be_written(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def test_a_destination_delivers_each_event_once(address: str, stack: Settings, u
     assert sorted(fields_of(case.rows(), "id", "number")) == wanted
     (account,) = destination.accounts("clean-a")
     assert (account.next_offset, account.delivered) == (400, 400)
-    assert destination.is_there() and destination.held() == len(wanted)
+    assert destination.is_there() and destination.row_count() == len(wanted)
     destination.close()
 
 

@@ -193,7 +193,7 @@ def test_a_time_limit_of_the_url_is_kept_and_passes(case: PostgresCase, group: s
             destination.write(batch)
         holder.rollback()
     destination.write(batch)
-    assert destination.held() == 1
+    assert destination.row_count() == 1
     destination.close()
 
 
@@ -228,7 +228,7 @@ def test_a_row_the_table_refuses_is_told_of_and_moves_nothing(
     assert reveals_nothing(caught.value, CANARY)
     assert (destination.accounts("clean-a")[0].next_offset, case.rows()) == (0, [])
     destination.write(batch_of([good], claim, 1, rows=rows[:1]))
-    assert destination.held() == 1
+    assert destination.row_count() == 1
     destination.close()
 
 

@@ -66,7 +66,7 @@ def goes_on(destination: Destination, way: Swallower) -> None:
         pytest.fail("it never went on")
     (account,) = destination.accounts("clean-a")
     assert (account.next_offset, account.delivered) == (2, 2)
-    assert destination.held() == 2
+    assert destination.row_count() == 2
     destination.close()
 
 

@@ -81,13 +81,13 @@ def test_a_wrong_beginning_of_a_replay_is_told(since: str, capsys: pytest.Captur
 
 
 class Plain:
-    """A destination of another package, without `set_back`."""
+    """A destination of another package, without `rewind`."""
 
     def __init__(self) -> None:
         self._made = MemoryDestination(MemoryStore(), SIMPLE, "group")
 
     def __getattr__(self, name: str) -> Any:
-        if name in ("set_back", "sends_again"):
+        if name in ("rewind", "redelivers"):
             raise AttributeError(name)
         return getattr(self._made, name)
 

@@ -82,7 +82,7 @@ class CassandraDestination:
     Options: ClassVar[type[RouteOptions]] = CassandraOptions
     keeps_history: ClassVar[bool] = False
     registered: ClassVar[bool] = True
-    sends_again: ClassVar[bool] = False
+    redelivers: ClassVar[bool] = False
 
     def __init__(self, config: CassandraConfig, schema: CleanSchema, table: str, group: str) -> None:
         """Raises ConfigError when a name or type can't be; does no I/O."""
@@ -131,18 +131,18 @@ class CassandraDestination:
         with self._talking("read the positions") as link:
             return cassandra_positions.accounts(link, self._group, topic_id)
 
-    def set_back(self, topic_id: str, starts: Sequence[Start]) -> None:
+    def rewind(self, topic_id: str, starts: Sequence[Start]) -> None:
         """Partition by partition."""
         with self._talking("set the positions back") as link:
             for start in starts:
-                cassandra_positions.set_back(link, self._group, topic_id, start)
+                cassandra_positions.rewind(link, self._group, topic_id, start)
 
     def is_there(self) -> bool:
         """Whether the table is."""
         with self._talking(f'look for the table "{self._table}"') as link:
             return bool(link.columns(self._table))
 
-    def held(self) -> int:
+    def row_count(self) -> int:
         """Counts the table's rows, which reads all of it; 0 when there is no table yet."""
         with self._talking(f'count the rows of "{self._table}"') as link:
             return cassandra_table.count(link, self._table)

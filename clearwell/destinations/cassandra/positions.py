@@ -75,7 +75,7 @@ def advance(link: CassandraSession, known: Found, batch: CleanBatch) -> None:
     _change(link, known, {**counts, "next_offset": batch.next_offset, "marks": _text(batch.high_watermarks)})
 
 
-def set_back(link: CassandraSession, group: str, topic_id: str, start: Start) -> None:
+def rewind(link: CassandraSession, group: str, topic_id: str, start: Start) -> None:
     """A new epoch at an earlier position; nothing where it is that early already. Raises Retryable as `advance`."""
     was = start.accounts
     known = _read(link, _place(group, topic_id, was.partition))

@@ -151,7 +151,7 @@ class FeaturesDestination(PostgresDestination):
             self._history.sweep(session, topic_id, partition, claim.epoch)
         return claim
 
-    def held(self) -> int:
+    def row_count(self) -> int:
         """Counts the entities that have a row; 0 when there is no table yet."""
         count = SQL("SELECT count(*) FROM {}").format(Identifier(features_ddl.ROWS, self.view.name))
         with (

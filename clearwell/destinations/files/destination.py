@@ -71,7 +71,7 @@ class FilesDestination:
     Options: ClassVar[type[RouteOptions]] = FilesOptions
     keeps_history: ClassVar[bool] = True
     registered: ClassVar[bool] = True
-    sends_again: ClassVar[bool] = False
+    redelivers: ClassVar[bool] = False
 
     def __init__(self, config: FilesConfig, schema: CleanSchema, folder: str, positions: str, group: str) -> None:
         """`positions` is the URL of the platform's Postgres. Raises ConfigError when a name can't be."""
@@ -129,11 +129,11 @@ class FilesDestination:
         """Empty when nothing was ever delivered."""
         return self._positions.accounts(topic_id)
 
-    def set_back(self, topic_id: str, starts: Sequence[Start]) -> None:
+    def rewind(self, topic_id: str, starts: Sequence[Start]) -> None:
         """What the files hold already is not written again."""
-        self._positions.set_back(topic_id, starts)
+        self._positions.rewind(topic_id, starts)
 
-    def held(self) -> int:
+    def row_count(self) -> int:
         """How many events the files hold, as their names say."""
         return self._index.count()
 

@@ -70,7 +70,7 @@ class HttpDestination:
     Options: ClassVar[type[RouteOptions]] = HttpOptions
     keeps_history: ClassVar[bool] = False
     registered: ClassVar[bool] = True
-    sends_again: ClassVar[bool] = True
+    redelivers: ClassVar[bool] = True
 
     def __init__(self, config: HttpConfig, schema: CleanSchema, positions: str, group: str) -> None:
         """`positions` is the URL of the platform's Postgres. Raises ConfigError when a part of `config` can't be."""
@@ -121,11 +121,11 @@ class HttpDestination:
         """Empty when nothing was ever delivered."""
         return self._positions.accounts(topic_id)
 
-    def set_back(self, topic_id: str, starts: Sequence[Start]) -> None:
+    def rewind(self, topic_id: str, starts: Sequence[Start]) -> None:
         """The receiver gets the events again, under the same ids."""
-        self._positions.set_back(topic_id, starts)
+        self._positions.rewind(topic_id, starts)
 
-    def held(self) -> None:
+    def row_count(self) -> None:
         """Only the receiver knows."""
 
     def close(self) -> None:

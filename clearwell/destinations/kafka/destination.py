@@ -56,7 +56,7 @@ class KafkaTopicDestination:
     Options: ClassVar[type[RouteOptions]] = KafkaTopicOptions
     keeps_history: ClassVar[bool] = False
     registered: ClassVar[bool] = True
-    sends_again: ClassVar[bool] = True
+    redelivers: ClassVar[bool] = True
 
     def __init__(self, config: KafkaTopicConfig, schema: CleanSchema, topic: str, positions: str, group: str) -> None:
         """`positions` is the URL of the platform's Postgres. Raises ConfigError when a part of `config` can't be."""
@@ -102,11 +102,11 @@ class KafkaTopicDestination:
         """Empty when nothing was ever delivered."""
         return self._positions.accounts(topic_id)
 
-    def set_back(self, topic_id: str, starts: Sequence[Start]) -> None:
+    def rewind(self, topic_id: str, starts: Sequence[Start]) -> None:
         """The topic gets the events again, under the same ids."""
-        self._positions.set_back(topic_id, starts)
+        self._positions.rewind(topic_id, starts)
 
-    def held(self) -> None:
+    def row_count(self) -> None:
         """Only the readers of the topic know."""
 
     def close(self) -> None:

@@ -34,7 +34,7 @@ class LakeDestination:
     Options: ClassVar[type[RouteOptions]] = LakeOptions
     keeps_history: ClassVar[bool] = True
     registered: ClassVar[bool] = True
-    sends_again: ClassVar[bool] = False
+    redelivers: ClassVar[bool] = False
 
     def __init__(self, location: TableLocation, schema: CleanSchema, group: str, pace: CommitPace = NO_PACE) -> None:
         """Raises ConfigError when a name or type of the schema can't be a column."""
@@ -85,14 +85,14 @@ class LakeDestination:
         self._upkeep.wait(len(batch.rows))
         self._table.insist(f"write {batch.coordinates()}", attempt)
 
-    def set_back(self, topic_id: str, starts: Sequence[Start]) -> None:
+    def rewind(self, topic_id: str, starts: Sequence[Start]) -> None:
         """In one commit; what the table holds already is not written again."""
 
         def attempt() -> None:
             self._table.refresh()
             numbers: dict[str, int] = {}
             for start in starts:
-                numbers |= self._positions.set_back(topic_id, start)
+                numbers |= self._positions.rewind(topic_id, start)
             if numbers:
                 self._table.commit(None, numbers)
 
@@ -107,7 +107,7 @@ class LakeDestination:
 
         return self._table.insist("read the positions", attempt)
 
-    def held(self) -> int:
+    def row_count(self) -> int:
         """How many events the table holds, as its files say."""
         return self._table.insist("count its rows", lambda: self._table.refresh().count())
 

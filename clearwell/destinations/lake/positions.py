@@ -74,7 +74,7 @@ class TablePositions:
             batch.topic_id, replace(known, accounts=moved, high_watermarks=dict(batch.high_watermarks))
         )
 
-    def set_back(self, topic_id: str, start: Start) -> dict[str, int]:
+    def rewind(self, topic_id: str, start: Start) -> dict[str, int]:
         """The numbers of a new epoch at an earlier position; {} where it is that early already."""
         known = self._read(topic_id, start.accounts.partition)
         if known.accounts.next_offset <= start.accounts.next_offset:

@@ -75,7 +75,7 @@ class MongoDestination:
     Options: ClassVar[type[RouteOptions]] = MongoOptions
     keeps_history: ClassVar[bool] = False
     registered: ClassVar[bool] = True
-    sends_again: ClassVar[bool] = False
+    redelivers: ClassVar[bool] = False
 
     def __init__(self, url: str, schema: CleanSchema, collection: str, group: str, *, judged: bool = False) -> None:
         """`url` names the database; `judged`: only addresses that may be reached.
@@ -131,18 +131,18 @@ class MongoDestination:
         with self._talking("read the positions") as database:
             return mongo_positions.accounts(database[mongo_positions.COLLECTION], self._group, topic_id)
 
-    def set_back(self, topic_id: str, starts: Sequence[Start]) -> None:
+    def rewind(self, topic_id: str, starts: Sequence[Start]) -> None:
         """Partition by partition."""
         with self._talking("set the positions back") as database:
             for start in starts:
-                mongo_positions.set_back(database[mongo_positions.COLLECTION], self._group, topic_id, start)
+                mongo_positions.rewind(database[mongo_positions.COLLECTION], self._group, topic_id, start)
 
     def is_there(self) -> bool:
         """Whether the collection is, as Clearwell made it: with a validator."""
         with self._talking(f'look for the collection "{self._collection}"') as database:
             return mongo_collection.is_there(database, self._collection)
 
-    def held(self) -> int:
+    def row_count(self) -> int:
         """Counts the collection's documents; 0 when there is no collection yet."""
         with self._talking(f'count the documents of "{self._collection}"') as database:
             return database[self._collection].count_documents({})

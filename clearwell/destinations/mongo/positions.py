@@ -61,7 +61,7 @@ def advance(positions: Positions, group: str, batch: CleanBatch) -> None:
         raise Retryable(f"The position of partition {batch.partition} of {group} is not yet held by a majority.")
 
 
-def set_back(positions: Positions, group: str, topic_id: str, start: Start) -> None:
+def rewind(positions: Positions, group: str, topic_id: str, start: Start) -> None:
     """A new epoch at an earlier position; nothing where it is that early already."""
     was = start.accounts
     later = {"_id": _id(group, topic_id, was.partition), "next_offset": {"$gt": was.next_offset}}

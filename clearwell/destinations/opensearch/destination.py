@@ -83,7 +83,7 @@ class OpenSearchDestination:
     Options: ClassVar[type[RouteOptions]] = OpenSearchOptions
     keeps_history: ClassVar[bool] = False
     registered: ClassVar[bool] = True
-    sends_again: ClassVar[bool] = False
+    redelivers: ClassVar[bool] = False
 
     def __init__(self, config: OpenSearchConfig, schema: CleanSchema, index: str, group: str) -> None:
         """Raises ConfigError when the URL can't be read, or a name or type can't be; does no I/O."""
@@ -127,18 +127,18 @@ class OpenSearchDestination:
         with self._talking("read the positions") as client:
             return opensearch_positions.accounts(client, self._group, topic_id)
 
-    def set_back(self, topic_id: str, starts: Sequence[Start]) -> None:
+    def rewind(self, topic_id: str, starts: Sequence[Start]) -> None:
         """Partition by partition."""
         with self._talking("set the positions back") as client:
             for start in starts:
-                opensearch_positions.set_back(client, self._group, topic_id, start)
+                opensearch_positions.rewind(client, self._group, topic_id, start)
 
     def is_there(self) -> bool:
         """Whether the index is."""
         with self._talking(f'look for the index "{self._index}"') as client:
             return bool(client.indices.exists(index=self._index))
 
-    def held(self) -> int:
+    def row_count(self) -> int:
         """Counts the documents, those of this moment too; 0 when there is no index yet."""
         with self._talking(f'count the documents of "{self._index}"') as client:
             client.indices.refresh(index=self._index, params={"ignore_unavailable": "true"})

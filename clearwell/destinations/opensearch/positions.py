@@ -73,7 +73,7 @@ def advance(client: OpenSearch, known: StoredPosition, batch: CleanBatch) -> Non
     )
 
 
-def set_back(client: OpenSearch, group: str, topic_id: str, start: Start) -> None:
+def rewind(client: OpenSearch, group: str, topic_id: str, start: Start) -> None:
     """A new epoch at an earlier position; nothing where it is that early already. Raises Retryable as `advance`."""
     was = start.accounts
     known = _read(client, document_id(f"{group}/{topic_id}/{was.partition}"))

@@ -58,7 +58,7 @@ class PostgresDestination:
     Options: ClassVar[type[RouteOptions]] = PostgresOptions
     keeps_history: ClassVar[bool] = False
     registered: ClassVar[bool] = True
-    sends_again: ClassVar[bool] = False
+    redelivers: ClassVar[bool] = False
 
     def __init__(self, dsn: str, schema: CleanSchema, table: str, group: str, *, judged: bool = False) -> None:
         """`dsn` is a URL or a libpq string, TLS options included; `judged`: only to addresses that may be reached.
@@ -109,18 +109,18 @@ class PostgresDestination:
             return postgres_positions.accounts(session, self._group, topic_id)
         return []
 
-    def set_back(self, topic_id: str, starts: Sequence[Start]) -> None:
+    def rewind(self, topic_id: str, starts: Sequence[Start]) -> None:
         """In one transaction."""
         with self._talking("set the positions back") as session, self._transaction(session):
             for start in starts:
-                postgres_positions.set_back(session, self._group, topic_id, start)
+                postgres_positions.rewind(session, self._group, topic_id, start)
 
     def is_there(self) -> bool:
         """Whether the table is."""
         with self._talking(f'look for the table "{self._table}"') as session, self._transaction(session):
             return postgres_table.is_there(session, self._table)
 
-    def held(self) -> int:
+    def row_count(self) -> int:
         """Counts the table's rows; 0 when there is no table yet."""
         count = SQL("SELECT count(*) FROM {}").format(Identifier(self._table))
         with self._talking(f'count the rows of "{self._table}"') as session, contextlib.suppress(*_MISSING):

@@ -124,7 +124,7 @@ def is_written(connection: Connection[Any], group: str, batch: CleanBatch) -> bo
     return next_offset >= batch.next_offset
 
 
-def set_back(connection: Connection[Any], group: str, topic_id: str, start: Start) -> None:
+def rewind(connection: Connection[Any], group: str, topic_id: str, start: Start) -> None:
     """Inside the caller's transaction: a new epoch at an earlier position; nothing where it is that early already."""
     was = start.accounts
     counts = {name: getattr(was, name) for name in ("delivered", "unrouted", "repeats", "refused")}

@@ -79,7 +79,7 @@ class SqlDestination:
     Options: ClassVar[type[RouteOptions]] = SqlOptions
     keeps_history: ClassVar[bool] = False
     registered: ClassVar[bool] = True
-    sends_again: ClassVar[bool] = False
+    redelivers: ClassVar[bool] = False
 
     def __init__(
         self, config: SqlConfig, schema: CleanSchema, table: str, group: str, upsert: str | None = None
@@ -135,18 +135,18 @@ class SqlDestination:
         with self._talking("read the positions") as session:
             return self._positions.accounts(session, topic_id)
 
-    def set_back(self, topic_id: str, starts: Sequence[Start]) -> None:
+    def rewind(self, topic_id: str, starts: Sequence[Start]) -> None:
         """In one transaction."""
         with self._talking("set the positions back") as session:
             for start in starts:
-                self._positions.set_back(session, topic_id, start)
+                self._positions.rewind(session, topic_id, start)
 
     def is_there(self) -> bool:
         """Whether the table is."""
         with self._talking(f'look for the table "{self._name}"') as session:
             return inspect(session).has_table(self._name, schema=self._config.schema)
 
-    def held(self) -> int:
+    def row_count(self) -> int:
         """Counts the table's rows; 0 when there is no table yet."""
         with self._talking(f'count the rows of "{self._name}"') as session:
             if not inspect(session).has_table(self._name, schema=self._config.schema):

@@ -71,7 +71,7 @@ class SqlPositions:
         connection.execute(update(self._table).where(*at).values(changed))
         return True
 
-    def set_back(self, connection: Connection, topic_id: str, start: Start) -> None:
+    def rewind(self, connection: Connection, topic_id: str, start: Start) -> None:
         """A new epoch at an earlier position; nothing where it is that early already."""
         was, columns = start.accounts, self._table.c
         later = (*self._at(self._place(topic_id, was.partition)), columns.next_offset > was.next_offset)
