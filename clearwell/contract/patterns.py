@@ -36,7 +36,7 @@ MAX_REPLACED = 8_388_608
 
 _LOOK_AT_CLOCK = 16
 _UNANCHORED, _WHOLE = re2._Anchor.UNANCHORED, re2._Anchor.ANCHOR_BOTH  # RE2's own binding: a seventh of the wrapper's
-# time, and the wrapper finds `$` twice; tests/unit/test_contract_patterns.py fails when it changes
+# time, and the wrapper finds `$` twice; tests/unit/contract/test_patterns.py fails when it changes
 
 _NOT_THERE = (
     (r"\(\?<?[=!]", "look-around", "match what stands there too, or use a second step"),

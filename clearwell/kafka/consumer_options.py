@@ -24,5 +24,5 @@ class ModestRequest(MetadataRequest):  # type: ignore[misc] # aiokafka has no ty
 
 
 def never_create_topics() -> None:
-    """From now on no aiokafka client of this process makes a topic by asking (tests/unit/test_faust_pin.py)."""
+    """From now on no aiokafka client of this process makes a topic by asking (tests/unit/worker/test_faust_pin.py)."""
     client.MetadataRequest = ModestRequest

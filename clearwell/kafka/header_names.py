@@ -84,5 +84,5 @@ def read_again(records: Any, offset: int) -> AnyNames:
 
 
 def read_any_names() -> None:
-    """From now on kafka-python reads headers of any name in this process (tests/unit/test_header_names.py)."""
+    """From now on kafka-python reads headers of any name in this process (tests/unit/kafka/test_header_names.py)."""
     sync_records.DefaultRecordBatch = SyncBatch

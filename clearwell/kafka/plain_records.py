@@ -37,6 +37,6 @@ class PlainRecords(_ORIGINAL):  # type: ignore[misc, valid-type] # aiokafka has 
 
 
 def read_plain_records() -> None:
-    """From now on the aiokafka consumers of this process give plain records; tests/unit/test_faust_pin.py proves it."""
+    """aiokafka consumers of this process give plain records from now on (tests/unit/worker/test_faust_pin.py)."""
     fetcher.PartitionRecords = PlainRecords
     fetcher.MemoryRecords = Fetched

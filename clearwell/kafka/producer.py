@@ -3,7 +3,7 @@
 `KafkaProducer.send` costs about 40 µs a record with CloudEvents headers. Here the records of one partition are written
 at once (`clearwell.kafka.message_format`) and handed to kafka-python's accumulator, which keeps all that is hard:
 compression, sequence numbers, retries, leaders, order. This touches private parts of kafka-python 3.0:
-tests/unit/test_wire.py fails when they change.
+tests/unit/kafka/test_message_format.py fails when they change.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from clearwell.testing.clock import Clock
+    from clearwell.testing.contracts import minimal_contract
     from clearwell.testing.destination_cases import DestinationCase, HasPoison, HasSecrets
     from clearwell.testing.destinations import DestinationSuite
     from clearwell.testing.hostile import Fault, HostileSource
@@ -37,6 +38,7 @@ __all__ = [
     "SourceCase",
     "SourceSuite",
     "TestPlatform",
+    "minimal_contract",
 ]
 
 _PLACES = {
@@ -56,6 +58,7 @@ _PLACES = {
     "SourceCase": "source_cases",
     "SourceSuite": "sources",
     "TestPlatform": "platform",
+    "minimal_contract": "contracts",
 }
 
 

@@ -2,7 +2,7 @@
 
 Its own builder takes a record at a time, encodes the headers that all share in each, and compresses at zstd level 3. On
 clean events level 1 gives the same ratio (9.0 against 8.8) in half the time (see docs/decisions/0007).
-tests/unit/test_faust_pin.py reads the batches back with aiokafka and kafka-python.
+tests/unit/worker/test_faust_pin.py reads the batches back with aiokafka and kafka-python.
 Format: https://kafka.apache.org/documentation/#recordbatch
 """
 

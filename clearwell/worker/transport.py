@@ -2,7 +2,7 @@
 
 Stock Faust costs about 65 µs a record; a batch costs about 100 µs whatever it holds. Chosen by
 `broker="kafkabatch://host:port"` (entry point `faust.transports`). It overrides private methods of Faust 0.15.3:
-the version is pinned and tests/unit/test_faust_pin.py fails when those methods change.
+the version is pinned and tests/unit/worker/test_faust_pin.py fails when those methods change.
 
 Rules that stock Faust does not keep, and this does:
 - only a completely acknowledged prefix of a partition is committed (invariant 2);

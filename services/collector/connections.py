@@ -1,6 +1,6 @@
 """The connections of the listener: bounded in number and idle time, and nothing that a stranger sends reaches the log.
 
-Guards against private parts of aiohttp that change: tests/unit/test_listener.py.
+Guards against private parts of aiohttp that change: tests/unit/services/test_listener.py.
 """
 
 from __future__ import annotations

@@ -25,8 +25,8 @@ from clearwell.kafka.names import clean_topic
 from clearwell.registry import Registry, audit, deliveries
 from clearwell.settings import Settings
 from clearwell.steps import bind
+from clearwell.testing.contracts import minimal_text as text
 from tests.support.at_once import refused_at_once
-from tests.unit.contract_text import text
 
 Specification = Callable[[str], DestinationSpec]
 ANNA = Actor("anna", "api", "the table was emptied")

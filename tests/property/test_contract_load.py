@@ -18,7 +18,7 @@ from clearwell.contract.patterns import compile_pattern
 from clearwell.contract.privacy import PrivacyKind
 from clearwell.contract.problems import Problems
 from clearwell.errors import ContractError, Location
-from tests.unit.contract_text import GOOD
+from clearwell.testing.contracts import MINIMAL
 
 FILE = "visits/v1.yaml"
 WORDS = [*CONTRACT.keys, *FIELD.keys, *ROUTE.keys, *LIMITS.keys, *EXAMPLE.keys, *map(str, [*Op, *Type, *PrivacyKind])]
@@ -47,7 +47,7 @@ def test_any_text(text: str) -> None:
 @given(st.text("[]{}:,-?&*!|>'\"%@`#\n\t ab1.", max_size=100))
 def test_any_text_of_the_signs_of_yaml(text: str) -> None:
     attempt(text)
-    attempt(GOOD + text)
+    attempt(MINIMAL + text)
 
 
 @given(VALUES)
@@ -58,15 +58,15 @@ def test_any_tree(value: Any) -> None:
 @settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_a_right_contract_with_one_part_replaced(data: st.DataObject) -> None:
-    whole = yaml.load(GOOD, Loader=yaml.BaseLoader) | {"version": 1}
+    whole = yaml.load(MINIMAL, Loader=yaml.BaseLoader) | {"version": 1}
     target = data.draw(st.sampled_from([whole, whole["fields"], *whole["fields"].values()]))
     target[data.draw(st.sampled_from([*target, *WORDS]))] = data.draw(VALUES)
     attempt(yaml.safe_dump(whole))
 
 
-@given(st.integers(0, len(GOOD)), st.integers(0, len(GOOD)), st.text(max_size=5))
+@given(st.integers(0, len(MINIMAL)), st.integers(0, len(MINIMAL)), st.text(max_size=5))
 def test_a_right_contract_with_a_piece_replaced(start: int, end: int, piece: str) -> None:
-    attempt(GOOD[: min(start, end)] + piece + GOOD[max(start, end) :])
+    attempt(MINIMAL[: min(start, end)] + piece + MINIMAL[max(start, end) :])
 
 
 FIELDS = (Field("n", Type.INT32), Field("at", Type.TIMESTAMP), Field("id", Type.STRING))

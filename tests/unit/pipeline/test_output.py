@@ -21,7 +21,7 @@ from clearwell.pipeline.protect import event_id_text, one_spelling
 from clearwell.privacy.envelope import SealError, unseal
 from clearwell.privacy.memory_keyring import MemoryKeyring
 
-FLIGHTS = Path(__file__).parents[2] / "schemas/flights/v1.yaml"
+FLIGHTS = Path(__file__).parents[3] / "schemas/flights/v1.yaml"
 
 TEXT = """
 stream: people

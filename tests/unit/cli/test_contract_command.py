@@ -13,9 +13,9 @@ import pytest
 from clearwell.cli.main import main
 from clearwell.contract.tree import parse
 from clearwell.steps.language import language_schema
-from tests.unit.contract_text import text
+from clearwell.testing.contracts import minimal_text as text
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 MASKED = "{type: int32, privacy: mask}"
 ROUTED = "routes:\n  - {to: postgres, table: visits}\n"
 

@@ -300,7 +300,7 @@ def test_a_large_file_takes_little_memory(tmp_path: Path, suffix: str) -> None:
         text=True,
         timeout=200,
         check=True,
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[3],
     )
     count, grown = map(int, done.stdout.split())
     assert count == 1_000_000

@@ -22,7 +22,7 @@ from clearwell.records.structured import content_type
 from clearwell.source import Refusal, Request, RequestRefused, SourceEvent
 from connectors.kafka.source import id_of, kafka_event
 from connectors.webhook.source import WebhookConfig, WebhookSource
-from tests.unit.test_records_dead_letter import KEYS, contract
+from tests.unit.records.test_dead_letter import KEYS, contract
 
 DATA = {"id": "a", "at": "2026-01-02T03:04:05Z", "n": 1.50}
 ATTRIBUTES = {"id": "7", "source": "/elsewhere", "type": "com.example.thing", "specversion": "1.0"}

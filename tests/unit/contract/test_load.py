@@ -13,9 +13,11 @@ from clearwell.contract.privacy import Privacy, PrivacyKind
 from clearwell.contract.problems import ContractProblems
 from clearwell.contract.tree import MAX_BYTES
 from clearwell.errors import ConfigError, ContractError, Location
-from tests.unit.contract_text import GOOD, contract, text
+from clearwell.testing.contracts import MINIMAL
+from clearwell.testing.contracts import minimal_contract as contract
+from clearwell.testing.contracts import minimal_text as text
 
-SCHEMAS = Path(__file__).parents[2] / "schemas"
+SCHEMAS = Path(__file__).parents[3] / "schemas"
 
 
 def test_the_flights_contract_loads() -> None:
@@ -78,8 +80,8 @@ def test_everything_that_may_be_written_is_read() -> None:
 
 WRONG = [
     # what is written, the line of the error, a part of the message
-    (GOOD.replace("stream:", "stram:"), 1, 'no key "stram". Did you mean "stream"?'),
-    (GOOD.replace("stream: visits\n", ""), 1, 'lacks the key "stream"'),
+    (MINIMAL.replace("stream:", "stram:"), 1, 'no key "stram". Did you mean "stream"?'),
+    (MINIMAL.replace("stream: visits\n", ""), 1, 'lacks the key "stream"'),
     (text(stream="Visits"), 1, "must be lower-case letters, digits and _"),
     (text(stream="visits;drop"), 1, "must be lower-case letters"),
     (text(stream='"visits\\n"'), 1, "must be lower-case letters"),
@@ -162,15 +164,15 @@ WRONG = [
         13,
         "is there twice",
     ),
-    (GOOD.replace("fields:", "fields: []\nfeilds:"), 8, 'Did you mean "fields"?'),
-    (GOOD + "owner: again\n", 11, '"owner" is written twice; it was first written on line 3'),
-    (GOOD.replace("owner: team@example.com", "owner: *team"), 3, "Aliases"),
-    (GOOD.replace("n: {type", "n: {<<: {a: 1}, type"), 10, "Merge keys"),
-    (GOOD.replace("version: 1", "version: !!int 1"), 2, "Tags"),
-    (GOOD.replace("version: 1", "version: !!python/object/apply:os.system [ls]"), 2, "Tags"),
-    (GOOD.replace("version: 1", "version: 01"), 2, "Readers differ on what 01 is"),
-    (GOOD.replace("version: 1", "version: 0x1"), 2, "Readers differ"),
-    (GOOD.replace("version: 1", "version: 1_0"), 2, "Readers differ"),
+    (MINIMAL.replace("fields:", "fields: []\nfeilds:"), 8, 'Did you mean "fields"?'),
+    (MINIMAL + "owner: again\n", 11, '"owner" is written twice; it was first written on line 3'),
+    (MINIMAL.replace("owner: team@example.com", "owner: *team"), 3, "Aliases"),
+    (MINIMAL.replace("n: {type", "n: {<<: {a: 1}, type"), 10, "Merge keys"),
+    (MINIMAL.replace("version: 1", "version: !!int 1"), 2, "Tags"),
+    (MINIMAL.replace("version: 1", "version: !!python/object/apply:os.system [ls]"), 2, "Tags"),
+    (MINIMAL.replace("version: 1", "version: 01"), 2, "Readers differ on what 01 is"),
+    (MINIMAL.replace("version: 1", "version: 0x1"), 2, "Readers differ"),
+    (MINIMAL.replace("version: 1", "version: 1_0"), 2, "Readers differ"),
     (text(n="{type: float64, min: .nan}"), 10, "Readers differ"),
     (text(n="{type: float64, min: 1e999}"), 10, "too large for a float64"),
     (text(n="{true: 1}"), 10, 'A key must be text: write "true" in quotes'),
@@ -178,7 +180,7 @@ WRONG = [
     (text(owner='"\\ud800"'), 3, "lone surrogate"),
     (text(owner='"a\\0b"'), 3, "NUL"),
     (text(owner='"\\UFFFFFFFF"'), 1, "names no character"),
-    (GOOD + "---\nstream: x\n", 11, "A file holds one contract"),
+    (MINIMAL + "---\nstream: x\n", 11, "A file holds one contract"),
     ("%YAML 1.2\n---\nstream: x\n", 1, "Directives"),
     ("", 1, "The file is empty"),
     ("# nothing\n", 1, "The file is empty"),
@@ -186,9 +188,9 @@ WRONG = [
     ("stream: [\n", 2, "This is not YAML"),
     ("stream: \x07\n", 1, "This is not YAML"),
     ("\tstream: x\n", 1, "This is not YAML"),
-    (GOOD + "x: " + "[" * 100 + "\n", 11, "nested deeper"),
+    (MINIMAL + "x: " + "[" * 100 + "\n", 11, "nested deeper"),
     ("a: b\n" * 1 + "x" * MAX_BYTES, 1, "larger than 256 KiB"),
-    (GOOD + "description: " + "x" * 30_000, 11, "longer than 20000"),
+    (MINIMAL + "description: " + "x" * 30_000, 11, "longer than 20000"),
 ]
 
 
@@ -239,7 +241,7 @@ def test_a_hostile_file_cannot_hang_the_reader(hostile: str) -> None:
     assert time.process_time() - began < 10
 
 
-def put(folder: Path, stream: str, file: str, written: str = GOOD) -> Path:
+def put(folder: Path, stream: str, file: str, written: str = MINIMAL) -> Path:
     path = folder / stream / file
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(written)
@@ -265,7 +267,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     path.write_bytes(b"stream: \xff\n")
     with pytest.raises(ContractError, match="not UTF-8"):
         load(path)
-    path.write_bytes(b"\xef\xbb\xbf" + GOOD.encode())  # a byte order mark is not an error
+    path.write_bytes(b"\xef\xbb\xbf" + MINIMAL.encode())  # a byte order mark is not an error
     assert load(path).stream == "visits"
 
 

@@ -14,7 +14,7 @@ from clearwell.records.raw import UNKNOWN_REFUSAL, raw_batch
 from clearwell.source import Refusal
 from tests.support.platform import numbered
 
-SCHEMAS = Path(__file__).parents[2] / "schemas"
+SCHEMAS = Path(__file__).parents[3] / "schemas"
 
 
 def record(offset: int, value: bytes, *headers: tuple[str, bytes]) -> Any:

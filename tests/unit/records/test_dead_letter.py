@@ -15,7 +15,7 @@ from clearwell.privacy.envelope import SealError
 from clearwell.privacy.memory_keyring import MemoryKeyring
 from clearwell.records import dead_letter
 from clearwell.records.dead_letter import DELIVER, DeadLetter
-from tests.unit.contract_text import contract
+from clearwell.testing.contracts import minimal_contract as contract
 
 KEYS = MemoryKeyring()
 WRITER = dead_letter.DeadLetterWriter(contract(), KEYS)

@@ -16,7 +16,7 @@ from clearwell.local.process import Process, nothing
 from clearwell.local.state import READY, STUCK
 from clearwell.worker import batch_watch
 from clearwell.worker.batch_watch import LOOK_EVERY, TOLD_AFTER, BatchWatch, stuck
-from tests.unit.test_supervised_process import kept, until
+from tests.unit.local.test_supervised_process import kept, until
 
 SAID = "The batch of raw.visits, partition 2, offsets 100 to 199 is worked on for "
 

@@ -21,8 +21,8 @@ from clearwell.plugins.kinds import destination_class
 from clearwell.plugins.open_destination import open_destination
 from clearwell.settings import Settings
 from clearwell.steps import bind
+from clearwell.testing.contracts import MINIMAL
 from tests.conformance.stores import SIMPLE
-from tests.unit.contract_text import GOOD
 
 SERVERS = Settings("k:1", "postgresql://u:pw-canary@h/d", "mongodb://u:pw-canary@h/d", Path(), Path(), Path())
 
@@ -84,4 +84,4 @@ def test_options_of_a_kind_that_others_bring_are_judged_in_the_contract(monkeypa
         ("{to: theirs.x, room: far}", "`room` of the route to theirs.x: Expected `int | null`, got `str`"),
     ):
         with pytest.raises(ContractError, match=re.escape(wrong)):
-            bind(parse(f"{GOOD}routes:\n  - {route}\n", "visits/v1.yaml"))
+            bind(parse(f"{MINIMAL}routes:\n  - {route}\n", "visits/v1.yaml"))

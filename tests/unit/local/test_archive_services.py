@@ -7,7 +7,7 @@ from pathlib import Path
 from clearwell.contract.load import newest_contracts
 from clearwell.local.services import service_names
 
-FLIGHTS = Path(__file__).parents[2] / "schemas" / "flights" / "v1.yaml"
+FLIGHTS = Path(__file__).parents[3] / "schemas" / "flights" / "v1.yaml"
 
 
 def test_an_archiver_and_no_deliverer(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from clearwell.control.balance import stream_balance
 from clearwell.errors import ConfigError
-from tests.unit.contract_text import contract
+from clearwell.testing.contracts import minimal_contract as contract
 
 under_test: Any = importlib.import_module("clearwell.reconciliation.balance")
 command: Any = importlib.import_module("clearwell.cli.balance")

@@ -8,7 +8,7 @@ from clearwell.plugins.kinds import kinds
 from clearwell.plugins.options import describe_source
 from clearwell.plugins.reference import sources_markdown
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def test_the_page_is_current() -> None:

@@ -16,7 +16,7 @@ from clearwell.dead_letters.shape import shape_of
 from clearwell.errors import ConfigError
 from clearwell.privacy.memory_keyring import MemoryKeyring
 from clearwell.registry.dead_letters import DeadLetterState, RegisteredDeadLetter
-from tests.unit.contract_text import contract
+from clearwell.testing.contracts import minimal_contract as contract
 
 NOW = datetime(2026, 11, 27, tzinfo=UTC)
 LETTER = RegisteredDeadLetter(

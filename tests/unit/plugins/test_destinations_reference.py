@@ -9,7 +9,7 @@ from clearwell.plugins.kinds import kinds
 from clearwell.plugins.options import describe_destination, route_options
 from clearwell.plugins.reference import destinations_markdown
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def test_the_page_is_current() -> None:

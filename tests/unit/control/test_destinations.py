@@ -17,8 +17,8 @@ from clearwell.destinations.memory import MemoryDestination, MemoryStore
 from clearwell.errors import ConfigError, Hint
 from clearwell.registry.deliveries import DelivererHealth, DelivererState, Delivery, RegisteredDelivery
 from clearwell.settings import Settings
+from clearwell.testing.contracts import minimal_text as text
 from clearwell.testing.destination_events import SIMPLE
-from tests.unit.contract_text import text
 
 NOBODY = Settings(
     "127.0.0.1:1", "postgresql://127.0.0.1:1/x", "mongodb://127.0.0.1:1/x", Path("h"), Path("s"), Path("k")

@@ -16,7 +16,7 @@ from clearwell.kafka.log_client import RangeReader
 from clearwell.privacy.key_file import LocalKeyring
 from clearwell.reconciliation.archive import ArchivedOffsets, PartitionArchive, check_partition
 from clearwell.worker.positions import CommitNote
-from tests.unit.test_archive import TOPIC, Record
+from tests.unit.destinations.test_archive import TOPIC, Record
 
 GROUP = "archive.flights"
 FIRST, SECOND = branch_id(TOPIC, 2), branch_id(TOPIC, 4)

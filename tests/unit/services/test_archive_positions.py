@@ -19,8 +19,8 @@ from clearwell.worker.positions import CommitNote
 from clearwell.worker.topic_identity import TopicIdentity
 from services.archiver.positions import ArchivePositions
 from services.archiver.writer import ArchiveWriter
-from tests.unit.test_archive import TOPIC, Record
-from tests.unit.test_lineage import Broker, at_end
+from tests.unit.destinations.test_archive import TOPIC, Record
+from tests.unit.kafka.test_lineage import Broker, at_end
 
 PLACE = TP("raw.s", 0)
 

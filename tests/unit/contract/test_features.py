@@ -13,7 +13,8 @@ from clearwell.contract.model import Type
 from clearwell.contract.routes import check_shared
 from clearwell.errors import ContractError
 from clearwell.steps import bind
-from tests.unit.contract_text import contract, text
+from clearwell.testing.contracts import minimal_contract as contract
+from clearwell.testing.contracts import minimal_text as text
 
 FIELDS = """\
   shop: {type: string}
@@ -39,7 +40,7 @@ routes:
 
 
 def views(route: str) -> tuple[FeatureView, ...]:
-    """Of GOOD with FIELDS and `route`; its first line is line 18 of the file."""
+    """Of MINIMAL with FIELDS and `route`; its first line is line 18 of the file."""
     read = contract(FIELDS + route)
     return views_of(read, bind(read).schema)
 

@@ -16,7 +16,7 @@ from clearwell.steps import bind
 from clearwell.steps.schema import json_schemas
 from clearwell.steps.table import STEPS
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 FIELDS = """\
 s: {type: string}

@@ -10,7 +10,7 @@ from clearwell.contract.load import parse
 from clearwell.errors import ContractError
 from clearwell.steps import bind
 
-FLIGHTS = (Path(__file__).parents[2] / "schemas" / "flights" / "v1.yaml").read_text()
+FLIGHTS = (Path(__file__).parents[3] / "schemas" / "flights" / "v1.yaml").read_text()
 
 
 def with_route(text: str) -> str:
