@@ -227,7 +227,7 @@ class TestOpenSearch(DestinationSuite):
         with pytest.raises(Retryable):
             destination.write(batch_of(events[1:], claim, 2))
         server.start()
-        destination.write(batch_of(events[1:], replace(claim, marks={"raw-a": 0}), 2))
+        destination.write(batch_of(events[1:], replace(claim, high_watermarks={"raw-a": 0}), 2))
         self.require(case, destination, events)
 
 

@@ -236,7 +236,7 @@ class TestMariaDb(Sql):
         with pytest.raises(Retryable):
             destination.write(batch_of(events[1:], claim, 2))
         mariadb.start()
-        destination.write(batch_of(events[1:], replace(claim, marks={"raw-a": 0}), 2))
+        destination.write(batch_of(events[1:], replace(claim, high_watermarks={"raw-a": 0}), 2))
         self.require(case, destination, events)
 
 
