@@ -59,10 +59,10 @@ def check_contracts(paths: Sequence[Path]) -> list[CheckedContract]:
         problems = _invalid("", error).problems
         files = {problem.file for problem in problems}
         results = [
-            CheckedContract(one.file, f"{one.file}: invalid", tuple(p for p in problems if p.file == one.file))
-            if one.file in files
-            else one
-            for one in results
+            CheckedContract(result.file, f"{result.file}: invalid", tuple(p for p in problems if p.file == result.file))
+            if result.file in files
+            else result
+            for result in results
         ]
     return results
 
@@ -107,11 +107,13 @@ def _older_versions(path: Path, contract: Contract) -> list[Version]:
 def _breaks(comparison: Comparison | None) -> tuple[str, ...] | None:
     if comparison is None:
         return None
-    return tuple(f"{one.field} {one.what}".strip() for one in comparison.differences if one.breaks)
+    return tuple(
+        f"{difference.field} {difference.what}".strip() for difference in comparison.differences if difference.breaks
+    )
 
 
 def _summary(path: Path, contract: Contract, schema: CleanSchema, comparison: Comparison | None) -> str:
-    protected = sum(one.privacy is not None for one in schema.fields)
+    protected = sum(field.privacy is not None for field in schema.fields)
     routes = ", ".join(route.to for route in (*contract.routes, *contract.archives)) or "no destination"
     text = (
         f"{path}: valid. {contract.stream} v{contract.version}: {len(contract.fields)} fields in, "

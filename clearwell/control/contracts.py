@@ -94,15 +94,15 @@ def list_contracts(schemas: Path) -> list[ContractSummary]:
     """All versions, by stream. Raises ConfigError without such a folder, ContractError when one is wrong."""
     return [
         ContractSummary(
-            stream=one.stream,
-            version=one.version,
-            owner=one.owner,
-            fields=len(one.fields),
-            steps=len(one.steps),
-            examples=len(one.examples),
-            routes=tuple(route.to for route in (*one.routes, *one.archives)),
+            stream=contract.stream,
+            version=contract.version,
+            owner=contract.owner,
+            fields=len(contract.fields),
+            steps=len(contract.steps),
+            examples=len(contract.examples),
+            routes=tuple(route.to for route in (*contract.routes, *contract.archives)),
         )
-        for one in all_contracts(schemas)
+        for contract in all_contracts(schemas)
     ]
 
 
@@ -160,7 +160,7 @@ def find_contract_files(schemas: Path, targets: Sequence[str]) -> list[Path]:
             paths.append(path)
         else:
             find_file(schemas, target)
-            paths += [one for one in contract_files(schemas) if one.parent.name == target]
+            paths += [file for file in contract_files(schemas) if file.parent.name == target]
     return [_short(path) for path in paths]
 
 
@@ -199,12 +199,12 @@ def _details(pipeline: Pipeline) -> ContractDetails:
         event_time=contract.event_time,
         subject=contract.subject,
         unknown_fields=contract.unknown_fields,
-        fields=[_field(one) for one in contract.fields],
+        fields=[_field(field) for field in contract.fields],
         steps=[{step.name: step.args} for step in contract.steps],
-        clean=[_field(one) for one in pipeline.schema.fields],
-        routes=[{"to": one.to, **one.options, "when": describe_condition(one.when)} for one in routes],
+        clean=[_field(field) for field in pipeline.schema.fields],
+        routes=[{"to": route.to, **route.options, "when": describe_condition(route.when)} for route in routes],
         limits=contract.limits,
-        examples=[one.name for one in contract.examples],
+        examples=[example.name for example in contract.examples],
         lookback=pipeline.lookback,
         feature_views=list(_views(pipeline)),
     )

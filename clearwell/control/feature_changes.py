@@ -67,7 +67,7 @@ def apply_views(platform: Platform, actor: Actor, plan: RegistryPlan) -> str:
     with platform.changing(actor) as session:
         file = apply_registry(platform.settings, declared, plan)
         if plan.changes:
-            detail = {"changes": [f"{one.action} {one.kind} {one.name}" for one in plan.changes]}
+            detail = {"changes": [f"{change.action} {change.kind} {change.name}" for change in plan.changes]}
             audit.record(session, "apply", f"features/{plan.project}", detail)
     return str(file)
 
@@ -114,7 +114,7 @@ def _begin(platform: Platform, actor: Actor, action: str, plan: RefreshPlan | Co
 
 def _views(platform: Platform, names: Sequence[str]) -> list[FeatureView]:
     schemas = platform.settings.schemas
-    views = [find_view(schemas, name).view for name in names] or [one.view for one in declared_views(schemas)]
+    views = [find_view(schemas, name).view for name in names] or [view.view for view in declared_views(schemas)]
     if not views:
         raise ConfigError("No contract has a feature view.", code="no_such_view")
     return views

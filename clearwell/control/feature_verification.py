@@ -86,14 +86,14 @@ def verify_view(platform: Platform, name: str, sample: int = 100, seed: int | No
         late=outcome.excluded_events.late,
         beneath=outcome.excluded_events.beneath,
         compared=len(comparisons),
-        mismatches=sum(not one.same for one in comparisons),
+        mismatches=sum(not comparison.same for comparison in comparisons),
         features=[_feature(feature.name, comparisons) for feature in view.features],
     )
     return VerifiedView(summary, comparisons)
 
 
 def _feature(name: str, comparisons: Sequence[ValueComparison]) -> FeatureVerification:
-    own = [one for one in comparisons if one.feature == name]
+    own = [comparison for comparison in comparisons if comparison.feature == name]
     mismatches = [one for one in own if not one.same]
     return FeatureVerification(
         feature=name, compared=len(own), mismatches=len(mismatches), examples=mismatches[:EXAMPLES]

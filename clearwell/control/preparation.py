@@ -63,4 +63,4 @@ def _missing_migrations(registry: Registry) -> list[str]:
     with registry.connection() as connection:
         options = {"version_table_schema": models.SCHEMA}
         now = MigrationContext.configure(connection, opts=options).get_current_revision()
-    return [one.revision for one in script.iterate_revisions("head", now or "base")][::-1]
+    return [revision.revision for revision in script.iterate_revisions("head", now or "base")][::-1]

@@ -109,7 +109,7 @@ def read(
             table = table.filter(pc.less_equal(table[view.event_time], pa.scalar(until, type_)))
         if keys is not None:
             table = table.filter(_is_one_of(view, table, keys))
-        columns = [one.to_pylist() for one in table.select([*names, *IDENTITY.names]).columns]
+        columns = [column.to_pylist() for column in table.select([*names, *IDENTITY.names]).columns]
         for *row, topic, partition, offset, late in zip(*columns, strict=True):
             yield ViewEvent(tuple(row), topic, partition, offset, late)
 

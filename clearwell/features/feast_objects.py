@@ -88,7 +88,7 @@ def make_objects(declared: DeclaredView, settings: Settings) -> FeastObjects:
         # For ever: our online store honours the view's own, rows of nulls tell of it in a join (see training.py), and
         # Feast's file store would drop what was asked for from a join where all rows of the entity are older.
         ttl=timedelta(0),
-        schema=[*(_key(key) for key in view.entity.keys), *(_field(one) for one in view.features)],
+        schema=[*(_key(key) for key in view.entity.keys), *(_field(feature) for feature in view.features)],
         source=push,
         description=f"Features of {view.entity.name} from {view.stream} v{view.version}.",
         tags=tags | {VIEW_TAG: encode_view(view)},

@@ -55,8 +55,8 @@ def apply_registry(settings: Settings, declared: Sequence[DeclaredView], plan: R
 
 def _require_planned(plan: RegistryPlan, changes: Sequence[RegistryChange]) -> None:
     """Two who apply at once: one wins, the other is told what has moved."""
-    moved = [f"{one.action} {one.kind} {one.name}" for one in changes if one not in plan.changes]
-    moved += [f"no {one.action} {one.kind} {one.name}" for one in plan.changes if one not in changes]
+    moved = [f"{change.action} {change.kind} {change.name}" for change in changes if change not in plan.changes]
+    moved += [f"no {change.action} {change.kind} {change.name}" for change in plan.changes if change not in changes]
     if moved:
         raise ConfigError(
             f"Feast's project {plan.project} or the contracts have changed since this was planned: it would be "
@@ -75,17 +75,17 @@ def _make_tables(settings: Settings, declared: Sequence[DeclaredView]) -> None:
 def _apply(
     store: FeatureStore, project: str, objects: Sequence[FeastObjects], changes: Sequence[RegistryChange]
 ) -> None:
-    gone = {(one.kind, one.name) for one in changes if one.action == "remove"}
-    views = [one for one in _views(store, project).values() if ("view", one.name) in gone]
-    _check_services(store, project, {one.name for one in views})
-    entities = [one for one in _entities(store, project).values() if ("entity", one.name) in gone]
+    gone = {(change.kind, change.name) for change in changes if change.action == "remove"}
+    views = [view for view in _views(store, project).values() if ("view", view.name) in gone]
+    _check_services(store, project, {view.name for view in views})
+    entities = [entity for entity in _entities(store, project).values() if ("entity", entity.name) in gone]
     sources = [source for view in views for source in (view.stream_source, view.batch_source) if source is not None]
     store.apply(_objects(objects), objects_to_delete=[*views, *sources, *entities], partial=False)
 
 
 def _check_services(store: FeatureStore, project: str, views: set[str]) -> None:
     for service in store.registry.list_feature_services(project):
-        used = sorted(views & {one.name for one in service.feature_view_projections})
+        used = sorted(views & {projection.name for projection in service.feature_view_projections})
         if used:
             raise ConfigError(
                 f'The feature service "{service.name}" uses the view "{used[0]}", which no contract declares any more: '
@@ -106,22 +106,22 @@ def _differences(
         entities = _entities(store, project) if store else {}
         views = _views(store, project) if store else {}
     changes = (*_entity_changes(entities, objects), *_view_changes(views, objects))
-    for one in changes:
-        known = (entities if one.kind == "entity" else views).get(one.name)
+    for change in changes:
+        known = (entities if change.kind == "entity" else views).get(change.name)
         if known is not None and VIEW_TAG not in known.tags:
             raise ConfigError(
-                f'The project "{project}" of Feast has a {one.kind} "{one.name}" of somebody else: remove it there, '
+                f'The project "{project}" of Feast has a {change.kind} "{change.name}" of somebody else: remove it there, '
                 "or apply to another project."
             )
     return changes
 
 
 def _entities(store: FeatureStore, project: str) -> dict[str, Entity]:
-    return {one.name: one for one in store.registry.list_entities(project)}
+    return {entity.name: entity for entity in store.registry.list_entities(project)}
 
 
 def _views(store: FeatureStore, project: str) -> dict[str, FeastView]:
-    return {one.name: one for one in store.registry.list_feature_views(project)}
+    return {view.name: view for view in store.registry.list_feature_views(project)}
 
 
 def _entity_changes(known: dict[str, Entity], objects: Sequence[FeastObjects]) -> Iterator[RegistryChange]:
@@ -172,8 +172,8 @@ def _details(known: FeastView, objects: FeastObjects) -> Iterator[str]:
     ):
         if old != new:
             yield f"{label}: {old} → {new}"
-    olds = {one.name: f"{one.type}, {describe_feature(one)}" for one in before.features}
-    news = {one.name: f"{one.type}, {describe_feature(one)}" for one in after.features}
+    olds = {feature.name: f"{feature.type}, {describe_feature(feature)}" for feature in before.features}
+    news = {feature.name: f"{feature.type}, {describe_feature(feature)}" for feature in after.features}
     yield from (f"- {name}: {olds[name]}" for name in olds if name not in news)
     yield from (f"+ {name}: {news[name]}" for name in news if name not in olds)
     yield from (f"~ {name}: {olds[name]} → {news[name]}" for name in news if olds.get(name, news[name]) != news[name])

@@ -64,7 +64,7 @@ class ClearwellOnlineStore(OnlineStore):
     ) -> list[Answer]:
         """The values as of now and the time of the newest event; (None, None) of an entity unknown or past its ttl."""
         view = _view(table.tags.get(VIEW_TAG), table.name, tuple(requested_features or ()))
-        keys = [_key(view, one) for one in entity_keys]
+        keys = [_key(view, key) for key in entity_keys]
         rows = self._run(config, view, lambda session: read_rows(session, view, keys))
         encoders = _encoders(view)
         return [_answer(row, encoders) for row in rows]
@@ -147,12 +147,14 @@ def _view(text: str | None, name: str, features: tuple[str, ...]) -> FeatureView
             "route, or keep it in another project of Feast."
         )
     view = decode_view(text)
-    return replace(view, features=tuple(one for one in view.features if not features or one.name in features))
+    return replace(
+        view, features=tuple(feature for feature in view.features if not features or feature.name in features)
+    )
 
 
 @functools.lru_cache(1_024)
 def _encoders(view: FeatureView) -> Sequence[tuple[str, Callable[[Any], feast_values.Value]]]:
-    return [(one.name, feast_values.encoder(one)) for one in view.features]
+    return [(feature.name, feast_values.encoder(feature)) for feature in view.features]
 
 
 def _key(view: FeatureView, key: EntityKey) -> tuple[Any, ...]:
@@ -169,7 +171,7 @@ def _key(view: FeatureView, key: EntityKey) -> tuple[Any, ...]:
 
 def _answer(row: OnlineRow, encoders: Sequence[tuple[str, Callable[[Any], feast_values.Value]]]) -> Answer:
     values = row.values
-    if row.expired or (row.event_time is None and all(one is None for one in values.values())):
+    if row.expired or (row.event_time is None and all(value is None for value in values.values())):
         return None, None
     return row.event_time, {name: encode(values[name]) for name, encode in encoders}
 

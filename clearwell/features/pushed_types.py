@@ -30,8 +30,8 @@ def check_frame(view: FeatureView, frame: pd.DataFrame) -> None:
     """Raise ConfigError, without values (invariant 9), where a column is not of its key's or feature's type."""
     for key in view.entity.keys:
         _check(view, frame, key.name, key.clean_type, None)
-    for one in view.features:
-        _check(view, frame, one.name, one.type, one.source.items)
+    for feature in view.features:
+        _check(view, frame, feature.name, feature.type, feature.source.items)
 
 
 def _check(view: FeatureView, frame: pd.DataFrame, name: str, type_: Type, items: Type | None) -> None:

@@ -88,7 +88,7 @@ class _State:
 
     def new(self) -> list[str]:
         known = self.former.events if self.former is not None else {}
-        return [one.file for one in self.spans if known.get(one.file) != one.written]
+        return [span.file for span in self.spans if known.get(span.file) != span.written]
 
 
 def refresh(settings: Settings, view: FeatureView, *, full: bool = False) -> RefreshResult:
@@ -118,7 +118,7 @@ def _refresh(settings: Settings, view: FeatureView, *, full: bool) -> RefreshRes
         kept, known = split_rows(state.former.rows, keys, EVENT_TIMESTAMP, named)
     by_entity = timelines(view, _needed(root, view, state.spans, since), state.ranks) if since else {}
     rows = [
-        (*_feast_key(entity), moment.time, *(_as_feast(one) for one in moment.values.values()))
+        (*_feast_key(entity), moment.time, *(_as_feast(value) for value in moment.values.values()))
         for entity, timeline in by_entity.items()
         for moment in _from(timeline, since[entity], new=_feast_key(entity) not in known)
     ]
@@ -126,7 +126,7 @@ def _refresh(settings: Settings, view: FeatureView, *, full: bool) -> RefreshRes
     fresh = pa.table([pa.array(column, one.type) for column, one in zip(columns, schema, strict=True)], schema)
     table = pa.concat_tables([kept, fresh]).sort_by([(name, "ascending") for name in (*keys, EVENT_TIMESTAMP)])
     folder = root / view.name
-    note = RefreshNote(view.digest(), state.list_id or "", {one.file: one.written for one in state.spans})
+    note = RefreshNote(view.digest(), state.list_id or "", {span.file: span.written for span in state.spans})
     folder.put(FILE, encoded(with_note(table, note)))
     entities = table.group_by(keys, use_threads=False).aggregate([]).num_rows
     counts = (len(since), len(new), len(state.spans), state.former is None)
@@ -148,7 +148,7 @@ def _needed(
     """The events that the values of each entity of `since` from its instant on can depend on."""
     reach = timedelta(microseconds=features_floor.reach(view))
     first = {entity: time - reach if time - _EARLIEST > reach else _EARLIEST for entity, time in since.items()}
-    files = [one.file for one in spans if one.last >= min(first.values())]
+    files = [span.file for span in spans if span.last >= min(first.values())]
     names = [field.name for field in columns_of(view)]
     keys, time = [names.index(key.name) for key in view.entity.keys], names.index(view.event_time)
     for event in event_history.read(root, view, files, keys=list(since)):
@@ -177,7 +177,9 @@ def moments(timeline: Timeline, start: datetime, until: datetime) -> Iterator[Mo
 def _schema(view: FeatureView) -> pa.Schema:
     keys = [pa.field(key.name, _arrow(key.clean_type, key)) for key in view.entity.keys]
     time = pa.field(EVENT_TIMESTAMP, SCALARS[Type.TIMESTAMP])
-    return pa.schema([*keys, time, *(pa.field(one.name, _arrow(one.type, one.source)) for one in view.features)])
+    return pa.schema(
+        [*keys, time, *(pa.field(feature.name, _arrow(feature.type, feature.source)) for feature in view.features)]
+    )
 
 
 def _arrow(type_: Type, source: Field) -> pa.DataType:

@@ -44,7 +44,7 @@ class Timeline:
         self._events = sorted(
             events, key=lambda one: (one.row[time], ranks.get(one.topic, 0), one.offset, one.partition, one.topic)
         )
-        self._times: list[datetime] = [one.row[time] for one in self._events]
+        self._times: list[datetime] = [event.row[time] for event in self._events]
         self._starts = sorted(tiles)
         self._tiles = tiles
         self._known: dict[str, tuple[int, Any]] = {}
@@ -57,7 +57,7 @@ class Timeline:
     def at(self, time: datetime) -> Moment:
         """The values at an instant (with a time zone)."""
         place = bisect_right(self._times, time) - 1
-        nothing: dict[str, Any] = dict.fromkeys(one.name for one in self._view.features)
+        nothing: dict[str, Any] = dict.fromkeys(feature.name for feature in self._view.features)
         if place < 0:
             return Moment(time, nothing, None, False)
         newest = self._times[place]

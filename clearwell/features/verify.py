@@ -99,7 +99,7 @@ def _compare(view: FeatureView, served: OnlineRow, moment: Moment) -> Iterator[C
     past = served.event_time is not None and served.event_time > moment.time
     if past and moment.expired:  # the store knows of a newer event, and can't tell that none was there then
         return
-    for one in view.features:
-        if one.name not in served.pruned and (one.aggregate is not None or not past):
-            values = (served.values[one.name], moment.values[one.name])
-            yield ComparedValue(one, served.entity, moment.time, *values)
+    for feature in view.features:
+        if feature.name not in served.pruned and (feature.aggregate is not None or not past):
+            values = (served.values[feature.name], moment.values[feature.name])
+            yield ComparedValue(feature, served.entity, moment.time, *values)

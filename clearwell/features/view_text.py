@@ -17,9 +17,9 @@ def encode_view(view: FeatureView) -> str:
     bare = replace(
         view,
         entity=replace(view.entity, keys=tuple(_bare(key) for key in view.entity.keys)),
-        features=tuple(replace(one, source=_bare(one.source), location=None) for one in view.features),
+        features=tuple(replace(feature, source=_bare(feature.source), location=None) for feature in view.features),
     )
-    plain = {name: _pruned(one) for name, one in msgspec.to_builtins(bare).items()}
+    plain = {name: _pruned(builtin) for name, builtin in msgspec.to_builtins(bare).items()}
     return msgspec.json.encode(plain, order="sorted").decode()
 
 

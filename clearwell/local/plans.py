@@ -48,7 +48,7 @@ def plan_up(home: Path, services: bool, ports: Ports) -> StartPlan:
     download = 0
     if running is not None:
         running_plan(home, ports)
-        there = {one.name for one in running.processes}
+        there = {process.name for process in running.processes}
     else:
         choose(ports, state.ports(home))
         check_external(named)
@@ -80,7 +80,11 @@ def plan_down(home: Path, wipe: bool) -> StopPlan:
     if wipe:
         require_data_folder(home)
     found = state.read(home)
-    alive = [one for one in found.processes if one.identity and one.identity.process()] if found is not None else []
+    alive = (
+        [process for process in found.processes if process.identity and process.identity.process()]
+        if found is not None
+        else []
+    )
     ours = [one.name for one in alive if one.name not in settings.SERVERS]
     servers = [one.name for one in alive if one.name in settings.SERVERS]
     supervisor = ["supervisor"] if found is not None and found.supervisor.process() is not None else []

@@ -223,12 +223,12 @@ def _join(home: Path, plan: state.StackPlan) -> None:
     if running is None or not plan.services:
         return
     names = service_names(newest_contracts(Path(plan.schemas)))
-    if names - {one.name for one in running.processes}:
+    if names - {process.name for process in running.processes}:
         plan = msgspec.structs.replace(plan, ports=old.ports, test_commands=old.test_commands)
         prepare(settings.load(os.environ | dict(environment(home, plan))))
         state.write(home / state.PLAN_FILE, plan)
         os.kill(running.supervisor.pid, signal.SIGHUP)
-        _await(home, lambda found: names <= {one.name for one in found.processes})
+        _await(home, lambda found: names <= {process.name for process in found.processes})
 
 
 def _bring_up_to_date(home: Path) -> None:
@@ -240,7 +240,7 @@ def _await_ready(home: Path, with_services: bool, progress: Progress) -> None:
     """Wait until all that was asked for is ready. Raises Fatal for what keeps ending, Retryable after JOIN_WITHIN."""
 
     def all_ready(found: state.StackState) -> bool:
-        wanted = [one for one in found.processes if with_services or one.name in settings.SERVERS]
+        wanted = [process for process in found.processes if with_services or process.name in settings.SERVERS]
         for one in wanted:
             if one.state != state.READY and one.restarts >= GIVE_UP_AFTER:
                 why = one.last_error.rstrip(".")

@@ -77,7 +77,7 @@ def _find(home: Path, name: str) -> ProcessState:
     stack = state.running(home.absolute())
     if stack is None:
         raise ConfigError(f"No stack is running in {home}: run `clearwell up`.")
-    for one in stack.processes:
-        if one.name == name:
-            return one
+    for process in stack.processes:
+        if process.name == name:
+            return process
     raise ConfigError(f"The stack has no process {name!r}.{nearest(name, [one.name for one in stack.processes])}")

@@ -52,11 +52,13 @@ class Balance:
     @property
     def settled(self) -> bool:
         """Nothing is under way: no event waits to be cleaned or delivered."""
-        return not any(one.waiting for one in self.partitions) and not any(one.waiting for one in self.destinations)
+        return not any(partition.waiting for partition in self.partitions) and not any(
+            destination.waiting for destination in self.destinations
+        )
 
     def total(self, column: str) -> int:
         """The sum of one column over all partitions."""
-        return sum(getattr(one, column) for one in self.partitions)
+        return sum(getattr(partition, column) for partition in self.partitions)
 
 
 def balance(settings: Settings, contract: Contract) -> Balance:

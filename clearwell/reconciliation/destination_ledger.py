@@ -73,7 +73,7 @@ class Books:
         self._store = open_destination(settings, route, schema, group)
         try:
             self._store.open()
-            self._accounts = {one.partition: one for one in self._store.accounts(topic_id)}
+            self._accounts = {account.partition: account for account in self._store.accounts(topic_id)}
         except BaseException:
             self._store.close()
             raise

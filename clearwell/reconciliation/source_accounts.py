@@ -28,7 +28,9 @@ def source_balances(registry: Registry, stream: str) -> tuple[SourceBalance, ...
     with registry.session() as session:
         saved = positions.load_all(session)
         return tuple(
-            SourceBalance(one.name, one.state, saved[one.name].counts, saved[one.name].difference())
-            for one in connectors.list_connectors(session)
-            if one.stream == stream
+            SourceBalance(
+                connector.name, connector.state, saved[connector.name].counts, saved[connector.name].difference()
+            )
+            for connector in connectors.list_connectors(session)
+            if connector.stream == stream
         )

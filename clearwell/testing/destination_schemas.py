@@ -178,7 +178,7 @@ class SchemasPart(DestinationBase):
         replay = opened(schema=wide, group=fresh("replay"))
         row = ("a", 17, *event.row[1:])
         replay.write(batch_of([event], replay.claim(TOPIC, 0, 1), 1, rows=[row], schema=wide))
-        assert [one["gate"] for one in case.rows()] == [17], "The replay did not fill the added field."
+        assert [row["gate"] for row in case.rows()] == [17], "The replay did not fill the added field."
 
     def test_spec(self, case: Any) -> None:
         """The class says what it is, and its configuration and options tell of all they hold."""

@@ -109,11 +109,11 @@ class MemoryLog:
 
     def begin_offsets(self, topic: str) -> dict[int, int]:
         with self.lock:
-            return {number: one.begin for number, one in enumerate(self.topic(topic).partitions)}
+            return {number: partition.begin for number, partition in enumerate(self.topic(topic).partitions)}
 
     def end_offsets(self, topic: str) -> dict[int, int]:
         with self.lock:
-            return {number: one.stable_end for number, one in enumerate(self.topic(topic).partitions)}
+            return {number: partition.stable_end for number, partition in enumerate(self.topic(topic).partitions)}
 
     def id_and_ends(self, topic: str) -> tuple[str, dict[int, int]]:
         with self.lock:
@@ -121,7 +121,10 @@ class MemoryLog:
 
     def offsets_at(self, topic: str, milliseconds: int) -> dict[int, int | None]:
         with self.lock:
-            return {number: one.offset_at(milliseconds) for number, one in enumerate(self.topic(topic).partitions)}
+            return {
+                number: partition.offset_at(milliseconds)
+                for number, partition in enumerate(self.topic(topic).partitions)
+            }
 
     def end_of_epoch(self, topic: str, partition: int, epoch: int) -> int:
         with self.lock:

@@ -110,8 +110,8 @@ def compare(stream: str, old: int | None, new: int | None, as_json: bool) -> Non
 
 def _render_comparison(comparison: contracts.ContractComparison) -> str:
     lines = [
-        f"{'breaks' if one.breaks else 'fine':<6}  {f'{one.field} {one.what}'.strip()}"
-        for one in comparison.differences
+        f"{'breaks' if difference.breaks else 'fine':<6}  {f'{difference.field} {difference.what}'.strip()}"
+        for difference in comparison.differences
     ]
     verb = "can" if comparison.readable else "can't"
     return "\n".join([*lines, f"Readers of {comparison.stream} v{comparison.old} {verb} read v{comparison.new}."])
@@ -129,8 +129,8 @@ def test(ctx: click.Context, stream: str, number: int | None, as_json: bool) -> 
       clearwell contract test flights
     """
     results = contracts.run_tests(contracts.contract_file(schemas_folder(), stream, number))
-    failed = sum(not one.passed for one in results)
-    tests = [{"name": one.name, "passed": one.passed, "problems": one.problems} for one in results]
+    failed = sum(not result.passed for result in results)
+    tests = [{"name": result.name, "passed": result.passed, "problems": result.problems} for result in results]
     counts = {"passed": len(results) - failed, "failed": failed}
     emit(as_json, {"tests": tests} | counts, lambda: _render_tests(results))
     if failed:
@@ -141,9 +141,9 @@ def _render_tests(results: Sequence[ExampleResult]) -> str:
     if not results:
         return "The contract carries no examples: write some under `tests:`."
     lines = []
-    for one in results:
-        lines.append(f"{'passed' if one.passed else 'FAILED'}  {one.name}")
-        lines += [f"        {one.location}: {problem}." for problem in one.problems]
+    for result in results:
+        lines.append(f"{'passed' if result.passed else 'FAILED'}  {result.name}")
+        lines += [f"        {result.location}: {problem}." for problem in result.problems]
     return "\n".join([*lines, f"{sum(one.passed for one in results)} of {len(results)} passed."])
 
 

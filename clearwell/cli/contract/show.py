@@ -79,5 +79,5 @@ def _options(route: Mapping[str, Any]) -> str:
 def _views(contract: ContractDetails) -> Iterable[RenderableType]:
     for view in contract.feature_views:
         yield f"\nFeature view {view.view}: entity {view.entity} ({', '.join(view.keys)})"
-        rows = [(one.feature, one.type, one.made_of, one.window) for one in view.features]
+        rows = [(feature.feature, feature.type, feature.made_of, feature.window) for feature in view.features]
         yield table(("feature", "type", "made of", "window"), rows)

@@ -42,13 +42,13 @@ def history_command(
 
 def _render(history: ViewHistory, limit: int) -> RenderableType:
     rows = [
-        [*map(str, one.entity.values()), moment.time.isoformat(), *map(render_value, moment.values.values())]
-        for one in history.entities
-        for moment in one.moments
+        [*map(str, entity.entity.values()), moment.time.isoformat(), *map(render_value, moment.values.values())]
+        for entity in history.entities
+        for moment in entity.moments
     ]
     if not rows:
         return f'The view "{history.view}" has no event of what was asked for.'
-    first = next(one for one in history.entities if one.moments)
+    first = next(entity for entity in history.entities if entity.moments)
     rendered = table([*first.entity, "since", *first.moments[0].values], rows)
     if history.cut:
         rendered.caption = f"The first {limit:,} lines; --limit, --entity, --from and --to choose others."

@@ -34,7 +34,11 @@ def refresh(views: tuple[str, ...], full: bool, dry_run: bool, as_json: bool) ->
             say(f"computing {plan.view}", err=True)
             results.append(refresh_view(platform, actor(), plan))
     heads = ["view", "entities", "changed", "rows", "folder"]
-    emit(as_json, {"views": results}, lambda: table(heads, [[getattr(one, head) for head in heads] for one in results]))
+    emit(
+        as_json,
+        {"views": results},
+        lambda: table(heads, [[getattr(result, head) for head in heads] for result in results]),
+    )
 
 
 def _render_plan(plan: RefreshPlan) -> str:

@@ -50,8 +50,8 @@ def verify(ctx: click.Context, view: str, sample: int, seed: int | None, log: Pa
 def _render(summary: ViewVerification) -> RenderableType:
     if not summary.entities:
         return f'The view "{summary.view}" has no history yet: nothing was compared.'
-    rows = [[one.feature, one.compared, one.mismatches] for one in summary.features]
-    examples = [_render_mismatch(example) for one in summary.features for example in one.examples]
+    rows = [[feature.feature, feature.compared, feature.mismatches] for feature in summary.features]
+    examples = [_render_mismatch(example) for feature in summary.features for example in feature.examples]
     outcome = f"{summary.mismatches:,} DIFFER" if examples else "online = offline"
     end = (
         f"{summary.compared:,} values of {summary.entities:,} entities, from {summary.events:,} events (seed "
@@ -74,6 +74,6 @@ def _text(value: Any) -> str:
 
 def _write_log(path: Path, comparisons: Sequence[ValueComparison]) -> None:
     try:
-        path.write_bytes(b"".join(msgspec.json.encode(one) + b"\n" for one in comparisons))
+        path.write_bytes(b"".join(msgspec.json.encode(comparison) + b"\n" for comparison in comparisons))
     except OSError as error:
         raise ConfigError(f"The log {path} can't be written ({error.strerror}).") from None

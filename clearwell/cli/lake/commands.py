@@ -83,7 +83,10 @@ def history(table_name: str, limit: int, lake: str | None, as_json: bool) -> Non
     with open_platform() as platform:
         versions = list_versions(platform, table_name, lake, limit)
     heads = ["version", "at", "operation", "rows"]
-    rows = [[str(one.version), _time(one.at), one.operation, "" if one.rows is None else one.rows] for one in versions]
+    rows = [
+        [str(version.version), _time(version.at), version.operation, "" if version.rows is None else version.rows]
+        for version in versions
+    ]
     emit(as_json, {"table": table_name, "versions": versions}, lambda: table(heads, rows))
 
 
@@ -106,8 +109,8 @@ def check(ctx: click.Context, stream: str, lake: str | None, as_json: bool) -> N
 
 def _render_sizes(infos: LakeTables) -> RenderableType:
     rows = [
-        [one.table, str(one.version), _time(one.at), one.rows, one.files, one.small, f"{one.size / 1e6:,.1f} MB"]
-        for one in infos
+        [info.table, str(info.version), _time(info.at), info.rows, info.files, info.small, f"{info.size / 1e6:,.1f} MB"]
+        for info in infos
     ]
     return table(["table", "version", "written", "rows", "files", "small", "size"], rows)
 
@@ -121,8 +124,12 @@ def _render_table(details: LakeTableDetails) -> RenderableType:
 def _render_check(result: ArchiveCheck) -> RenderableType:
     counts = ("archived", "missing", "doubled", "older", "outlived", "waiting")
     rows = [
-        [str(one.partition), f"{one.first:,}-{one.next:,}", *(getattr(one, name) for name in counts)]
-        for one in result.partitions
+        [
+            str(partition.partition),
+            f"{partition.first:,}-{partition.next:,}",
+            *(getattr(partition, name) for name in counts),
+        ]
+        for partition in result.partitions
     ]
     outcome = "The archive holds every raw event once." if result.balanced else "The archive DOES NOT ADD UP."
     return Lines(table(["partition", "offsets", *counts], rows), "", outcome)
