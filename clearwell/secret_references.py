@@ -56,8 +56,8 @@ def resolve(
     """
     values: set[str] = set()
 
-    def look_up(found: re.Match[str]) -> str:
-        kind, name = found[1], found[2]
+    def look_up(match: re.Match[str]) -> str:
+        kind, name = match[1], match[2]
         if not trusted:
             _require_readable(kind, name, env, who)
         value = _from_environment(name, env, who) if kind == "env" else _from_file(name, who)

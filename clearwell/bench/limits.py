@@ -52,18 +52,18 @@ async def read(bootstrap: str, topic: str, total: int) -> float:
     return seen / seconds
 
 
-def bare(where: settings.Settings, stream: str, total: int) -> float:
+def bare(location: settings.Settings, stream: str, total: int) -> float:
     """Events a second of consume, decode and upsert of the raw fields into a table of its own, dropped at the end."""
-    contract = find(where.schemas, stream)
+    contract = find(location.schemas, stream)
     fields = tuple(replace(field, privacy=None) for field in contract.fields)
     schema = CleanSchema(stream, 1, fields, contract.key, contract.event_id, "time_hour")
     codec = CleanCodec(schema)
     table = f"{stream}_{uuid.uuid4().hex[:8]}"
-    store = PostgresDestination(where.postgres, schema, table, table)
+    store = PostgresDestination(location.postgres, schema, table, table)
     store.open()
     epoch = store.claim("bare", 0, 0).epoch
-    reading = {"bootstrap.servers": where.kafka, "group.id": table, "auto.offset.reset": "earliest"}
-    consumer = Consumer(reading | security_of(where.kafka).librdkafka_options())
+    reading = {"bootstrap.servers": location.kafka, "group.id": table, "auto.offset.reset": "earliest"}
+    consumer = Consumer(reading | security_of(location.kafka).librdkafka_options())
     consumer.subscribe([raw_topic(stream)])
     seen, start = 0, 0.0
     while seen < total:
@@ -79,7 +79,7 @@ def bare(where: settings.Settings, stream: str, total: int) -> float:
     seconds = time.perf_counter() - start
     consumer.close()
     store.close()
-    with psycopg.connect(where.postgres) as connection:
+    with psycopg.connect(location.postgres) as connection:
         connection.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(table)))
     return seen / seconds
 

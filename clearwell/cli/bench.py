@@ -57,8 +57,8 @@ def postgres(events: int, as_json: bool) -> None:
 @common_options
 def mongo(events: int, as_json: bool) -> None:
     """One MongoDB deliverer beside a bare insert_many: what a client pays for an event."""
-    found = bench_mongo(settings.load(), events, _say())
-    emit(as_json, found, lambda: table(["figure", "value"], _mongo_rows(found)))
+    figures_found = bench_mongo(settings.load(), events, _say())
+    emit(as_json, figures_found, lambda: table(["figure", "value"], _mongo_rows(figures_found)))
 
 
 @bench.command("end-to-end")
@@ -73,8 +73,8 @@ def end_to_end(events: int, as_json: bool) -> None:
 @common_options
 def features(rows: int, as_json: bool) -> None:
     """The online store of a feature view, plain and windowed, beside server-side COPY into the keyed table."""
-    found = bench_features(settings.load(), rows, _say())
-    emit(as_json, found, lambda: table(["figure", "value"], _feature_rows(found)))
+    measured = bench_features(settings.load(), rows, _say())
+    emit(as_json, measured, lambda: table(["figure", "value"], _feature_rows(measured)))
 
 
 @bench.command()
@@ -84,8 +84,8 @@ def lake(rows: int, as_json: bool) -> None:
     """A lake table in a local folder, beside write_deltalake of one big Arrow table; needs no stack."""
     from clearwell.bench.lake import bench_lake  # an extra
 
-    found = bench_lake(rows, _say())
-    emit(as_json, found, lambda: table(["figure", "value"], _lake_rows(found)))
+    measured = bench_lake(rows, _say())
+    emit(as_json, measured, lambda: table(["figure", "value"], _lake_rows(measured)))
 
 
 @bench.command()
@@ -93,12 +93,12 @@ def lake(rows: int, as_json: bool) -> None:
 @common_options
 def feast(rows: int, as_json: bool) -> None:
     """The online store of a feature view beside Feast's own PostgreSQL store: written to, and read through Feast."""
-    where = settings.load()
+    bench_settings = settings.load()
     require_feast()
     from clearwell.bench.feast import bench_feast  # imports Feast: 3 s
 
-    found = bench_feast(where, rows, _say())
-    emit(as_json, found, lambda: table(["figure", "ours", "Feast's own"], _feast_rows(found)))
+    measured = bench_feast(bench_settings, rows, _say())
+    emit(as_json, measured, lambda: table(["figure", "ours", "Feast's own"], _feast_rows(measured)))
 
 
 @bench.command()
@@ -108,13 +108,13 @@ def feast(rows: int, as_json: bool) -> None:
 def source(name: str, events: int | None, as_json: bool) -> None:
     """One collector process reading a source (file, postgres_cdc) or being sent to (webhook), beside a bare client."""
     sources.find_bench(name)  # told before anything else is asked for
-    found = sources.bench_source(settings.load(), name, events, _say())
-    emit(as_json, found, lambda: table(["figure", "value"], _source_rows(found)))
+    measured = sources.bench_source(settings.load(), name, events, _say())
+    emit(as_json, measured, lambda: table(["figure", "value"], _source_rows(measured)))
 
 
 def _run(measure: Measure, events: int, as_json: bool) -> None:
-    found = measure(settings.load(), events, _say())
-    emit(as_json, found, lambda: table(["figure", "value"], _rows(found)))
+    measured = measure(settings.load(), events, _say())
+    emit(as_json, measured, lambda: table(["figure", "value"], _rows(measured)))
 
 
 def _say() -> figures.Say:
@@ -122,69 +122,69 @@ def _say() -> figures.Say:
     return lambda doing: screen.print(f"{doing} …", style="dim")
 
 
-def _rows(found: figures.Figures) -> list[list[object]]:
+def _rows(measured: figures.Figures) -> list[list[object]]:
     rows: list[list[object]] = [
-        ["events a second", f"{found.events_per_second:,}"],
-        [f"limit: {found.limit}", f"{found.limit_per_second:,}"],
-        ["ratio (goal)", f"{found.ratio} ({found.goal})"],
-        ["CPU seconds", found.cpu_seconds],
-        ["peak memory of a worker", f"{found.peak_rss_mb} MB"],
+        ["events a second", f"{measured.events_per_second:,}"],
+        [f"limit: {measured.limit}", f"{measured.limit_per_second:,}"],
+        ["ratio (goal)", f"{measured.ratio} ({measured.goal})"],
+        ["CPU seconds", measured.cpu_seconds],
+        ["peak memory of a worker", f"{measured.peak_rss_mb} MB"],
     ]
-    if found.latency_p99_ms is not None:
-        rows.append(["p99 raw to Postgres at 2,000/s", f"{found.latency_p99_ms} ms"])
+    if measured.latency_p99_ms is not None:
+        rows.append(["p99 raw to Postgres at 2,000/s", f"{measured.latency_p99_ms} ms"])
     return rows
 
 
-def _mongo_rows(found: MongoFigures) -> list[list[object]]:
+def _mongo_rows(measured: MongoFigures) -> list[list[object]]:
     return [
-        ["CPU microseconds an event (goal)", f"{found.cpu_us} ({found.goal_us})"],
-        ["limit: of a bare insert_many", found.limit_cpu_us],
-        ["events a second", f"{found.events_per_second:,}"],
-        ["limit: insert_many of the same documents", f"{found.limit_per_second:,}"],
-        ["peak memory of the deliverer", f"{found.peak_rss_mb} MB"],
+        ["CPU microseconds an event (goal)", f"{measured.cpu_us} ({measured.goal_us})"],
+        ["limit: of a bare insert_many", measured.limit_cpu_us],
+        ["events a second", f"{measured.events_per_second:,}"],
+        ["limit: insert_many of the same documents", f"{measured.limit_per_second:,}"],
+        ["peak memory of the deliverer", f"{measured.peak_rss_mb} MB"],
     ]
 
 
-def _feature_rows(found: FeatureFigures) -> list[list[object]]:
+def _feature_rows(measured: FeatureFigures) -> list[list[object]]:
     return [
-        ["plain features, rows a second", f"{found.plain_per_second:,}"],
-        ["limit: server-side COPY into the keyed table", f"{found.limit_per_second:,}"],
-        ["ratio", found.plain_ratio],
-        ["windowed features, rows a second", f"{found.windowed_per_second:,}"],
-        ["a read of 100 entities, plain", f"{found.read_plain_ms} ms"],
-        ["a read of 100 entities, windowed", f"{found.read_windowed_ms} ms"],
+        ["plain features, rows a second", f"{measured.plain_per_second:,}"],
+        ["limit: server-side COPY into the keyed table", f"{measured.limit_per_second:,}"],
+        ["ratio", measured.plain_ratio],
+        ["windowed features, rows a second", f"{measured.windowed_per_second:,}"],
+        ["a read of 100 entities, plain", f"{measured.read_plain_ms} ms"],
+        ["a read of 100 entities, windowed", f"{measured.read_windowed_ms} ms"],
     ]
 
 
-def _lake_rows(found: LakeFigures) -> list[list[object]]:
+def _lake_rows(measured: LakeFigures) -> list[list[object]]:
     return [
-        ["rows a second (goal)", f"{found.rows_per_second:,} ({found.goal:,})"],
-        ["limit: write_deltalake of one Arrow table", f"{found.limit_per_second:,}"],
-        ["ratio", found.ratio],
-        ["commits", found.commits],
-        ["CPU microseconds a row", found.cpu_us],
+        ["rows a second (goal)", f"{measured.rows_per_second:,} ({measured.goal:,})"],
+        ["limit: write_deltalake of one Arrow table", f"{measured.limit_per_second:,}"],
+        ["ratio", measured.ratio],
+        ["commits", measured.commits],
+        ["CPU microseconds a row", measured.cpu_us],
     ]
 
 
-def _feast_rows(found: FeastFigures) -> list[list[object]]:
+def _feast_rows(measured: FeastFigures) -> list[list[object]]:
     return [
-        ["rows a second", f"{found.ours_per_second:,}", f"{found.feast_per_second:,}"],
-        ["ratio (goal)", f"{found.ratio} (5)", "1"],
-        ["a read of 100 entities through Feast, median", f"{found.ours_p50_ms} ms", f"{found.feast_p50_ms} ms"],
-        ["the same, p99", f"{found.ours_p99_ms} ms", f"{found.feast_p99_ms} ms"],
+        ["rows a second", f"{measured.ours_per_second:,}", f"{measured.feast_per_second:,}"],
+        ["ratio (goal)", f"{measured.ratio} (5)", "1"],
+        ["a read of 100 entities through Feast, median", f"{measured.ours_p50_ms} ms", f"{measured.feast_p50_ms} ms"],
+        ["the same, p99", f"{measured.ours_p99_ms} ms", f"{measured.feast_p99_ms} ms"],
     ]
 
 
-def _source_rows(found: sources.SourceFigures) -> list[list[object]]:
+def _source_rows(measured: sources.SourceFigures) -> list[list[object]]:
     rows: list[list[object]] = [
-        ["events", f"{found.events:,}"],
-        ["events a second (goal)", f"{found.events_per_second:,} ({found.goal:,})"],
-        [f"limit: {found.limit}", f"{found.limit_per_second:,}"],
-        ["ratio", found.ratio],
-        ["CPU seconds", found.cpu_seconds],
-        ["peak memory of the collector", f"{found.peak_rss_mb} MB"],
+        ["events", f"{measured.events:,}"],
+        ["events a second (goal)", f"{measured.events_per_second:,} ({measured.goal:,})"],
+        [f"limit: {measured.limit}", f"{measured.limit_per_second:,}"],
+        ["ratio", measured.ratio],
+        ["CPU seconds", measured.cpu_seconds],
+        ["peak memory of the collector", f"{measured.peak_rss_mb} MB"],
     ]
-    if found.p99_ms is not None:
-        rows.append(["median, p99 of a request (goal)", f"{found.p50_ms} ms, {found.p99_ms} ms (100 ms)"])
-        rows.append(["p99 of the limit", f"{found.limit_p99_ms} ms"])
+    if measured.p99_ms is not None:
+        rows.append(["median, p99 of a request (goal)", f"{measured.p50_ms} ms, {measured.p99_ms} ms (100 ms)"])
+        rows.append(["p99 of the limit", f"{measured.limit_p99_ms} ms"])
     return rows

@@ -99,27 +99,27 @@ def main(args: Sequence[str] | None = None, command: click.Command = clearwell, 
 
     `command` is another tree of commands, for a service that has its own.
     """
-    given = list(sys.argv[1:] if args is None else args)
+    words = list(sys.argv[1:] if args is None else args)
     try:
-        result = command.main(given, prog_name=prog_name, standalone_mode=False)
+        result = command.main(words, prog_name=prog_name, standalone_mode=False)
         return result if isinstance(result, int) else 0
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except (click.Abort, KeyboardInterrupt):
-        return tell(given, "interrupted", INTERRUPTED)
+        return tell(words, "interrupted", INTERRUPTED)
     except click.ClickException as error:
-        return tell(given, _with_help(error), error.exit_code)
+        return tell(words, _with_help(error), error.exit_code)
     except ClearwellError as error:
         if os.environ.get("CLEARWELL_DEBUG"):
             traceback.print_exc()
-        return tell(given, sentence(error), error.exit_code, error.code)
+        return tell(words, sentence(error), error.exit_code, error.code)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # whoever read has read enough
         return 0
     except Exception as error:
         if os.environ.get("CLEARWELL_DEBUG"):
             traceback.print_exc()
-        return tell(given, _as_bug(error), Fatal.exit_code)
+        return tell(words, _as_bug(error), Fatal.exit_code)
 
 
 def tell(args: Sequence[str], message: str, exit_code: int, code: str | None = None) -> int:

@@ -54,7 +54,7 @@ def up(
     with progress() as report:
         endpoints = stack.up(home, services=services, ports=ports, progress=report)
     now = stack.ports_of(home)
-    changed = stack.changes(before, now, chosen=ports) if now is not None else {}
+    changed = stack.changes(before, now, requested=ports) if now is not None else {}
     shown = {
         "home": str(home),
         "kafka": endpoints.kafka,
@@ -67,13 +67,13 @@ def up(
 
 
 def _would_start(would: plans.StartPlan) -> str:
-    found = ["A stack runs here already."] if would.running else []
-    found += [f"{name} at {address} would be used as it is." for name, address in would.use.items()]
+    lines = ["A stack runs here already."] if would.running else []
+    lines += [f"{name} at {address} would be used as it is." for name, address in would.use.items()]
     if would.download_bytes:
-        found.append(f"Kafka would be downloaded: {would.download_bytes / 1e6:.0f} MB.")
-    found += [f"{path} would be made." for path in would.create]
-    found.append(f"{', '.join(would.start)} would be started." if would.start else "Nothing would be started.")
-    return "\n".join(found)
+        lines.append(f"Kafka would be downloaded: {would.download_bytes / 1e6:.0f} MB.")
+    lines += [f"{path} would be made." for path in would.create]
+    lines.append(f"{', '.join(would.start)} would be started." if would.start else "Nothing would be started.")
+    return "\n".join(lines)
 
 
 def _ready(home: Path, shown: dict[str, object], changed: Mapping[str, tuple[int, int]]) -> str:

@@ -35,11 +35,11 @@ def load_spec(path: Path) -> ConnectorSpec:
     return make_spec(load_yaml(path), str(path), path.absolute().parent)
 
 
-def make_spec(written: Any, where: str, folder: Path) -> ConnectorSpec:
+def make_spec(written: Any, source_name: str, folder: Path) -> ConnectorSpec:
     """A specification, its paths made absolute from `folder`; references stay references.
 
-    Raises ConfigError with `where`, the place in it and the nearest right spelling, and for secrets in the clear.
+    Raises ConfigError with `source_name`, the place in it and the nearest right spelling, and for secrets in the clear.
     """
-    spec = decode(written, ConnectorSpec, where)
-    config = stored_config(source_class(spec.source).Config, spec.config, where, spec.plain, folder)
+    spec = decode(written, ConnectorSpec, source_name)
+    config = stored_config(source_class(spec.source).Config, spec.config, source_name, spec.plain, folder)
     return msgspec.structs.replace(spec, config=config)

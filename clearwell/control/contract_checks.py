@@ -52,9 +52,9 @@ class _Checked:
 def check_contracts(paths: Sequence[Path]) -> list[CheckedContract]:
     """Check each file, and those that are valid together (two streams into one table, say): told of the first."""
     checked = [_check(path) for path in paths]
-    results = [one.result for one in checked]
+    results = [checked_file.result for checked_file in checked]
     try:
-        check_shared(one.contract for one in checked if one.contract is not None)
+        check_shared(checked_file.contract for checked_file in checked if checked_file.contract is not None)
     except ContractError as error:
         problems = _invalid("", error).problems
         files = {problem.file for problem in problems}
@@ -79,7 +79,9 @@ def _check(path: Path) -> _Checked:
     check_versions(Version(contract, schema), older, problems)
     if problems:
         return _Checked(_invalid(str(path), ContractProblems(problems.found())))
-    before = next((one.schema for one in older if one.contract.version == contract.version - 1), None)
+    before = next(
+        (checked_file.schema for checked_file in older if checked_file.contract.version == contract.version - 1), None
+    )
     comparison = compare(before, schema) if before is not None else None
     summary = _summary(path, contract, schema, comparison)
     return _Checked(CheckedContract(str(path), summary, (), _breaks(comparison)), contract)

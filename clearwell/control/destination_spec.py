@@ -59,17 +59,17 @@ def load_spec(destination: str, path: Path) -> DestinationSpec:
     return make_spec(destination, load_yaml(path), str(path), path.absolute().parent)
 
 
-def make_spec(destination: str, written: Any, where: str, folder: Path) -> DestinationSpec:
+def make_spec(destination: str, written: Any, source_name: str, folder: Path) -> DestinationSpec:
     """A specification, its paths made absolute from `folder`; references stay references.
 
-    Raises ConfigError with `where`, the place in it and the nearest right spelling, and for secrets in the clear.
+    Raises ConfigError with `source_name`, the place in it and the nearest right spelling, and for secrets in the clear.
     """
     kind, name = split_name(destination)
     if not isinstance(written, dict):
         raise ConfigError(
-            f"{where} holds no options: write KEY: VALUE lines.", hint=Hint("destinations.show_kind", kind)
+            f"{source_name} holds no options: write KEY: VALUE lines.", hint=Hint("destinations.show_kind", kind)
         )
     written = dict(written)
-    plain = decode({"plain": written.pop("plain", [])}, _Plain, where).plain
-    config = stored_config(destination_class(kind).Config, written, where, plain, folder)
+    plain = decode({"plain": written.pop("plain", [])}, _Plain, source_name).plain
+    config = stored_config(destination_class(kind).Config, written, source_name, plain, folder)
     return DestinationSpec(kind, name, config)

@@ -161,7 +161,8 @@ def show_history(
     for entity in sorted(entities or timelines):
         moments = history(timelines[entity], start, end) if entity in timelines and left else ()
         values = [
-            ValuesAt(one.time, one.event_time, one.expired, one.values) for one in itertools.islice(moments, left)
+            ValuesAt(moment.time, moment.event_time, moment.expired, moment.values)
+            for moment in itertools.islice(moments, left)
         ]
         histories.append(EntityHistory(entity_object(view, entity), values))
         left -= len(values)

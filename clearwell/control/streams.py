@@ -80,13 +80,13 @@ def topics_of(platform: Platform, stream: str) -> dict[str, int]:
     Raises ConfigError when there is no raw topic, Retryable when Kafka does not answer.
     """
     kafka = platform.settings.kafka
-    found = _topics_of(_topics(kafka), stream)
+    topics = _topics_of(_topics(kafka), stream)
     raw = names.raw_topic(stream)
-    if raw not in found:
+    if raw not in topics:
         raise ConfigError(
             f"The stream {stream} has no topic {raw}.", code="no_topics", hint=Hint("streams.make_topics", stream)
         )
-    return {topic: admin.partition_count(kafka, topic) for topic in found}
+    return {topic: admin.partition_count(kafka, topic) for topic in topics}
 
 
 def _topics(kafka: str) -> set[str]:

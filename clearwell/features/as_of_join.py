@@ -55,7 +55,7 @@ def _codes(
 
 
 def _require_alike(left: pd.Series, right: pd.Series) -> None:
-    kinds = [pd.api.types.infer_dtype(one, skipna=True) for one in (left, right)]
+    kinds = [pd.api.types.infer_dtype(side, skipna=True) for side in (left, right)]
     if "string" in kinds and not set(kinds) <= {"string", "empty", "mixed", "categorical"}:
         raise ConfigError(
             f'The column "{left.name}" of what is asked for is {kinds[0]}, but that of the features is {kinds[1]}: '

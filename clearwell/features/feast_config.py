@@ -101,5 +101,5 @@ def _repository(registry: str, postgres: str, project: str, make: bool) -> dict[
 def _plain(value: Any) -> Any:
     """For YAML, which knows no subclass of str."""
     if isinstance(value, dict):
-        return {name: _plain(one) for name, one in value.items()}
+        return {name: _plain(inner) for name, inner in value.items()}
     return str(value) if isinstance(value, str) else value

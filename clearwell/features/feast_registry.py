@@ -110,8 +110,8 @@ def _differences(
         known = (entities if change.kind == "entity" else views).get(change.name)
         if known is not None and VIEW_TAG not in known.tags:
             raise ConfigError(
-                f'The project "{project}" of Feast has a {change.kind} "{change.name}" of somebody else: remove it there, '
-                "or apply to another project."
+                f'The project "{project}" of Feast has a {change.kind} "{change.name}" of somebody else: remove it '
+                "there, or apply to another project."
             )
     return changes
 

@@ -78,7 +78,7 @@ class ClearwellOnlineStore(OnlineStore):
     ) -> None:
         """Upsert; a row is replaced only by a newer one (see `push`). All rows are written, or none."""
         view = _view(table.tags.get(VIEW_TAG), table.name, ())
-        rows = [_row(view, one) for one in data]
+        rows = [_row(view, entry) for entry in data]
         check_times(view, (row[-2] for row in rows))
         self._run(config, view, lambda session: write_pushed(session, view, rows))
         if progress is not None:
@@ -178,17 +178,20 @@ def _answer(row: OnlineRow, encoders: Sequence[tuple[str, Callable[[Any], feast_
 
 def _row(view: FeatureView, pushed: Pushed) -> Row:
     key, values, time, created = pushed
-    for one in view.aggregated:
-        if values.get(one.name, feast_values.NULL).WhichOneof("val") is not None:
+    for feature in view.aggregated:
+        if values.get(feature.name, feast_values.NULL).WhichOneof("val") is not None:
             raise ConfigError(
-                f'"{one.name}" of the view "{view.name}" is over a window, and made of the events of {view.stream}: it '
-                "can't be written. Give null for it."
+                f'"{feature.name}" of the view "{view.name}" is over a window, and made of the events of {view.stream}: '
+                "it can't be written. Give null for it."
             )
     plain = [
         feast_values.decoded(
-            values.get(one.name, feast_values.NULL), one.type, one.source.items, f'"{one.name}" of "{view.name}"'
+            values.get(feature.name, feast_values.NULL),
+            feature.type,
+            feature.source.items,
+            f'"{feature.name}" of "{view.name}"',
         )
-        for one in view.plain
+        for feature in view.plain
     ]
     entity = _key(view, key)
     if None in entity:

@@ -55,7 +55,7 @@ def aware(time: datetime) -> datetime:
 
 def _upsert(view: FeatureView) -> Composed:
     keys = [key.name for key in view.entity.keys]
-    names = [*keys, *(one.name for one in view.plain), EVENT_TIME, RAW_TOPIC, RAW_PARTITION, RAW_OFFSET]
+    names = [*keys, *(feature.name for feature in view.plain), EVENT_TIME, RAW_TOPIC, RAW_PARTITION, RAW_OFFSET]
     updates = [SQL("{0} = excluded.{0}").format(Identifier(name)) for name in names[len(keys) :]]
     updates.append(SQL("{} = now()").format(Identifier(DELIVERED_AT)))
     return SQL(

@@ -123,7 +123,7 @@ def _refresh(settings: Settings, view: FeatureView, *, full: bool) -> RefreshRes
         for moment in _from(timeline, since[entity], new=_feast_key(entity) not in known)
     ]
     columns = list(zip(*rows, strict=True)) if rows else [()] * len(schema)
-    fresh = pa.table([pa.array(column, one.type) for column, one in zip(columns, schema, strict=True)], schema)
+    fresh = pa.table([pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)], schema)
     table = pa.concat_tables([kept, fresh]).sort_by([(name, "ascending") for name in (*keys, EVENT_TIMESTAMP)])
     folder = root / view.name
     note = RefreshNote(view.digest(), state.list_id or "", {span.file: span.written for span in state.spans})
@@ -192,7 +192,7 @@ def _arrow(type_: Type, source: Field) -> pa.DataType:
 
 
 def _feast_key(entity: Entity) -> Entity:
-    return tuple([_as_feast(one) for one in entity])
+    return tuple([_as_feast(value) for value in entity])
 
 
 def _as_feast(value: Any) -> Any:

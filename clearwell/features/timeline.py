@@ -56,14 +56,14 @@ class Timeline:
 
     def at(self, time: datetime) -> Moment:
         """The values at an instant (with a time zone)."""
-        place = bisect_right(self._times, time) - 1
+        index = bisect_right(self._times, time) - 1
         nothing: dict[str, Any] = dict.fromkeys(feature.name for feature in self._view.features)
-        if place < 0:
+        if index < 0:
             return Moment(time, nothing, None, False)
-        newest = self._times[place]
+        newest = self._times[index]
         if self._view.ttl is not None and time - newest > self._view.ttl:
             return Moment(time, nothing, newest, True)
-        row = self._events[place].row
+        row = self._events[index].row
         plain = {name: row[at] for name, at in self._plain}
         return Moment(time, nothing | plain | self._windowed(microseconds(time)), newest, False)
 
@@ -73,7 +73,7 @@ class Timeline:
         if self._view.ttl is not None:
             times |= {time + self._view.ttl + MICROSECOND for time in self._times}
         first, last = microseconds(start), microseconds(end)
-        edges = {edge for one in self._view.aggregated for edge in self._edges(one)}
+        edges = {edge for feature in self._view.aggregated for edge in self._edges(feature)}
         times |= {EPOCH + timedelta(microseconds=edge) for edge in edges if first < edge <= last}
         return sorted(time for time in times if start < time <= end)
 

@@ -54,7 +54,7 @@ class Verification:
     @property
     def mismatches(self) -> list[ComparedValue]:
         """What differs."""
-        return [one for one in self.compared if not one.same]
+        return [comparison for comparison in self.compared if not comparison.same]
 
 
 def verify(settings: Settings, view: FeatureView, sample: int, seed: int) -> Verification:

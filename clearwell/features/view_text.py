@@ -53,5 +53,5 @@ def _bare(field: Field) -> Field:
 def _pruned(value: Any) -> Any:
     """Without what is None or empty, which the parts of a view have as defaults."""
     if isinstance(value, dict):
-        return {name: _pruned(one) for name, one in value.items() if one is not None and one != ""}
-    return [_pruned(one) for one in value] if isinstance(value, list | tuple) else value
+        return {name: _pruned(inner) for name, inner in value.items() if inner is not None and inner != ""}
+    return [_pruned(inner) for inner in value] if isinstance(value, list | tuple) else value

@@ -47,7 +47,7 @@ class JudgedSocket(KafkaNetSocket):  # type: ignore[misc] # kafka-python has no 
         except ClearwellError:
             return []
         look_up = super().dns_lookup
-        return [found for address in addresses for found in look_up(address, port, raise_error)]
+        return [resolved for address in addresses for resolved in look_up(address, port, raise_error)]
 
 
 JUDGED = {"proxy_url": "judged://"}

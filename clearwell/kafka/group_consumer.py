@@ -120,12 +120,12 @@ class KafkaGroupConsumer:
         return int(self._consumer.group_metadata().generation_id)
 
     def assignment(self) -> list[int]:
-        return sorted(place.partition for place in self._consumer.assignment())
+        return sorted(topic_partition.partition for topic_partition in self._consumer.assignment())
 
     def poll(self, timeout_ms: int) -> dict[int, Sequence[Any]]:
         with translated(self._bootstrap, f"reading {self._topic}"):
             fetched = self._consumer.poll(timeout_ms=timeout_ms)
-        return {place.partition: records for place, records in fetched.items()}
+        return {topic_partition.partition: records for topic_partition, records in fetched.items()}
 
     def committed(self, partition: int) -> tuple[int, str] | None:
         with translated(self._bootstrap, f"finding where {self._group} stands"):

@@ -45,11 +45,11 @@ class GroupPosition:
 
 def committed(bootstrap: str, group: str, topic: str) -> dict[int, tuple[int, str]]:
     """Partition → (next offset, metadata stored beside it) of a group; empty when it never committed."""
-    found = _ask(bootstrap, f"reading the offsets of {group}", lambda client: client.list_group_offsets([group]))
+    answers = _ask(bootstrap, f"reading the offsets of {group}", lambda client: client.list_group_offsets([group]))
     return {
-        place.partition: (known.offset, known.metadata or "")
-        for place, known in found[group].items()
-        if place.topic == topic and known.offset >= 0
+        topic_partition.partition: (known.offset, known.metadata or "")
+        for topic_partition, known in answers[group].items()
+        if topic_partition.topic == topic and known.offset >= 0
     }
 
 
@@ -128,10 +128,10 @@ def _ask(bootstrap: str, doing: str, question: Callable[[KafkaAdminClient], T]) 
 def unheld(bootstrap: str, group: str, topic: str) -> set[int] | None:
     """The partitions of a topic that no member holds; None while the group is being formed. Raises Retryable."""
     partitions = set(range(partition_count(bootstrap, topic)))
-    found = ask(bootstrap, f"looking at {group}", lambda client: client.describe_groups([group]))[group]
-    if found["group_state"] != "Stable":
+    description = ask(bootstrap, f"looking at {group}", lambda client: client.describe_groups([group]))[group]
+    if description["group_state"] != "Stable":
         return None
-    for member in found["members"]:
+    for member in description["members"]:
         assignment = member["member_assignment"] or {"assigned_partitions": []}  # no bytes at all: nothing
         for held in assignment["assigned_partitions"]:
             if held["topic"] == topic:

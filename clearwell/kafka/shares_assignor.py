@@ -33,10 +33,10 @@ class SharesAssignor(AbstractPartitionAssignor):  # type: ignore[misc]
         """As the group's leader: each member's partitions; all members follow the same one topic."""
         topic = next(iter(members[0].metadata.topics))
         claims = {member.member_id: _claimed(member.metadata.user_data) for member in members}
-        given = shares(sorted(cluster.partitions_for_topic(topic) or ()), claims)
+        assigned = shares(sorted(cluster.partitions_for_topic(topic) or ()), claims)
         return {
             member: ConsumerProtocolAssignment(_VERSION, [(topic, partitions)] if partitions else [], b"")
-            for member, partitions in given.items()
+            for member, partitions in assigned.items()
         }
 
     def on_assignment(self, assignment: Any, generation: int) -> None:
@@ -54,16 +54,16 @@ def shares(partitions: Sequence[int], claims: Mapping[str, Sequence[int]]) -> di
     """Member → partitions, none of two members more than one apart; claims are met in order, up to an even share."""
     least, extra = divmod(len(partitions), len(claims))
     free = dict.fromkeys(partitions)
-    given: dict[str, list[int]] = {}
+    assigned: dict[str, list[int]] = {}
     quotas: dict[str, int] = {}
     for rank, member in enumerate(sorted(claims, key=lambda name: (-len(claims[name]), name))):
         quotas[member] = least + (rank < extra)  # who holds most keeps the odd one
         kept = [partition for partition in dict.fromkeys(claims[member]) if partition in free][: quotas[member]]
         for partition in kept:
             del free[partition]
-        given[member] = kept
-    for member, kept in given.items():
+        assigned[member] = kept
+    for member, kept in assigned.items():
         for partition in list(free)[: quotas[member] - len(kept)]:
             del free[partition]
             kept.append(partition)
-    return {member: sorted(kept) for member, kept in given.items()}
+    return {member: sorted(kept) for member, kept in assigned.items()}

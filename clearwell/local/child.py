@@ -79,7 +79,7 @@ def bind_to(parent: int, number: int) -> None:
 
 
 def _prctl(option: int, *args: int) -> None:
-    padded = [ctypes.c_ulong(one) for one in (*args, 0, 0, 0, 0)[:4]]
+    padded = [ctypes.c_ulong(argument) for argument in (*args, 0, 0, 0, 0)[:4]]
     if _libc.prctl(option, *padded) != 0:
         raise OSError(ctypes.get_errno(), f"prctl {option}")
 

@@ -102,8 +102,8 @@ def _download(jar: Jar, incoming: Path, seen: Callable[[int], None]) -> None:
 
 
 def _checked(jar: Jar, incoming: Path) -> Path:
-    found = next(incoming.rglob(jar.file_name))
-    if hashlib.sha256(found.read_bytes()).hexdigest() != jar.sha256:
-        found.unlink()
+    downloaded = next(incoming.rglob(jar.file_name))
+    if hashlib.sha256(downloaded.read_bytes()).hexdigest() != jar.sha256:
+        downloaded.unlink()
         raise Fatal(f"{jar.coordinates} is not the pinned file: its SHA-256 differs. Nothing of it is used.")
-    return found
+    return downloaded

@@ -84,8 +84,8 @@ def _set_up(home: Path) -> None:
     with _running(home, new, port) as command:
         command(f"mongodb://{LOOPBACK}:{port}/", {"createUser": USER, "pwd": secret, "roles": ["root"]})
     with _running(home, new, port, "--auth") as command:
-        found = command(url(home, port), {"find": "system.users", "projection": {"user": 1, "db": 1}})
-    if [(user["db"], user["user"]) for user in found["cursor"]["firstBatch"]] != [("admin", USER)]:
+        users = command(url(home, port), {"find": "system.users", "projection": {"user": 1, "db": 1}})
+    if [(user["db"], user["user"]) for user in users["cursor"]["firstBatch"]] != [("admin", USER)]:
         shutil.rmtree(new)
         raise Fatal(
             "Somebody else made a user of the MongoDB-wire server while it was set up: run `clearwell up` again."

@@ -59,7 +59,10 @@ def resolve(roots: tuple[str, ...], work: Path) -> list[Jar]:
     context = MavenContext(repo_cache=work)
     direct, indirect = context.resolver.resolve([context.create_dependency(root) for root in roots])
     jars = []
-    for dependency in [*direct, *(one for one in indirect if one.scope in ("compile", "runtime"))]:
+    for dependency in [
+        *direct,
+        *(dependency_found for dependency_found in indirect if dependency_found.scope in ("compile", "runtime")),
+    ]:
         content = dependency.artifact.resolve().read_bytes()
         name = f"{dependency.groupId}:{dependency.artifactId}:{dependency.version}"
         jars.append(Jar(name, hashlib.sha256(content).hexdigest(), len(content)))

@@ -42,7 +42,7 @@ def plan_up(home: Path, services: bool, ports: Ports) -> StartPlan:
     require_parts(named)
     check_folder(home)
     keys = settings.key_file(os.environ | {"CLEARWELL_HOME": str(home)})
-    wanted = sorted(service_names(newest_contracts(settings.schemas_folder()))) if services else []
+    names = sorted(service_names(newest_contracts(settings.schemas_folder()))) if services else []
     running = state.running(home)
     create: list[str] = []
     download = 0
@@ -53,10 +53,10 @@ def plan_up(home: Path, services: bool, ports: Ports) -> StartPlan:
         choose(ports, state.ports(home))
         check_external(named)
         there = set()
-        wanted = [name for name in settings.SERVERS if name not in named] + wanted
+        names = [name for name in settings.SERVERS if name not in named] + names
         create += [] if home.exists() else [str(home)]
         download = 0 if "kafka" in named else _missing_jars()
-    start = [name for name in wanted if name not in there]
+    start = [name for name in names if name not in there]
     if services and start and lacks_keys(home, keys):
         create.append(str(keys))
     return StartPlan(running is not None, start, {name: redact(url) for name, url in named.items()}, create, download)
@@ -79,13 +79,13 @@ def plan_down(home: Path, wipe: bool) -> StopPlan:
     """What `down` would do with the same arguments."""
     if wipe:
         require_data_folder(home)
-    found = state.read(home)
+    stack_state = state.read(home)
     alive = (
-        [process for process in found.processes if process.identity and process.identity.process()]
-        if found is not None
+        [process for process in stack_state.processes if process.identity and process.identity.process()]
+        if stack_state is not None
         else []
     )
     ours = [one.name for one in alive if one.name not in settings.SERVERS]
     servers = [one.name for one in alive if one.name in settings.SERVERS]
-    supervisor = ["supervisor"] if found is not None and found.supervisor.process() is not None else []
+    supervisor = ["supervisor"] if stack_state is not None and stack_state.supervisor.process() is not None else []
     return StopPlan(ours + servers + supervisor, [str(home)] if wipe and home.exists() else [])

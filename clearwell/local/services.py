@@ -43,10 +43,10 @@ def listen(plan: StackPlan) -> Mapping[str, str]:
     return {LISTEN: f"{LOOPBACK}:{plan.ports.push}"}
 
 
-def service_names(found: Iterable[Contract]) -> set[str]:
+def service_names(contracts: Iterable[Contract]) -> set[str]:
     """The names of the processes that `plan_services` makes of these contracts."""
     names = {COLLECTOR}
-    for contract in found:
+    for contract in contracts:
         names |= {cleaner_group(contract.stream, contract.version), dead_letters_group(contract.stream)}
         names |= {deliverer_group(contract.stream, contract.version, route.to) for route in contract.routes}
         names |= {archive_group(contract.stream, route.to) for route in contract.archives}
@@ -56,20 +56,20 @@ def service_names(found: Iterable[Contract]) -> set[str]:
 def plan_services(home: Path, plan: StackPlan) -> tuple[Process, ...]:
     """All services of the contracts in the plan's folder. Raises ContractError when one is wrong."""
     env = environment(home, plan)
-    where = settings.load(os.environ | dict(env))
+    resolved = settings.load(os.environ | dict(env))
     made = []
     for contract in newest_contracts(Path(plan.schemas)):
         stream, version = contract.stream, contract.version
         base = ["--stream", stream, "--version", str(version)]
-        made.append(_process("cleaner", base, cleaner_group(stream, version), env, where.kafka))
-        made.append(_process("dead_letters", ["--stream", stream], dead_letters_group(stream), env, where.kafka))
+        made.append(_process("cleaner", base, cleaner_group(stream, version), env, resolved.kafka))
+        made.append(_process("dead_letters", ["--stream", stream], dead_letters_group(stream), env, resolved.kafka))
         for to in dict.fromkeys(route.to for route in contract.routes):
             group = deliverer_group(stream, version, to)
-            made.append(_process("deliverer", [*base, "--destination", to], group, env, where.kafka))
+            made.append(_process("deliverer", [*base, "--destination", to], group, env, resolved.kafka))
         for route in contract.archives:
             group = archive_group(stream, route.to)
-            made.append(_process("archiver", ["--stream", stream, "--to", route.to], group, env, where.kafka))
-    return (*made, _collector(env, where.postgres))
+            made.append(_process("archiver", ["--stream", stream, "--to", route.to], group, env, resolved.kafka))
+    return (*made, _collector(env, resolved.postgres))
 
 
 def _process(service: str, args: list[str], group: str, env: Mapping[str, str], bootstrap: str) -> Process:
@@ -82,8 +82,8 @@ def _process(service: str, args: list[str], group: str, env: Mapping[str, str], 
 def _collector(env: Mapping[str, str], postgres: str) -> Process:
     name = f"{COLLECTOR}.{secrets.token_hex(4)}"  # on one server there may be the collectors of several stacks
     argv = (sys.executable, "-m", "services.collector")
-    where = env.get(LISTEN) or os.environ.get(LISTEN)
-    endpoint = f"http://{where}/push/<connector>" if where else ""
+    address = env.get(LISTEN) or os.environ.get(LISTEN)
+    endpoint = f"http://{address}/push/<connector>" if address else ""
     return Process(COLLECTOR, argv, ready=Connected(postgres, name), env={**env, "PGAPPNAME": name}, endpoint=endpoint)
 
 
@@ -106,14 +106,14 @@ class GroupJoined:
 
         admin = connect(KafkaAdminClient, self._bootstrap, request_timeout_ms=3000)
         try:
-            found = admin.describe_groups([self._group])[self._group]
+            description = admin.describe_groups([self._group])[self._group]
         finally:
             admin.close()
-        members = {member["member_id"] for member in found["members"]}
+        members = {member["member_id"] for member in description["members"]}
         if self._before is None:
             self._before = members
-        if found["group_state"] != "Stable" or not members - self._before:
-            raise ConnectionError(f"group is {found['group_state']}")
+        if description["group_state"] != "Stable" or not members - self._before:
+            raise ConnectionError(f"group is {description['group_state']}")
         self._before = members
 
 

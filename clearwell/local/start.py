@@ -204,10 +204,10 @@ def _error(message: StackMessage) -> Exception:
     return known.get(message.exit_code, Fatal)(message.error)
 
 
-def running_plan(home: Path, wanted: Ports) -> state.StackPlan:
-    """What the running stack was asked for. Raises ConfigError when its ports are others than the `wanted` ones."""
+def running_plan(home: Path, requested: Ports) -> state.StackPlan:
+    """What the running stack was asked for. Raises ConfigError when its ports are others than the `requested` ones."""
     old = msgspec.json.decode((home / state.PLAN_FILE).read_bytes(), type=state.StackPlan)
-    for name, port in msgspec.structs.asdict(wanted).items():
+    for name, port in msgspec.structs.asdict(requested).items():
         if port is not None and port != getattr(old.ports, name):
             raise ConfigError(
                 f"A stack runs in {home} already, with {name} on port {getattr(old.ports, name)}: "
@@ -260,10 +260,10 @@ def _await(home: Path, condition: Callable[[state.StackState], bool]) -> None:
     """Look at what the supervisor writes until `condition` holds. Raises Retryable after JOIN_WITHIN."""
     until = time.monotonic() + JOIN_WITHIN
     while time.monotonic() < until:
-        found = state.running(home)
-        if found is None:
+        running = state.running(home)
+        if running is None:
             raise Fatal(f"The supervisor ended meanwhile. Its log: {home / state.LOGS / 'supervisor.log'}")
-        if condition(found):
+        if condition(running):
             return
         time.sleep(0.1)
     raise Retryable("Some processes are not ready yet: `clearwell status` shows which.")
@@ -271,5 +271,5 @@ def _await(home: Path, condition: Callable[[state.StackState], bool]) -> None:
 
 def _endpoints(home: Path) -> Endpoints:
     """The addresses that this process would use: named servers first, then the embedded ones."""
-    found = settings.load(os.environ | {"CLEARWELL_HOME": str(home)})
-    return Endpoints(kafka=found.kafka, postgres=found.postgres, mongo=found.mongo)
+    resolved = settings.load(os.environ | {"CLEARWELL_HOME": str(home)})
+    return Endpoints(kafka=resolved.kafka, postgres=resolved.postgres, mongo=resolved.mongo)

@@ -48,9 +48,9 @@ class Identity(msgspec.Struct, frozen=True):
     def process(self) -> psutil.Process | None:
         """The process itself while it runs; None once it has ended or its id is somebody else's."""
         try:
-            found = psutil.Process(self.pid)
-            same = abs(found.create_time() - self.created) < 0.01
-            return found if same and found.status() != psutil.STATUS_ZOMBIE else None
+            process = psutil.Process(self.pid)
+            same = abs(process.create_time() - self.created) < 0.01
+            return process if same and process.status() != psutil.STATUS_ZOMBIE else None
         except psutil.NoSuchProcess:
             return None
 

@@ -30,14 +30,17 @@ def status(home: Path) -> list[ProcessState]:
     """
     home = home.absolute()
     stack = state.read(home)
-    found = [] if stack is None else stack.processes
+    processes = [] if stack is None else stack.processes
     if stack is not None and stack.supervisor.process() is None:
-        for one in found:
-            one.state, one.last_error = DOWN, "the supervisor was killed: run `clearwell up` or `clearwell down`"
-    for one in found:
-        if one.state == state.READY and (one.identity is None or one.identity.process() is None):
-            one.state = DOWN
-    return found + [_look_at(name, address) for name, address in external().items()]
+        for process in processes:
+            process.state, process.last_error = (
+                DOWN,
+                "the supervisor was killed: run `clearwell up` or `clearwell down`",
+            )
+    for process in processes:
+        if process.state == state.READY and (process.identity is None or process.identity.process() is None):
+            process.state = DOWN
+    return processes + [_look_at(name, address) for name, address in external().items()]
 
 
 def _look_at(name: str, address: str) -> ProcessState:
@@ -54,11 +57,11 @@ def _look_at(name: str, address: str) -> ProcessState:
 
 def kill(home: Path, name: str, number: int = signal.SIGKILL) -> int:
     """Send signal `number` to one process; the supervisor starts it again. Returns the process id."""
-    one = _find(home, name)
-    if one.identity is None or one.identity.process() is None:
-        raise ConfigError(f"{name} is not running right now (it is {one.state}).")
-    os.kill(one.identity.pid, number)
-    return one.identity.pid
+    process = _find(home, name)
+    if process.identity is None or process.identity.process() is None:
+        raise ConfigError(f"{name} is not running right now (it is {process.state}).")
+    os.kill(process.identity.pid, number)
+    return process.identity.pid
 
 
 def restart(home: Path, name: str, number: int = signal.SIGTERM) -> None:

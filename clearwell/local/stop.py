@@ -40,8 +40,8 @@ def down(home: Path, wipe: bool = False) -> bool:
 
 def end_supervisor(home: Path) -> bool:
     """Ask the supervisor to end everything, and wait; returns whether there was one."""
-    found = state.running(home)
-    process = found.supervisor.process() if found is not None else None
+    running = state.running(home)
+    process = running.supervisor.process() if running is not None else None
     if process is None:
         return False
     with contextlib.suppress(psutil.NoSuchProcess):

@@ -24,18 +24,18 @@ _MISSING = re.compile(r"Object missing required field `(\w+)`")
 
 
 def stored_config(
-    shape: type[msgspec.Struct], config: dict[str, Any], where: str, plain: Sequence[str], folder: Path
+    shape: type[msgspec.Struct], config: dict[str, Any], source: str, plain: Sequence[str], folder: Path
 ) -> dict[str, Any]:
     """A configuration as the registry stores it: its paths absolute from `folder`, references left as they are.
 
-    plain: names of options that look like secrets and are none. Raises ConfigError with `where`, the place in it and
+    plain: names of options that look like secrets and are none. Raises ConfigError with `source`, the place in it and
     the nearest right spelling, for what JSON can't hold, and for secrets in the clear (invariant 10).
     """
     try:
         json.dumps(config, allow_nan=False)
     except (TypeError, ValueError, RecursionError):
-        raise ConfigError(f"{where} holds what JSON can't (binary, a set, .nan): write it as text.") from None
-    require_references(shape, config, where, plain)
+        raise ConfigError(f"{source} holds what JSON can't (binary, a set, .nan): write it as text.") from None
+    require_references(shape, config, source, plain)
     return absolute_paths(shape, config, folder)
 
 

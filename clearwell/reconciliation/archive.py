@@ -64,10 +64,10 @@ async def _check(settings: Settings, root: Root, stream: str, to: str) -> list[P
 class ArchivedOffsets:
     """What an archive, written for one consumer group, holds of a raw topic. Blocks; raises as its table does."""
 
-    def __init__(self, place: TableLocation, group: str) -> None:
-        self._place = place
+    def __init__(self, location: TableLocation, group: str) -> None:
+        self._place = location
         self._group = group
-        self._table = opened(place)
+        self._table = opened(location)
 
     def next_offset(self, origin: str, partition: int) -> int:
         """How far it has come; 0 where it never saw this origin."""

@@ -47,7 +47,7 @@ class Balance:
     def balanced(self) -> bool:
         """Every source, every partition and every destination registers up (invariant 11)."""
         parts = (self.sources, self.partitions, self.destinations)
-        return not self.unread and all(one.balanced for part in parts for one in part)
+        return not self.unread and all(account.balanced for part in parts for account in part)
 
     @property
     def settled(self) -> bool:
@@ -174,7 +174,9 @@ class _Partition:
         oldest, begin = None, await self._log.begin(dropped_topic(self._stream), self.partition)
         async for records in self._all(dropped_topic(self._stream)):
             for drops in (dropped.decode(record.value) for record in records):
-                ledger.note_lost(one for one in drops.lost if self.note.origin_at(one[0]) == drops.topic)
+                ledger.note_lost(
+                    lost_range for lost_range in drops.lost if self.note.origin_at(lost_range[0]) == drops.topic
+                )
                 for of_rule in drops.rules.values():
                     offsets = [offset for offset in of_rule if self.note.origin_at(offset) == drops.topic]
                     oldest = min(offsets) if oldest is None and offsets else oldest
@@ -193,10 +195,10 @@ class _Partition:
         """How many of `offsets` hold a record in raw: missing, or expired; the others are holes of the log."""
         if not offsets:
             return 0, 0
-        wanted, missing, expired = set(offsets), 0, 0
+        asked, missing, expired = set(offsets), 0, 0
         async for records in self._log.records(self._raw, self.partition, offsets[0], offsets[-1] + 1):
             for record in records:
-                if record.offset in wanted:
+                if record.offset in asked:
                     expired += ledger.is_expired(record.offset)
                     missing += not ledger.is_expired(record.offset)
         return missing, expired

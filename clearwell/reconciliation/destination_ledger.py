@@ -112,7 +112,7 @@ class Books:
             left = len(taken) - sum(taken)
             self._left += left
             self._replays += sum(offset in refused for offset in offsets) - left
-            self._refused_keys.update(compress(keys, (not one for one in taken)))
+            self._refused_keys.update(compress(keys, (not flag for flag in taken)))
             keys = list(compress(keys, taken))
         self._keys.update(keys)
 
@@ -125,17 +125,19 @@ class Books:
         row_count = self._store.row_count()
         late = self._store.late() if isinstance(self._store, LeavesOut) else 0
         known = self._accounts.values()
-        said = sum(one.refused for one in known)  # by the store; set back, it may have taken what it refused before
+        said = sum(
+            accounts.refused for accounts in known
+        )  # by the store; set back, it may have taken what it refused before
         refused = min(said, self._left)
         keys, refused_keys = self._keys - {None}, self._refused_keys - {None}
         most = len(keys) if said == self._left + self._replays else len(keys | refused_keys)
         return DestinationBalance(
             name=self.name,
             expected=sum(self._expected.values()),
-            delivered=sum(one.delivered for one in known) + said - refused,
+            delivered=sum(accounts.delivered for accounts in known) + said - refused,
             refused=refused,
             unknown=max(0, said - self._left - self._replays) if self._complete else 0,
-            filtered=sum(one.unrouted for one in known),
+            filtered=sum(accounts.unrouted for accounts in known),
             keys=len(keys),
             most=most,
             row_count=row_count,
@@ -146,10 +148,10 @@ class Books:
             outlived=max(0, (row_count or 0) - most) if self._parted else 0,
         )
 
-    def _older(self, one: Accounts) -> int:
+    def _older(self, accounts: Accounts) -> int:
         """How many of the events before the clean topic's beginning it took or refused, as its counters tell."""
-        before = one.delivered + one.refused - self._expected[one.partition]
-        return min(max(0, before), min(self._begins.get(one.partition, 0), one.next_offset))
+        before = accounts.delivered + accounts.refused - self._expected[accounts.partition]
+        return min(max(0, before), min(self._begins.get(accounts.partition, 0), accounts.next_offset))
 
     def _lost(self, partition: int) -> int:
         """Clean offsets that it has passed and not counted, or will pass so: a clean topic has no holes of its own."""
@@ -161,15 +163,15 @@ class Books:
 
     def _routed(self, partition: int, fresh: Sequence[Fresh]) -> tuple[list[int], list[Any]]:
         """Clean offsets, and what the store counts by, of the records that the route wants."""
-        offsets, keys = [one[0] for one in fresh], [one[1] for one in fresh]
+        offsets, keys = [record[0] for record in fresh], [record[1] for record in fresh]
         if self._store.keeps_history and self._entity is None:
             keys = [(partition, offset) for offset in offsets]
         if self._wants is None and self._entity is None:
             return offsets, keys
-        rows = self._codec.decode([one[2] for one in fresh])
-        wanted = [self._wants is None or self._wants(row) for row in rows]
+        rows = self._codec.decode([record[2] for record in fresh])
+        routed = [self._wants is None or self._wants(row) for row in rows]
         keys = list(map(self._entity, rows)) if self._entity is not None else keys
-        return list(compress(offsets, wanted)), list(compress(keys, wanted))
+        return list(compress(offsets, routed)), list(compress(keys, routed))
 
     @cached_property
     def _replayed(self) -> frozenset[tuple[int, int]]:

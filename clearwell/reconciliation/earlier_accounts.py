@@ -65,9 +65,9 @@ class PastAccounts:
         repeats = unrouted = routed = 0
         async for records in self._log.records(self._topic, partition, first, end):
             new = clean.take(records).records
-            wanted = self._count_routed(new)
+            routed_now = self._count_routed(new)
             repeats += len(records) - len(new)
-            routed, unrouted = routed + wanted, unrouted + len(new) - wanted
+            routed, unrouted = routed + routed_now, unrouted + len(new) - routed_now
             self._report(min(self._done + records[-1].offset + 1, self._total), self._total)
         return Accounts(partition, end, routed - refused, unrouted, repeats, refused), dict(clean.high_watermarks)
 

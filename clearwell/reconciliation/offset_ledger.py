@@ -51,15 +51,15 @@ class Ledger:
         self._expired_before = first
         self.repeats = 0
 
-    def note(self, place: int, offsets: Iterable[int]) -> None:
-        """`offsets` ended in `place` (CLEAN, DROPPED or DEAD); offsets outside the range are passed over."""
+    def note(self, ending: int, offsets: Iterable[int]) -> None:
+        """`offsets` ended in `ending` (CLEAN, DROPPED or DEAD); offsets outside the range are passed over."""
         places, first, size = self._places, self.first, len(self._places)
         for offset in offsets:
             at = offset - first
             if 0 <= at < size:
-                if places[at] & place:
-                    self.repeats += place == CLEAN
-                places[at] |= place
+                if places[at] & ending:
+                    self.repeats += ending == CLEAN
+                places[at] |= ending
 
     def note_lost(self, ranges: Iterable[tuple[int, int]]) -> None:
         """Ranges [first, end) of offsets that were gone before they were read; a range may come twice, or overlap."""
@@ -82,14 +82,14 @@ class Ledger:
 
     def unaccounted(self) -> list[int]:
         """Offsets that ended nowhere; a log may have holes, so ask raw whether they exist."""
-        return [self.first + at for at, place in enumerate(self._places) if place == 0]
+        return [self.first + at for at, ending in enumerate(self._places) if ending == 0]
 
     def close(
         self, partition: int, holes: int, missing: int, expired: int, waiting: int, forged: int = 0
     ) -> PartitionBalance:
         """The accounts, given how many offsets hold no event, and how many are missing, expired or forged."""
         count = self._places.count
-        single = {place: count(bytes([place])) for place in (CLEAN, DROPPED, DEAD)}
+        single = {ending: count(bytes([ending])) for ending in (CLEAN, DROPPED, DEAD)}
         size = len(self._places)
         return PartitionBalance(
             partition=partition,

@@ -19,7 +19,7 @@ def entity_of(route: Route, schema: CleanSchema) -> Callable[[Row], Row | None] 
     places = [names.index(key.name) for key in view_of(schema, route.name, route.options).entity.keys]
 
     def entity(row: Row) -> Row | None:
-        found = tuple([row[place] for place in places])
-        return None if None in found else found
+        values = tuple([row[index] for index in places])
+        return None if None in values else values
 
     return entity

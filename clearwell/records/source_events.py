@@ -81,10 +81,10 @@ class KeyOf:
         if self._decode is None:
             return None
         try:
-            found: Any = self._decode(data)
+            values: Any = self._decode(data)
         except Exception:  # hostile data raises outside msgspec's own errors too; the cleaner judges, not we
             return None
-        key = str(found.k0).encode() if self._clear else self._joined(msgspec.structs.astuple(found))
+        key = str(values.k0).encode() if self._clear else self._joined(msgspec.structs.astuple(values))
         return key if len(key) <= LONGEST else _shortened(key)
 
     def _joined(self, values: Sequence[str | int]) -> bytes:

@@ -73,8 +73,8 @@ class MemoryLog:
         with self.lock:
             for name in names:
                 del self._topics[name]
-                for place in [place for place in self._committed if place[1] == name]:
-                    del self._committed[place]
+                for committed_key in [committed_key for committed_key in self._committed if committed_key[1] == name]:
+                    del self._committed[committed_key]
 
     def remove_before(self, topic: str, offsets: Mapping[int, int]) -> None:
         """Remove what is before an offset of each partition, as retention does."""
@@ -102,9 +102,9 @@ class MemoryLog:
 
     def topic_now(self, topic: str) -> TopicNow:
         with self.lock:
-            found = self.topic(topic)
-            now = TopicNow(found.id)
-            now.epochs = {number: partition.epoch for number, partition in enumerate(found.partitions)}
+            known = self.topic(topic)
+            now = TopicNow(known.id)
+            now.epochs = {number: partition.epoch for number, partition in enumerate(known.partitions)}
             return now
 
     def begin_offsets(self, topic: str) -> dict[int, int]:

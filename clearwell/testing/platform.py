@@ -251,7 +251,7 @@ class TestPlatform:
         raw = {(partition, record.offset) for partition, record in self._placed(raw_topic(self.contract.stream))}
         topic = clean_topic(self.contract.stream, self.contract.version)
         clean = {(at, raw_identities([record])[1][0]) for at, record in self._placed(topic)}
-        rejected = {(one.partition, one.offset) for one in self.rejected() if one.destination is None}
+        rejected = {(event.partition, event.offset) for event in self.rejected() if event.destination is None}
         return Account(frozenset(raw), frozenset(clean), frozenset(self._dropped_places()), frozenset(rejected))
 
     def _destination(self, route: Route) -> Destination:

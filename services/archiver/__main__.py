@@ -28,17 +28,17 @@ from services.losses import LossNotes
 
 async def make(stream: str, to: str) -> Job:
     """The job. Raises ConfigError or Retryable when anything it needs is missing."""
-    where, pace = settings.load(), CommitPace.of()
-    require_route(find(where.schemas, stream), to)
-    root = lake_root(where, to.partition(".")[2] or None)
+    process_settings, pace = settings.load(), CommitPace.of()
+    require_route(find(process_settings.schemas, stream), to)
+    root = lake_root(process_settings, to.partition(".")[2] or None)
     topic, group = raw_topic(stream), archive_group(stream, to)
-    archive = Archive(archive_place(root, stream), stream, open_keyring(where), group, pace)
+    archive = Archive(archive_place(root, stream), stream, open_keyring(process_settings), group, pace)
     writer = ArchiveWriter(archive, pace.seconds)
     await writer.open()
-    client = KafkaLog(where.kafka)
+    client = KafkaLog(process_settings.kafka)
     identity = TopicIdentity.of(client, topic, way_out(stream))
     positions = ArchivePositions(writer, identity)
-    gaps = Gaps(client, topic, group, LossNotes(where, topic, group))
+    gaps = Gaps(client, topic, group, LossNotes(process_settings, topic, group))
     return Job(client, group, identity, positions, Archiver(writer, positions, identity, gaps))
 
 

@@ -21,13 +21,16 @@ from services.losses import LossNotes
 
 async def make(stream: str, version: int | None, producer: GetProducer) -> Job:
     """The job. Raises ConfigError or Fatal when anything it needs is missing (invariant 6)."""
-    where = settings.load()
-    contract = find(where.schemas, stream, version)
-    keyring = open_keyring(where)
+    process_settings = settings.load()
+    contract = find(process_settings.schemas, stream, version)
+    keyring = open_keyring(process_settings)
     pipeline = compile(contract, keyring)
-    admin.require_topics(where.kafka, stream, contract.version)
-    client, group = KafkaLog(where.kafka), cleaner_group(stream, contract.version)
-    stop_connector, note_loss = ConnectorStop(where.postgres, stream), LossNotes(where, raw_topic(stream), group)
+    admin.require_topics(process_settings.kafka, stream, contract.version)
+    client, group = KafkaLog(process_settings.kafka), cleaner_group(stream, contract.version)
+    stop_connector, note_loss = (
+        ConnectorStop(process_settings.postgres, stream),
+        LossNotes(process_settings, raw_topic(stream), group),
+    )
     work = open_cleaner(client, pipeline, keyring, stop_connector, note_loss, producer)
     return Job(client, group, work.identity, work.positions, work)
 

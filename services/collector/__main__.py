@@ -34,10 +34,10 @@ async def collect(once: bool, only: list[str] | None) -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, end)
-    where = settings.load()
-    registry = Registry(where.postgres)
+    process_settings = settings.load()
+    registry = Registry(process_settings.postgres)
     log.info("collector started")
-    code = await Collector(registry, where, only, options.load()).run(stop, once=once)
+    code = await Collector(registry, process_settings, only, options.load()).run(stop, once=once)
     registry.close()
     log.info("collector stopped")
     return code

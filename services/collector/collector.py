@@ -51,7 +51,7 @@ class Collector:
     def __init__(
         self,
         registry: Registry,
-        where: Settings,
+        settings: Settings,
         only: str | Collection[str] | None = None,
         options: Options | None = None,
     ) -> None:
@@ -60,7 +60,7 @@ class Collector:
         `push_endpoints`: the connectors that take requests now; `port`: where, 0 while the listener is not open.
         """
         self.port = 0
-        self._where = where
+        self._where = settings
         self._registry = registry
         self._report = StatusReporter(registry)
         self._only = None if only is None else frozenset([only] if isinstance(only, str) else only)
@@ -93,7 +93,7 @@ class Collector:
         pause = 0.0
         while not await happened(stop, pause):
             try:
-                found, answer = await self._report.ask(partial(self._look, once))
+                connectors_now, answer = await self._report.ask(partial(self._look, once))
             except (Retryable, OSError) as error:
                 lack = out_of_files(error)
                 if lack is None and isinstance(error, OSError):
@@ -102,17 +102,25 @@ class Collector:
                 pause = next(waits)
                 continue
             self._leases.learn(answer)
-            self._adjust(found, answer)
-            if once and not self._started and not any(one.state is State.RUNNING for one in found):
-                return ConfigError.exit_code if any(one.state is State.FAILING for one in found) else 0
+            self._adjust(connectors_now, answer)
+            if once and not self._started and not any(connector.state is State.RUNNING for connector in connectors_now):
+                return (
+                    ConfigError.exit_code
+                    if any(connector.state is State.FAILING for connector in connectors_now)
+                    else 0
+                )
             waits, pause = delays(FIRST_DELAY, LONGEST_DELAY), POLL_SECONDS if not once else ONCE_SECONDS
         return 0
 
     def _look(self, once: bool, session: Session) -> tuple[list[Connector], Answer]:
         """The connectors, and with them the leases. Those that are sent their events never end: not with `once`."""
-        found = [one for one in self._wanted(session) if not (once and self._is_pushed(one))]
-        leased = [one.name for one in found if one.state is State.RUNNING and not self._is_pushed(one)]
-        return found, self._leases.ask(session, leased)
+        connectors_now = [connector for connector in self._wanted(session) if not (once and self._is_pushed(connector))]
+        leased = [
+            connector.name
+            for connector in connectors_now
+            if connector.state is State.RUNNING and not self._is_pushed(connector)
+        ]
+        return connectors_now, self._leases.ask(session, leased)
 
     def _wanted(self, session: Session) -> list[Connector]:
         if self._only is None:
@@ -126,10 +134,10 @@ class Collector:
             self._pushed[kind] = is_pushed(kind)
         return self._pushed[kind]
 
-    def _adjust(self, found: list[Connector], answer: Answer) -> None:
+    def _adjust(self, connectors_now: list[Connector], answer: Answer) -> None:
         """Start what should run here, tell to stop what should not or has changed; the next poll starts it anew."""
-        self._listener.known = frozenset(one.name for one in found if self._is_pushed(one))
-        running = {one.name: one for one in found if one.state is State.RUNNING}
+        self._listener.known = frozenset(one.name for one in connectors_now if self._is_pushed(one))
+        running = {one.name: one for one in connectors_now if one.state is State.RUNNING}
         for name, started in self._started.items():
             new = running.get(name)
             if new is None or _differ(new, started.running.connector):

@@ -55,15 +55,15 @@ class Leases:
         self._scope = scope
         self._seconds = seconds
 
-    def ask(self, session: Session, wanted: Collection[str]) -> Answer:
-        """Give a sign of life, renew what is held, and take of the connectors `wanted` as many as are our share."""
+    def ask(self, session: Session, names: Collection[str]) -> Answer:
+        """Give a sign of life, renew what is held, and take of the connectors `names` as many as are our share."""
         held = {name: lease.epoch for name, lease in self.held.copy().items()}
         asked = time.monotonic()
         leases.beat(session, self._me, self._name, self._scope)
         renewed = leases.renew(session, self._me, held.items(), self._seconds) if held else set()
-        share = leases.share(session, self._me, self._scope, len(wanted), self._seconds)
-        others = [name for name in wanted if name not in held]
-        taken = leases.take(session, self._me, others, share - len(held.keys() & set(wanted)), self._seconds)
+        share = leases.share(session, self._me, self._scope, len(names), self._seconds)
+        others = [name for name in names if name not in held]
+        taken = leases.take(session, self._me, others, share - len(held.keys() & set(names)), self._seconds)
         return Answer(asked, renewed, taken, share)
 
     def learn(self, answer: Answer) -> None:

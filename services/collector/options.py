@@ -40,9 +40,9 @@ def load(env: Mapping[str, str] = os.environ) -> Options:
 
 def _seconds(env: Mapping[str, str], name: str, usual: float) -> float:
     try:
-        given = float(env.get(name, usual))
+        seconds = float(env.get(name, usual))
     except ValueError:
-        given = 0.0
-    if not 1 <= given <= 3_600:
+        seconds = 0.0
+    if not 1 <= seconds <= 3_600:
         raise ConfigError(f"{name} must be a number of seconds from 1 to 3600.")
-    return given
+    return seconds

@@ -40,14 +40,19 @@ class PushRun:
     """Takes requests while it is among `endpoints`; every collector runs every such connector, without a lease."""
 
     def __init__(
-        self, connector: Connector, registry: Registry, where: Settings, bucket: Bucket, endpoints: dict[str, PushRun]
+        self,
+        connector: Connector,
+        registry: Registry,
+        settings: Settings,
+        bucket: Bucket,
+        endpoints: dict[str, PushRun],
     ) -> None:
         """`endpoints`: where the listener looks up who takes requests, by connector."""
         self.progressed = False
         self.watch = Watch()
         self._connector = connector
         self._registry = registry
-        self._where = where
+        self._where = settings
         self._bucket = bucket
         self._endpoints = endpoints
         self._secrets: list[str] = []
@@ -121,13 +126,13 @@ class PushRun:
             del self._endpoints[self._connector.name]
 
     def _open(self) -> None:
-        connector, where = self._connector, self._where
-        contract = find_contract(where.schemas, connector.stream)
+        connector, settings = self._connector, self._where
+        contract = find_contract(settings.schemas, connector.stream)
         source, self._secrets = open_source(connector.source, connector.config)
         self._source = cast(PushSource, cast(Any, source))
-        self._maker = RecordMaker(connector.name, contract, source.id_fields, lambda: open_keyring(where))
-        ensure_topics(where.kafka, contract.stream, contract.version)
-        self._producer = EventProducer(where.kafka, f"collector-{connector.name}")
+        self._maker = RecordMaker(connector.name, contract, source.id_fields, lambda: open_keyring(settings))
+        ensure_topics(settings.kafka, contract.stream, contract.version)
+        self._producer = EventProducer(settings.kafka, f"collector-{connector.name}")
         with contextlib.suppress(ClearwellError), self._registry.session() as session:
             connectors.note_progress(session, connector.name)  # it takes requests: what went wrong before is over
 

@@ -34,7 +34,9 @@ log = logging.getLogger(__name__)
 class Run:
     """One run of one connector, from its saved position on."""
 
-    def __init__(self, connector: Connector, registry: Registry, where: Settings, epoch: int, bucket: Bucket) -> None:
+    def __init__(
+        self, connector: Connector, registry: Registry, settings: Settings, epoch: int, bucket: Bucket
+    ) -> None:
         """`epoch` is that of the lease under which it reads."""
         self.progressed = False
         self.watch = Watch()
@@ -44,7 +46,7 @@ class Run:
         self._producer: EventProducer | None = None
         self._connector = connector
         self._registry = registry
-        self._where = where
+        self._where = settings
         self._version = 0
         self._secrets: list[str] = []
 
@@ -82,11 +84,11 @@ class Run:
         return EventProducer(self._where.kafka, f"collector-{self._connector.name}")
 
     def _open(self) -> tuple[Source, RecordMaker]:
-        connector, where = self._connector, self._where
-        contract = find_contract(where.schemas, connector.stream)
+        connector, settings = self._connector, self._where
+        contract = find_contract(settings.schemas, connector.stream)
         source, self._secrets = open_source(connector.source, connector.config)
-        maker = RecordMaker(connector.name, contract, source.id_fields, lambda: open_keyring(where))
-        ensure_topics(where.kafka, contract.stream, contract.version)
+        maker = RecordMaker(connector.name, contract, source.id_fields, lambda: open_keyring(settings))
+        ensure_topics(settings.kafka, contract.stream, contract.version)
         return source, maker
 
     def _load(self) -> Mapping[str, Any] | None:

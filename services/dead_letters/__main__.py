@@ -23,13 +23,13 @@ from services.losses import LossNotes
 
 async def make(stream: str) -> Job:
     """The job. Raises ConfigError or Retryable when anything it needs is missing."""
-    where = settings.load()
+    process_settings = settings.load()
     topic, group = dead_topic(stream), dead_letters_group(stream)
-    verifier = DeadTopicVerifier(stream, open_keyring(where))  # what does not open is none of ours
-    client = KafkaLog(where.kafka)
+    verifier = DeadTopicVerifier(stream, open_keyring(process_settings))  # what does not open is none of ours
+    client = KafkaLog(process_settings.kafka)
     identity = TopicIdentity.of(client, topic, way_out(stream))
-    gaps = Gaps(client, topic, group, LossNotes(where, topic, group))
-    copier = DeadLetterCopier(verifier, Registry(where.postgres), identity, gaps)
+    gaps = Gaps(client, topic, group, LossNotes(process_settings, topic, group))
+    copier = DeadLetterCopier(verifier, Registry(process_settings.postgres), identity, gaps)
     return Job(client, group, identity, GroupPositions(identity), copier)
 
 

@@ -31,28 +31,30 @@ from services.losses import LossNotes
 
 async def make(stream: str, version: int | None, destination: str, producer: GetProducer) -> Job:
     """The job. Raises ConfigError when anything it needs is missing (invariant 6)."""
-    where = settings.load()
-    contract = find(where.schemas, stream, version)
+    process_settings = settings.load()
+    contract = find(process_settings.schemas, stream, version)
     route = contract.route(destination)
     group = deliverer_group(stream, contract.version, destination)
-    health = Health(Registry(where.postgres), Delivery(group, stream, contract.version, destination))
+    health = Health(Registry(process_settings.postgres), Delivery(group, stream, contract.version, destination))
     await asyncio.to_thread(health.begin)
     try:
-        return await _job(where, contract, route, group, health, producer)
+        return await _job(process_settings, contract, route, group, health, producer)
     except ClearwellError as error:
         health.report_failure(error)
         raise
 
 
 async def _job(
-    where: Settings, contract: Contract, route: Route, group: str, health: Health, producer: GetProducer
+    process_settings: Settings, contract: Contract, route: Route, group: str, health: Health, producer: GetProducer
 ) -> Job:
-    admin.require_topics(where.kafka, contract.stream, contract.version)
-    store = DestinationThread(open_destination(where, route, bind(contract).schema, group), health)
+    admin.require_topics(process_settings.kafka, contract.stream, contract.version)
+    store = DestinationThread(open_destination(process_settings, route, bind(contract).schema, group), health)
     keep_pandas_out()
-    client, topic = KafkaLog(where.kafka), clean_topic(contract.stream, contract.version)
-    note_loss = LossNotes(where, topic, group)
-    work = await open_deliverer(client, contract, route, open_keyring(where), store, note_loss, producer, health.lost)
+    client, topic = KafkaLog(process_settings.kafka), clean_topic(contract.stream, contract.version)
+    note_loss = LossNotes(process_settings, topic, group)
+    work = await open_deliverer(
+        client, contract, route, open_keyring(process_settings), store, note_loss, producer, health.lost
+    )
     pausable = Pausable(work, work.positions, health)
     return Job(client, group, work.identity, work.positions, pausable, pausable)
 

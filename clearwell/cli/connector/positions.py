@@ -104,10 +104,10 @@ def _read(position: str | None, file: Path | None) -> dict[str, Any] | None:
         raise ConfigError("Give the position as JSON, or a file that holds it by --file.")
     try:
         text = position if file is None else file.read_text()
-        found: dict[str, Any] | None = msgspec.json.decode(text or "", type=dict[str, Any] | None)
+        position_read: dict[str, Any] | None = msgspec.json.decode(text or "", type=dict[str, Any] | None)
     except OSError as error:
         raise ConfigError(f"{file} can't be read: {error.strerror}.") from None
     except (msgspec.DecodeError, UnicodeDecodeError):
         example = """'{"key": "value"}'"""
         raise ConfigError(f"The position must be one JSON object, such as {example}, or null.") from None
-    return found
+    return position_read

@@ -56,7 +56,7 @@ def check(ctx: click.Context, targets: Sequence[str], as_json: bool) -> None:
       clearwell contract check schemas/flights/v2.yaml
     """
     checked = check_contracts(contracts.find_contract_files(schemas_folder(), targets))
-    problems = [problem for one in checked for problem in one.problems]
+    problems = [problem for checked_file in checked for problem in checked_file.problems]
     emit(as_json, {"contracts": checked, "ok": not problems}, lambda: _render_checks(checked))
     if not as_json:
         for problem in problems:
@@ -66,8 +66,8 @@ def check(ctx: click.Context, targets: Sequence[str], as_json: bool) -> None:
 
 
 def _render_checks(checked: Sequence[CheckedContract]) -> str:
-    lines = [one.summary for one in checked]
-    invalid = sum(bool(one.problems) for one in checked)
+    lines = [checked_file.summary for checked_file in checked]
+    invalid = sum(bool(checked_file.problems) for checked_file in checked)
     return "\n".join([*lines, f"{invalid} of {len(checked)} are invalid:"] if invalid else lines)
 
 

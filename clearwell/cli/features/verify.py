@@ -61,10 +61,10 @@ def _render(summary: ViewVerification) -> RenderableType:
     return Lines(table(["feature", "compared", "mismatches"], rows), "", *examples, *excluded, end)
 
 
-def _render_mismatch(one: ValueComparison) -> str:
+def _render_mismatch(comparison: ValueComparison) -> str:
     return (
-        f"{one.feature} of {', '.join(map(str, one.entity.values()))} at {one.time.isoformat()}: "
-        f"served {_text(one.served)}, but history says {_text(one.computed)}"
+        f"{comparison.feature} of {', '.join(map(str, comparison.entity.values()))} at {comparison.time.isoformat()}: "
+        f"served {_text(comparison.served)}, but history says {_text(comparison.computed)}"
     )
 
 
