@@ -181,7 +181,7 @@ def _row(view: FeatureView, pushed: Pushed) -> Row:
     for feature in view.aggregated:
         if values.get(feature.name, feast_values.NULL).WhichOneof("val") is not None:
             raise ConfigError(
-                f'"{feature.name}" of the view "{view.name}" is over a window, and made of the events of {view.stream}: '
+                f'"{feature.name}" of the view "{view.name}" is over a window, made of the events of {view.stream}: '
                 "it can't be written. Give null for it."
             )
     plain = [
