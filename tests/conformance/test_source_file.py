@@ -17,7 +17,8 @@ from moto.server import ThreadedMotoServer
 
 from clearwell.errors import ConfigError, Retryable
 from clearwell.testing import SourceSuite
-from connectors.file.source import FileConfig, FileSource
+from connectors.file.config import FileConfig
+from connectors.file.source import FileSource
 from tests.support.sources.file import FileCase
 
 

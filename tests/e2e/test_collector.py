@@ -19,7 +19,7 @@ import pytest
 from clearwell.control import connector_spec
 from clearwell.errors import ConfigError, Retryable
 from clearwell.kafka.producer import EventProducer, InFlightRecords
-from clearwell.plugins import spec
+from clearwell.plugins import kinds, spec
 from clearwell.registry import State, connectors, positions
 from clearwell.settings import Settings
 from clearwell.source import EVENT_LIMIT, SECRET, Batch, DiscoveredStream, SourceConfig, SourceEvent, SourcePosition
@@ -98,7 +98,7 @@ class Fake:
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> type[Fake]:
     """The scripted source, registered under the kind "fake"."""
-    known = spec.source_class
+    known = kinds.source_class
     for module in (spec, connector_spec):
         monkeypatch.setattr(module, "source_class", lambda kind: Fake if kind == "fake" else known(kind))
     monkeypatch.setattr("services.collector.running_connector.FIRST_DELAY", 0.01)

@@ -21,7 +21,8 @@ from clearwell.egress import VARIABLE
 from clearwell.errors import ClearwellError, ConfigError, Retryable
 from clearwell.settings import Settings
 from clearwell.source import SourceEvent, SourcePosition, stored_position
-from connectors.sql.source import SqlPosition, SqlSource, SqlSourceConfig
+from connectors.sql.position import SqlPosition
+from connectors.sql.source import SqlSource, SqlSourceConfig
 from tests.support.sources.sql import SqlCase, open_case
 
 

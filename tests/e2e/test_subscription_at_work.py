@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from typing import Any
 
 import pytest
 
@@ -89,4 +90,5 @@ def test_a_member_that_kafka_has_thrown_out_meanwhile_commits_if_nobody_has_foll
 
 def _throw_out(events: Subscription) -> None:
     with events._member._lock:
-        events._member._consumer._consumer._coordinator.maybe_leave_group(timeout_ms=5_000)
+        consumer: Any = events._member._consumer
+        consumer._consumer._coordinator.maybe_leave_group(timeout_ms=5_000)

@@ -17,7 +17,7 @@ import pytest
 
 from clearwell.kafka.admin import ensure_topics
 from clearwell.local import state as stack_state
-from clearwell.plugins import spec
+from clearwell.plugins import kinds, spec
 from clearwell.registry import State, connectors
 from clearwell.registry.connectors import Limits
 from clearwell.settings import Settings
@@ -103,7 +103,7 @@ def ten(first: int) -> Batch:
 @pytest.fixture
 def sandbox(stack: Settings, unique: Unique, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
     """A stream of its own, with the source "stuck"."""
-    known = spec.source_class
+    known = kinds.source_class
     monkeypatch.setattr(spec, "source_class", lambda kind: Stuck if kind == "stuck" else known(kind))
     Stuck.tries, Stuck.over = 0, threading.Event()
     made = Sandbox(stack, unique("stuck"), tmp_path)

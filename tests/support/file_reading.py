@@ -9,7 +9,8 @@ from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any, cast
 
-from connectors.file.source import FileConfig, FilePosition, FileSource
+from connectors.file.config import FileConfig, FilePosition
+from connectors.file.source import FileSource
 
 
 class Reading:

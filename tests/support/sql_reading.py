@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 
 from clearwell.source import SourceEvent, stored_position
-from connectors.sql.source import SqlPosition, SqlSource, SqlSourceConfig
+from connectors.sql.position import SqlPosition
+from connectors.sql.source import SqlSource, SqlSourceConfig
 
 
 class Follower:

@@ -10,7 +10,8 @@ import pytest
 
 from clearwell.errors import ConfigError
 from clearwell.file_roots import require_readable
-from connectors.file.source import FileConfig, FileSource
+from connectors.file.config import FileConfig
+from connectors.file.source import FileSource
 from connectors.file.stores import File, LocalStore
 from connectors.sql.source import SqlSource, SqlSourceConfig
 

@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from clearwell.source import EVENT_LIMIT, Count, Counting
-from connectors.file.source import FileConfig, FileSource
+from connectors.file.config import FileConfig
+from connectors.file.source import FileSource
 
 BIG = b"x" * (EVENT_LIMIT + 5)
 

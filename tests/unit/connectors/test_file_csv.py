@@ -14,7 +14,8 @@ import pytest
 from clearwell.errors import ConfigError
 from clearwell.source import Refusal, SourceEvent
 from connectors.file import lines as file_lines
-from connectors.file.source import FileConfig, FilePosition, FileSource
+from connectors.file.config import FileConfig, FilePosition
+from connectors.file.source import FileSource
 
 
 def read(path: Path, after: FilePosition | None = None, **options: Any) -> list[tuple[list[SourceEvent], Any]]:

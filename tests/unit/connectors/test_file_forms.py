@@ -26,8 +26,9 @@ import zstandard
 from clearwell.errors import ClearwellError, ConfigError
 from clearwell.source import Batch
 from connectors.file import finished_files as file_finished
+from connectors.file.config import FileConfig, FilePosition
 from connectors.file.finished_files import Finished
-from connectors.file.source import FileConfig, FilePosition, FileSource
+from connectors.file.source import FileSource
 
 
 def source(path: Path | str, **options: Any) -> FileSource:
@@ -273,7 +274,8 @@ def test_addresses_are_judged_before_connecting(web: str, monkeypatch: pytest.Mo
 
 MEASURE = """
 import asyncio, resource, sys
-from connectors.file.source import FileConfig, FileSource
+from connectors.file.config import FileConfig
+from connectors.file.source import FileSource
 
 async def count():
     n = 0

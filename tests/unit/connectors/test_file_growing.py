@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from clearwell.errors import ConfigError
-from connectors.file.source import FileConfig, FilePosition, FileSource
+from connectors.file.config import FileConfig, FilePosition
+from connectors.file.source import FileSource
 from tests.support.file_reading import append, line, lines, numbers, reading, remove, replace, rotate, write
 
 

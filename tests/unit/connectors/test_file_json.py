@@ -17,9 +17,10 @@ import pytest
 from clearwell.errors import ConfigError
 from clearwell.source import EVENT_LIMIT, Refusal, SourceEvent
 from connectors.file import json_values
+from connectors.file.config import FileConfig
 from connectors.file.content import Content
 from connectors.file.json_values import JsonReader
-from connectors.file.source import FileConfig, FileSource
+from connectors.file.source import FileSource
 
 
 def read(path: Path, after: Any = None, **options: Any) -> list[tuple[list[SourceEvent], Any]]:

@@ -19,8 +19,9 @@ import pytest
 from clearwell.errors import ConfigError
 from clearwell.source import Refusal, SourceEvent
 from connectors.file.arrow_json import Forms
+from connectors.file.config import FileConfig
 from connectors.file.parquet import ParquetReader
-from connectors.file.source import FileConfig, FileSource
+from connectors.file.source import FileSource
 
 YEAR_10000 = 253_402_300_800
 """Seconds since 1970."""

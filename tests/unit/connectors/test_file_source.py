@@ -18,7 +18,8 @@ import pytest
 from clearwell.errors import ConfigError
 from clearwell.source import EVENT_LIMIT, Refusal, SourceEvent, stored_position
 from connectors.file import lines as file_lines
-from connectors.file.source import FileConfig, FilePosition, FileSource
+from connectors.file.config import FileConfig, FilePosition
+from connectors.file.source import FileSource
 
 Batches = list[tuple[list[SourceEvent], FilePosition]]
 

@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from connectors.file.source import FileConfig, FilePosition, FileSource
+from connectors.file.config import FileConfig, FilePosition
+from connectors.file.source import FileSource
 from tests.support.file_reading import append, line, lines, numbers, reading, write
 
 

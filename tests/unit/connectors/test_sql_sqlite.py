@@ -15,7 +15,8 @@ from sqlalchemy import func, select, text
 
 from clearwell.errors import ConfigError
 from clearwell.source import Refusal
-from connectors.sql.source import SqlPosition, SqlSource, SqlSourceConfig
+from connectors.sql.position import SqlPosition
+from connectors.sql.source import SqlSource, SqlSourceConfig
 from connectors.sql.table import Database
 from tests.support.sql_reading import rows_of, whole
 

@@ -24,8 +24,8 @@ def test_partition_order_and_raw_identity_are_kept() -> None:
     for partition in range(3):
         platform.put(*numbered(100, start=100 * partition), partition=partition)
     platform.clean(batch_size=30)
-    for partition in platform.log.topic("clean.flights.v1").partitions:
-        topics, offsets = clean.raw_identities(partition.read(0, partition.end, partition.end))
+    for cleaned in platform.log.topic("clean.flights.v1").partitions:
+        topics, offsets = clean.raw_identities(cleaned.read(0, cleaned.end, cleaned.end))
         assert set(topics) == {platform.log.topic_now(raw_topic("flights"))}
         assert offsets == list(range(100))
 
