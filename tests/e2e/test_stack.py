@@ -9,18 +9,21 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import psutil
 import psycopg
 import pymongo
 import pytest
+from alembic import command
+from alembic.config import Config
 from kafka import KafkaConsumer, KafkaProducer
 from kafka.admin import KafkaAdminClient
 
 from clearwell.errors import ConfigError, Retryable
 from clearwell.local import stack, state
+from clearwell.registry import Registry, models
 from clearwell.settings import SERVERS, Endpoints
 from tests.support.kafka_login import login
 from tests.support.processes import killed_at_end
@@ -219,9 +222,11 @@ def test_services_join_a_running_stack_and_come_back_when_killed(home: Path) -> 
     stack.restart(home, "cleaner.flights.v1", signal.SIGKILL)
     stack.restart(home, "collector", signal.SIGKILL)
 
-    with psycopg.connect(up(home).postgres) as connection:  # as a version of before left it
-        connection.execute("ALTER TABLE clearwell_registry.audit DROP COLUMN face, DROP COLUMN reason")
-        connection.execute("UPDATE clearwell_registry.alembic_version SET version_num = '0009'")
+    with closing(Registry(up(home).postgres)) as registry, registry.connection() as connection:
+        migrations = Config()  # as a version of before left it
+        migrations.set_main_option("script_location", str(Path(models.__file__).with_name("migrations")))
+        migrations.attributes["connection"] = connection
+        command.downgrade(migrations, "0009")
     assert stack.up(home, schemas=schemas) == up(home)
     with psycopg.connect(up(home).postgres) as connection:
         assert connection.execute("SELECT count(face) FROM clearwell_registry.audit").fetchone() is not None

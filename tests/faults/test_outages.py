@@ -39,7 +39,8 @@ def test_a_recreated_raw_topic_is_a_new_identity(platform: Platform) -> None:
     platform.only("postgres")
     old, new = list(numbered(3_000)), list(numbered(2_000, start=5_000))
     platform.put(old)
-    cleaner = platform.start("cleaner")
+    # Without a worker's name: under one, Kafka may leave the cleaner that comes after without partitions here.
+    cleaner = platform.start("cleaner", CLEARWELL_WORKER="")
     platform.start("deliverer", "--destination", "postgres")
     platform.settle()
     topic = raw_topic(platform.stream)
@@ -90,7 +91,7 @@ def _supervise(platform: Platform, cleaner: Service, total: int) -> None:
         if code is not None:
             assert code == 70, cleaner.text()[-2000:]
             platform.services.remove(cleaner)
-            cleaner = platform.start("cleaner")
+            cleaner = platform.start("cleaner", CLEARWELL_WORKER="")
         return platform.cleaned() >= total
 
-    until(done, 20)
+    until(done, 60)
