@@ -21,12 +21,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from clearwell.errors import ClearwellError, ConfigError, Retryable
+from clearwell.kafka.coverage import Coverage
 from clearwell.kafka.group_consumer import GenerationEnded, MemberReplaced
 from clearwell.kafka.lineage import EPOCH, TIME, UNKNOWN, Parted, Point, way_out
 from clearwell.kafka.log_client import LogClient, log_of
 from clearwell.kafka.names import model_group
 from clearwell.records.duplicates import Duplicates
-from clearwell.subscriptions.coverage import Coverage
 from clearwell.subscriptions.late import commit_late
 from clearwell.subscriptions.memory import Memory
 from clearwell.subscriptions.position import Position, resume

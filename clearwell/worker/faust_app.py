@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 import faust
 
 from clearwell.errors import ClearwellError, Fatal
+from clearwell.kafka.coverage import LOOK_S, Coverage
 from clearwell.kafka.security import KafkaSecurity, security_of
 from clearwell.process_end import FAILED_WITHIN, end_within, leave, run_and_leave
 from clearwell.worker.job import Companion, GetProducer, Job
@@ -125,8 +126,7 @@ MakeJob = Callable[[GetProducer], Awaitable[Job]]
 def run(make: MakeJob) -> NoReturn:
     """Run a job until SIGTERM or SIGINT (exit code 0) or a failure (its exit code), and end the process.
 
-    A failure ends the process without acknowledging anything more: the batches
-    are read again (invariant 2).
+    A failure ends the process without acknowledging anything more: the batches are read again (invariant 2).
     """
     gc.set_threshold(COLLECT_AFTER, 20, 100)
     run_and_leave(lambda: _run(make), report)
@@ -156,7 +156,9 @@ async def _run(make: MakeJob) -> int:
     processor = PartitionProcessor(job.work, fail=end, lineage=job.topic.lineage)
     app.agent(app.topic(name, schema=BatchSchema()), isolated_partitions=True, name=name)(processor.run)
     await app.start()
-    watches = [asyncio.create_task(watch) for watch in (_watch(app, end), _guard(job.topic, end), _belong(app, end))]
+    coverage = Coverage(job.client, job.group, name)
+    running = (_watch(app, end), _guard(job.topic, end), _belong(app, end), _cover(app, name, coverage))
+    watches = [asyncio.create_task(watch) for watch in running]
     if job.companion is not None:
         watches.append(asyncio.create_task(_accompany(job.companion, end)))
     failure = await ended
@@ -198,6 +200,24 @@ async def _guard(topic: TopicIdentity, end: Callable[[BaseException | None], Non
                 await topic.confirm()
         except Exception as error:
             end(error)
+
+
+async def _cover(app: faust.App, topic: str, coverage: Coverage) -> None:
+    """See to it that each partition is held by somebody; a group is looked at when it or its topic has changed.
+
+    A named worker that comes back is not told that it leads its group (see `coverage.py`): what the one before had not
+    shared out, as of a topic that was made again or has more partitions, nobody would.
+    """
+    consumer: Any = app.consumer
+    known: tuple[int, int] | None = None
+    while True:
+        await asyncio.sleep(GUARD_EVERY if coverage.complete else LOOK_S)
+        sharing = consumer.sharing(topic)
+        if sharing != known:
+            known = sharing
+            coverage.forget()
+        if not coverage.complete and await asyncio.to_thread(coverage.lacks):
+            await consumer.rejoin()
 
 
 async def _belong(app: faust.App, end: Callable[[BaseException | None], None]) -> None:

@@ -86,6 +86,10 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         await self.call_thread(self._seek_all, starts)
         return starts
 
+    async def rejoin(self) -> None:
+        """Join the group again, in the consumer's own thread."""
+        self._ensure_consumer()._coordinator.request_rejoin()  # aiokafka has no public way
+
     async def _commit_now(self, offsets: Mapping[TP, OffsetAndMetadata]) -> bool:
         stored = {driver.ensure_aiokafka_TP(tp): offset for tp, offset in offsets.items()}
         try:
@@ -148,6 +152,18 @@ class BatchConsumer(driver.Consumer):
         consumer = getattr(self._thread, "_consumer", None)
         coordinator: Any = getattr(consumer, "_coordinator", None)
         return coordinator is None or coordinator.generation > 0
+
+    def sharing(self, topic: str) -> tuple[int, int]:
+        """The group's generation, and how many partitions of the topic Kafka's metadata tell of."""
+        consumer = getattr(self._thread, "_consumer", None)
+        if consumer is None:
+            return 0, 0
+        return consumer._coordinator.generation, len(consumer._client.cluster.partitions_for_topic(topic) or ())
+
+    async def rejoin(self) -> None:
+        """Have the partitions shared out anew, if this member is the group's leader."""
+        thread: Any = self._thread
+        await thread.call_thread(thread.rejoin)
 
     def _new_consumer_thread(self) -> BatchConsumerThread:
         return BatchConsumerThread(self, loop=self.loop, beacon=self.beacon)
@@ -252,6 +268,9 @@ class BatchProducer(driver.Producer):
         Order within the partition is kept across calls. The futures raise aiokafka's KafkaError.
         """
         producer = self._ensure_producer()
+        known = producer.client.cluster.partitions_for_topic(topic)
+        if known is not None and partition not in known:
+            await producer.client.force_metadata_update()  # the topic has grown since
         return [await producer.send_batch(WrittenBatch(chunk), topic, partition=partition) for chunk in chunks(records)]
 
 

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from clearwell.kafka import admin
-from clearwell.kafka.names import raw_topic
+from clearwell.kafka.names import clean_topic, dead_topic, dropped_topic, raw_topic
 from clearwell.local import stack as embedded
 from tests.faults.test_kills import Feed, check, dice
 from tests.support.platform import PARTITIONS, Platform, Service, numbered, until
@@ -39,8 +39,7 @@ def test_a_recreated_raw_topic_is_a_new_identity(platform: Platform) -> None:
     platform.only("postgres")
     old, new = list(numbered(3_000)), list(numbered(2_000, start=5_000))
     platform.put(old)
-    # Without a worker's name: under one, Kafka may leave the cleaner that comes after without partitions here.
-    cleaner = platform.start("cleaner", CLEARWELL_WORKER="")
+    cleaner = platform.start("cleaner")
     platform.start("deliverer", "--destination", "postgres")
     platform.settle()
     topic = raw_topic(platform.stream)
@@ -74,6 +73,23 @@ def test_partitions_handed_to_and_fro_between_cleaners(platform: Platform) -> No
     check(platform, feed, in_postgres)
 
 
+def test_more_partitions_are_read_by_a_named_cleaner_that_came_back(platform: Platform) -> None:
+    """Kafka does not tell it that it leads its group (KIP-814): the new partitions would be nobody's."""
+    stream, values = platform.stream, list(numbered(2_000))
+    platform.put(values)
+    first = platform.start("cleaner")
+    until(lambda: platform.cleaned() >= len(values))
+    first.kill()
+    cleaner = platform.start("cleaner")
+    platform.put(values)
+    until(lambda: platform.cleaned() >= 2 * len(values))
+    for topic in (clean_topic(stream, 1), dead_topic(stream), dropped_topic(stream), raw_topic(stream)):
+        admin.add_partitions(platform.settings.kafka, topic, PARTITIONS + 1)
+    until(lambda: platform.put(values, PARTITIONS) == len(values))
+    until(lambda: platform.cleaned() >= 3 * len(values), 40)
+    assert cleaner.process.poll() is None
+
+
 def _made_again(platform: Platform) -> bool:
     try:
         admin.ensure_topics(platform.settings.kafka, platform.stream, 1, partitions=PARTITIONS)
@@ -91,7 +107,7 @@ def _supervise(platform: Platform, cleaner: Service, total: int) -> None:
         if code is not None:
             assert code == 70, cleaner.text()[-2000:]
             platform.services.remove(cleaner)
-            cleaner = platform.start("cleaner", CLEARWELL_WORKER="")
+            cleaner = platform.start("cleaner")
         return platform.cleaned() >= total
 
     until(done, 60)

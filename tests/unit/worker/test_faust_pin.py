@@ -9,7 +9,7 @@ from importlib.metadata import version
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition, client
-from aiokafka.consumer import fetcher
+from aiokafka.consumer import fetcher, group_coordinator
 from aiokafka.producer import message_accumulator
 from aiokafka.protocol.metadata import MetadataRequest, MetadataRequest_v5
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
@@ -38,6 +38,8 @@ PINNED = {
     fetcher.PartitionRecords._unpack_records: "b803e6d46480",
     fetcher.FetchResult.getall: "3e717e30de50",
     message_accumulator.MessageAccumulator.add_batch: "5ed1c5b1367a",
+    client.AIOKafkaClient.force_metadata_update: "cb7befef21c8",
+    group_coordinator.GroupCoordinator.request_rejoin: "f70a261c91c3",
     consumer.Consumer.getmany: "4b168d84882a",
     consumer.Consumer.ack: "5fcf41cf4515",
     consumer.Consumer.perform_seek: "0e8c130ff4b0",
