@@ -142,7 +142,7 @@ def _read(stores: Sequence[FeatureStore], declared: DeclaredView) -> list[tuple[
             store.get_online_features(features, rows)
             times.append((time.perf_counter() - begin) * 1_000)
     ordered = [sorted(times[WARM:]) for times in took]
-    return [(round(one[READS // 2], 2), round(one[READS * 99 // 100], 2)) for one in ordered]
+    return [(round(run_times[READS // 2], 2), round(run_times[READS * 99 // 100], 2)) for run_times in ordered]
 
 
 def _stock(settings: Settings, declared: DeclaredView, folder: Path, name: str) -> FeatureStore:

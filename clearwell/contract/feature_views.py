@@ -52,7 +52,9 @@ def read_view(schema: CleanSchema, name: str, options: Node, problems: Problems)
     fields = {field.name: field for field in schema.fields}
     entity = _entity(read["entity"], fields, problems)
     allowed = _allowed(read.get("allow_protected", ()), fields, options, problems)
-    features = [_feature(one, written, fields, allowed, problems) for one, written in read["features"].items()]
+    features = [
+        _feature(feature_name, written, fields, allowed, problems) for feature_name, written in read["features"].items()
+    ]
     known = tuple(feature for feature in features if feature is not None)
     if len(problems) > before or entity is None:
         return None

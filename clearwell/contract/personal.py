@@ -74,14 +74,14 @@ def _leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:
     """Every value that is no map or list, with the name of the nearest key above it."""
     waiting = [(name, value)]
     while waiting:
-        called, one = waiting.pop()
-        if isinstance(one, dict):
-            waiting += [(str(key), inner) for key, inner in one.items()]
-            waiting += [(called, str(key)) for key in one]  # a map from e-mail addresses is personal too
-        elif isinstance(one, list | tuple):
-            waiting += [(called, inner) for inner in one]
-        elif one is not None:
-            yield called, one
+        called, leaf = waiting.pop()
+        if isinstance(leaf, dict):
+            waiting += [(str(key), inner) for key, inner in leaf.items()]
+            waiting += [(called, str(key)) for key in leaf]  # a map from e-mail addresses is personal too
+        elif isinstance(leaf, list | tuple):
+            waiting += [(called, inner) for inner in leaf]
+        elif leaf is not None:
+            yield called, leaf
 
 
 def _looks(name: str, values: Sequence[Any]) -> str | None:

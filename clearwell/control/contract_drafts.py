@@ -57,7 +57,7 @@ def _exists(file: Path) -> ConfigError:
 
 
 def _select(stream: str, offered: Sequence[DiscoveredStream], name: str | None) -> DiscoveredStream:
-    names = [one.name for one in offered]
+    names = [offer.name for offer in offered]
     if not offered:
         raise ConfigError("The source can't say what it offers before it was sent something: write the contract.")
     if name is not None:

@@ -94,7 +94,7 @@ def verify_view(platform: Platform, name: str, sample: int = 100, seed: int | No
 
 def _feature(name: str, comparisons: Sequence[ValueComparison]) -> FeatureVerification:
     own = [comparison for comparison in comparisons if comparison.feature == name]
-    mismatches = [one for one in own if not one.same]
+    mismatches = [compared for compared in own if not compared.same]
     return FeatureVerification(
         feature=name, compared=len(own), mismatches=len(mismatches), examples=mismatches[:EXAMPLES]
     )

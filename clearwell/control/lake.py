@@ -50,7 +50,9 @@ def list_tables(platform: Platform, lake: str | None = None) -> LakeListing:
     """All tables, with their sizes. Raises ConfigError, or Retryable where the store is not well."""
     root = lake_root(platform.settings, lake)
     names = tables.tables_of(root, _FOLDERS)
-    return LakeListing(root.place.shown, [tables.info_of(name, tables.opened(_location(root, name))) for name in names])
+    return LakeListing(
+        root.place.shown, [tables.info_of(name, tables.open_table(_location(root, name))) for name in names]
+    )
 
 
 def show_table(
@@ -61,7 +63,7 @@ def show_table(
     Raises ConfigError with the nearest name, or when there is no such version.
     """
     location = find_table(platform, table, lake)
-    opened = tables.opened(location, at)
+    opened = tables.open_table(location, at)
     sample = tables.query(location, opened, f"SELECT * FROM t LIMIT {rows:d}").to_pylist()  # noqa: S608 - a number
     info = tables.info_of(table, opened)
     return LakeTableDetails(

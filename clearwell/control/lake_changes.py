@@ -46,7 +46,7 @@ class TableMaintenance(msgspec.Struct, frozen=True, kw_only=True):
 
 def plan_compact(platform: Platform, table: str, lake: str | None = None) -> TableCompactionPlan:
     """Join small files, day by day. Raises ConfigError with the nearest name."""
-    info = tables.info_of(table, tables.opened(find_table(platform, table, lake)))
+    info = tables.info_of(table, tables.open_table(find_table(platform, table, lake)))
     return TableCompactionPlan(table=table, lake=lake, files=info.files, small=info.small)
 
 

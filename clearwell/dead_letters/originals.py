@@ -55,13 +55,13 @@ def spans(offsets: Iterable[int]) -> Iterator[tuple[int, int]]:
 
 
 async def _read(bootstrap: str, letters: Sequence[RegisteredDeadLetter]) -> dict[tuple[int, int], KeyAndHeaders]:
-    wanted: defaultdict[int, set[int]] = defaultdict(set)
+    offsets_by_partition: defaultdict[int, set[int]] = defaultdict(set)
     for letter in letters:
-        wanted[letter.raw_partition].add(letter.raw_offset)
+        offsets_by_partition[letter.raw_partition].add(letter.raw_offset)
     originals: dict[tuple[int, int], KeyAndHeaders] = {}
     topic = raw_topic(letters[0].stream)
     async with reader(bootstrap) as log:
-        for partition, offsets in wanted.items():
+        for partition, offsets in offsets_by_partition.items():
             for start, end in spans(offsets):
                 async for records in log.records(topic, partition, start, end):
                     for record in records:

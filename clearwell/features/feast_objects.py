@@ -53,16 +53,16 @@ class FeastObjects:
 
 def objects_of(declared: Iterable[DeclaredView], settings: Settings) -> list[FeastObjects]:
     """Feast's objects of all views. Raises ConfigError when two views mean different entities by one name."""
-    made = [make_objects(one, settings) for one in declared]
+    made = [make_objects(declared_view, settings) for declared_view in declared]
     seen: dict[str, tuple[Entity, str]] = {}
-    for one in made:
-        for entity in one.entities:
-            other, view = seen.setdefault(entity.name, (entity, one.view.name))
+    for declared_view in made:
+        for entity in declared_view.entities:
+            other, view = seen.setdefault(entity.name, (entity, declared_view.view.name))
             if (entity.join_key, entity.value_type) != (other.join_key, other.value_type):
                 raise ConfigError(
-                    f'The views "{view}" and "{one.view.name}" mean different things by the entity "{entity.name}", '
-                    f"and Feast has one of each name: give one of them another, as in "
-                    f"`entity: {{name: {one.view.name[:50]}_of, keys: [{entity.join_key}]}}`."
+                    f'The views "{view}" and "{declared_view.view.name}" mean different things by the entity '
+                    f'"{entity.name}", and Feast has one of each name: give one of them another, as in '
+                    f"`entity: {{name: {declared_view.view.name[:50]}_of, keys: [{entity.join_key}]}}`."
                 )
     return made
 

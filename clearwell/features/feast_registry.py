@@ -67,9 +67,9 @@ def _require_planned(plan: RegistryPlan, changes: Sequence[RegistryChange]) -> N
 
 def _make_tables(settings: Settings, declared: Sequence[DeclaredView]) -> None:
     """First, since Feast changes its registry piece by piece: a table that can't fit its view leaves all as it was."""
-    for one in declared:
-        with connect(settings.postgres, one.view) as session:
-            make_tables(session, one.view)
+    for declared_view in declared:
+        with connect(settings.postgres, declared_view.view) as session:
+            make_tables(session, declared_view.view)
 
 
 def _apply(
@@ -95,8 +95,12 @@ def _check_services(store: FeatureStore, project: str, views: set[str]) -> None:
 
 def _objects(objects: Sequence[FeastObjects]) -> list[Any]:
     """Everything that is to be in the registry; an entity that several views have, once."""
-    entities = {entity.name: entity for one in objects for entity in one.entities}
-    return [*entities.values(), *(one.push for one in objects), *(one.view for one in objects)]
+    entities = {entity.name: entity for view_objects in objects for entity in view_objects.entities}
+    return [
+        *entities.values(),
+        *(view_objects.push for view_objects in objects),
+        *(view_objects.view for view_objects in objects),
+    ]
 
 
 def _differences(
@@ -125,7 +129,7 @@ def _views(store: FeatureStore, project: str) -> dict[str, FeastView]:
 
 
 def _entity_changes(known: dict[str, Entity], objects: Sequence[FeastObjects]) -> Iterator[RegistryChange]:
-    declared = {entity.name: entity for one in objects for entity in one.entities}
+    declared = {entity.name: entity for view_objects in objects for entity in view_objects.entities}
     for name, entity in sorted(declared.items()):
         if name not in known:
             yield RegistryChange("add", "entity", name, (f"key {entity.join_key}",))
@@ -137,15 +141,15 @@ def _entity_changes(known: dict[str, Entity], objects: Sequence[FeastObjects]) -
 
 
 def _view_changes(known: dict[str, FeastView], objects: Sequence[FeastObjects]) -> Iterator[RegistryChange]:
-    declared = {one.view.name: one for one in objects}
-    for name, one in sorted(declared.items()):
-        view = one.declared.view
+    declared = {view_objects.view.name: view_objects for view_objects in objects}
+    for name, view_objects in sorted(declared.items()):
+        view = view_objects.declared.view
         if name not in known:
             keys = ", ".join(key.name for key in view.entity.keys)
             features = [f"+ {feature.name}: {feature.type}, {describe_feature(feature)}" for feature in view.features]
             yield RegistryChange("add", "view", name, (f"entity {view.entity.name} ({keys})", *features))
         else:
-            details = tuple(_details(known[name], one))
+            details = tuple(_details(known[name], view_objects))
             if details:
                 yield RegistryChange("change", "view", name, details)
     for name in sorted(known.keys() - declared.keys()):

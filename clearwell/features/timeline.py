@@ -39,10 +39,17 @@ class Timeline:
         time = names.index(view.event_time)
         self._view = view
         self._parts = parts_of(view)
-        self._plain = [(one.name, names.index(one.source.name)) for one in view.plain]
+        self._plain = [(feature.name, names.index(feature.source.name)) for feature in view.plain]
         # Of two with one time the later incarnation of raw, then the higher raw offset is newer, as in the store.
         self._events = sorted(
-            events, key=lambda one: (one.row[time], ranks.get(one.topic, 0), one.offset, one.partition, one.topic)
+            events,
+            key=lambda feature: (
+                feature.row[time],
+                ranks.get(feature.topic, 0),
+                feature.offset,
+                feature.partition,
+                feature.topic,
+            ),
         )
         self._times: list[datetime] = [event.row[time] for event in self._events]
         self._starts = sorted(tiles)

@@ -79,7 +79,7 @@ def _verify(settings: Settings, view: FeatureView, sample: int, seed: int) -> Ve
         )
         floor = features_floor.read(session, view.name)
         since = None if floor is None else features_floor.whole_since(view, floor)
-        seen = sum(len(one.times) for one in by_entity.values())
+        seen = sum(len(entity_timeline.times) for entity_timeline in by_entity.values())
         outcome = Verification(view.name, view.digest(), len(by_entity), seen, excluded_events.read(session, view))
         for entity, timeline in by_entity.items():
             for time in _instants(timeline, now, since, rng):

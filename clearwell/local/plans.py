@@ -85,7 +85,7 @@ def plan_down(home: Path, wipe: bool) -> StopPlan:
         if stack_state is not None
         else []
     )
-    ours = [one.name for one in alive if one.name not in settings.SERVERS]
-    servers = [one.name for one in alive if one.name in settings.SERVERS]
+    ours = [running_process.name for running_process in alive if running_process.name not in settings.SERVERS]
+    servers = [running_process.name for running_process in alive if running_process.name in settings.SERVERS]
     supervisor = ["supervisor"] if stack_state is not None and stack_state.supervisor.process() is not None else []
     return StopPlan(ours + servers + supervisor, [str(home)] if wipe and home.exists() else [])

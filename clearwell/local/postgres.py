@@ -133,10 +133,10 @@ def _give_away(folder: Path) -> None:
 
 def _programs() -> Path:
     """`binaries`, or a copy of them where we are root, and other users may not enter their folder."""
-    found = binaries()
-    if os.geteuid() != 0 or all(folder.stat().st_mode & 0o001 for folder in (found, *found.parents)):
-        return found
-    wheel = found.parent
+    programs = binaries()
+    if os.geteuid() != 0 or all(folder.stat().st_mode & 0o001 for folder in (programs, *programs.parents)):
+        return programs
+    wheel = programs.parent
     copy = PROGRAMS / f"postgresql-{wheel.parent.stat().st_mtime_ns}"
     try:
         if not copy.exists():

@@ -200,7 +200,7 @@ def _follow(lines: IO[bytes], home: Path, progress: Progress) -> None:
 
 
 def _error(message: StackMessage) -> Exception:
-    known = {one.exit_code: one for one in (ConfigError, Retryable, Fatal)}
+    known = {error_type.exit_code: error_type for error_type in (ConfigError, Retryable, Fatal)}
     return known.get(message.exit_code, Fatal)(message.error)
 
 

@@ -58,7 +58,7 @@ def end_orphans(home: Path) -> bool:
     left = state.read(home)
     if left is None or left.supervisor.process() is not None:
         return False
-    orphans = [found for process in left.processes if process.identity and (found := process.identity.process())]
+    orphans = [orphan for process in left.processes if process.identity and (orphan := process.identity.process())]
     deadline = time.monotonic() + ORPHANS_END_WITHIN
     _, alive = psutil.wait_procs(orphans, timeout=max(0.0, deadline - time.monotonic()))
     for process in alive:

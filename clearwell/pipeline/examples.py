@@ -40,7 +40,7 @@ def run_examples(pipeline: Pipeline) -> list[ExampleResult]:
 
 
 def _problems(pipeline: Pipeline, example: Example) -> Iterator[str]:
-    values = [one.encode() if isinstance(one, str) else msgspec.json.encode(one) for one in example.given]
+    values = [event.encode() if isinstance(event, str) else msgspec.json.encode(event) for event in example.given]
     last = len(values) - 1
     batch = RawBatch(_TOPIC_ID, 0, range(len(values)), values)
     outcomes = pipeline.process(batch, pipeline.new_state())
@@ -56,7 +56,7 @@ def _problems(pipeline: Pipeline, example: Example) -> Iterator[str]:
         if not any(example.dropped in (step, step.partition(".")[2]) for step in steps):
             yield f"it should be dropped by {example.dropped}, but was {happened}"
     elif example.rejected is not None:
-        reasons = [one.reason for one in outcomes.rejected if one.offset == last]
+        reasons = [event.reason for event in outcomes.rejected if event.offset == last]
         if not any(example.rejected in reason for reason in reasons):
             yield f'it should be rejected for "{example.rejected}", but was {happened}'
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from clearwell.destinations.lake.archive import archive_place
 from clearwell.destinations.lake.root import Root, TableLocation
-from clearwell.destinations.lake.tables import opened, query
+from clearwell.destinations.lake.tables import open_table, query
 from clearwell.destinations.shape import RAW_OFFSET, RAW_PARTITION, RAW_TOPIC
 from clearwell.kafka import admin
 from clearwell.kafka.groups import committed
@@ -67,7 +67,7 @@ class ArchivedOffsets:
     def __init__(self, location: TableLocation, group: str) -> None:
         self._place = location
         self._group = group
-        self._table = opened(location)
+        self._table = open_table(location)
 
     def next_offset(self, origin: str, partition: int) -> int:
         """How far it has come; 0 where it never saw this origin."""

@@ -65,9 +65,9 @@ def share(session: Session, me: str, scope: str, connectors: int, seconds: float
     return each + (ids.index(me) < rest)
 
 
-def take(session: Session, me: str, wanted: Sequence[str], room: int, seconds: float) -> dict[str, int]:
-    """Take at most `room` free leases of the connectors `wanted` that are to run; their epochs by connector."""
-    if room <= 0 or not wanted:
+def take(session: Session, me: str, requested: Sequence[str], room: int, seconds: float) -> dict[str, int]:
+    """Take at most `room` free leases of the connectors `requested` that are to run; their epochs by connector."""
+    if room <= 0 or not requested:
         return {}
     free = or_(
         LeaseRow.connector.is_(None),
@@ -78,7 +78,7 @@ def take(session: Session, me: str, wanted: Sequence[str], room: int, seconds: f
     candidates = (
         select(ConnectorRow.name)
         .outerjoin(LeaseRow, LeaseRow.connector == ConnectorRow.name)
-        .where(ConnectorRow.name.in_(wanted), ConnectorRow.state == "running", free)
+        .where(ConnectorRow.name.in_(requested), ConnectorRow.state == "running", free)
         .order_by(func.random())
         .limit(room)
         .with_for_update(of=ConnectorRow, key_share=True, read=True, skip_locked=True)

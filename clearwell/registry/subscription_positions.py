@@ -22,7 +22,7 @@ def load(session: Session, name: str, topic_id: str) -> dict[int, Stored]:
     """Where a model stood in one incarnation of its clean topic, by partition."""
     row = SubscriptionPositionRow
     query = select(row).where(row.name == name, row.topic_id == topic_id)
-    return {found.partition: (found.next_offset, found.note) for found in session.scalars(query)}
+    return {saved.partition: (saved.next_offset, saved.note) for saved in session.scalars(query)}
 
 
 def save(session: Session, name: str, topic_id: str, positions: Mapping[int, Stored]) -> None:

@@ -294,12 +294,12 @@ class Member:
             "batch was committed: undo what the model did with it, its events are delivered again."
         )
 
-    def warn_of_gap(self, partition: int, expected: int, found: int) -> None:
+    def warn_of_gap(self, partition: int, expected: int, first: int) -> None:
         """Tell what was removed before the model has read it."""
-        if found > expected:
+        if first > expected:
             log.warning(
                 "%s: partition %d: offsets %d to %d are gone (retention) before %s read them",
-                self.topic, partition, expected, found - 1, model_group(self.name),
+                self.topic, partition, expected, first - 1, model_group(self.name),
             )  # fmt: skip
 
 

@@ -137,10 +137,10 @@ class MemoryLog:
 
     def reader(self) -> AbstractAsyncContextManager[MemoryReader]:
         @asynccontextmanager
-        async def opened() -> AsyncIterator[MemoryReader]:
+        async def open_reader() -> AsyncIterator[MemoryReader]:
             yield MemoryReader(self)
 
-        return opened()
+        return open_reader()
 
     def producer(self, client_id: str) -> MemoryProducer:
         return MemoryProducer(self)

@@ -13,7 +13,7 @@ from pathlib import Path
 from clearwell.errors import ConfigError
 from clearwell.source import Batch
 from connectors.file.config import FileConfig, FilePosition
-from connectors.file.opening import OpenFile, ReadBatch, opened_file
+from connectors.file.opening import OpenFile, ReadBatch, open_file
 from connectors.file.poll_timer import PollTimer
 from connectors.file.read_counts import Tally
 from connectors.file.stores import File, FileStore
@@ -61,7 +61,7 @@ class FileFollower:
     async def _read(self, file: File, turn: int, at: ReadBatch) -> AsyncGenerator[Batch, None]:
         """One file, until another is in its place, or it was cut."""
         pace, gone = self._pace, 0.0
-        async with opened_file(
+        async with open_file(
             self._store, file, self._config, at.end, mark=at.mark, turn=turn, wait=True, tally=self._tally
         ) as opened:
             inode, seen = await asyncio.to_thread(_first_look, opened)

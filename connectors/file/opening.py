@@ -242,7 +242,7 @@ class OpenFile:
 
 
 @asynccontextmanager
-async def opened_file(
+async def open_file(
     store: FileStore,
     file: File,
     config: FileConfig,

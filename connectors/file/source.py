@@ -13,7 +13,7 @@ from clearwell.source import HEARTBEAT_SECONDS, Batch, Count, DiscoveredStream, 
 from connectors.file.config import FileConfig, FilePosition, form_of, require_consistent
 from connectors.file.folder import SourceFolder
 from connectors.file.follow import FileFollower
-from connectors.file.opening import OpenFile, opened_file
+from connectors.file.opening import OpenFile, open_file
 from connectors.file.poll_timer import PollTimer
 from connectors.file.read_counts import Tally
 from connectors.file.stores import File, store_of
@@ -158,7 +158,7 @@ class FileSource:
     async def _read_file(self, file: File, after: FilePosition | None) -> AsyncGenerator[Batch, None]:
         """A file to its end."""
         begun = after if after is not None and after.file == file.key else FilePosition(file=file.key, offset=0)
-        async with opened_file(
+        async with open_file(
             self._store, file, self._config, begun.offset, mark=begun.mark, tally=self._tally
         ) as opened:
             while not self._pace.closed:

@@ -15,7 +15,7 @@ from clearwell.source import SourceEvent
 from connectors.file.config import FileConfig, FilePosition
 from connectors.file.finished_files import Done, Finished
 from connectors.file.folder import SourceFolder
-from connectors.file.opening import OpenFile, ReadBatch, opened_file
+from connectors.file.opening import OpenFile, ReadBatch, open_file
 from connectors.file.poll_timer import PollTimer
 from connectors.file.read_counts import Tally
 from connectors.file.stores import File, FileStore
@@ -118,7 +118,7 @@ class Watcher:
         look.tried = look.state
         self._finished.remove(file.key)
         try:
-            async with opened_file(
+            async with open_file(
                 self._store, file, self._config, at.end, mark=at.mark, wait=not whole, tally=self._tally
             ) as opened:
                 while not self._pace.closed:

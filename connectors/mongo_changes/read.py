@@ -13,7 +13,7 @@ from pymongo.database import Database
 from clearwell.errors import ConfigError
 from clearwell.source import HEARTBEAT_SECONDS, SourceEvent, SourcePosition
 from connectors.mongo_changes.extended_json import Events, from_text, to_text
-from connectors.mongo_changes.server import ChangesReadPlan, collections, now, opened
+from connectors.mongo_changes.server import ChangesReadPlan, collections, now, open_database
 from connectors.reader_thread import CountedBatch, Every, ReaderThread
 
 BATCH_BYTES = 4_000_000
@@ -53,7 +53,7 @@ class ChangesReader:
 
     def run(self, thread: ReaderThread[CountedBatch], after: MongoChangesPosition | None) -> None:
         """Read until `thread` is told to stop."""
-        with opened(self._plan, "read changes") as database:
+        with open_database(self._plan, "read changes") as database:
             position = after if after is not None else self._first(database)
             if after is None:
                 thread.offer((([], position), 0))

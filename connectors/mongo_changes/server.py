@@ -59,7 +59,7 @@ class ChangesReadPlan:
 
 
 @contextmanager
-def opened(plan: ChangesReadPlan, doing: str) -> Iterator[Database[dict[str, Any]]]:
+def open_database(plan: ChangesReadPlan, doing: str) -> Iterator[Database[dict[str, Any]]]:
     """The database, connected, as long as the context lasts. Raises ConfigError or Retryable."""
     server = plan.place()
     with failures(server, doing):

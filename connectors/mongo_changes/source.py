@@ -15,7 +15,7 @@ from clearwell.errors import ConfigError
 from clearwell.source import SECRET_IN_URL, Batch, BatchEvents, Count, DiscoveredStream, SourceConfig, SourcePosition
 from connectors.mongo_changes.extended_json import Dialect, Envelope, Events
 from connectors.mongo_changes.read import ChangesReader, MongoChangesPosition, watch
-from connectors.mongo_changes.server import ChangesReadPlan, collections, now, opened
+from connectors.mongo_changes.server import ChangesReadPlan, collections, now, open_database
 from connectors.reader_thread import CountedBatch, ReaderThread
 from connectors.samples import field_types, json_objects
 
@@ -128,7 +128,7 @@ class MongoChangesSource:
     def check(self) -> None:
         """Prove that the change stream can be opened and the documents be read."""
         plan = self._plan
-        with opened(plan, "read changes") as database:
+        with open_database(plan, "read changes") as database:
             time = now(database, plan.place())
             with watch(plan, database, MongoChangesPosition(start=(time.time, time.inc))) as stream:
                 stream.try_next()
@@ -139,7 +139,7 @@ class MongoChangesSource:
     def discover(self) -> list[DiscoveredStream]:
         """A stream for each collection, with types guessed from its first documents."""
         streams = []
-        with opened(self._plan, "read documents") as database:
+        with open_database(self._plan, "read documents") as database:
             time = now(database, self._plan.place())
             for name in collections(database, self._plan.collection):
                 documents = database[name].find().limit(SAMPLE)

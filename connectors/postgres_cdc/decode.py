@@ -115,7 +115,7 @@ class Decoder:
             self._look_up(unknown)
         qualified = f"{schema or 'pg_catalog'}.{name}"
         if identity == ord("f"):  # all columns are flagged then, so the catalog says what the key is
-            flagged = [columns.index(one) for one in self._catalog_key(qualified) if one in columns]
+            flagged = [columns.index(key_name) for key_name in self._catalog_key(qualified) if key_name in columns]
         converts = [self._types.to_json(kind) for kind in kinds]
         self._tables[oid] = Table(qualified, columns, converts, flagged, self._taken)
 

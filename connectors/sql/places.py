@@ -66,15 +66,17 @@ ORDERED: dict[type, Callable[[Any], Any]] = {
 }
 
 
-def from_place(columns: Sequence[Column[Any]], place: Place, stored: bool) -> list[Any]:
+def from_place(columns: Sequence[Column[Any]], row_place: Place, stored: bool) -> list[Any]:
     """The values of the columns again. Raises ConfigError when they are not of their types."""
-    if len(columns) != len(place):
+    if len(columns) != len(row_place):
         names = ", ".join(column.name for column in columns)
-        raise ConfigError(f"The position holds {len(place)} values, but rows are read in the order of {names}.")
+        raise ConfigError(f"The position holds {len(row_place)} values, but rows are read in the order of {names}.")
     try:
         if stored:
-            return [_from_stored(value) for value in place]
-        return [ORDERED[python_type(column.type) or str](value) for column, value in zip(columns, place, strict=True)]
+            return [_from_stored(value) for value in row_place]
+        return [
+            ORDERED[python_type(column.type) or str](value) for column, value in zip(columns, row_place, strict=True)
+        ]
     except (ValueError, ArithmeticError, TypeError, KeyError):
         raise ConfigError("The position does not fit the types of the cursor and key columns: reset it.") from None
 

@@ -136,8 +136,14 @@ class Collector:
 
     def _adjust(self, connectors_now: list[Connector], answer: Answer) -> None:
         """Start what should run here, tell to stop what should not or has changed; the next poll starts it anew."""
-        self._listener.known = frozenset(one.name for one in connectors_now if self._is_pushed(one))
-        running = {one.name: one for one in connectors_now if one.state is State.RUNNING}
+        self._listener.known = frozenset(
+            seen_connector.name for seen_connector in connectors_now if self._is_pushed(seen_connector)
+        )
+        running = {
+            seen_connector.name: seen_connector
+            for seen_connector in connectors_now
+            if seen_connector.state is State.RUNNING
+        }
         for name, started in self._started.items():
             new = running.get(name)
             if new is None or _differ(new, started.running.connector):

@@ -33,8 +33,16 @@ def list_command(as_json: bool) -> None:
     """Show all contracts, version by version."""
     listed = contracts.list_contracts(schemas_folder())
     rows = [
-        [one.stream, f"v{one.version}", one.owner, one.fields, one.steps, one.examples, ", ".join(one.routes)]
-        for one in listed
+        [
+            entry.stream,
+            f"v{entry.version}",
+            entry.owner,
+            entry.fields,
+            entry.steps,
+            entry.examples,
+            ", ".join(entry.routes),
+        ]
+        for entry in listed
     ]
     heads = ("stream", "version", "owner", "fields", "steps", "examples", "routes")
     emit(as_json, {"contracts": listed}, lambda: table(heads, rows) if rows else "There are no contracts yet.")
@@ -144,7 +152,7 @@ def _render_tests(results: Sequence[ExampleResult]) -> str:
     for result in results:
         lines.append(f"{'passed' if result.passed else 'FAILED'}  {result.name}")
         lines += [f"        {result.location}: {problem}." for problem in result.problems]
-    return "\n".join([*lines, f"{sum(one.passed for one in results)} of {len(results)} passed."])
+    return "\n".join([*lines, f"{sum(example_result.passed for example_result in results)} of {len(results)} passed."])
 
 
 @contract.command()

@@ -64,7 +64,7 @@ def tables_of(root: Root, folders: tuple[str, ...]) -> list[str]:
     return sorted(paths)
 
 
-def opened(location: TableLocation, at: int | datetime | None = None) -> DeltaTable:
+def open_table(location: TableLocation, at: int | datetime | None = None) -> DeltaTable:
     """The table at a version, or as of a time; by default now. Raises ConfigError, also when it has no such version."""
     with talking(location, "read it"):
         table = DeltaTable(location.url, storage_options=location.client_options())
@@ -99,7 +99,7 @@ def columns_of(table: DeltaTable) -> pa.Schema:
 
 def history_of(location: TableLocation, limit: int) -> list[TableVersion]:
     """The newest commits, newest first."""
-    table = opened(location)
+    table = open_table(location)
     with talking(location, "read its history"):
         return [_version(entry) for entry in table.history(limit)]
 
@@ -136,7 +136,7 @@ def insist(location: TableLocation, doing: str, attempt: Callable[[DeltaTable], 
     for _ in range(TRIES):
         try:
             with talking(location, doing):
-                return attempt(opened(location))
+                return attempt(open_table(location))
         except Conflict:
             continue
     raise Retryable(f"Others change the Delta table {location.shown} all the time: {TRIES} tries were in vain.")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from connectors.file.config import FileConfig
-from connectors.file.opening import OpenFile, opened_file
+from connectors.file.opening import OpenFile, open_file
 from connectors.file.read_counts import Tally
 from connectors.file.stores import store_of
 
@@ -31,7 +31,7 @@ def path(tmp_path: Path) -> Path:
 async def read(path: Path) -> AsyncIterator[int]:
     store = store_of(str(path), {})
     (file,) = store.find()
-    async with opened_file(store, file, FileConfig(path=str(path)), tally=Tally()) as opened:
+    async with open_file(store, file, FileConfig(path=str(path)), tally=Tally()) as opened:
         while True:
             yield len((await asyncio.to_thread(opened.piece)).events)
 
