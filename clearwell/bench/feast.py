@@ -17,7 +17,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from clearwell.bench.figures import Say
 from clearwell.destinations.features.destination import FeaturesDestination
-from clearwell.destinations.features.folder import Folder
+from clearwell.destinations.features.history_folder import Folder
 from clearwell.destinations.protocol import CleanBatch
 from clearwell.features.declared_views import DeclaredView, declared_views
 from clearwell.features.feast_objects import EVENT_TIMESTAMP, make_objects

@@ -18,8 +18,8 @@ from clearwell.contract.features import FeatureView
 from clearwell.contract.model import CleanSchema, Field, Type
 from clearwell.destinations.features.ddl import ROWS, TILES, rows_schema
 from clearwell.destinations.features.destination import FeaturesDestination
-from clearwell.destinations.features.folder import Folder
-from clearwell.destinations.features.offline import events_folder
+from clearwell.destinations.features.history_files import events_folder
+from clearwell.destinations.features.history_folder import Folder
 from clearwell.destinations.features.read import read_rows
 from clearwell.destinations.postgres import ddl
 from clearwell.destinations.protocol import CleanBatch

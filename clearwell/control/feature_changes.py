@@ -15,7 +15,7 @@ import msgspec
 from clearwell.contract.features import FeatureView
 from clearwell.control.platform import Actor, Platform
 from clearwell.destinations.features import upkeep
-from clearwell.destinations.features.folder import Folder
+from clearwell.destinations.features.history_folder import Folder
 from clearwell.destinations.features.read import connect
 from clearwell.destinations.features.upkeep import CompactionPlan, ViewCompaction
 from clearwell.errors import ConfigError

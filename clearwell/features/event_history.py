@@ -13,8 +13,8 @@ import pyarrow.parquet as parquet
 from psycopg.sql import SQL, Identifier
 
 from clearwell.contract.features import FeatureView
-from clearwell.destinations.features.folder import Folder
-from clearwell.destinations.features.offline import IDENTITY, columns_of, events_folder, file_schema, in_columns
+from clearwell.destinations.features.history_files import IDENTITY, columns_of, events_folder, file_schema, in_columns
+from clearwell.destinations.features.history_folder import Folder
 from clearwell.destinations.features.read import Session, connect
 from clearwell.destinations.features.tiles import Entity
 from clearwell.destinations.postgres.positions import SCHEMA

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from clearwell.contract.features import FeatureView
-from clearwell.destinations.features import counted as features_counted
-from clearwell.destinations.features import floor as features_floor
+from clearwell.destinations.features import retention_floor, seen_events
 from clearwell.destinations.features.read import Session, connect
 from clearwell.settings import Settings
 
@@ -30,4 +29,4 @@ def excluded_events(settings: Settings, view: FeatureView) -> ExcludedEvents:
 
 def read(session: Session | Any, view: FeatureView) -> ExcludedEvents:
     """As the session sees it. Raises what psycopg raises."""
-    return ExcludedEvents(features_counted.late(session, view.name), features_floor.beneath(session, view.name))
+    return ExcludedEvents(seen_events.late(session, view.name), retention_floor.beneath(session, view.name))

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from clearwell.contract.features import FeatureView
 from clearwell.destinations.features import incarnations
-from clearwell.destinations.features.folder import Folder
+from clearwell.destinations.features.history_folder import Folder
 from clearwell.destinations.features.read import connect
 from clearwell.destinations.features.tiles import Entity
 from clearwell.features import event_history

@@ -19,10 +19,9 @@ import pyarrow as pa
 
 from clearwell.contract.features import FeatureView
 from clearwell.contract.model import Field, Type
-from clearwell.destinations.features import floor as features_floor
-from clearwell.destinations.features import incarnations
-from clearwell.destinations.features.folder import Folder
-from clearwell.destinations.features.offline import columns_of, encoded, list_id
+from clearwell.destinations.features import incarnations, retention_floor
+from clearwell.destinations.features.history_files import columns_of, encoded, list_id
+from clearwell.destinations.features.history_folder import Folder
 from clearwell.destinations.features.read import connect
 from clearwell.destinations.features.tiles import EPOCH, Entity
 from clearwell.features import event_history
@@ -146,7 +145,7 @@ def _needed(
     root: Folder, view: FeatureView, spans: Sequence[event_history.HistoryFile], since: Mapping[Entity, datetime]
 ) -> Iterator[event_history.ViewEvent]:
     """The events that the values of each entity of `since` from its instant on can depend on."""
-    reach = timedelta(microseconds=features_floor.reach(view))
+    reach = timedelta(microseconds=retention_floor.reach(view))
     first = {entity: time - reach if time - _EARLIEST > reach else _EARLIEST for entity, time in since.items()}
     files = [span.file for span in spans if span.last >= min(first.values())]
     names = [field.name for field in columns_of(view)]

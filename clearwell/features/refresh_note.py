@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as parquet
 
 from clearwell.contract.features import FeatureView
-from clearwell.destinations.features.folder import Folder
+from clearwell.destinations.features.history_folder import Folder
 from clearwell.destinations.features.tiles import Entity
 
 FORMAT = 1

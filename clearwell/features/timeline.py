@@ -9,9 +9,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from clearwell.contract.features import MICROSECOND, Feature, FeatureView
-from clearwell.destinations.features.fold import bounds, feature_at
-from clearwell.destinations.features.offline import columns_of
+from clearwell.destinations.features.history_files import columns_of
 from clearwell.destinations.features.tiles import EPOCH, Entity, Tile, TileBuilder, microseconds, parts_of
+from clearwell.destinations.features.values_at import bounds, feature_at
 from clearwell.features.event_history import ViewEvent
 
 

@@ -9,9 +9,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from clearwell.contract.features import Feature, FeatureView
-from clearwell.destinations.features import floor as features_floor
-from clearwell.destinations.features import incarnations
-from clearwell.destinations.features.folder import Folder
+from clearwell.destinations.features import incarnations, retention_floor
+from clearwell.destinations.features.history_folder import Folder
 from clearwell.destinations.features.read import OnlineRow, connect, read_rows
 from clearwell.destinations.features.tiles import Entity
 from clearwell.features import event_history, excluded_events
@@ -77,8 +76,8 @@ def _verify(settings: Settings, view: FeatureView, sample: int, seed: int) -> Ve
         by_entity = timelines(
             view, event_history.read(root, view, files, now, sample_entities), incarnations.ranks(session, view.name)
         )
-        floor = features_floor.read(session, view.name)
-        since = None if floor is None else features_floor.whole_since(view, floor)
+        floor = retention_floor.read(session, view.name)
+        since = None if floor is None else retention_floor.whole_since(view, floor)
         seen = sum(len(entity_timeline.times) for entity_timeline in by_entity.values())
         outcome = Verification(view.name, view.digest(), len(by_entity), seen, excluded_events.read(session, view))
         for entity, timeline in by_entity.items():

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from clearwell.errors import Fatal
-from clearwell.local.surroundings import for_servers
+from clearwell.local.environment import for_servers
 
 LARGE = 20_000_000
 """Bytes at which a log file is set aside (as `<name>.log.old`, one kept) before its process starts again."""

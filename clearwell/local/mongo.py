@@ -17,11 +17,11 @@ from typing import Any
 
 from clearwell.errors import ConfigError, Fatal
 from clearwell.local import child
+from clearwell.local.environment import for_servers
 from clearwell.local.logs import append
 from clearwell.local.passwords import USER, password
 from clearwell.local.ports import LOOPBACK, Ports, choose
 from clearwell.local.process import Process
-from clearwell.local.surroundings import for_servers
 
 DATABASE = "clearwell"
 PASSWORD_FILE = "mongo.password"  # noqa: S105 - a file's name

@@ -21,6 +21,7 @@ from clearwell import settings
 from clearwell.contract.load import newest_contracts
 from clearwell.errors import ConfigError, Fatal, Retryable
 from clearwell.local import jars, pins, state
+from clearwell.local.environment import for_services
 from clearwell.local.jars import Progress
 from clearwell.local.logs import append, roll
 from clearwell.local.message import StackMessage
@@ -29,7 +30,6 @@ from clearwell.local.prepare import prepare
 from clearwell.local.servers import require_parts
 from clearwell.local.services import environment, service_names
 from clearwell.local.stop import end_orphans
-from clearwell.local.surroundings import for_services
 from clearwell.settings import Endpoints, external
 
 JOIN_WITHIN = 120.0

@@ -14,7 +14,7 @@ from typing import Any
 
 from clearwell.backoff import delays
 from clearwell.errors import Fatal
-from clearwell.local import child, surroundings
+from clearwell.local import child, environment
 from clearwell.local.logs import append, last_message, roll, size
 from clearwell.local.process import Process
 from clearwell.local.state import LOGS, READY, RESTARTING, STARTING, STOPPED, STUCK, Identity, ProcessState
@@ -140,7 +140,7 @@ class SupervisedProcess:
 
     def _environment(self) -> dict[str, str]:
         server = self.process.name in SERVERS
-        return surroundings.for_servers() if server else surroundings.for_services()
+        return environment.for_servers() if server else environment.for_services()
 
     async def _until_ready(self) -> None:
         while True:

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from clearwell.errors import ConfigError, Retryable
-from clearwell.local.surroundings import for_programs
+from clearwell.local.environment import for_programs
 
 DISCOVER_SECONDS = 120
 BLOCK = 1_048_576

@@ -16,13 +16,13 @@ from clearwell.errors import ConfigError, Fatal, Retryable
 from clearwell.plugins.kinds import is_pushed
 from clearwell.registry import Connector, Registry, State, connectors
 from clearwell.settings import Settings
+from services.collector.connector_run import Run
+from services.collector.file_limit import LoopTrouble, out_of_files
 from services.collector.leases import Answer, Leases
 from services.collector.listener import Listener
 from services.collector.options import Options
 from services.collector.push_run import PushRun
-from services.collector.run import Run
 from services.collector.running_connector import Assignment, RunningConnector, StatusReporter, as_bug, happened
-from services.collector.scarce import LoopTrouble, out_of_files
 from services.collector.threads import Threads
 
 log = logging.getLogger(__name__)

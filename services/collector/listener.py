@@ -15,9 +15,9 @@ from aiohttp.streams import StreamReader
 
 from clearwell.errors import ClearwellError, ConfigError
 from clearwell.source import Request, RequestRefused, SourceEvent
-from services.collector.body import BODY_LIMIT, BodyBudget, read_body
 from services.collector.connections import Connections, answer
 from services.collector.push_run import PushRun
+from services.collector.request_body import BODY_LIMIT, BodyBudget, read_body
 from services.collector.running_connector import as_bug
 
 log = logging.getLogger(__name__)

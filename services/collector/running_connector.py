@@ -17,8 +17,8 @@ from clearwell.backoff import delays
 from clearwell.collector.watch import Watch
 from clearwell.errors import ClearwellError, Fenced, Retryable
 from clearwell.registry import Connector, Registry, State, connectors, positions
+from services.collector.file_limit import out_of_files
 from services.collector.leases import HeldLease
-from services.collector.scarce import out_of_files
 from services.collector.threads import in_threads_of
 
 log = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ T = TypeVar("T")
 
 
 class Runnable(Protocol):
-    """One try at a connector: `services.collector.run.Run`, or `push_run.PushRun`."""
+    """One try at a connector: `services.collector.connector_run.Run`, or `push_run.PushRun`."""
 
     progressed: bool
     watch: Watch

@@ -17,7 +17,7 @@ from clearwell.contract.features import Entity, Feature, FeatureView
 from clearwell.contract.model import CleanSchema
 from clearwell.destinations.features.ddl import EVENT_TIME, ROWS
 from clearwell.destinations.features.destination import FeaturesDestination
-from clearwell.destinations.features.folder import Folder
+from clearwell.destinations.features.history_folder import Folder
 from clearwell.errors import ConfigError
 from clearwell.settings import Settings
 from clearwell.testing import DestinationSuite

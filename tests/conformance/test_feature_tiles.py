@@ -17,10 +17,10 @@ from clearwell.contract.feature_views import view_of
 from clearwell.contract.features import FeatureView
 from clearwell.destinations.features.ddl import TILES
 from clearwell.destinations.features.destination import FeaturesDestination
-from clearwell.destinations.features.fold import value_at
-from clearwell.destinations.features.folder import Folder
+from clearwell.destinations.features.history_folder import Folder
 from clearwell.destinations.features.read import OnlineRow, read_online
 from clearwell.destinations.features.tiles import TileBuilder
+from clearwell.destinations.features.values_at import value_at
 from clearwell.destinations.protocol import CleanBatch, RowReason
 from clearwell.errors import ConfigError, Retryable
 from clearwell.settings import Settings

@@ -17,9 +17,9 @@ import pytest
 from clearwell.contract.feature_views import view_of
 from clearwell.contract.features import FeatureView
 from clearwell.destinations.features.destination import FeaturesDestination
-from clearwell.destinations.features.folder import Folder
-from clearwell.destinations.features.join import Listed, groups
-from clearwell.destinations.features.offline import events_folder
+from clearwell.destinations.features.history_compaction import Listed, groups
+from clearwell.destinations.features.history_files import events_folder
+from clearwell.destinations.features.history_folder import Folder
 from clearwell.destinations.features.read import connect
 from clearwell.destinations.features.upkeep import ViewCompaction, compact, pace, plan
 from clearwell.errors import ConfigError, Retryable

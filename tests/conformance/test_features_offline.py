@@ -15,8 +15,8 @@ import pytest
 from clearwell.contract.feature_views import view_of
 from clearwell.contract.features import FeatureView
 from clearwell.destinations.features.destination import FeaturesDestination
-from clearwell.destinations.features.folder import Folder
-from clearwell.destinations.features.offline import columns_of, events_folder
+from clearwell.destinations.features.history_files import columns_of, events_folder
+from clearwell.destinations.features.history_folder import Folder
 from clearwell.destinations.features.read import connect
 from clearwell.errors import ConfigError, Fenced, Retryable
 from clearwell.features import event_history

@@ -15,16 +15,15 @@ from psycopg.sql import SQL, Identifier
 
 from clearwell.contract.feature_views import view_of
 from clearwell.contract.features import FeatureView
-from clearwell.destinations.features import floor as features_floor
-from clearwell.destinations.features import prune as features_prune
+from clearwell.destinations.features import retention_floor, tile_pruning
 from clearwell.destinations.features.ddl import TILES
 from clearwell.destinations.features.destination import FeaturesDestination
-from clearwell.destinations.features.floor import whole_since
-from clearwell.destinations.features.fold import bounds, value_at
-from clearwell.destinations.features.folder import Folder
+from clearwell.destinations.features.history_folder import Folder
 from clearwell.destinations.features.read import connect, read_online
+from clearwell.destinations.features.retention_floor import whole_since
 from clearwell.destinations.features.tiles import TileBuilder, microseconds
 from clearwell.destinations.features.upkeep import ViewCompaction, compact
+from clearwell.destinations.features.values_at import bounds, value_at
 from clearwell.features.verify import verify
 from clearwell.settings import Settings
 from tests.support.visits import NAMES, OPTIONS, SCHEMA, START, Row, batch, deliver, keys_of, rows_of, serving_since
@@ -152,7 +151,7 @@ def test_an_event_whose_tile_is_gone_is_counted_and_stays_in_history(
     floor = compacted(where, view).floor
     deliver(opened(), rows[:1], [0])  # as a dead letter that was mended: of a lower offset, so it is not late
     with connect(where.postgres, view) as session:
-        assert features_floor.beneath(session, view.name) == 1
+        assert retention_floor.beneath(session, view.name) == 1
     assert destination.late() == 0
     assert check(where, view, rows, floor)
     assert min(starts(where, view)) >= (floor or LATER)
@@ -205,8 +204,8 @@ def test_a_window_that_was_made_longer_is_unknown_until_its_tiles_are_there(
 def test_ttl_and_the_edges_of_time(view: FeatureView) -> None:
     newest = START + timedelta(days=9)
     kept = replace(view, ttl=timedelta(days=2))
-    assert features_floor.wanted(kept, newest) == newest - REACH - timedelta(hours=1, days=2)
-    assert features_floor.wanted(replace(view, lateness=timedelta.max), newest) is None
+    assert retention_floor.wanted(kept, newest) == newest - REACH - timedelta(hours=1, days=2)
+    assert retention_floor.wanted(replace(view, lateness=timedelta.max), newest) is None
     assert whole_since(view, newest) == newest + REACH
 
 
@@ -215,7 +214,7 @@ def test_tiles_go_a_part_of_the_table_at_a_time(
 ) -> None:
     rows = [(f"v{n}", START + timedelta(hours=n), f"s{n % 50}", 1, 1, 1.0, None) for n in range(900)]
     deliver(opened(), rows, range(900), size=300)
-    monkeypatch.setattr(features_prune, "BLOCKS", 2)
+    monkeypatch.setattr(tile_pruning, "BLOCKS", 2)
     total, block, turns = len(starts(where, view)), 0, 0
     removed = 0
     while turns == 0 or block:
@@ -231,7 +230,7 @@ def test_a_deliverer_compacts_as_it_goes(where: Settings, view: FeatureView, ope
     deliver(opened(compact_every=10), rows, range(100), size=5)
     assert len(starts(where, view)) < 20
     with connect(where.postgres, view) as session:
-        assert check(where, view, rows, features_floor.read(session, view.name)) > 0
+        assert check(where, view, rows, retention_floor.read(session, view.name)) > 0
 
 
 def test_a_view_that_begins_anew_has_no_floor(where: Settings, view: FeatureView, opened: Opened) -> None:

@@ -18,7 +18,7 @@ import pytest
 from clearwell.contract.feature_views import view_of
 from clearwell.contract.features import FeatureView
 from clearwell.destinations.features.destination import FeaturesDestination
-from clearwell.destinations.features.folder import Folder
+from clearwell.destinations.features.history_folder import Folder
 from clearwell.destinations.features.read import connect
 from clearwell.destinations.features.upkeep import compact
 from clearwell.features.refresh import FILE, RefreshResult, plan_refresh, refresh

@@ -22,7 +22,7 @@ from clearwell.control.feature_changes import plan_refresh, refresh_view
 from clearwell.control.platform import Actor, Platform
 from clearwell.destinations.features.ddl import ROWS, TILES
 from clearwell.destinations.features.destination import FeaturesDestination
-from clearwell.destinations.features.folder import Folder
+from clearwell.destinations.features.history_folder import Folder
 from clearwell.destinations.features.read import read_online
 from clearwell.errors import ConfigError
 from clearwell.features.history import read_timelines

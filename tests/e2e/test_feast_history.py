@@ -14,7 +14,7 @@ import pytest
 
 from clearwell.contract.features import Aggregate, FeatureView
 from clearwell.destinations.features.destination import FeaturesDestination
-from clearwell.destinations.features.folder import Folder
+from clearwell.destinations.features.history_folder import Folder
 from clearwell.features.declared_views import DeclaredView, declared_views
 from clearwell.features.refresh import refresh
 from clearwell.settings import Settings

@@ -13,7 +13,7 @@ import polars
 import pytest
 
 from clearwell.destinations.features.destination import FeaturesDestination
-from clearwell.destinations.features.folder import Folder
+from clearwell.destinations.features.history_folder import Folder
 from clearwell.features import feast_store
 from clearwell.features.declared_views import declared_views
 from clearwell.features.refresh import FILE, refresh

@@ -16,7 +16,7 @@ import pytest
 from psycopg.sql import SQL, Identifier
 
 from clearwell.destinations.features.destination import FeaturesDestination
-from clearwell.destinations.features.folder import Folder
+from clearwell.destinations.features.history_folder import Folder
 from clearwell.destinations.protocol import CleanBatch
 from clearwell.errors import ClearwellError, ConfigError
 from clearwell.features.declared_views import DeclaredView, declared_views

@@ -18,7 +18,7 @@ from clearwell.kafka.producer import EventProducer
 from clearwell.registry import State, connectors
 from clearwell.registry.connectors import Limits
 from clearwell.settings import Settings
-from services.collector.body import BODY_LIMIT
+from services.collector.request_body import BODY_LIMIT
 from tests.support import pushing
 from tests.support.collecting import Sandbox, header
 
@@ -123,8 +123,8 @@ def test_too_many_bytes_at_once_are_told_to_come_again(
     sandbox: Sandbox, unique: Unique, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One request is held up in front of Kafka; another that does not fit beside it gets 429, and fits afterwards."""
-    monkeypatch.setattr("services.collector.body.BUDGET_BYTES", 1_000)
-    monkeypatch.setattr("services.collector.body.BodyBudget.__init__.__defaults__", (1_000, 2))
+    monkeypatch.setattr("services.collector.request_body.BUDGET_BYTES", 1_000)
+    monkeypatch.setattr("services.collector.request_body.BodyBudget.__init__.__defaults__", (1_000, 2))
     name = sandbox.add(unique("c"), source="lines")
 
     async def test(client: aiohttp.ClientSession, url: str) -> None:

@@ -10,8 +10,8 @@ from datetime import timedelta
 
 import pytest
 
-from clearwell.destinations.features.folder import Folder
-from clearwell.destinations.features.offline import events_folder
+from clearwell.destinations.features.history_files import events_folder
+from clearwell.destinations.features.history_folder import Folder
 from clearwell.destinations.features.read import connect
 from clearwell.destinations.features.upkeep import compact
 from tests.support.killing import KILLS, Feed, dice

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 
 from clearwell.contract.features import Aggregate, Entity, Feature, FeatureView, Window
 from clearwell.contract.model import Field, Type
-from clearwell.destinations.features.counted import Chunk, choose
-from clearwell.destinations.features.counted import CountedEvent as Seen
-from clearwell.destinations.features.fold import distinct, value_at
 from clearwell.destinations.features.lateness import ArrivedEvent, Newest, late_places
+from clearwell.destinations.features.seen_events import Chunk, choose
+from clearwell.destinations.features.seen_events import CountedEvent as Seen
 from clearwell.destinations.features.tiles import SKETCH, Tile, TileBuilder, hash_of, merged, smallest
+from clearwell.destinations.features.values_at import distinct, value_at
 
 START = datetime(2013, 1, 1, tzinfo=UTC)
 KEY, AT, N, X = (

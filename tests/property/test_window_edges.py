@@ -17,9 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clearwell.contract.features import MICROSECOND, Aggregate, Feature, FeatureView, Window
-from clearwell.destinations.features import floor as features_floor
-from clearwell.destinations.features.fold import bounds, value_at
+from clearwell.destinations.features import retention_floor
 from clearwell.destinations.features.tiles import EPOCH, TileBuilder, microseconds
+from clearwell.destinations.features.values_at import bounds, value_at
 from clearwell.features.event_history import ViewEvent
 from clearwell.features.timeline import Timeline
 from tests.property.test_feature_tiles import NAMES, VIEW, N
@@ -112,8 +112,8 @@ def test_history_changes_where_windows_and_ttl_end_and_nowhere_else(
 def test_the_floor_is_beneath_every_window_that_it_says_is_whole(case: tuple[int, int, int, list[int]]) -> None:
     slide, times, at, _ = case
     view = view_of(slide, times)
-    floor = features_floor.wanted(view, instant(at))
+    floor = retention_floor.wanted(view, instant(at))
     if floor is not None and view.aggregated[0].window is not None:
-        whole = microseconds(features_floor.whole_since(view, floor))
+        whole = microseconds(retention_floor.whole_since(view, floor))
         for now in (whole, whole + 1, at - view.lateness // TICK, at):
             assert bounds(view.aggregated[0].window, now)[0] >= microseconds(floor)

@@ -8,11 +8,11 @@ from typing import Any
 
 from clearwell.contract.feature_views import views_of
 from clearwell.contract.features import FeatureView
-from clearwell.destinations.features.fold import value_at
-from clearwell.destinations.features.folder import Folder
-from clearwell.destinations.features.offline import columns_of
+from clearwell.destinations.features.history_files import columns_of
+from clearwell.destinations.features.history_folder import Folder
 from clearwell.destinations.features.read import connect, read_online
 from clearwell.destinations.features.tiles import TileBuilder
+from clearwell.destinations.features.values_at import value_at
 from clearwell.features import event_history
 from clearwell.features.declared_views import DeclaredView
 from clearwell.features.registry_plan import RegistryPlan

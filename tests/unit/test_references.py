@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from clearwell.errors import ConfigError
-from clearwell.local import surroundings
+from clearwell.local import environment
 from clearwell.secret_references import resolve
 
 
@@ -57,6 +57,6 @@ def test_the_stacks_processes_get_what_they_need_and_no_more() -> None:
         **dict.fromkeys(("GITHUB_TOKEN", "SSH_AUTH_SOCK", "LD_PRELOAD", "DATABASE_URL", "PYTHONSTARTUP"), "x"),
         "CLEARWELL_REFERENCE_ENV": "SHOP_*",
     }
-    assert set(surroundings.for_servers(env)) == {"PATH", "HOME", "LC_ALL", "TZ"}
+    assert set(environment.for_servers(env)) == {"PATH", "HOME", "LC_ALL", "TZ"}
     ours = {"CLEARWELL_LISTEN", "CLEARWELL_REFERENCE_ENV", "CLEARWELL_SECRET_SHOP", "SHOP_PW", "https_proxy"}
-    assert set(surroundings.for_services(env)) == {"PATH", "HOME", "LC_ALL", "TZ"} | ours
+    assert set(environment.for_services(env)) == {"PATH", "HOME", "LC_ALL", "TZ"} | ours

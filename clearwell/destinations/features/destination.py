@@ -1,7 +1,7 @@
 """A feature view: a wide typed table of newest values, and tiles, in the platform's PostgreSQL; its history in Parquet.
 
 One transaction a batch: the position, the guarded upsert of the newest row of each entity, which events are new
-(`features_counted`), their tiles and their history. See docs/decisions/0011-features.md and 0016-offline-features.md.
+(`seen_events`), their tiles and their history. See docs/decisions/0011-features.md and 0016-offline-features.md.
 """
 
 from __future__ import annotations
@@ -22,15 +22,14 @@ from clearwell.contract.feature_views import view_of
 from clearwell.contract.features import FeatureView
 from clearwell.contract.model import CleanSchema
 from clearwell.contract.route_options import RouteOptions
-from clearwell.destinations.features import add as features_add
-from clearwell.destinations.features import counted as features_counted
 from clearwell.destinations.features import ddl as features_ddl
 from clearwell.destinations.features import incarnations as features_incarnations
 from clearwell.destinations.features import lateness as features_lateness
+from clearwell.destinations.features import seen_events, tile_updates
 from clearwell.destinations.features import table as features_table
-from clearwell.destinations.features.folder import Folder
+from clearwell.destinations.features.history_files import OfflineWriter
+from clearwell.destinations.features.history_folder import Folder
 from clearwell.destinations.features.lateness import ArrivedEvent, Newest
-from clearwell.destinations.features.offline import OfflineWriter
 from clearwell.destinations.features.options import FeaturesOptions
 from clearwell.destinations.features.tiles import Entity
 from clearwell.destinations.features.upkeep import ViewUpkeep, pace
@@ -165,7 +164,7 @@ class FeaturesDestination(PostgresDestination):
     def late(self) -> int:
         """How many events came too late to be in any tile."""
         with self._talking(f'count the late events of "{self.view.name}"') as session, contextlib.suppress(*_NO_TABLE):
-            return features_counted.late(session, self.view.name)
+            return seen_events.late(session, self.view.name)
         return 0
 
     def _tidy(self) -> None:
@@ -233,12 +232,12 @@ class FeaturesDestination(PostgresDestination):
         ]
         late = features_lateness.late_places(self.view, self._began_at(session), newest, arrived)
         events = [
-            features_counted.CountedEvent(event.topic, event.offset, position, position in late)
+            seen_events.CountedEvent(event.topic, event.offset, position, position in late)
             for _, event, position in arrived
         ]
-        seen = features_counted.count(session, self.view.name, batch.partition, events)
+        seen = seen_events.count(session, self.view.name, batch.partition, events)
         if self.view.tile is not None:
-            features_add.add(
+            tile_updates.add(
                 session, self.view, self._names, batch, [event_seen.place for event_seen in seen if not event_seen.late]
             )
         self._history.write(session, batch, seen)

@@ -15,9 +15,9 @@ from psycopg.sql import SQL, Composed, Identifier
 
 from clearwell.contract.features import FeatureView
 from clearwell.destinations.features import ddl as features_ddl
-from clearwell.destinations.features import floor as features_floor
-from clearwell.destinations.features.fold import bounds, reach, value_at
+from clearwell.destinations.features import retention_floor
 from clearwell.destinations.features.tiles import EPOCH, Entity, Tile, microseconds, parts_of
+from clearwell.destinations.features.values_at import bounds, reach, value_at
 from clearwell.destinations.postgres import ddl
 from clearwell.destinations.postgres import errors as postgres_errors
 from clearwell.errors import ConfigError, Hint
@@ -33,7 +33,7 @@ class OnlineRow:
 
     `event_time` is that of the entity's newest event; None: the view knows no event of it that has a time. `expired`
     says that `ttl` has passed since. `pruned` are the features whose windows begin before what is kept of tiles
-    (`features_floor`): they are not known, and None. `digest` is `FeatureView.digest()` of the definition that the
+    (`retention_floor`): they are not known, and None. `digest` is `FeatureView.digest()` of the definition that the
     values were read by.
     """
 
@@ -107,7 +107,7 @@ def read_rows(
             first, end = (EPOCH + timedelta(microseconds=moment) for moment in reach(view, microseconds(time)))
             tiles = session.execute(_select_tiles(view), {**columns, "first": first, "end": end}, binary=True)
             # After the tiles: what was removed before they were read is beneath it.
-            floor = session.execute(features_floor.READ, (view.name,), binary=True)
+            floor = session.execute(retention_floor.READ, (view.name,), binary=True)
     known = {number: rest for number, *rest in rows.fetchall()}
     folded = _tiles(view, tiles.fetchall()) if tiles is not None else {}
     lowest = floor.fetchone() if floor is not None else None

@@ -8,12 +8,10 @@ from psycopg import Connection
 from psycopg.sql import SQL, Identifier, Literal
 
 from clearwell.contract.features import MICROSECOND, FeatureView
-from clearwell.destinations.features import counted as features_counted
 from clearwell.destinations.features import ddl as features_ddl
-from clearwell.destinations.features import floor as features_floor
+from clearwell.destinations.features import history_files, retention_floor, seen_events
 from clearwell.destinations.features import incarnations as features_incarnations
 from clearwell.destinations.features import lateness as features_lateness
-from clearwell.destinations.features import offline as features_offline
 from clearwell.destinations.features.ddl import ROWS, TILES
 from clearwell.destinations.postgres import positions as postgres_positions
 from clearwell.destinations.postgres import table as postgres_table
@@ -47,10 +45,10 @@ def prepare(connection: Connection[Any], view: FeatureView) -> None:
         connection.execute(SQL("CREATE SCHEMA {}").format(Identifier(name)))
     postgres_positions.create_positions(connection)
     postgres_table.prepare(connection, features_ddl.rows_schema(view), view.name)
-    features_offline.create_list(connection)
+    history_files.create_list(connection)
     tables = {
-        "counted": features_counted.CREATE,
-        "floors": features_floor.CREATE,
+        "counted": seen_events.CREATE,
+        "floors": retention_floor.CREATE,
         "views": features_lateness.CREATE,
         "incarnations": features_incarnations.CREATE,
     }
@@ -58,7 +56,7 @@ def prepare(connection: Connection[Any], view: FeatureView) -> None:
         there = connection.execute("SELECT to_regclass(%s)", (f"{postgres_positions.SCHEMA}.{table}",)).fetchone()
         if there == (None,):
             connection.execute(create)
-    connection.execute(features_counted.MEND)
+    connection.execute(seen_events.MEND)
     if view.tile is not None:
         _prepare_tiles(connection, view)
 
@@ -67,9 +65,9 @@ def _prepare_tiles(connection: Connection[Any], view: FeatureView) -> None:
     declared = {column.name: column.final for column in features_ddl.tile_columns(view)}
     existing = dict(connection.execute(_TILES, (TILES, view.name)).fetchall())
     said = said_of(view)
-    if not existing and not features_counted.any_of(connection, view.name):
+    if not existing and not seen_events.any_of(connection, view.name):
         connection.execute(features_ddl.create_tiles(view))
-        features_floor.forget(connection, view.name)
+        retention_floor.forget(connection, view.name)
         table, text = Identifier(TILES, view.name), Literal(said)
         connection.execute(SQL("COMMENT ON TABLE {} IS {}").format(table, text))
     elif existing != declared or connection.execute(_COMMENT, (TILES, view.name)).fetchone() != (said,):

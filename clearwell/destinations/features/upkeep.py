@@ -18,11 +18,9 @@ from psycopg import Connection
 from psycopg.sql import SQL, Identifier
 
 from clearwell.contract.features import FeatureView
-from clearwell.destinations.features import floor as features_floor
-from clearwell.destinations.features import join as features_join
-from clearwell.destinations.features import prune as features_prune
-from clearwell.destinations.features.folder import Folder
-from clearwell.destinations.features.offline import events_folder
+from clearwell.destinations.features import history_compaction, retention_floor, tile_pruning
+from clearwell.destinations.features.history_files import events_folder
+from clearwell.destinations.features.history_folder import Folder
 from clearwell.destinations.postgres.positions import SCHEMA
 from clearwell.errors import ConfigError, Retryable
 from clearwell.postgres_connection import BoundedConnection
@@ -33,7 +31,7 @@ EVERY = 500
 """Commits of a deliverer between two times; CLEARWELL_FEATURES_COMPACT_EVERY says otherwise (0: never)."""
 
 _STEPS = 64
-"""Steps of `features_prune.BLOCKS` a deliverer goes each time: 2 GiB of tiles; it goes on from there the next time."""
+"""Steps of `tile_pruning.BLOCKS` a deliverer goes each time: 2 GiB of tiles; it goes on from there the next time."""
 
 _NEWEST = SQL("SELECT max(last_time) FROM {} WHERE view_name = %s").format(Identifier(SCHEMA, "offline"))
 _TAKE = "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))"
@@ -76,15 +74,15 @@ class ViewCompaction:
 
 def plan(session: Connection[Any], view: FeatureView, now: datetime) -> CompactionPlan:
     """Look, and change nothing. Raises what psycopg raises."""
-    files = features_join.listed(session, view.name)
-    groups = list(features_join.groups(files))
-    small, due = sum(len(group) for group in groups), features_join.due(session, view.name)
+    files = history_compaction.listed(session, view.name)
+    groups = list(history_compaction.groups(files))
+    small, due = sum(len(group) for group in groups), history_compaction.due(session, view.name)
     if view.tile is None:
         return CompactionPlan(view.name, len(files), small, len(groups), due, 0, 0, 0, None, view.digest())
-    floors = [features_floor.read(session, view.name), _wanted(session, view, now)]
+    floors = [retention_floor.read(session, view.name), _wanted(session, view, now)]
     floor = max((floor for floor in floors if floor is not None), default=None)
-    tiles, needless = features_prune.count(session, view, floor) if floor is not None else (0, 0)
-    beneath = features_floor.beneath(session, view.name)
+    tiles, needless = tile_pruning.count(session, view, floor) if floor is not None else (0, 0)
+    beneath = retention_floor.beneath(session, view.name)
     return CompactionPlan(
         view.name, len(files), small, len(groups), due, tiles, needless, beneath, floor, view.digest()
     )
@@ -98,26 +96,27 @@ def compact(
     *,
     first: int = 0,
     steps: int | None = None,
-    grace: timedelta = features_join.GRACE,
-    target: int = features_join.TARGET,
+    grace: timedelta = history_compaction.GRACE,
+    target: int = history_compaction.TARGET,
 ) -> ViewCompaction:
     """Do it, tiles in `steps` from block `first` on (None: all of them). `session` is in autocommit.
 
     Killed anywhere, it leaves nothing that a reader could take for something else, and the next time mends it. Raises
-    Retryable while somebody else does it, ConfigError and Retryable as `features_join.join`, and what psycopg raises.
+    Retryable while somebody else does it, ConfigError and Retryable as `history_compaction.join`, and what psycopg
+    raises.
     """
     folder = events_folder(root, view.name)
     with _alone(session, view):
         floor = _raised(session, view, now)
-        tiles, block = features_prune.prune(session, view, floor, first, steps) if floor is not None else (0, 0)
-        swept = features_join.sweep(session, folder, view.name, grace)
-        joined = features_join.join(session, folder, view.name, target)
+        tiles, block = tile_pruning.prune(session, view, floor, first, steps) if floor is not None else (0, 0)
+        swept = history_compaction.sweep(session, folder, view.name, grace)
+        joined = history_compaction.join(session, folder, view.name, target)
     return ViewCompaction(view.name, joined.removed, joined.added, swept, tiles, floor, block)
 
 
 def _raised(session: Connection[Any], view: FeatureView, now: datetime) -> datetime | None:
     target = _wanted(session, view, now)
-    return None if target is None else features_floor.raise_to(session, view.name, target)
+    return None if target is None else retention_floor.raise_to(session, view.name, target)
 
 
 def _wanted(session: Connection[Any], view: FeatureView, now: datetime) -> datetime | None:
@@ -125,7 +124,7 @@ def _wanted(session: Connection[Any], view: FeatureView, now: datetime) -> datet
     row = session.execute(_NEWEST, (view.name,)).fetchone()
     if view.tile is None or row is None or row[0] is None:
         return None
-    return features_floor.wanted(view, min(row[0], now))
+    return retention_floor.wanted(view, min(row[0], now))
 
 
 @contextlib.contextmanager

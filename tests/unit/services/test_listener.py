@@ -16,8 +16,8 @@ import pytest
 
 from clearwell.source import Request, SourceEvent
 from connectors.webhook.source import WebhookConfig, WebhookSource
-from services.collector import body as bodies
 from services.collector import connections, listener
+from services.collector import request_body as bodies
 from services.collector.readers import Readers
 
 SECRET = "canary-secret-of-a-sender"

@@ -1,4 +1,4 @@
-"""Removes the tiles of a view that begin before its floor: no window can be asked for them (`features_floor`)."""
+"""Removes the tiles of a view that begin before its floor: no window can be asked for them (`retention_floor`)."""
 
 from __future__ import annotations
 

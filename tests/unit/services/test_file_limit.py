@@ -17,8 +17,8 @@ import pytest
 from clearwell.collector.rate_limit import Bucket
 from clearwell.collector.watch import Watch
 from services.collector import running_connector
+from services.collector.file_limit import LoopTrouble, out_of_files
 from services.collector.running_connector import Assignment, RunningConnector
-from services.collector.scarce import LoopTrouble, out_of_files
 
 
 class Clock:

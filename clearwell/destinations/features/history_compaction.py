@@ -21,8 +21,8 @@ import pyarrow.parquet as parquet
 from psycopg import Connection
 from psycopg.sql import SQL, Identifier
 
-from clearwell.destinations.features.folder import Folder
-from clearwell.destinations.features.offline import COMPRESSION, in_columns
+from clearwell.destinations.features.history_files import COMPRESSION, in_columns
+from clearwell.destinations.features.history_folder import Folder
 from clearwell.destinations.postgres.positions import SCHEMA
 from clearwell.errors import ConfigError, Retryable
 

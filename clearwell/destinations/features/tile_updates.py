@@ -11,7 +11,7 @@ from psycopg import Connection
 
 from clearwell.contract.features import MICROSECOND, FeatureView
 from clearwell.destinations.features import ddl as features_ddl
-from clearwell.destinations.features import floor as features_floor
+from clearwell.destinations.features import retention_floor
 from clearwell.destinations.features.tiles import EPOCH, TileBuilder, microseconds
 from clearwell.destinations.protocol import CleanBatch
 
@@ -25,10 +25,10 @@ def add(
     the staging table of `features_ddl` there.
     """
     builder = TileBuilder(view, names)
-    kept = _kept(view, features_floor.read(session, view.name), [batch.rows[index] for index in places], names)
+    kept = _kept(view, retention_floor.read(session, view.name), [batch.rows[index] for index in places], names)
     beneath = kept.count(False)
     if beneath:
-        features_floor.note_beneath(session, view.name, beneath)
+        retention_floor.note_beneath(session, view.name, beneath)
     for index in compress(places, kept):
         builder.add(batch.rows[index], batch.raw_topics[index], batch.partition, batch.raw_offsets[index])
     if not builder.tiles:

@@ -1,9 +1,9 @@
 """The history of a feature view: each of its events once, as Parquet, committed with the tiles (invariants 3 and 4).
 
 A file is written inside the transaction that counts its events, and is part of the history when the transaction has
-put its name into the list `clearwell_delivery.offline`, until a joined one replaces it (`features_join`). What is not
-listed is what a crash, or an owner that was replaced in the middle of a write, left behind: no reader takes it, and the
-next claim of the partition removes it.
+put its name into the list `clearwell_delivery.offline`, until a joined one replaces it (`history_compaction`). What
+is not listed is what a crash, or an owner that was replaced in the middle of a write, left behind: no reader takes
+it, and the next claim of the partition removes it.
 See docs/decisions/0016-offline-features.md.
 """
 
@@ -22,8 +22,8 @@ from psycopg.sql import SQL, Identifier, Literal
 
 from clearwell.contract.features import FeatureView
 from clearwell.contract.model import CleanSchema, Field, Type
-from clearwell.destinations.features.counted import Seen
-from clearwell.destinations.features.folder import Folder
+from clearwell.destinations.features.history_folder import Folder
+from clearwell.destinations.features.seen_events import Seen
 from clearwell.destinations.postgres.positions import SCHEMA
 from clearwell.destinations.protocol import CleanBatch
 from clearwell.pipeline.arrow import arrow_schema, record_batch
