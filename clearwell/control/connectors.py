@@ -161,7 +161,7 @@ def _status(connector: Connector, saved: SavedPosition, holder: Holder | None) -
         "at_source": saved.counts.held,
         "passed_over": saved.counts.passed_over,
         "difference": saved.difference(),
-        "read_by": None if holder is None else holder.collector,
+        "read_by": None if holder is None else holder.process,
         "last_error": connector.last_error,
         "next_try_at": connector.next_try_at,
     }

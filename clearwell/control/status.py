@@ -14,7 +14,7 @@ from clearwell.errors import ClearwellError
 from clearwell.local import stack
 from clearwell.local.state import ProcessState
 from clearwell.registry import deliveries, losses
-from clearwell.registry.deliveries import DelivererState
+from clearwell.registry.jobs import JobState
 
 _OURS = ("archive", "cleaner.", "dead_letters.", "deliverer.")
 """How the names of groups begin."""
@@ -26,14 +26,14 @@ class ServiceHealth(msgspec.Struct, frozen=True, kw_only=True):
     `lost`: offsets that retention removed before the service had read them, since its stream is there.
     """
 
-    state: DelivererState | None = None
+    state: JobState | None = None
     last_error: str | None = None
     lost: int = 0
 
     @property
     def is_well(self) -> bool:
         """Whether nobody needs to look at it."""
-        return self.state not in (DelivererState.RETRYING, DelivererState.FAILING)
+        return self.state not in (JobState.RETRYING, JobState.FAILING)
 
 
 class ProcessStatus(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -52,7 +52,7 @@ class ProcessStatus(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     log: str
     last_error: str
     lost: int
-    health: DelivererState | None = None
+    health: JobState | None = None
     delivery_error: str | None = None
 
 

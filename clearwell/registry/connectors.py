@@ -14,7 +14,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from clearwell.errors import ConfigError, Hint, nearest
-from clearwell.registry import audit
+from clearwell.registry import audit, leases
 from clearwell.registry.models import ConnectorRow, PositionRow
 
 
@@ -131,6 +131,7 @@ def remove(session: Session, name: str) -> None:
     """Forget a connector and its position; what it brought into Kafka stays."""
     get(session, name)
     session.execute(delete(ConnectorRow).where(ConnectorRow.name == name))
+    leases.forget(session, [name])
     audit.record(session, "remove", target(name))
 
 

@@ -43,7 +43,8 @@ class Base(DeclarativeBase):
 class ConnectorRow(Base):
     """A registered connector; `config` holds references, never secrets (invariant 10).
 
-    `restarts` grows when a person asks for a new start: a collector that sees it grow ends the read it has.
+    `restarts` grows when a person asks for a new start: a collector that sees it grow ends the read it has. `rate`:
+    events a second over the last minute; the lag is what the source says that is still to be read, where it can tell.
     """
 
     __tablename__ = "connector"
@@ -58,6 +59,9 @@ class ConnectorRow(Base):
     next_try_at: Mapped[datetime | None]
     limits: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
     restarts: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    rate: Mapped[float] = mapped_column(server_default=text("0"))
+    lag_events: Mapped[int | None] = mapped_column(BigInteger)
+    lag_seconds: Mapped[float | None]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
@@ -86,27 +90,58 @@ class PositionRow(Base):
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
-class CollectorRow(Base):
-    """A collector process; `seen_at` is its last sign of life. Those of one `scope` share out the same connectors."""
+class ProcessRow(Base):
+    """A collector or a worker (`kind`); `seen_at` is its last sign of life.
 
-    __tablename__ = "collector"
+    Those of one kind and `scope` share out the same connectors or jobs. One that is `draining` gives away what it has
+    and takes nothing more. `busy`: the part of one core that its work took in the last minute; `rss_mb`: its memory;
+    `endpoint`: "http://host:port" of its `/metrics` and `/healthz`, where it serves them.
+    """
+
+    __tablename__ = "process"
 
     id: Mapped[str] = mapped_column(primary_key=True)
+    kind: Mapped[str]
     name: Mapped[str]
     scope: Mapped[str]
+    draining: Mapped[bool] = mapped_column(server_default=text("false"))
+    busy: Mapped[float] = mapped_column(server_default=text("0"))
+    rss_mb: Mapped[float] = mapped_column(server_default=text("0"))
+    endpoint: Mapped[str] = mapped_column(server_default=text("''"))
     started_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
     seen_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
 
 
 class LeaseRow(Base):
-    """The right to read a connector, `until` then, by Postgres' clock. `epoch` grows with each new holder."""
+    """The right to run a connector or a job (`kind`), `until` then, by Postgres' clock.
+
+    `epoch` grows with each new holder.
+    """
 
     __tablename__ = "lease"
 
-    connector: Mapped[str] = mapped_column(ForeignKey(ConnectorRow.name, ondelete="CASCADE"), primary_key=True)
+    kind: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
     epoch: Mapped[int] = mapped_column(BigInteger)
     holder: Mapped[str | None]
     until: Mapped[datetime]
+
+
+class ContractRow(Base):
+    """A published contract, immutable: a change is a new `revision` that old readers can read, or a new version.
+
+    `digest` is the SHA-256 of `text`. A version that is `retired_at` has no jobs any more.
+    """
+
+    __tablename__ = "contract"
+
+    stream: Mapped[str] = mapped_column(primary_key=True)
+    version: Mapped[int] = mapped_column(primary_key=True)
+    revision: Mapped[int] = mapped_column(primary_key=True)
+    digest: Mapped[str]
+    text: Mapped[str]
+    published_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    retired_at: Mapped[datetime | None]
 
 
 class DestinationRow(Base):
@@ -121,24 +156,49 @@ class DestinationRow(Base):
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
-class DeliveryRow(Base):
-    """How one deliverer is doing, by its consumer group, and what a person wants of it.
+class JobRow(Base):
+    """What a worker runs: a cleaner, a copier of dead letters, a deliverer or an archiver (`kind`) of a stream.
 
-    `state` is what the deliverer says of itself; `paused` what a person asked for.
+    `name` is that of its consumer group, with "#2" and so on for further copies. Derived from the published contract
+    (`version`, `revision`). `wanted` is what a person or a contract wants, `state` what the worker says. `alone`: it is
+    to have a process of its own, for the reason `why_alone`. `restarts` grows when a person asks for a new start.
+    `offered_to`: the id of the worker that is to take it next. `events`: handled since its last start; `rate`: events
+    a second; `busy`: the part of one core that it took, both over the last minute.
     """
 
-    __tablename__ = "delivery"
-    __table_args__ = (CheckConstraint("state in ('running', 'paused', 'retrying', 'failing')", name="state"),)
+    __tablename__ = "job"
+    __table_args__ = (
+        CheckConstraint("kind in ('cleaner', 'dead_letters', 'deliverer', 'archiver')", name="kind"),
+        CheckConstraint("wanted in ('running', 'paused', 'ended')", name="wanted"),
+        CheckConstraint(
+            "state in ('waiting', 'starting', 'running', 'idle', 'paused', 'retrying', 'failing', 'ended')",
+            name="state",
+        ),
+        Index("job_stream_idx", "stream"),
+    )
 
-    group: Mapped[str] = mapped_column("group_name", primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    group: Mapped[str] = mapped_column("group_name")
+    kind: Mapped[str]
     stream: Mapped[str]
     version: Mapped[int]
-    destination: Mapped[str]
-    paused: Mapped[bool] = mapped_column(server_default=text("false"))
-    state: Mapped[str] = mapped_column(server_default=text("'running'"))
+    revision: Mapped[int] = mapped_column(server_default=text("0"))
+    destination: Mapped[str] = mapped_column(server_default=text("''"))
+    wanted: Mapped[str] = mapped_column(server_default=text("'running'"))
+    alone: Mapped[bool] = mapped_column(server_default=text("false"))
+    why_alone: Mapped[str] = mapped_column(server_default=text("''"))
+    restarts: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    offered_to: Mapped[str | None]
+    state: Mapped[str] = mapped_column(server_default=text("'waiting'"))
     last_error: Mapped[str | None]
     last_error_at: Mapped[datetime | None]
     next_try_at: Mapped[datetime | None]
+    events: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    rate: Mapped[float] = mapped_column(server_default=text("0"))
+    lag_events: Mapped[int | None] = mapped_column(BigInteger)
+    lag_seconds: Mapped[float | None]
+    busy: Mapped[float] = mapped_column(server_default=text("0"))
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 

@@ -12,8 +12,9 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from clearwell.errors import ClearwellError
-from clearwell.registry import Registry, deliveries
-from clearwell.registry.deliveries import DelivererHealth, DelivererState, Delivery
+from clearwell.registry import Registry, deliveries, jobs
+from clearwell.registry.deliveries import Delivery
+from clearwell.registry.jobs import JobHealth, JobKind, JobReport, JobSpec, JobState
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +24,7 @@ LOOK_EVERY = 1.0
 REPORT_WITHIN = 3.0
 """Seconds that a process which ends may take to say why."""
 
-WELL = DelivererHealth(DelivererState.RUNNING)
+WELL = JobHealth(JobState.RUNNING)
 
 
 class Health:
@@ -32,9 +33,18 @@ class Health:
     def __init__(self, registry: Registry, delivery: Delivery) -> None:
         self._registry = registry
         self._delivery = delivery
+        self._spec = JobSpec(
+            delivery.group,
+            delivery.group,
+            JobKind.DELIVERER,
+            delivery.stream,
+            delivery.version,
+            0,
+            delivery.destination,
+        )
         self._well = WELL
-        self._health: DelivererHealth | None = None  # nothing to tell before the store was first asked
-        self._reported: DelivererHealth | None = None
+        self._health: JobHealth | None = None  # nothing to tell before the store was first asked
+        self._reported: JobHealth | None = None
         self._paused = False
         self._on_pause: Callable[[bool], None] = lambda _: None
         self._away = False
@@ -62,18 +72,18 @@ class Health:
 
     def lost(self, text: str) -> None:
         """Events were gone before they were delivered: said from now on, until the process ends."""
-        self._well = DelivererHealth(DelivererState.RUNNING, text, datetime.now(UTC))
+        self._well = JobHealth(JobState.RUNNING, text, datetime.now(UTC))
 
     def trouble(self, error: ClearwellError, wait: float) -> None:
         """The store is away or not well, and is tried again after `wait` seconds."""
         now = datetime.now(UTC)
-        self._health = DelivererHealth(DelivererState.RETRYING, str(error), now, now + timedelta(seconds=wait))
+        self._health = JobHealth(JobState.RETRYING, str(error), now, now + timedelta(seconds=wait))
 
     def report_failure(self, error: BaseException) -> None:
         """The process ends by `error`: tell it, if the registry answers at once. Data stays unsaid (invariant 9)."""
         text = str(error) if isinstance(error, ClearwellError) else f"ended by {type(error).__name__}; see its log"
         self._closing.set()
-        self._health = DelivererHealth(DelivererState.FAILING, text, datetime.now(UTC))
+        self._health = JobHealth(JobState.FAILING, text, datetime.now(UTC))
         speaking = threading.Thread(target=self._look, name="report failure", daemon=True)
         speaking.start()
         speaking.join(REPORT_WITHIN)
@@ -99,11 +109,12 @@ class Health:
     def _exchange(self) -> bool:
         """Tell what has changed, and hear whether to pause."""
         health = self._health
-        if health is not None and health.state is DelivererState.RUNNING and self._paused:
-            health = replace(health, state=DelivererState.PAUSED)
+        if health is not None and health.state is JobState.RUNNING and self._paused:
+            health = replace(health, state=JobState.PAUSED)
         with self._registry.session() as session:
             paused = deliveries.is_paused(session, self._delivery.group)
             if health is not None and (paused is None or health != self._reported):
-                paused = deliveries.report(session, self._delivery, health)
+                jobs.ensure(session, self._spec)
+                jobs.report(session, [JobReport(self._spec, health)])
         self._reported = health
         return bool(paused)

@@ -13,7 +13,7 @@ from psycopg.sql import SQL, Identifier
 from clearwell.errors import ConfigError
 from clearwell.kafka import names
 from clearwell.registry import Registry, deliveries
-from clearwell.registry.deliveries import DelivererHealth, DelivererState
+from clearwell.registry.jobs import JobHealth, JobState
 from tests.support.platform import Platform, Service, until
 from tests.support.refusing import CONTRACT, accounts_of, letters
 
@@ -50,7 +50,7 @@ def sql(platform: Platform, statement: str) -> None:
         session.execute(SQL(statement).format(**parts))
 
 
-def health(platform: Platform) -> DelivererHealth:
+def health(platform: Platform) -> JobHealth:
     """As `destination list` shows it."""
     registry = Registry(platform.settings.postgres)
     with registry.session() as session:
@@ -82,12 +82,12 @@ def test_a_trigger_a_foreign_column_and_a_dropped_table(platform: Platform) -> N
     deliver(platform, 200, 300)
     assert service.ended(60) == ConfigError.exit_code
     told = health(platform)
-    assert told.state is DelivererState.FAILING and '"checked_by"' in str(told.last_error)
+    assert told.state is JobState.FAILING and '"checked_by"' in str(told.last_error)
     assert len(letters(platform)) == 1, "rows became dead letters for what is wrong with the table"
     assert accounts_of(platform, "postgres").next_offset == 200
 
     sql(platform, "DROP TABLE {table}")
     assert deliverer(platform).ended(120) == ConfigError.exit_code
     told = health(platform)
-    assert told.state is DelivererState.FAILING and "is gone, and with it 199 events" in str(told.last_error)
+    assert told.state is JobState.FAILING and "is gone, and with it 199 events" in str(told.last_error)
     assert accounts_of(platform, "postgres").next_offset == 200

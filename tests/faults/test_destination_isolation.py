@@ -22,7 +22,7 @@ from psycopg.sql import SQL, Identifier
 
 from clearwell.kafka.names import deliverer_group
 from clearwell.registry import Registry, deliveries, destinations, migrate
-from clearwell.registry.deliveries import DelivererHealth, DelivererState
+from clearwell.registry.jobs import JobHealth, JobState
 from tests.support.killing import dice
 from tests.support.outage import way_to
 from tests.support.platform import PARTITIONS, Platform, Service, flights_contract, numbered, until
@@ -83,7 +83,7 @@ class Pair:
         until(lambda: self._passed() >= self.sent, within=120, every=0.01)
         return EVENTS / (time.monotonic() - began)
 
-    def health(self, destination: str) -> DelivererHealth | None:
+    def health(self, destination: str) -> JobHealth | None:
         """What a deliverer says of itself."""
         with self.registry.session() as session:
             found = deliveries.find(session, deliverer_group(self.platform.stream, 1, destination))
@@ -172,7 +172,7 @@ def test_the_others_keep_their_rate(
     if worsen is _down:
         said = pair.health(pair.far)
         assert said is not None
-        assert said.state is DelivererState.RETRYING
+        assert said.state is JobState.RETRYING
         assert said.last_error is not None and pair._password() not in said.last_error
         assert said.next_try_at is not None
     mend(pair)
@@ -192,7 +192,7 @@ def test_the_others_keep_their_rate(
     for one in (pair.good, pair.bad):
         assert one.process.poll() is None
         assert one.text().count("starts at offset") == PARTITIONS, "a rebalance"
-    until(lambda: pair.health(pair.far) == DelivererHealth(DelivererState.RUNNING))
+    until(lambda: pair.health(pair.far) == JobHealth(JobState.RUNNING))
 
 
 def _settled_rate(pair: Pair) -> float:

@@ -57,7 +57,7 @@ def held(sandbox: Sandbox, names: Sequence[str]) -> dict[str, int]:
     """The process id of the collector that holds each connector."""
     with sandbox.registry.session() as session:
         found = leases.holders(session, names)
-    return {name: int(holder.collector.rpartition(":")[2]) for name, holder in found.items()}
+    return {name: int(holder.process.rpartition(":")[2]) for name, holder in found.items()}
 
 
 def shares(sandbox: Sandbox, names: Sequence[str]) -> list[int]:

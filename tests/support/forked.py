@@ -16,7 +16,7 @@ from pathlib import Path
 
 from clearwell.plugins.kinds import SOURCES
 from clearwell.registry import leases
-from clearwell.registry.models import CollectorRow
+from clearwell.registry.models import ProcessRow
 from tests.support.collecting import CHECKOUT, Sandbox, until
 
 SERVICES = ("archiver", "cleaner", "collector", "dead_letters", "deliverer")
@@ -92,7 +92,7 @@ class Forked:
         self._process.kill()
         self._process.wait(20)
         with self._sandbox.registry.session() as session:
-            for one in session.query(CollectorRow.id).filter_by(scope=self._name).all():
+            for one in session.query(ProcessRow.id).filter_by(scope=self._name).all():
                 leases.leave(session, one.id)
 
     def stop(self) -> None:

@@ -15,7 +15,8 @@ from clearwell.control.deliveries import find_deliveries, find_delivery
 from clearwell.control.platform import Platform
 from clearwell.destinations.memory import MemoryDestination, MemoryStore
 from clearwell.errors import ConfigError, Hint
-from clearwell.registry.deliveries import DelivererHealth, DelivererState, Delivery, RegisteredDelivery
+from clearwell.registry.deliveries import Delivery, RegisteredDelivery
+from clearwell.registry.jobs import JobHealth, JobState
 from clearwell.settings import Settings
 from clearwell.testing.contracts import minimal_text as text
 from clearwell.testing.destination_events import SIMPLE
@@ -64,7 +65,7 @@ def test_a_destination_that_is_none_of_them_is_told(
 
 def test_deliveries_of_older_versions_and_of_routes_that_are_gone_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(destinations, "behind", lambda *_: 3)
-    health = DelivererHealth(DelivererState.RUNNING)
+    health = JobHealth(JobState.RUNNING)
     gone = [Delivery("g1", "visits", 1, "postgres"), Delivery("g2", "visits", 2, "mongo")]
     registered = [RegisteredDelivery(delivery, False, health, None) for delivery in gone]  # type: ignore[arg-type]
     rows = destinations._former(NOBODY, registered, [Delivery("g3", "visits", 2, "postgres")])

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from clearwell.cli.main import clearwell
 from clearwell.control.status import ServiceHealth
 from clearwell.local.state import READY, ProcessState
-from clearwell.registry.deliveries import DelivererState
+from clearwell.registry.jobs import JobState
 
 CLEANER, DELIVERER = "cleaner.flights.v1", "deliverer.flights.v1.postgres"
 
@@ -19,7 +19,7 @@ CLEANER, DELIVERER = "cleaner.flights.v1", "deliverer.flights.v1.postgres"
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A stack whose cleaner has lost 1,100 offsets."""
-    health = {DELIVERER: ServiceHealth(state=DelivererState.RUNNING), CLEANER: ServiceHealth(lost=1_100)}
+    health = {DELIVERER: ServiceHealth(state=JobState.RUNNING), CLEANER: ServiceHealth(lost=1_100)}
     processes = [ProcessState(name, READY) for name in ("kafka", CLEANER, DELIVERER)]
     monkeypatch.setattr("clearwell.control.status.stack.status", lambda _: processes)
     monkeypatch.setattr("clearwell.control.status._try_health", lambda _: health)
