@@ -8,8 +8,10 @@ import msgspec
 
 from clearwell.contract.load import find as find_contract
 from clearwell.control.platform import Platform
+from clearwell.kafka.log_client import KafkaLog
 from clearwell.reconciliation import Balance
 from clearwell.reconciliation import balance as reconcile
+from clearwell.reconciliation.account_holders import RegisteredHolders
 from clearwell.reconciliation.destination_ledger import DestinationBalance
 from clearwell.reconciliation.offset_ledger import PartitionBalance
 from clearwell.reconciliation.source_accounts import SourceBalance
@@ -98,7 +100,8 @@ def take_balance(platform: Platform, stream: str, version: int | None = None) ->
     Raises ConfigError when there is no such contract or a topic is missing, Retryable when a server does not answer.
     """
     contract = find_contract(platform.settings.schemas, stream, version)
-    return stream_balance(reconcile(platform.settings, contract))
+    log, holders = KafkaLog(platform.settings.kafka), RegisteredHolders(platform.settings)
+    return stream_balance(reconcile(log, contract, holders))
 
 
 def stream_balance(balance: Balance) -> StreamBalance:

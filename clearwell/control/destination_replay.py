@@ -21,8 +21,8 @@ from clearwell.control.platform import Actor, Platform
 from clearwell.destinations.protocol import Accounts, Destination, Replayable, Start
 from clearwell.errors import ConfigError, Hint
 from clearwell.kafka import admin
+from clearwell.kafka.log_client import KafkaLog
 from clearwell.kafka.names import clean_topic
-from clearwell.kafka.range_reader import reader
 from clearwell.plugins.open_destination import open_destination
 from clearwell.reconciliation.earlier_accounts import PastAccounts
 from clearwell.registry import audit, deliveries
@@ -115,8 +115,9 @@ async def _plan(
         if partition in now and offset < now[partition].next_offset
     }
     route, counted = contract.route(delivery.destination), partial(report, _COUNTING)
-    async with reader(settings.kafka) as log:
-        past = PastAccounts(log, settings, contract, route, counted, sum(earlier.values()))
+    client = KafkaLog(settings.kafka)
+    async with client.reader() as log:
+        past = PastAccounts(client, log, contract, route, counted, sum(earlier.values()))
         starts = [await past.start(topic_id, now[partition], offset) for partition, offset in earlier.items()]
     again = sum(now[start.accounts.partition].delivered - start.accounts.delivered for start in starts)
     old = {partition: accounts.next_offset for partition, accounts in now.items()}

@@ -15,6 +15,7 @@ from clearwell.destinations.lake import destination as lake_destination
 from clearwell.destinations.lake.root import Root, TableLocation
 from clearwell.destinations.lake.tables import LakeTableInfo, TableVersion
 from clearwell.errors import ConfigError, nearest
+from clearwell.kafka.log_client import KafkaLog
 from clearwell.plugins.lakes import lake_root
 from clearwell.reconciliation.archive import PartitionArchive
 from clearwell.reconciliation.archive import check_archive as compare_archive
@@ -83,7 +84,7 @@ def check_archive(platform: Platform, stream: str, lake: str | None = None) -> A
     root = lake_root(platform.settings, lake)
     _require(root, f"{archive.FOLDER}/{stream}")
     to = ARCHIVE if lake is None else f"{ARCHIVE}.{lake}"
-    partitions = compare_archive(platform.settings, root, stream, to)
+    partitions = compare_archive(KafkaLog(platform.settings.kafka), root, stream, to)
     return ArchiveCheck(stream, all(partition.balanced for partition in partitions), partitions)
 
 

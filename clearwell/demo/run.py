@@ -28,10 +28,12 @@ from clearwell.demo.stages import DeadLetters, Snapshot
 from clearwell.errors import ConfigError, Fatal
 from clearwell.kafka import admin
 from clearwell.kafka.groups import committed
+from clearwell.kafka.log_client import KafkaLog
 from clearwell.kafka.names import clean_topic, dead_topic, model_group
 from clearwell.kafka.range_reader import reader
 from clearwell.local import stack
 from clearwell.reconciliation import Balance, balance
+from clearwell.reconciliation.account_holders import RegisteredHolders
 from clearwell.settings import Settings
 
 SUBSCRIPTION = "delay-model"
@@ -91,7 +93,7 @@ def run(home: Path, events: int, progress: Callable[[str, int, int], None], say:
     drain_seconds = time.monotonic() - drained
     follower.finish()
     say("taking the accounts")
-    accounts = balance(where, contract)
+    accounts = balance(KafkaLog(where.kafka), contract, RegisteredHolders(where))
     say("replaying history into a training set")
     backfilled = _backfill(where, home / "training" / STREAM)
     learned, unseen = _train(Path(backfilled.folder))

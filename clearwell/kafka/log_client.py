@@ -37,6 +37,9 @@ class LogClient(Protocol):
     def topic_now(self, topic: str) -> TopicNow:
         """The topic's id (KIP-516), and the leader epochs of its partitions at that moment."""
 
+    def require_topics(self, stream: str, version: int) -> dict[str, str]:
+        """The ids of a stream's four topics by name. Raises ConfigError when one is missing."""
+
     def begin_offsets(self, topic: str) -> dict[int, int]:
         """Partition → offset of the oldest record still there (the end offset where there is none)."""
 
@@ -85,6 +88,9 @@ class KafkaLog:
 
     def topic_now(self, topic: str) -> TopicNow:
         return admin.topic_now(self.address, topic)
+
+    def require_topics(self, stream: str, version: int) -> dict[str, str]:
+        return admin.require_topics(self.address, stream, version)
 
     def begin_offsets(self, topic: str) -> dict[int, int]:
         return admin.begin_offsets(self.address, topic)

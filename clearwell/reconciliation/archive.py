@@ -9,13 +9,9 @@ from clearwell.destinations.lake.archive import archive_place
 from clearwell.destinations.lake.root import Root, TableLocation
 from clearwell.destinations.lake.tables import open_table, query
 from clearwell.destinations.shape import RAW_OFFSET, RAW_PARTITION, RAW_TOPIC
-from clearwell.kafka import admin
-from clearwell.kafka.groups import committed
-from clearwell.kafka.log_client import RangeReader
+from clearwell.kafka.log_client import LogClient, RangeReader
 from clearwell.kafka.names import archive_group, raw_topic
-from clearwell.kafka.range_reader import reader
 from clearwell.reconciliation.offset_ledger import CLEAN, Ledger
-from clearwell.settings import Settings
 from clearwell.worker.positions import CommitNote
 
 
@@ -45,19 +41,19 @@ class PartitionArchive:
         return self.missing == 0 and self.doubled == 0
 
 
-def check_archive(settings: Settings, root: Root, stream: str, to: str) -> list[PartitionArchive]:
+def check_archive(log: LogClient, root: Root, stream: str, to: str) -> list[PartitionArchive]:
     """One entry a partition. Blocks. Raises Retryable or ConfigError, as when there is no such archive."""
-    return asyncio.run(_check(settings, root, stream, to))
+    return asyncio.run(_check(log, root, stream, to))
 
 
-async def _check(settings: Settings, root: Root, stream: str, to: str) -> list[PartitionArchive]:
+async def _check(client: LogClient, root: Root, stream: str, to: str) -> list[PartitionArchive]:
     topic, group = raw_topic(stream), archive_group(stream, to)
-    topic_id = admin.topic_id(settings.kafka, topic)
+    topic_id = str(client.topic_now(topic))
     table = ArchivedOffsets(archive_place(root, stream), group)
-    known = {at: CommitNote.read(text) for at, (_, text) in committed(settings.kafka, group, topic).items()}
-    partitions = range(admin.partition_count(settings.kafka, topic))
+    known = {at: CommitNote.read(text) for at, (_, text) in client.committed(group, topic).items()}
+    partitions = sorted(client.begin_offsets(topic))
     notes = [known[at] if at in known and known[at].topic_id == topic_id else CommitNote(topic_id) for at in partitions]
-    async with reader(settings.kafka) as log:
+    async with client.reader() as log:
         return [await check_partition(log, topic, partition, table, notes[partition]) for partition in partitions]
 
 

@@ -5,25 +5,21 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable
-from contextlib import AsyncExitStack, closing
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
 
 from clearwell.contract.model import Contract
 from clearwell.errors import ConfigError
-from clearwell.kafka import admin
-from clearwell.kafka.groups import committed
-from clearwell.kafka.log_client import RangeReader
+from clearwell.kafka.log_client import LogClient, RangeReader
 from clearwell.kafka.names import clean_topic, cleaner_group, dead_topic, dropped_topic, raw_topic
-from clearwell.kafka.range_reader import reader
-from clearwell.reconciliation.destination_ledger import Books, DestinationBalance
+from clearwell.reconciliation.account_holders import AccountHolders
+from clearwell.reconciliation.destination_ledger import DestinationBalance, DestinationLedger
 from clearwell.reconciliation.offset_ledger import CLEAN, DEAD, DROPPED, Ledger, PartitionBalance
-from clearwell.reconciliation.source_accounts import SourceBalance, source_balances
+from clearwell.reconciliation.source_accounts import SourceBalance
 from clearwell.records import dead_letter, dropped
 from clearwell.records.clean_reader import CleanReader
 from clearwell.records.origins import Origins
-from clearwell.registry import Registry
-from clearwell.settings import Settings
 from clearwell.worker.positions import CommitNote
 
 
@@ -61,39 +57,38 @@ class Balance:
         return sum(getattr(partition, column) for partition in self.partitions)
 
 
-def balance(settings: Settings, contract: Contract) -> Balance:
-    """Read all of a stream's topics (as far as retention has them) and its destinations' books. Blocks.
+def balance(log: LogClient, contract: Contract, holders: AccountHolders) -> Balance:
+    """Read all of a stream's topics (as far as retention has them) and its destinations' accounts. Blocks.
 
     A destination that does not take this version is told of in `unread`, and the others are accounted for.
     Raises Retryable when a server does not answer, ConfigError when topics are missing.
     """
-    return asyncio.run(_balance(settings, contract))
+    return asyncio.run(_balance(log, contract, holders))
 
 
-async def _balance(settings: Settings, contract: Contract) -> Balance:
+async def _balance(client: LogClient, contract: Contract, holders: AccountHolders) -> Balance:
     stream, version = contract.stream, contract.version
-    with closing(Registry(settings.postgres)) as registry:
-        sources = await asyncio.to_thread(source_balances, registry, stream)
-    ids = admin.require_topics(settings.kafka, stream, version)
-    cleaned = committed(settings.kafka, cleaner_group(stream, version), raw_topic(stream))
-    books, unread = list[Books](), list[tuple[str, str]]()
+    sources = await asyncio.to_thread(holders.sources, stream)
+    ids = client.require_topics(stream, version)
+    cleaned = client.committed(cleaner_group(stream, version), raw_topic(stream))
+    ledgers, unread = list[DestinationLedger](), list[tuple[str, str]]()
     partitions, reasons = [], dict[str, int]()
     async with AsyncExitStack() as stack:
         for route in contract.routes:
             try:
-                books.append(Books(settings, contract, route, ids[clean_topic(stream, version)]))
-                stack.callback(books[-1].close)
+                ledgers.append(DestinationLedger(holders, contract, route, ids[clean_topic(stream, version)]))
+                stack.callback(ledgers[-1].close)
             except ConfigError as error:
                 unread.append((route.to, str(error)))
-        log = await stack.enter_async_context(reader(settings.kafka))
-        for partition in range(admin.partition_count(settings.kafka, raw_topic(stream))):
+        log = await stack.enter_async_context(client.reader())
+        for partition in sorted(client.begin_offsets(raw_topic(stream))):
             audit = _Partition(log, contract, ids[raw_topic(stream)], partition)
             offset, text = cleaned.get(partition, (0, ""))
             note = CommitNote.read(text)
             ours = note.topic_id == audit.topic_id
             audit.note = note if ours else audit.note
-            partitions.append(await audit.run(offset if ours else None, books, reasons))
-        sums = tuple(book.sum() for book in books)
+            partitions.append(await audit.run(offset if ours else None, ledgers, reasons))
+        sums = tuple(ledger.sum() for ledger in ledgers)
     return Balance(stream, version, tuple(partitions), sums, reasons, sources, tuple(unread), bool(cleaned))
 
 
@@ -114,7 +109,9 @@ class _Partition:
         self.partition = partition
         self._forged = 0
 
-    async def run(self, next_offset: int | None, books: Iterable[Books], reasons: dict[str, int]) -> PartitionBalance:
+    async def run(
+        self, next_offset: int | None, ledgers: Iterable[DestinationLedger], reasons: dict[str, int]
+    ) -> PartitionBalance:
         """The accounts of [oldest raw offset, next_offset); None: the cleaner has not said yet where it is."""
         first, end = await self._log.begin(self._raw, self.partition), await self._log.end(self._raw, self.partition)
         ledger = Ledger(first, max(first, next_offset or 0))
@@ -123,7 +120,7 @@ class _Partition:
         self._origins = Origins(lambda: (self.topic_id, {self.partition: end}))
         self._origins.refresh()
         refused, complete = await self._dead(ledger, reasons)
-        await self._clean(ledger, books, refused, complete)
+        await self._clean(ledger, ledgers, refused, complete)
         await self._dropped(ledger)
         unaccounted = ledger.unaccounted()
         missing, expired = await self._existing(unaccounted, ledger)
@@ -131,13 +128,15 @@ class _Partition:
         holes = len(unaccounted) - missing - expired
         return ledger.close(self.partition, holes, missing, expired, waiting, self._forged)
 
-    async def _clean(self, ledger: Ledger, books: Iterable[Books], refused: Refused, complete: bool) -> None:
+    async def _clean(
+        self, ledger: Ledger, ledgers: Iterable[DestinationLedger], refused: Refused, complete: bool
+    ) -> None:
         topic, oldest = clean_topic(self._stream, self._version), None
         reader = CleanReader(self.partition, self._origins)
         begin = await self._log.begin(topic, self.partition)
-        for book in books:
-            there = refused[book.name, book.topic_id]
-            book.begin(self.partition, begin, there, complete, parted=bool(self.note.branches))
+        for of_destination in ledgers:
+            there = refused[of_destination.name, of_destination.topic_id]
+            of_destination.begin(self.partition, begin, there, complete, parted=bool(self.note.branches))
         async for records in self._all(topic):
             new = reader.take(records)
             self._forged += len(new.forged)
@@ -148,9 +147,9 @@ class _Partition:
             ]
             oldest = ours[0] if oldest is None and ours else oldest
             ledger.note(CLEAN, ours)
-            for book in books:
-                there = refused[book.name, book.topic_id]
-                book.note(self.partition, [(r.offset, r.key, r.value) for r in new.records], there)
+            for of_destination in ledgers:
+                there = refused[of_destination.name, of_destination.topic_id]
+                of_destination.note(self.partition, [(r.offset, r.key, r.value) for r in new.records], there)
         self._expire(ledger, begin, oldest)
 
     async def _dead(self, ledger: Ledger, reasons: dict[str, int]) -> tuple[Refused, bool]:

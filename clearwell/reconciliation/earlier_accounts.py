@@ -9,14 +9,13 @@ from typing import Any
 
 from clearwell.contract.model import Contract, Route
 from clearwell.destinations.protocol import Accounts, Start
-from clearwell.kafka.log_client import KafkaLog, RangeReader
+from clearwell.kafka.log_client import LogClient, RangeReader
 from clearwell.kafka.names import clean_topic, raw_topic
 from clearwell.pipeline.clean import CleanCodec
 from clearwell.records.clean_reader import CleanReader
 from clearwell.records.duplicates import Duplicates
 from clearwell.records.origins import Origins
 from clearwell.records.recent_history import RecentHistory
-from clearwell.settings import Settings
 from clearwell.steps import bind
 
 
@@ -25,18 +24,17 @@ class PastAccounts:
 
     def __init__(
         self,
+        client: LogClient,
         log: RangeReader,
-        settings: Settings,
         contract: Contract,
         route: Route,
         report: Callable[[int, int], None],
         total: int,
     ) -> None:
-        """`report` is told how many of the `total` events have been read."""
+        """`log` is a reader of `client`'s; `report` is told how many of the `total` events have been read."""
         schema = bind(contract).schema
         self._log, self._to = log, route.to
         self._topic = clean_topic(contract.stream, contract.version)
-        client = KafkaLog(settings.kafka)
         self._history = RecentHistory(client, contract.stream)
         self._origins = Origins(partial(client.id_and_ends, raw_topic(contract.stream)))
         self._codec = CleanCodec(schema)

@@ -45,6 +45,26 @@ class Counts:
         """Events that are no dead letters yet."""
         return self.events - self.refused
 
+    def difference(self, whole: bool = True) -> str | None:
+        """One sentence where the source's count and the events of it differ (invariant 11); None where they agree.
+
+        `whole`: the account began at the source's beginning.
+        """
+        if self.read is None:
+            return None
+        if self.read != self.events:
+            apart, which = self.read - self.events, "missing" if self.read > self.events else "too many"
+            return (
+                f"The source read {self.read:,} items, but {self.events:,} events were made of them "
+                f"({self.accepted:,} accepted, {self.refused:,} refused): {abs(apart):,} are {which}."
+            )
+        if whole and self.held is not None and self.held > self.read:
+            return (
+                f"The source holds {self.held:,} items, but {self.read:,} were read: {self.held - self.read:,} "
+                "are missing, such as those written behind the position; reset the connector to read all again."
+            )
+        return None
+
 
 NOTHING = Counts(read=0)
 """Where an account begins."""
@@ -70,21 +90,7 @@ class SavedPosition:
 
     def difference(self) -> str | None:
         """One sentence where the source's count and the events of it differ (invariant 11); None where they agree."""
-        counts = self.counts
-        if counts.read is None:
-            return None
-        if counts.read != counts.events:
-            apart, which = counts.read - counts.events, "missing" if counts.read > counts.events else "too many"
-            return (
-                f"The source read {counts.read:,} items, but {counts.events:,} events were made of them "
-                f"({counts.accepted:,} accepted, {counts.refused:,} refused): {abs(apart):,} are {which}."
-            )
-        if self.whole and counts.held is not None and counts.held > counts.read:
-            return (
-                f"The source holds {counts.held:,} items, but {counts.read:,} were read: {counts.held - counts.read:,} "
-                "are missing, such as those written behind the position; reset the connector to read all again."
-            )
-        return None
+        return self.counts.difference(self.whole)
 
 
 def load(session: Session, connector: str) -> SavedPosition:

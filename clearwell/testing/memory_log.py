@@ -15,7 +15,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from clearwell.errors import Retryable
+from clearwell.errors import ConfigError, Retryable
 from clearwell.kafka.admin import TopicNow
 from clearwell.kafka.topics import PARTITIONS, plans
 from clearwell.testing.clock import Clock
@@ -106,6 +106,15 @@ class MemoryLog:
             now = TopicNow(known.id)
             now.epochs = {number: partition.epoch for number, partition in enumerate(known.partitions)}
             return now
+
+    def require_topics(self, stream: str, version: int) -> dict[str, str]:
+        with self.lock:
+            self.require_available()
+            names = [plan.name for plan in plans(stream, version)]
+            missing = [name for name in names if name not in self._topics]
+            if missing:
+                raise ConfigError(f"Topic {', '.join(missing)} does not exist on {self.address}.")
+            return {name: self._topics[name].id for name in names}
 
     def begin_offsets(self, topic: str) -> dict[int, int]:
         with self.lock:

@@ -29,16 +29,17 @@ from clearwell.kafka.names import clean_topic, cleaner_group, dead_topic, delive
 from clearwell.pipeline.clean import CleanCodec
 from clearwell.pipeline.compiler import compile
 from clearwell.privacy.memory_keyring import MemoryKeyring
+from clearwell.reconciliation import Balance, balance
 from clearwell.records import dead_letter, dropped
-from clearwell.records.clean import raw_identities
 from clearwell.records.source_events import RecordMaker
-from clearwell.registry.positions import Counts
+from clearwell.registry.positions import NOTHING, Counts
 from clearwell.source import Source, SourcePosition
 from clearwell.steps import bind
 from clearwell.subscriptions.subscription import Subscription
 from clearwell.testing.clock import Clock
 from clearwell.testing.job_runner import run_job
 from clearwell.testing.kills import Kills, ProcessKilled
+from clearwell.testing.memory_holders import MemoryHolders
 from clearwell.testing.memory_log import MemoryLog
 from clearwell.testing.memory_partition import MemoryRecord
 from clearwell.worker.cleaner import open_cleaner
@@ -74,22 +75,6 @@ class RejectedEvent:
     event: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Account:
-    """Places in raw, (partition, offset): of all events that are there, and of those that have ended in each way."""
-
-    raw: frozenset[tuple[int, int]]
-    clean: frozenset[tuple[int, int]]
-    dropped: frozenset[tuple[int, int]]
-    rejected: frozenset[tuple[int, int]]
-
-    @property
-    def balanced(self) -> bool:
-        """Whether each event has ended in exactly one place."""
-        ended = len(self.clean) + len(self.dropped) + len(self.rejected)
-        return self.raw == self.clean | self.dropped | self.rejected and ended == len(self.raw)
-
-
 class TestPlatform:
     """A contract's stream: raw events go in, and after `run` are clean, delivered, dropped or dead.
 
@@ -111,6 +96,7 @@ class TestPlatform:
         """Offsets that retention removed before a group read them: its name, partition, first, and before which."""
         self.positions: dict[str, SourcePosition] = {}
         """Where each connector goes on reading its source."""
+        self._counts: dict[str, Counts] = {}
         self._kills = Kills()
         self._pipeline = compile(self.contract, self.keyring)
         self._destinations: dict[str, Callable[[], Destination]] = {}
@@ -147,6 +133,7 @@ class TestPlatform:
                 await source.close()
 
         def save(position: SourcePosition | None, counts: Counts) -> None:
+            self._counts[connector] = self._counts.get(connector, NOTHING) + counts
             if position is not None:
                 self.positions[connector] = position
 
@@ -237,22 +224,17 @@ class TestPlatform:
 
     def dropped(self) -> dict[str, int]:
         """How many events each rule has dropped: "<number>.<step name>" → offsets."""
-        return dict(Counter(self._dropped_places().values()))
-
-    def _dropped_places(self) -> dict[tuple[int, int], str]:
         rules = {}
         for partition, record in self._placed(dropped_topic(self.contract.stream)):
             for rule, offsets in dropped.decode(record.value or b"").rules.items():
                 rules.update({(partition, offset): rule for offset in offsets})
-        return rules
+        return dict(Counter(rules.values()))
 
-    def account(self) -> Account:
-        """Where each raw event has ended (invariant 5)."""
-        raw = {(partition, record.offset) for partition, record in self._placed(raw_topic(self.contract.stream))}
-        topic = clean_topic(self.contract.stream, self.contract.version)
-        clean = {(at, raw_identities([record])[1][0]) for at, record in self._placed(topic)}
-        rejected = {(event.partition, event.offset) for event in self.rejected() if event.destination is None}
-        return Account(frozenset(raw), frozenset(clean), frozenset(self._dropped_places()), frozenset(rejected))
+    def balance(self) -> Balance:
+        """The accounts of the stream: of each source, partition and destination, as `clearwell balance` shows them."""
+        holders = MemoryHolders(self._counts, self._destination)
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(balance, self.log, self.contract, holders).result()
 
     def _destination(self, route: Route) -> Destination:
         if route.to in self._destinations:

@@ -11,7 +11,7 @@ import pytest
 from confluent_kafka import Producer
 from kafka import TopicPartition
 
-from clearwell.errors import Retryable
+from clearwell.errors import ConfigError, Retryable
 from clearwell.kafka import admin
 from clearwell.kafka.log_client import KafkaLog, LogClient, log_of
 from clearwell.kafka.message_format import Record, encode_headers
@@ -245,6 +245,11 @@ def test_a_topic_that_is_made_again_is_another_one(case: LogCase, topic: str) ->
     case.create_topic(topic)
     assert case.log.topic_now(topic) != before
     assert case.log.end_offsets(topic) == {0: 0}
+
+
+def test_a_stream_without_topics_is_told(case: LogCase, unique: Callable[[str], str]) -> None:
+    with pytest.raises(ConfigError, match="does not exist"):
+        case.log.require_topics(unique("stream"), 1)
 
 
 def test_a_group_stores_a_text_beside_each_offset(case: LogCase, unique: Callable[[str], str]) -> None:

@@ -11,6 +11,7 @@ import pytest
 from deltalake import DeltaTable
 
 from clearwell.destinations.lake.root import Root, TableLocation
+from clearwell.kafka.log_client import KafkaLog
 from clearwell.kafka.names import raw_topic
 from clearwell.reconciliation.archive import check_archive
 from tests.support.archives import opened, rows_in
@@ -78,11 +79,11 @@ def test_killed_again_and_again(archived: Platform) -> None:
     assert sorted(one.value or b"" for one in found.values()) == sorted(sent)
     assert service.stop() == 0
     root = Root(TableLocation(str(lake(archived))))
-    checked = check_archive(archived.settings, root, archived.stream, "archive")
+    checked = check_archive(KafkaLog(archived.settings.kafka), root, archived.stream, "archive")
     assert all(one.balanced and one.waiting == 0 and one.older == 0 for one in checked)
     assert sum(one.archived for one in checked) == len(sent)
     lost = DeltaTable(str(table(archived))).delete("_raw_partition = 1 AND _raw_offset % 10 = 3")["num_deleted_rows"]
-    checked = check_archive(archived.settings, root, archived.stream, "archive")
+    checked = check_archive(KafkaLog(archived.settings.kafka), root, archived.stream, "archive")
     assert [one.missing for one in checked] == [0, lost, 0, 0]
 
 

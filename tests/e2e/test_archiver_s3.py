@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from clearwell.destinations.lake.root import Root, TableLocation
+from clearwell.kafka.log_client import KafkaLog
 from clearwell.reconciliation.archive import check_archive
 from clearwell.registry import Registry, destinations
 from tests.support.archives import opened, rows_in
@@ -50,7 +51,7 @@ def check(platform: Platform, to: str, root: Root, sent: list[bytes]) -> None:
     rows = rows_in(f"{root.place.url}/archive/{platform.stream}", root.place.options)
     found = opened(platform.keyring, platform.stream, rows)
     assert sorted(one.value or b"" for one in found.values()) == sorted(sent)
-    checked = check_archive(platform.settings, root, platform.stream, to)
+    checked = check_archive(KafkaLog(platform.settings.kafka), root, platform.stream, to)
     assert all(one.balanced and one.waiting == 0 for one in checked)
     assert sum(one.archived for one in checked) == len(sent)
 

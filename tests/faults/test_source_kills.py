@@ -27,10 +27,12 @@ import pytest
 from clearwell.contract.load import find
 from clearwell.errors import Retryable
 from clearwell.kafka import admin
+from clearwell.kafka.log_client import KafkaLog
 from clearwell.kafka.names import clean_topic, raw_topic
 from clearwell.kafka.range_reader import reader
 from clearwell.privacy.key_file import LocalKeyring
 from clearwell.reconciliation import balance
+from clearwell.reconciliation.account_holders import RegisteredHolders
 from clearwell.records.clean import raw_identities
 from clearwell.records.duplicates import Duplicates
 from clearwell.registry import State, connectors
@@ -204,7 +206,8 @@ class Cleaning:
     def _settled(self) -> bool:
         where = self._sandbox.settings
         try:
-            found = balance(where, find(where.schemas, self._sandbox.stream))
+            contract = find(where.schemas, self._sandbox.stream)
+            found = balance(KafkaLog(where.kafka), contract, RegisteredHolders(where))
         except Retryable:  # the group of a cleaner that has just begun
             return False
         assert found.balanced or not found.settled, found

@@ -21,9 +21,11 @@ from clearwell.control.stages import Stages
 from clearwell.errors import Retryable
 from clearwell.kafka import admin
 from clearwell.kafka.clients import connect
+from clearwell.kafka.log_client import KafkaLog
 from clearwell.kafka.names import clean_topic, raw_topic
 from clearwell.privacy.key_file import LocalKeyring
 from clearwell.reconciliation import Balance, balance
+from clearwell.reconciliation.account_holders import RegisteredHolders
 from clearwell.settings import Settings
 from tests.support.forked import ForkedProcess
 
@@ -152,7 +154,7 @@ class Platform:
 
     def balance(self) -> Balance:
         """The accounts of the stream now."""
-        return balance(self.settings, self.contract)
+        return balance(KafkaLog(self.settings.kafka), self.contract, RegisteredHolders(self.settings))
 
     def cleaned(self) -> int:
         """Records in the clean topic, repeats included."""

@@ -41,7 +41,7 @@ def test_each_poison_record_is_one_dead_letter_and_its_neighbours_flow() -> None
         mixed += [next(good), bad, next(good)]
     platform.put(*mixed, partition=1)
     platform.run()
-    assert platform.account().balanced
+    assert platform.balance().balanced
     assert len(platform.rows("postgres")) == len(platform.rows("mongo")) == 2 * len(poison)
     assert [letter.offset for letter in platform.rejected()] == list(range(1, len(mixed), 3))
     for letter in platform.rejected():
