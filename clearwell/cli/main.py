@@ -61,6 +61,8 @@ SECTIONS = {
             "clearwell.cli.stream.commands:stream",
             "Look at streams, their topics and who reads them; keep their logs in order.",
         ),
+        "job": Entry("clearwell.cli.job.commands:job", "Look at the jobs of workers; pause, restart and scale them."),
+        "worker": Entry("clearwell.cli.worker.commands:worker", "Look at workers and collectors, and drain them."),
         "dead-letter": Entry(
             "clearwell.cli.dead_letters.commands:dead_letter", "Look at rejected events, fix them, and send them again."
         ),

@@ -17,6 +17,24 @@ def format_time(at: datetime | None) -> str | None:
     return None if at is None else at.isoformat(timespec="seconds")
 
 
+def format_lag(events: int | None, seconds: float | None) -> str:
+    """What is still to be read, and how old it is: "1,200, 8 s"; "?" where that is not known."""
+    if events is None:
+        return "?"
+    return f"{events:,}" if not events or seconds is None else f"{events:,}, {format_seconds(seconds)}"
+
+
+def format_seconds(seconds: float) -> str:
+    """How long: "0.4 s", "12 s", "3 min 5 s", "2 h 10 min"."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
 def format_position(position: Any) -> str:
     """A connector's position as people read it, and as `positions set` takes it."""
     return "the beginning" if position is None else msgspec.json.encode(position).decode()

@@ -46,7 +46,7 @@ class Holder:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What a process says of itself: the part of a core that its work took in the last minute, its memory, its endpoint."""
+    """What a process says of itself: the part of a core that its work took in the last minute, memory, endpoint."""
 
     busy: float = 0.0
     rss_mb: float = 0.0
