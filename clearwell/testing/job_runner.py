@@ -154,7 +154,7 @@ async def _process(log: MemoryLog, job: Job, member: MemoryConsumer, batch_size:
         if not failure.done():
             failure.set_exception(error)
 
-    processor = PartitionProcessor(job.work, fail, job.topic.lineage)
+    processor = PartitionProcessor(job.work, fail, job.topic.lineage, job.meter)
     streams = [_PartitionStream(log, job, member, tp, start, batch_size, fail, kills) for tp, start in starts.items()]
     agents = asyncio.gather(*(processor.run(stream) for stream in streams))
     await asyncio.wait((agents, failure), return_when=asyncio.FIRST_COMPLETED)

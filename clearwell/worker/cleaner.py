@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from clearwell.errors import Retryable
 from clearwell.kafka.lineage import way_out
 from clearwell.kafka.log_client import LogClient
 from clearwell.kafka.names import clean_topic, cleaner_group, dead_topic, dropped_topic, raw_topic
+from clearwell.metrics.metric import reason_of
 from clearwell.pipeline.batch import Outcomes, RawBatch, Rejected
 from clearwell.pipeline.compiler import Pipeline, PipelineState
 from clearwell.privacy.keyring import Keyring
@@ -24,6 +26,7 @@ from clearwell.records.recent_history import RecentHistory
 from clearwell.worker.batch_watch import BatchWatch
 from clearwell.worker.gaps import Gaps, NoteLoss
 from clearwell.worker.job import GetProducer
+from clearwell.worker.job_meters import JobMeter
 from clearwell.worker.partition_processor import FetchedBatch
 from clearwell.worker.positions import GroupPositions
 from clearwell.worker.rejection_limit import RejectedEvent, RejectionCounter, TooManyRejected
@@ -54,7 +57,9 @@ class Cleaner:
         tail: RecentHistory,
         stop_connector: StopConnector,
         producer: GetProducer,
+        meter: JobMeter | None = None,
     ) -> None:
+        """`meter` counts where the events end."""
         contract = pipeline.contract
         self._pipeline = pipeline
         self.identity = positions.identity
@@ -63,6 +68,7 @@ class Cleaner:
         self._tail = tail
         self._stop_connector = stop_connector
         self._producer = producer
+        self._meter = meter
         self._dead_letters = dead_letter.DeadLetterWriter(contract, keyring)
         self._clean_topic = clean_topic(contract.stream, contract.version)
         self._raw_topic = raw_topic(contract.stream)
@@ -107,7 +113,8 @@ class Cleaner:
             outcomes = self._pipeline.process(batch, self._states[fetched.partition])
         senders = senders_of(fetched.records, outcomes.rejected)
         await self._count(fetched.partition, fetched.last, list(senders.items()))
-        return self._durable(await self._send(batch, outcomes, senders))
+        futures = await self._send(batch, outcomes, senders)
+        return self._durable(futures) if self._meter is None else self._count_durable(futures, outcomes, self._meter)
 
     async def _count(self, partition: int, last: int, rejected: Sequence[RejectedEvent]) -> None:
         """Raise TooManyRejected where the stop rule says stop, and stopping one connector does not help."""
@@ -134,6 +141,16 @@ class Cleaner:
             futures += await producer.send_records(self._dropped_topic, partition, [record])
         return futures
 
+    def _count_durable(self, futures: Sequence[asyncio.Future[Any]], out: Outcomes, meter: JobMeter) -> Awaitable[None]:
+        kept, dropped = len(out.offsets), len(out.dropped)
+        rejected = Counter(reason_of(event.step) for event in out.rejected)  # the events are not kept until then
+
+        async def durable() -> None:
+            await self._durable(futures)
+            meter.cleaned(kept, dropped, rejected)
+
+        return durable()
+
     async def _durable(self, futures: Sequence[asyncio.Future[Any]]) -> None:
         try:
             await asyncio.gather(*futures)
@@ -159,10 +176,12 @@ def open_cleaner(
     stop_connector: StopConnector,
     note_loss: NoteLoss,
     producer: GetProducer,
+    meter: JobMeter | None = None,
 ) -> Cleaner:
     """The cleaner of a stream's version. Raises Fatal when there is no key to seal with (invariant 6)."""
     stream, version = pipeline.contract.stream, pipeline.contract.version
     topic = raw_topic(stream)
     positions = GroupPositions(TopicIdentity.of(client, topic, way_out(stream)))
     gaps = Gaps(client, topic, cleaner_group(stream, version), note_loss)
-    return Cleaner(pipeline, keyring, positions, gaps, RecentHistory(client, stream), stop_connector, producer)
+    history = RecentHistory(client, stream)
+    return Cleaner(pipeline, keyring, positions, gaps, history, stop_connector, producer, meter)

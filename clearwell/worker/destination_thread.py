@@ -12,6 +12,7 @@ from typing import Protocol, TypeVar
 from clearwell.backoff import retry_until_available
 from clearwell.destinations.protocol import Destination
 from clearwell.errors import ClearwellError, Retryable
+from clearwell.worker.job_meters import JobMeter
 
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
@@ -30,11 +31,15 @@ class HealthReport(Protocol):
 class DestinationThread:
     """A destination's own thread: one call at a time, in order, retried in place while the world is bad."""
 
-    def __init__(self, destination: Destination, health: HealthReport | None = None) -> None:
-        """`health` hears of each trouble and of its end; None: nobody does."""
+    def __init__(
+        self, destination: Destination, health: HealthReport | None = None, meter: JobMeter | None = None
+    ) -> None:
+        """`health` hears of each trouble and of its end; None: nobody does. `meter` counts what it did."""
         self.destination = destination
         self._health = health
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix=destination.kind)
+        self.meter = meter
+        begin = None if meter is None else meter.watch_thread
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=destination.kind, initializer=begin)
         self._closing = threading.Event()
         self._failure: Exception | None = None
 
@@ -67,4 +72,6 @@ class DestinationThread:
     def _report(self, error: Retryable, wait: float) -> None:
         if self._health is not None:
             self._health.trouble(error, wait)
+        if self.meter is not None:
+            self.meter.retried()
         log.warning("%s: %s Trying again in %.1f s.", self.destination.kind, error, wait)

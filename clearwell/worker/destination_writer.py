@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections import deque
 from dataclasses import dataclass, field, replace
 
@@ -52,7 +53,10 @@ class Writer:
                 if self._waiting.get(waiting.batch.partition) is waiting:
                     del self._waiting[waiting.batch.partition]
             waiting.parts = deque([waiting.batch])
+        rows, began = sum(len(part.rows) for part in waiting.parts), time.monotonic()
         self._isolation.write(waiting.parts)
+        if self._store.meter is not None:
+            self._store.meter.written(rows, time.monotonic() - began)
 
 
 def _fit(first: CleanBatch, then: CleanBatch) -> bool:

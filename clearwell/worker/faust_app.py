@@ -153,7 +153,7 @@ async def _run(make: MakeJob) -> int:
     except ClearwellError as error:
         return report(error)
     name = job.topic.topic
-    processor = PartitionProcessor(job.work, fail=end, lineage=job.topic.lineage)
+    processor = PartitionProcessor(job.work, fail=end, lineage=job.topic.lineage, meter=job.meter)
     app.agent(app.topic(name, schema=BatchSchema()), isolated_partitions=True, name=name)(processor.run)
     await app.start()
     coverage = Coverage(job.client, job.group, name)

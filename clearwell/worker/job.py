@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from clearwell.kafka.log_client import LogClient
 from clearwell.kafka.message_format import AnyRecord
+from clearwell.worker.job_meters import JobMeter
 from clearwell.worker.partition_processor import BatchWork
 from clearwell.worker.topic_identity import TopicIdentity
 
@@ -42,7 +43,7 @@ class Companion(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """`topic` also tells whether the topic is still the one that it was."""
+    """`topic` also tells whether the topic is still the one that it was. `meter` counts what it does."""
 
     client: LogClient
     group: str
@@ -50,3 +51,4 @@ class Job:
     positions: Positions
     work: BatchWork
     companion: Companion | None = None
+    meter: JobMeter | None = None
