@@ -25,7 +25,12 @@ def load(path: Path) -> Contract:
     Step names and arguments are not judged here: `clearwell.steps.bind` does that.
     Raises ContractError (ContractProblems when the language is broken) with every problem of the file.
     """
-    contract = parse(_read(path), str(path))
+    return load_text(path, read(path))
+
+
+def load_text(path: Path, text: str) -> Contract:
+    """As `load`, where the text of the file was read already (`read`)."""
+    contract = parse(text, str(path))
     problems = Problems()
     named = _FILE_NAME.match(path.name)
     if named is None or int(named[1]) != contract.version:
@@ -76,6 +81,20 @@ def parse(text: str, file: str) -> Contract:
     )
 
 
+def read(path: Path) -> str:
+    """The text of a contract file. Raises ContractError where there is none, or it is no text."""
+    location = Location(str(path), 1)
+    try:
+        if not path.is_file():
+            raise ContractError("There is no such file.", location)
+        with path.open("rb") as file:
+            return file.read(MAX_BYTES + 1).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ContractError("The file is not UTF-8 text.", location) from error
+    except OSError as error:
+        raise ContractError(f"The file can't be read: {error.strerror}.", location) from error
+
+
 def contract_files(folder: Path) -> list[Path]:
     """The contract files of a schemas folder, by stream and then version. Raises ConfigError when it is not there."""
     if not folder.is_dir():
@@ -119,19 +138,6 @@ def find_file(folder: Path, stream: str, version: int | None = None) -> Path:
         known_versions = ", ".join(f"v{number}" for number in sorted(versions))
         raise ConfigError(f'The stream "{stream}" has no version {version}; it has {known_versions}.')
     return versions[version]
-
-
-def _read(path: Path) -> str:
-    location = Location(str(path), 1)
-    try:
-        if not path.is_file():
-            raise ContractError("There is no such file.", location)
-        with path.open("rb") as file:
-            return file.read(MAX_BYTES + 1).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ContractError("The file is not UTF-8 text.", location) from error
-    except OSError as error:
-        raise ContractError(f"The file can't be read: {error.strerror}.", location) from error
 
 
 def _check_names(written: Mapping[str, Node], problems: Problems) -> None:

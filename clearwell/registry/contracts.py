@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import func, select, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import distinct_on, insert
 from sqlalchemy.orm import Session
 
 from clearwell.contract.load import parse
@@ -67,6 +67,9 @@ def get(session: Session, stream: str, version: int | None = None) -> PublishedC
     """As `newest`. Raises ConfigError (code "not_published") with the nearest name when there is none."""
     published = newest(session, stream, version)
     if published is None:
+        if version is None and revisions(session, stream):
+            what = f"The contract of {stream} is retired: nothing reads the stream any more."
+            raise ConfigError(what, code="not_published", hint=Hint("contracts.publish", stream))
         known = sorted({contract.stream for contract in current(session)})
         what = f'the stream "{stream}"' if version is None else f"{stream} v{version}"
         raise ConfigError(
@@ -91,7 +94,7 @@ def current(session: Session) -> list[PublishedContract]:
         select(ContractRow)
         .where(ContractRow.retired_at.is_(None))
         .order_by(ContractRow.stream, ContractRow.version.desc(), ContractRow.revision.desc())
-        .distinct(ContractRow.stream)
+        .ext(distinct_on(ContractRow.stream))
     )
     return [_published(row) for row in session.scalars(query)]
 
@@ -102,6 +105,23 @@ def retire(session: Session, stream: str, version: int | None = None) -> int:
     if version is not None:
         query = query.where(ContractRow.version == version)
     return len(session.execute(query.values(retired_at=func.now()).returning(ContractRow.revision)).all())
+
+
+def restore(session: Session, stream: str, version: int) -> None:
+    """Have a retired version be there again, with all its revisions."""
+    query = update(ContractRow).where(ContractRow.stream == stream, ContractRow.version == version)
+    session.execute(query.values(retired_at=None))
+
+
+def newest_revisions(session: Session) -> dict[str, tuple[int, int]]:
+    """As `current`, without the texts: stream → (version, revision), cheap enough to be asked each second."""
+    query = (
+        select(ContractRow.stream, ContractRow.version, ContractRow.revision)
+        .where(ContractRow.retired_at.is_(None))
+        .order_by(ContractRow.stream, ContractRow.version.desc(), ContractRow.revision.desc())
+        .ext(distinct_on(ContractRow.stream))
+    )
+    return {row.stream: (row.version, row.revision) for row in session.execute(query)}
 
 
 def target(stream: str, version: int) -> str:

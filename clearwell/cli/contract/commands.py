@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from clearwell.cli.contract.publish import publish, retire
 from clearwell.cli.contract.show import render_contract
 from clearwell.cli.group import Group
 from clearwell.cli.output import emit, json_option, say, table
@@ -24,7 +25,11 @@ _VERSION = click.option("--version", "number", type=click.IntRange(1, 9_999), he
 
 @click.group(cls=Group)
 def contract() -> None:
-    """List, check, show and test contracts: the YAML files schemas/<stream>/v<version>.yaml."""
+    """List, check, publish and test contracts: the YAML files schemas/<stream>/v<version>.yaml."""
+
+
+contract.add_command(publish)
+contract.add_command(retire)
 
 
 @contract.command("list")
