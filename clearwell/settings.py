@@ -75,6 +75,21 @@ def key_file(env: Mapping[str, str] = os.environ) -> Path:
     return Path(env["CLEARWELL_KEYS"]).absolute() if "CLEARWELL_KEYS" in env else home_folder(env) / "keys.json"
 
 
+def metrics_address(env: Mapping[str, str] = os.environ) -> tuple[str, int] | None:
+    """Where a process serves its metrics: host and port (0: any free one) of CLEARWELL_METRICS; None: "off".
+
+    Without it a free port of this host alone. Raises ConfigError that names the variable.
+    """
+    address = env.get("CLEARWELL_METRICS", "").strip() or "127.0.0.1:0"
+    if address == "off":
+        return None
+    host, _, port = address.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not host or "/" in host or not (port.isascii() and port.isdecimal()) or int(port) > 65_535:
+        raise ConfigError('CLEARWELL_METRICS must be "host:port", such as 127.0.0.1:9464, or "off".')
+    return host, int(port)
+
+
 def external(env: Mapping[str, str] = os.environ) -> dict[str, str]:
     """The servers that the environment names, by "kafka", "postgres", "mongo"; those are never embedded."""
     return {name: env[f"CLEARWELL_{name.upper()}"] for name in SERVERS if env.get(f"CLEARWELL_{name.upper()}")}
