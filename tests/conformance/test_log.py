@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import pytest
-from confluent_kafka import Producer
 from kafka import TopicPartition
 
 from clearwell.errors import ConfigError, Retryable
@@ -16,9 +15,9 @@ from clearwell.kafka import admin
 from clearwell.kafka.log_client import KafkaLog, LogClient, log_of
 from clearwell.kafka.message_format import Record, encode_headers
 from clearwell.kafka.producer import EventProducer
-from clearwell.kafka.security import security_of
 from clearwell.settings import Settings
 from clearwell.testing.memory_log import MemoryLog
+from tests.support.transactions import KafkaTransaction
 
 
 class Transaction(Protocol):
@@ -74,27 +73,6 @@ class MemoryCase:
         self.memory.tick()
         self.memory.tick()
         return self.memory.clock.milliseconds
-
-
-class KafkaTransaction:
-    """librdkafka's."""
-
-    def __init__(self, address: str, name: str) -> None:
-        options = security_of(address).librdkafka_options()
-        self._producer = Producer({"bootstrap.servers": address, "transactional.id": name, **options})
-        self._producer.init_transactions(30)
-        self._producer.begin_transaction()
-
-    def produce(self, topic: str, partition: int, values: Sequence[bytes]) -> None:
-        for value in values:
-            self._producer.produce(topic, value, partition=partition)
-        assert self._producer.flush(30) == 0
-
-    def commit(self) -> None:
-        self._producer.commit_transaction(30)
-
-    def abort(self) -> None:
-        self._producer.abort_transaction(30)
 
 
 class KafkaCase:

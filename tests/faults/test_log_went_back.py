@@ -29,10 +29,24 @@ from clearwell.registry.subscriptions import RegisteredSubscription
 from clearwell.settings import Settings
 from clearwell.steps import bind
 from clearwell.subscriptions.subscription import Subscription
-from tests.e2e.test_transactions import CONTRACT
 from tests.support.platform import PARTITIONS, Platform, until
 
 pytestmark = pytest.mark.slow
+
+CONTRACT = """
+stream: $stream
+version: 1
+owner: me@example.com
+description: Events of a stream whose log loses some.
+key: id
+event_id: id
+event_time: at
+fields:
+  id: {type: string, required: true}
+  at: {type: timestamp, required: true}
+routes:
+  - {to: postgres, table: $stream}
+"""
 
 
 @pytest.fixture
