@@ -122,8 +122,7 @@ def plan_removal(platform: Platform, name: str, *, keep_upstream: bool = False) 
     Raises ConfigError when something is to be dropped while the connector runs.
     """
     with platform.looking() as session:
-        connector, saved = connectors.get(session, name), positions.load(session, name)
-    return Removal(name, saved.position, saved.events, not keep_upstream and _disposes(connector))
+        return removal_of(session, name, keep_upstream=keep_upstream)
 
 
 def apply(platform: Platform, actor: Actor, plan: Plan) -> None:
@@ -139,7 +138,26 @@ def apply(platform: Platform, actor: Actor, plan: Plan) -> None:
             case PositionChange():
                 _set_position(session, plan)
             case Removal():
-                _remove(session, plan)
+                remove(session, plan)
+
+
+def removal_of(session: Session, name: str, *, keep_upstream: bool = False) -> Removal:
+    """As `plan_removal`."""
+    connector, saved = connectors.get(session, name), positions.load(session, name)
+    return Removal(name, saved.position, saved.events, not keep_upstream and _disposes(connector))
+
+
+def remove(session: Session, plan: Removal) -> None:
+    """Forget a connector; what its server keeps is dropped last, so that nothing has changed when that fails. Blocks.
+
+    Raises ConfigError when it is gone, or runs while something is to be dropped, and as the source's `dispose`.
+    """
+    connector = connectors.get(session, plan.name, for_update=True)
+    if plan.disposes:
+        _require_not_running(connector)
+    connectors.remove(session, plan.name)
+    if plan.disposes:
+        _or_keep_upstream(_dispose, connector)
 
 
 def require_position(connector: Connector) -> None:
@@ -182,15 +200,6 @@ def _set_position(session: Session, plan: PositionChange) -> None:
     audit.record(session, plan.action, connectors.target(plan.name), detail)
     if plan.disposes:
         _dispose(connector)
-
-
-def _remove(session: Session, plan: Removal) -> None:
-    connector = connectors.get(session, plan.name, for_update=True)
-    if plan.disposes:
-        _require_not_running(connector)
-    connectors.remove(session, plan.name)
-    if plan.disposes:
-        _or_keep_upstream(_dispose, connector)
 
 
 def _old(name: str, difference: str) -> ConfigError:

@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
-from clearwell.contract.load import all_contracts
-from clearwell.contract.load import find as find_contract
-from clearwell.contract.model import Contract
 from clearwell.control.platform import Platform
+from clearwell.control.stream_parts import StreamParts, all_streams, find_stream
+from clearwell.control.stream_states import StreamState
 from clearwell.errors import ConfigError, Hint
 from clearwell.kafka import admin, groups, names
+from clearwell.kafka.topic_ends import ends_of
 from clearwell.registry import subscriptions
 
 
 class StreamSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """A stream, by its contracts. `partitions` are those of its raw topic, None where it has no topics yet."""
+    """A stream, by its published contracts. `partitions` are those of its raw topic, None where it has no topics yet.
+
+    `jobs` and `connectors`: how many it has.
+    """
 
     name: str
     owner: str
     versions: Sequence[int]
+    state: StreamState
     partitions: int | None
+    jobs: int
+    connectors: int
 
 
 class TopicStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,26 +56,23 @@ class StreamDetails(StreamSummary, frozen=True, kw_only=True):
 
 
 def list_streams(platform: Platform) -> list[StreamSummary]:
-    """All streams that have a contract, by name. Blocks. Raises ConfigError, Retryable when Kafka does not answer."""
-    topics = _topics(platform.settings.kafka)
-    contracts: dict[str, list[Contract]] = {}
-    for contract in all_contracts(platform.settings.schemas):
-        contracts.setdefault(contract.stream, []).append(contract)
-    return [_summary(platform, versions, topics) for versions in contracts.values()]
+    """All streams, by name. Blocks. Raises as `Platform.looking`, and Retryable when Kafka does not answer."""
+    streams = all_streams(platform)
+    partitions = ends_of(platform.settings.kafka, [names.raw_topic(stream.name) for stream in streams])
+    return [_summary(stream, partitions) for stream in streams]
 
 
-def show_stream(platform: Platform, stream: str) -> StreamDetails:
-    """One stream. Blocks. Raises ConfigError, with the nearest name, when it has no contract, and as `list_streams`."""
-    find_contract(platform.settings.schemas, stream)
-    versions = [contract for contract in all_contracts(platform.settings.schemas) if contract.stream == stream]
+def show_stream(platform: Platform, name: str) -> StreamDetails:
+    """One stream. Blocks. Raises ConfigError (code "no_such_stream") when there is none, and as `list_streams`."""
+    stream = find_stream(platform, name)
     kafka = platform.settings.kafka
-    topics = _topics(kafka)
-    summary = _summary(platform, versions, topics)
+    topics = topics_of_stream(kafka, name)
+    ends = ends_of(kafka, topics)
     return StreamDetails(
-        **msgspec.structs.asdict(summary),
-        topics=[_topic_status(kafka, topic) for topic in _topics_of(topics, stream)],
+        **msgspec.structs.asdict(_summary(stream, ends)),
+        topics=[_topic_status(kafka, topic, ends[topic]) for topic in topics],
         readers=[
-            _reader_status(kafka, group, topic) for group, topic in _readers(platform, versions) if topic in topics
+            _reader_status(kafka, group, topic) for group, topic in readers_of(platform, stream) if topic in topics
         ],
     )
 
@@ -80,7 +83,7 @@ def topics_of(platform: Platform, stream: str) -> dict[str, int]:
     Raises ConfigError when there is no raw topic, Retryable when Kafka does not answer.
     """
     kafka = platform.settings.kafka
-    topics = _topics_of(_topics(kafka), stream)
+    topics = topics_of_stream(kafka, stream)
     raw = names.raw_topic(stream)
     if raw not in topics:
         raise ConfigError(
@@ -89,45 +92,45 @@ def topics_of(platform: Platform, stream: str) -> dict[str, int]:
     return {topic: admin.partition_count(kafka, topic) for topic in topics}
 
 
-def _topics(kafka: str) -> set[str]:
-    return set(admin.ask(kafka, "listing topics", lambda client: client.list_topics()))
-
-
-def _topics_of(topics: set[str], stream: str) -> list[str]:
+def topics_of_stream(kafka: str, stream: str) -> list[str]:
+    """Those that there are: clean of every version, dropped, dead, raw. Blocks. Raises Retryable."""
+    topics = set(admin.ask(kafka, "listing topics", lambda client: client.list_topics()))
     is_clean = re.compile(re.escape(names.clean_topic(stream, 0)[:-1]) + r"[0-9]+")
     clean = sorted(topic for topic in topics if is_clean.fullmatch(topic))
     beside = (names.dropped_topic(stream), names.dead_topic(stream), names.raw_topic(stream))
     return clean + [topic for topic in beside if topic in topics]
 
 
-def _summary(platform: Platform, versions: Sequence[Contract], topics: set[str]) -> StreamSummary:
-    stream = versions[-1].stream
-    raw = names.raw_topic(stream)
-    return StreamSummary(
-        name=stream,
-        owner=versions[-1].owner,
-        versions=[contract.version for contract in versions],
-        partitions=admin.partition_count(platform.settings.kafka, raw) if raw in topics else None,
-    )
-
-
-def _topic_status(kafka: str, topic: str) -> TopicStatus:
-    first, ends = admin.begin_offsets(kafka, topic), admin.end_offsets(kafka, topic)
-    return TopicStatus(topic=topic, partitions=len(ends), offsets=sum(ends.values()) - sum(first.values()))
-
-
-def _readers(platform: Platform, versions: Sequence[Contract]) -> Iterator[tuple[str, str]]:
+def readers_of(platform: Platform, stream: StreamParts) -> Iterator[tuple[str, str]]:
     """Consumer groups, each with the topic that it reads."""
-    stream = versions[-1].stream
-    raw = names.raw_topic(stream)
-    yield from ((names.cleaner_group(stream, contract.version), raw) for contract in versions)
-    yield from ((names.archive_group(stream, route.to), raw) for route in versions[-1].archives)
-    yield names.dead_letters_group(stream), names.dead_topic(stream)
+    raw, contract = names.raw_topic(stream.name), stream.contract
+    yield from ((names.cleaner_group(stream.name, version), raw) for version in stream.versions)
+    for route in contract.archives if contract is not None else ():
+        yield names.archive_group(stream.name, route.to), raw
+    yield names.dead_letters_group(stream.name), names.dead_topic(stream.name)
     with platform.looking() as session:
         known = subscriptions.list_subscriptions(session)
     for model in known:
-        if model.stream == stream:
-            yield names.model_group(model.name), names.clean_topic(stream, model.version)
+        if model.stream == stream.name:
+            yield names.model_group(model.name), names.clean_topic(stream.name, model.version)
+
+
+def _summary(stream: StreamParts, ends: Mapping[str, Mapping[int, int]]) -> StreamSummary:
+    raw = names.raw_topic(stream.name)
+    return StreamSummary(
+        name=stream.name,
+        owner=stream.owner,
+        versions=stream.versions,
+        state=stream.state,
+        partitions=len(ends[raw]) if raw in ends else None,
+        jobs=len(stream.jobs),
+        connectors=len(stream.connectors),
+    )
+
+
+def _topic_status(kafka: str, topic: str, ends: Mapping[int, int]) -> TopicStatus:
+    first = admin.begin_offsets(kafka, topic)
+    return TopicStatus(topic=topic, partitions=len(ends), offsets=sum(ends.values()) - sum(first.values()))
 
 
 def _reader_status(kafka: str, group: str, topic: str) -> ReaderStatus:

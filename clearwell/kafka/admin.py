@@ -55,11 +55,11 @@ def ensure_topics(
     Raises ConfigError when an existing topic has other partitions than raw or settings that would lose events.
     """
     topics = plans(stream, version)
-    described = _described(bootstrap, [plan.name for plan in topics])
+    described = describe(bootstrap, [plan.name for plan in topics])
     partitions = len(described[topics[0].name]["partitions"]) if topics[0].name in described else partitions
     if len(described) < len(topics):
         with _creating:  # many connectors of a new stream start at once: the first creates, the others find
-            there = _described(bootstrap, [plan.name for plan in topics])
+            there = describe(bootstrap, [plan.name for plan in topics])
             if missing := [plan for plan in topics if plan.name not in there]:
                 _create(bootstrap, missing, partitions, replication)
     ids = require_topics(bootstrap, stream, version)
@@ -70,7 +70,7 @@ def ensure_topics(
 def require_topics(bootstrap: str, stream: str, version: int) -> dict[str, str]:
     """The ids of a stream's four topics by name. Raises ConfigError when one is missing or its partitions differ."""
     names = [plan.name for plan in plans(stream, version)]
-    described = _described(bootstrap, names)
+    described = describe(bootstrap, names)
     missing = [name for name in names if name not in described]
     if missing:
         raise ConfigError(
@@ -83,7 +83,7 @@ def require_topics(bootstrap: str, stream: str, version: int) -> dict[str, str]:
 def missing_topics(bootstrap: str, stream: str, version: int) -> list[str]:
     """The topics that `ensure_topics` would create; changes nothing. Raises ConfigError as it does."""
     topics = plans(stream, version)
-    described = _described(bootstrap, [plan.name for plan in topics])
+    described = describe(bootstrap, [plan.name for plan in topics])
     there = [plan for plan in topics if plan.name in described]
     _check_sizes([plan.name for plan in there], described)
     _check_settings(bootstrap, there)
@@ -176,7 +176,7 @@ def add_partitions(bootstrap: str, topic: str, partitions: int) -> None:
 
 def delete_topics(bootstrap: str, topics: Iterable[str]) -> None:
     """Delete topics with all they hold; those that do not exist are passed over."""
-    doomed = list(_described(bootstrap, list(topics)))
+    doomed = list(describe(bootstrap, list(topics)))
     if doomed:
         ask(bootstrap, "deleting topics", lambda client: client.delete_topics(doomed))
 
@@ -227,13 +227,14 @@ def _leave(bootstrap: str, kept: _Kept) -> None:
         kept.client.close()
 
 
-def _described(bootstrap: str, topics: list[str]) -> dict[str, Any]:
+def describe(bootstrap: str, topics: list[str]) -> dict[str, Any]:
+    """What Kafka says of topics, by name, in one request; those that do not exist are left out."""
     answers = ask(bootstrap, "describing topics", lambda client: client.describe_topics(topics))
     return {answer["name"]: answer for answer in answers if answer["error_code"] == 0}
 
 
 def _one(bootstrap: str, topic: str) -> Any:
-    described = _described(bootstrap, [topic])
+    described = describe(bootstrap, [topic])
     if topic not in described:
         raise Retryable(f"Topic {topic} does not exist on {bootstrap} (yet): register a connector for it.")
     return described[topic]

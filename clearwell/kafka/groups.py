@@ -6,7 +6,7 @@ Every function blocks, and raises Retryable when Kafka does not answer.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -50,6 +50,18 @@ def committed(bootstrap: str, group: str, topic: str) -> dict[int, tuple[int, st
         topic_partition.partition: (known.offset, known.metadata or "")
         for topic_partition, known in answers[group].items()
         if topic_partition.topic == topic and known.offset >= 0
+    }
+
+
+def committed_by(bootstrap: str, group_names: Collection[str]) -> dict[str, dict[TopicPartition, int]]:
+    """Group → partition of a topic → next offset, of many groups in a request for each broker that keeps them."""
+    if not group_names:
+        return {}
+    asked = sorted(group_names)
+    answers = _ask(bootstrap, "reading the offsets of groups", lambda client: client.list_group_offsets(asked))
+    return {
+        group: {partition: known.offset for partition, known in offsets.items() if known.offset >= 0}
+        for group, offsets in answers.items()
     }
 
 

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy import ColumnElement, bindparam, delete, func, or_, select, update
@@ -213,13 +214,23 @@ def list_jobs(session: Session, stream: str | None = None) -> list[RegisteredJob
     return [_registered(row) for row in session.scalars(query)]
 
 
-def set_wanted(session: Session, names: Collection[str], wanted: WantedState, action: str, target: str) -> None:
-    """Pause or resume jobs on a person's word; what went wrong before is forgotten when they go on."""
+def set_wanted(
+    session: Session,
+    names: Collection[str],
+    wanted: WantedState,
+    action: str,
+    target: str,
+    more: Mapping[str, Any] = MappingProxyType({}),
+) -> None:
+    """Pause or resume jobs on a person's word; what went wrong before is forgotten when they go on.
+
+    The audit of `target` has their names, and `more`.
+    """
     values: dict[str, Any] = {"wanted": wanted}
     if wanted is WantedState.RUNNING:
         values |= {"last_error": None, "next_try_at": None}
     session.execute(update(JobRow).where(JobRow.name.in_(names)).values(values))
-    audit.record(session, action, target, {"jobs": sorted(names)})
+    audit.record(session, action, target, {"jobs": sorted(names), **more})
 
 
 def restart(session: Session, name: str) -> None:
