@@ -12,12 +12,14 @@ from pathlib import Path
 import pytest
 
 from clearwell import secret_references, settings
+from clearwell.contract.load import contract_files
 from clearwell.kafka import admin
 from clearwell.local import stack as embedded
 from clearwell.registry import migrate
 from clearwell.settings import Settings
 from tests.support import missing
 from tests.support.platform import Platform
+from tests.support.publishing import publish_contract
 from tests.support.superuser import let_tests_make_roles
 
 SCHEMAS = Path(__file__).parents[1] / "schemas"
@@ -45,6 +47,8 @@ def stack() -> Iterator[Settings]:
             found = settings.load(os.environ | {"CLEARWELL_SCHEMAS": str(SCHEMAS)})
             let_tests_make_roles(found)
             migrate(found.postgres)  # accounts begin at what the registry knows of a stream's connectors
+            for path in contract_files(SCHEMAS):
+                publish_contract(found.postgres, path.read_text())
             yield found
     finally:
         admin.close()

@@ -30,6 +30,7 @@ from clearwell.kafka.names import raw_topic
 from clearwell.kafka.security import security_of
 from clearwell.kafka.topics import plans
 from clearwell.privacy.key_file import LocalKeyring
+from clearwell.registry import Registry, contracts
 from clearwell.settings import Settings
 
 PARTITIONS = 4
@@ -61,6 +62,7 @@ def scene(settings: Settings) -> Iterator[Scene]:
         _copy_contract(settings.schemas / "flights" / "v1.yaml", schemas, stream)
         contract = find(schemas, stream)
         admin.ensure_topics(settings.kafka, stream, contract.version, partitions=PARTITIONS)
+        _publish(settings, contract, (schemas / stream / "v1.yaml").read_text())
         env = {
             **os.environ,
             "CLEARWELL_HOME": str(settings.home),
@@ -72,12 +74,28 @@ def scene(settings: Settings) -> Iterator[Scene]:
         }
         yield Scene(settings, contract, schemas, env)
     finally:
+        _forget(settings, stream)
         admin.delete_topics(settings.kafka, [plan.name for plan in plans(stream, 1)])
         with psycopg.connect(settings.postgres) as connection:
             connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(sql.Identifier(stream)))
         with MongoClient[Any](settings.mongo) as client:
             client.get_default_database()[stream].drop()
         shutil.rmtree(schemas, ignore_errors=True)
+
+
+def _publish(settings: Settings, contract: Contract, text: str) -> None:
+    """Without jobs: the bench runs its services itself, and no worker is to take them."""
+    registry = Registry(settings.postgres)
+    with registry.session() as session:
+        contracts.publish(session, contract.stream, contract.version, 0, text)
+    registry.close()
+
+
+def _forget(settings: Settings, stream: str) -> None:
+    registry = Registry(settings.postgres)
+    with registry.session() as session:
+        contracts.forget(session, stream)
+    registry.close()
 
 
 def events(count: int) -> Iterator[bytes]:

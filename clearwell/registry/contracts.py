@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import func, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.dialects.postgresql import distinct_on, insert
 from sqlalchemy.orm import Session
 
@@ -111,6 +111,11 @@ def restore(session: Session, stream: str, version: int) -> None:
     """Have a retired version be there again, with all its revisions."""
     query = update(ContractRow).where(ContractRow.stream == stream, ContractRow.version == version)
     session.execute(query.values(retired_at=None))
+
+
+def forget(session: Session, stream: str) -> None:
+    """Remove all that was ever published of a stream."""
+    session.execute(delete(ContractRow).where(ContractRow.stream == stream))
 
 
 def newest_revisions(session: Session) -> dict[str, tuple[int, int]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -14,7 +14,7 @@ from clearwell.backoff import delays
 from clearwell.collector.rate_limit import Bucket
 from clearwell.errors import ConfigError, Fatal, Retryable
 from clearwell.plugins.kinds import is_pushed
-from clearwell.registry import Connector, Registry, State, connectors
+from clearwell.registry import Connector, Registry, State, connectors, contracts
 from clearwell.settings import Settings
 from services.collector.connector_run import Run
 from services.collector.file_limit import LoopTrouble, out_of_files
@@ -39,10 +39,20 @@ SHUT_DOWN_SECONDS = 8.0
 
 @dataclass(frozen=True, slots=True)
 class StartedConnector:
-    """A connector that runs here."""
+    """A connector that runs here; `contract`: version and revision of its stream's, None where none is published."""
 
     running: RunningConnector
     task: asyncio.Task[None]
+    contract: tuple[int, int] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a poll sees: connectors, our leases, and of each stream version and revision of its published contract."""
+
+    connectors: list[Connector]
+    answer: Answer
+    contracts: Mapping[str, tuple[int, int]]
 
 
 class Collector:
@@ -93,7 +103,7 @@ class Collector:
         pause = 0.0
         while not await happened(stop, pause):
             try:
-                connectors_now, answer = await self._report.ask(partial(self._look, once))
+                look = await self._report.ask(partial(self._look, once))
             except (Retryable, OSError) as error:
                 lack = out_of_files(error)
                 if lack is None and isinstance(error, OSError):
@@ -101,26 +111,23 @@ class Collector:
                 log.warning("%s", lack or error)
                 pause = next(waits)
                 continue
-            self._leases.learn(answer)
-            self._adjust(connectors_now, answer)
-            if once and not self._started and not any(connector.state is State.RUNNING for connector in connectors_now):
-                return (
-                    ConfigError.exit_code
-                    if any(connector.state is State.FAILING for connector in connectors_now)
-                    else 0
-                )
+            self._leases.learn(look.answer)
+            self._adjust(look)
+            states = {connector.state for connector in look.connectors}
+            if once and not self._started and State.RUNNING not in states:
+                return ConfigError.exit_code if State.FAILING in states else 0
             waits, pause = delays(FIRST_DELAY, LONGEST_DELAY), POLL_SECONDS if not once else ONCE_SECONDS
         return 0
 
-    def _look(self, once: bool, session: Session) -> tuple[list[Connector], Answer]:
-        """The connectors, and with them the leases. Those that are sent their events never end: not with `once`."""
+    def _look(self, once: bool, session: Session) -> Look:
+        """The connectors, and leases and contracts. Those that are sent their events never end: not with `once`."""
         connectors_now = [connector for connector in self._wanted(session) if not (once and self._is_pushed(connector))]
         leased = [
             connector.name
             for connector in connectors_now
             if connector.state is State.RUNNING and not self._is_pushed(connector)
         ]
-        return connectors_now, self._leases.ask(session, leased)
+        return Look(connectors_now, self._leases.ask(session, leased), contracts.newest_revisions(session))
 
     def _wanted(self, session: Session) -> list[Connector]:
         if self._only is None:
@@ -134,24 +141,28 @@ class Collector:
             self._pushed[kind] = is_pushed(kind)
         return self._pushed[kind]
 
-    def _adjust(self, connectors_now: list[Connector], answer: Answer) -> None:
+    def _adjust(self, look: Look) -> None:
         """Start what should run here, tell to stop what should not or has changed; the next poll starts it anew."""
         self._listener.known = frozenset(
-            seen_connector.name for seen_connector in connectors_now if self._is_pushed(seen_connector)
+            seen_connector.name for seen_connector in look.connectors if self._is_pushed(seen_connector)
         )
         running = {
             seen_connector.name: seen_connector
-            for seen_connector in connectors_now
+            for seen_connector in look.connectors
             if seen_connector.state is State.RUNNING
         }
         for name, started in self._started.items():
             new = running.get(name)
-            if new is None or _differ(new, started.running.connector):
+            if (
+                new is None
+                or _differ(new, started.running.connector)
+                or look.contracts.get(new.stream) != started.contract
+            ):
                 started.running.stop.set()
-        self._give_away(answer)
+        self._give_away(look.answer)
         for name, connector in running.items():
             if name not in self._started and (name in self._leases.held or self._is_pushed(connector)):
-                self._start(connector)
+                self._start(connector, look.contracts.get(connector.stream))
 
     def _give_away(self, answer: Answer) -> None:
         """More than our share is held: let others have the rest, newest first."""
@@ -161,7 +172,7 @@ class Collector:
             log.info("connector %s: another collector takes it", started.running.connector.name)
             started.running.stop.set()
 
-    def _start(self, connector: Connector) -> None:
+    def _start(self, connector: Connector, contract: tuple[int, int] | None) -> None:
         lease = self._leases.held.get(connector.name)
         bucket = Bucket(connector.limits.events_per_second)
 
@@ -172,7 +183,7 @@ class Collector:
 
         running = RunningConnector(Assignment(connector, begin, lease, self._options.silent_seconds), self._report)
         task = asyncio.create_task(self._supervise(running), name=f"connector {connector.name}")
-        self._started[connector.name] = StartedConnector(running, task)
+        self._started[connector.name] = StartedConnector(running, task, contract)
 
     async def _supervise(self, running: RunningConnector) -> None:
         name = running.connector.name

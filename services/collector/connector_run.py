@@ -14,7 +14,6 @@ from clearwell.collector import watch
 from clearwell.collector.pump import Pump
 from clearwell.collector.rate_limit import Bucket
 from clearwell.collector.watch import Watch
-from clearwell.contract.load import find as find_contract
 from clearwell.errors import ClearwellError, Fenced
 from clearwell.kafka.admin import ensure_topics
 from clearwell.kafka.names import raw_topic
@@ -27,6 +26,7 @@ from clearwell.registry.positions import Counts
 from clearwell.secret_references import hide
 from clearwell.settings import Settings
 from clearwell.source import Source, SourcePosition, stored_position
+from services.collector.contract import published_contract
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ class Run:
 
     def _open(self) -> tuple[Source, RecordMaker]:
         connector, settings = self._connector, self._where
-        contract = find_contract(settings.schemas, connector.stream)
+        contract = published_contract(self._registry, connector.stream)
         source, self._secrets = open_source(connector.source, connector.config)
         maker = RecordMaker(connector.name, contract, source.id_fields, lambda: open_keyring(settings))
         ensure_topics(settings.kafka, contract.stream, contract.version)

@@ -12,7 +12,6 @@ from typing import Any, cast
 from clearwell.collector import watch
 from clearwell.collector.rate_limit import Bucket
 from clearwell.collector.watch import Watch
-from clearwell.contract.load import find as find_contract
 from clearwell.errors import ClearwellError
 from clearwell.kafka.admin import ensure_topics
 from clearwell.kafka.names import raw_topic
@@ -25,6 +24,7 @@ from clearwell.registry.positions import NOTHING, Counts
 from clearwell.secret_references import hide
 from clearwell.settings import Settings
 from clearwell.source import PushSource, Request, RequestRefused, SourceEvent
+from services.collector.contract import published_contract
 from services.collector.group_commit import GroupCommit
 from services.collector.readers import Readers
 
@@ -127,7 +127,7 @@ class PushRun:
 
     def _open(self) -> None:
         connector, settings = self._connector, self._where
-        contract = find_contract(settings.schemas, connector.stream)
+        contract = published_contract(self._registry, connector.stream)
         source, self._secrets = open_source(connector.source, connector.config)
         self._source = cast(PushSource, cast(Any, source))
         self._maker = RecordMaker(connector.name, contract, source.id_fields, lambda: open_keyring(settings))

@@ -11,6 +11,7 @@ import threading
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -25,6 +26,7 @@ from clearwell.settings import Settings
 from clearwell.source import EVENT_LIMIT, SECRET, Batch, DiscoveredStream, SourceConfig, SourceEvent, SourcePosition
 from services.collector.collector import Collector
 from tests.support.collecting import Sandbox, header, until
+from tests.support.publishing import forget_contract
 
 Unique = Callable[[str], str]
 
@@ -374,3 +376,38 @@ def test_a_running_collector_picks_up_pauses_and_stops(sandbox: Sandbox, unique:
         assert process.stderr is not None
         process.stderr.close()
     assert len(sandbox.new_records()) == 12
+
+
+def test_it_begins_when_a_contract_is_published_and_takes_its_revisions_over(sandbox: Sandbox, unique: Unique) -> None:
+    forget_contract(sandbox.settings.postgres, sandbox.stream)
+    path = sandbox.folder / "growing.ndjson"
+    path.write_bytes(b"\n".join(lines(100)) + b"\n")
+    name = sandbox.add(unique("c"), path=str(path), follow=True, poll_seconds=0.02)
+    text = sandbox.contract_file.read_text()
+
+    def has_read(count: int) -> bool:
+        return sandbox.state(name)[1].events == count
+
+    async def scenario() -> None:
+        stop = asyncio.Event()
+        collecting = asyncio.create_task(Collector(sandbox.registry, sandbox.settings, [name]).run(stop))
+        untold = f'No contract of the stream "{sandbox.stream}" is published.'
+        await asyncio.to_thread(until, lambda: str(sandbox.state(name)[0].last_error).startswith(untold))
+        assert sandbox.state(name)[0].state is State.RUNNING
+        sandbox.publish()
+        await asyncio.to_thread(until, partial(has_read, 100), 5.0)
+        sandbox.contract_file.write_text(text.replace("key: id", "key: n"))
+        sandbox.publish()
+        came = sandbox.new_records()
+        while not came[-1].key.isdigit() and len(came) < 3_000:  # each round waits for a save, a poll is a second
+            with path.open("ab") as file:
+                file.write(b"\n".join(lines(100)) + b"\n")
+            await asyncio.to_thread(until, partial(has_read, len(came) + 100))
+            came += sandbox.new_records()
+        assert came[-1].key.isdigit()
+        assert has_read(len(came))
+        stop.set()
+        assert await collecting == 0
+
+    asyncio.run(scenario())
+    assert sandbox.state(name)[0].last_error is None

@@ -21,6 +21,7 @@ from clearwell.registry import Connector, Registry, SavedPosition, connectors, m
 from clearwell.settings import Settings
 from services.collector.collector import Collector
 from tests.support.kafka_login import login
+from tests.support.publishing import forget_contract, publish_contract
 
 CONTRACT = """stream: {stream}
 version: 1
@@ -47,12 +48,18 @@ class Sandbox:
         self.folder = folder
         schemas = folder / "schemas"
         (schemas / stream).mkdir(parents=True)
-        (schemas / stream / "v1.yaml").write_text(CONTRACT.format(stream=stream))
+        self.contract_file = schemas / stream / "v1.yaml"
+        self.contract_file.write_text(CONTRACT.format(stream=stream))
         self.settings = replace(stack, schemas=schemas)
         migrate(stack.postgres)
         self.registry = Registry(stack.postgres)
+        self.publish()
         self.names: list[str] = []
         self._next: dict[int, int] = {}
+
+    def publish(self) -> None:
+        """Put the contract's text, as its file has it now, into the registry."""
+        publish_contract(self.settings.postgres, self.contract_file.read_text())
 
     def add(self, name: str, source: str = "file", **config: Any) -> str:
         """Register a connector into the stream without checking it."""
@@ -116,6 +123,7 @@ class Sandbox:
             for name in self.names:
                 if connectors.find(session, name) is not None:
                     connectors.remove(session, name)
+        forget_contract(self.settings.postgres, self.stream)
         self.registry.close()
         admin.delete_topics(self.settings.kafka, [f"{kind}.{self.stream}" for kind in ("raw", "dead", "dropped")])
         admin.delete_topics(self.settings.kafka, [f"clean.{self.stream}.v1"])

@@ -9,6 +9,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from kafka import KafkaProducer
 from clearwell.contract.load import find
 from clearwell.contract.model import Contract
 from clearwell.control.stages import Stages
-from clearwell.errors import Retryable
+from clearwell.errors import ClearwellError, Retryable
 from clearwell.kafka import admin
 from clearwell.kafka.clients import connect
 from clearwell.kafka.log_client import KafkaLog
@@ -31,6 +32,7 @@ from clearwell.reconciliation import Balance, balance
 from clearwell.reconciliation.account_holders import RegisteredHolders
 from clearwell.settings import Settings
 from tests.support.forked import ForkedProcess
+from tests.support.publishing import forget_contract, publish_contract
 
 FLIGHTS = Path(__file__).parents[2] / "schemas" / "flights" / "v1.yaml"
 CHECKOUT = Path(__file__).parents[2]
@@ -95,8 +97,17 @@ class Platform:
         self.keyring = LocalKeyring.create(keys)
         self.settings = replace(settings, schemas=folder / "schemas", keys=keys)
         self.ids = until(lambda: admin.ensure_topics(settings.kafka, stream, 1, partitions=PARTITIONS))
+        self._published = ""
+        self.publish()
         self.services: list[Service] = []
         self.started: list[Service] = []
+
+    def publish(self) -> None:
+        """Put the contract's text into the registry where its file has changed: services go by what is published."""
+        text = self.contract_file.read_text()
+        if text != self._published:
+            publish_contract(self.settings.postgres, text)
+            self._published = text
 
     @property
     def contract(self) -> Contract:
@@ -148,6 +159,7 @@ class Platform:
         As under the supervisor, it has a worker's name, so that what comes after a killed or failed one takes the
         partitions back at once and not when Kafka has missed the other for ten seconds. A second beside it has none.
         """
+        self.publish()
         arguments = ("--stream", self.stream, *arguments)
         working = [one for one in self.started if one.kind == (name, arguments) and one.process.poll() is None]
         log = self.folder / f"{name}{len(self.started)}.log"
@@ -214,6 +226,8 @@ class Platform:
         for service in self.services:
             if service.process.poll() is None:
                 service.kill()
+        with suppress(ClearwellError):  # where a test has ended its own server
+            forget_contract(self.settings.postgres, self.stream)
         admin.delete_topics(self.settings.kafka, self.ids)
 
 
