@@ -229,6 +229,22 @@ class Counting(Protocol):
         """The count as it is now; asked after each batch and at the end. Never blocks, raises nothing."""
 
 
+@dataclass(frozen=True, slots=True)
+class Lag:
+    """What is still to be read: how many items, and since when the oldest of them is there; None: it can't be told."""
+
+    events: int | None = None
+    seconds: float | None = None
+
+
+@runtime_checkable
+class Lagging(Protocol):
+    """A source that can tell rightly, and for nothing, how much there is still to be read."""
+
+    def lag(self) -> Lag:
+        """As it is now; asked every few seconds. Never blocks, raises nothing."""
+
+
 class Request(msgspec.Struct, frozen=True):
     """What somebody sent to a push source; names of headers are lower-case."""
 

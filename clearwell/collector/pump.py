@@ -13,7 +13,7 @@ from clearwell.collector.watch import Watch
 from clearwell.kafka.message_format import Record
 from clearwell.records.source_events import RecordMaker, refusals
 from clearwell.registry.positions import NOTHING, Counts
-from clearwell.source import Acknowledging, Batch, Counting, Source, SourceEvent, SourcePosition
+from clearwell.source import Acknowledging, Batch, Counting, Lag, Lagging, Source, SourceEvent, SourcePosition
 
 IN_FLIGHT = 4
 """Batches sent and not yet acknowledged, at most: reading goes on while Kafka works, and memory stays bounded."""
@@ -76,6 +76,7 @@ class Pump:
         self._room = asyncio.Semaphore(IN_FLIGHT)
         self._sent: asyncio.Queue[InFlightBatch | None] = asyncio.Queue()
         self._counted = 0
+        self._idle = False
 
     async def run(self, after: SourcePosition | None, stop: asyncio.Event) -> bool:
         """True when the source is exhausted and all of it is durable; False when `stop` came first.
@@ -100,12 +101,19 @@ class Pump:
                 raise error
         return exhausted and settled
 
+    def lag(self) -> Lag:
+        """What the source says of it; one that waits has nothing to be read, and of others nobody knows."""
+        if isinstance(self._source, Lagging):
+            return self._source.lag()
+        return Lag(0, 0.0) if self._idle else Lag()
+
     async def _read(self, after: SourcePosition | None) -> None:
         # every source's `read` is an async generator; the protocol promises an iterator alone
         async with aclosing(cast(Any, self._source.read(after))) as batches:
             position = after
             while (batch := await self._next(batches)) is not None:
                 events, position = batch
+                self._idle = not events
                 counts = self._count(events)
                 *before, last = self._bucket.parts(events)
                 for part in before:

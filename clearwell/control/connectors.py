@@ -11,7 +11,8 @@ import msgspec
 from clearwell.control.connector_changes import require_position
 from clearwell.control.connector_spec import ConnectorSpec
 from clearwell.control.platform import Platform
-from clearwell.registry import Connector, SavedPosition, audit, connectors, leases, positions
+from clearwell.registry import Connector, SavedPosition, State, audit, connectors, leases, positions
+from clearwell.registry.connectors import ConnectorFigures
 from clearwell.registry.leases import Holder
 
 
@@ -20,7 +21,8 @@ class ConnectorStatus(msgspec.Struct, frozen=True, kw_only=True):
 
     `read` to `at_source` are the account of its source, in items, `passed_over` files and folders; None where it does
     not count. `difference`: one sentence where the account does not add up (invariant 11). `read_by`: the collector
-    that holds its lease.
+    that holds its lease. `rate`: events a second over the last minute; `lag_events` and `lag_seconds`: what is still to
+    be read, None where the source can't tell.
     """
 
     name: str
@@ -34,6 +36,9 @@ class ConnectorStatus(msgspec.Struct, frozen=True, kw_only=True):
     at_source: int | None
     passed_over: int | None
     difference: str | None
+    rate: float
+    lag_events: int | None
+    lag_seconds: float | None
     read_by: str | None
     last_error: str | None
     next_try_at: datetime | None
@@ -149,6 +154,7 @@ def registered_spec(platform: Platform, name: str) -> ConnectorSpec:
 
 
 def _status(connector: Connector, saved: SavedPosition, holder: Holder | None) -> dict[str, Any]:
+    figures = connector.figures if connector.state is State.RUNNING else ConnectorFigures()  # what it said last
     return {
         "name": connector.name,
         "source": connector.source,
@@ -161,6 +167,9 @@ def _status(connector: Connector, saved: SavedPosition, holder: Holder | None) -
         "at_source": saved.counts.held,
         "passed_over": saved.counts.passed_over,
         "difference": saved.difference(),
+        "rate": figures.rate,
+        "lag_events": figures.lag_events,
+        "lag_seconds": figures.lag_seconds,
         "read_by": None if holder is None else holder.process,
         "last_error": connector.last_error,
         "next_try_at": connector.next_try_at,

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Annotated, Any
 
 import msgspec
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import BigInteger, Float, String, cast, column, delete, func, select, update, values
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -34,6 +34,15 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 
 @dataclass(frozen=True, slots=True)
+class ConnectorFigures:
+    """`rate`: events a second over the last minute. The lag is what the source says, None where it can't tell."""
+
+    rate: float = 0.0
+    lag_events: int | None = None
+    lag_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Connector:
     """A registered connector. `config` holds references, never secrets (invariant 10).
 
@@ -51,6 +60,7 @@ class Connector:
     updated_at: datetime
     limits: Limits
     restarts: int
+    figures: ConnectorFigures = ConnectorFigures()
 
 
 NO_LIMITS = Limits()
@@ -135,6 +145,38 @@ def remove(session: Session, name: str) -> None:
     audit.record(session, "remove", target(name))
 
 
+def report(session: Session, figures: Mapping[str, ConnectorFigures]) -> None:
+    """A collector says how connectors do, all in one statement.
+
+    One that is being changed just now is passed over, until the next time: nobody waits for figures.
+    """
+    if not figures:
+        return
+    free = (
+        select(ConnectorRow.name)
+        .where(ConnectorRow.name.in_(figures))
+        .with_for_update(key_share=True, skip_locked=True)
+    )
+    columns = (
+        column("name", String),
+        column("rate", Float),
+        column("lag_events", BigInteger),
+        column("lag_seconds", Float),
+    )
+    told = values(*columns, name="told").data(
+        [(name, now.rate, now.lag_events, now.lag_seconds) for name, now in figures.items()]
+    )
+    query = update(ConnectorRow).where(ConnectorRow.name == told.c.name, ConnectorRow.name.in_(free.scalar_subquery()))
+    session.execute(
+        query.values(
+            rate=cast(told.c.rate, Float),  # a column that is all null has no type of its own
+            lag_events=cast(told.c.lag_events, BigInteger),
+            lag_seconds=cast(told.c.lag_seconds, Float),
+        ),
+        execution_options={"synchronize_session": False},
+    )
+
+
 def note_trouble(session: Session, name: str, error: str, next_try_at: datetime) -> None:
     """A passing failure: the collector tries again at `next_try_at`."""
     _update(session, name, while_running=True, last_error=error, next_try_at=next_try_at)
@@ -173,6 +215,7 @@ def _connector(row: ConnectorRow) -> Connector:
         next_try_at=row.next_try_at,
         limits=msgspec.convert(row.limits, Limits),
         restarts=row.restarts,
+        figures=ConnectorFigures(row.rate, row.lag_events, row.lag_seconds),
         created_at=row.created_at,
         updated_at=row.updated_at,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -104,6 +104,12 @@ def load(session: Session, connector: str) -> SavedPosition:
 def load_all(session: Session) -> dict[str, SavedPosition]:
     """The positions of all connectors by name."""
     return {row.connector: _saved(row) for row in session.scalars(select(PositionRow))}
+
+
+def event_counts(session: Session, connectors: Collection[str]) -> dict[str, int]:
+    """How many events of these connectors Kafka has acknowledged, as far as it is saved; of those that are there."""
+    query = select(PositionRow.connector, PositionRow.events).where(PositionRow.connector.in_(connectors))
+    return {row.connector: row.events for row in session.execute(query)}
 
 
 def save(

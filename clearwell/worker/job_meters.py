@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from clearwell.metrics import table
 from clearwell.metrics.process_metrics import ProcessMetrics
-
-WINDOW = 60.0
-"""Seconds over which rates are told."""
+from clearwell.metrics.window import Window
 
 
 class JobLabels(NamedTuple):
@@ -63,7 +60,7 @@ class JobMeter:
         self._state = ""
         self._threads = ThreadTimes()
         self._busy = 0.0
-        self._samples: deque[_Sample] = deque([_Sample(clock(), 0, 0.0)])
+        self._window = Window(clock(), 0, 0.0)
 
     def watch_thread(self) -> None:
         """The calling thread works for this job: its processor time counts from now on."""
@@ -121,29 +118,21 @@ class JobMeter:
         busy = self._threads.read()
         self._metrics.add(table.JOB_BUSY_SECONDS, self._labels, busy - self._busy)
         self._busy = busy
-        sample = _Sample(self._clock(), self._events, busy)
-        seconds, events, busy = self._since(sample)
+        events = self._events
+        rate, busy = self._window.rates(self._clock(), events, busy)
         lag = self._lag(ends, positions or {})
         lag_seconds = self._lag_seconds(lag)
         if self._state:
             self._metrics.set(table.JOB_STATE, 1, (*self._labels, self._state))
         self._metrics.set(table.JOB_LAG_EVENTS, lag, self._labels)
         self._metrics.set(table.JOB_LAG_SECONDS, lag_seconds, self._labels)
-        return MeterReading(sample.events, events / seconds, lag, lag_seconds, busy / seconds)
+        return MeterReading(events, rate, lag, lag_seconds, busy)
 
     def close(self) -> None:
         """The job has left this process: how it is, and how far behind, is no longer said here."""
         self._metrics.remove(table.JOB_STATE, (*self._labels, self._state))
         self._metrics.remove(table.JOB_LAG_EVENTS, self._labels)
         self._metrics.remove(table.JOB_LAG_SECONDS, self._labels)
-
-    def _since(self, sample: _Sample) -> tuple[float, int, float]:
-        """Seconds, events and busy seconds since about a minute ago, or since the start."""
-        while len(self._samples) > 1 and self._samples[1].at <= sample.at - WINDOW:
-            self._samples.popleft()
-        first = self._samples[0]
-        self._samples.append(sample)
-        return max(sample.at - first.at, 1.0), sample.events - first.events, sample.busy - first.busy
 
     def _lag(self, ends: Mapping[int, int] | None, positions: Mapping[int, int]) -> int | None:
         if ends is None:
@@ -165,12 +154,6 @@ class JobMeter:
             return 0.0
         since = max(self._newest, self._caught_up or 0.0)
         return max(self._now() - since, 0.0) if since else None
-
-
-class _Sample(NamedTuple):
-    at: float
-    events: int
-    busy: float
 
 
 class ThreadTimes:

@@ -142,6 +142,11 @@ class Reading:
         self._topic = topic
         self._failures = failures
         self._next: list[int] = []
+        self.behind: int | None = None
+        """Offsets between here and the ends of the partitions, as the last answers told them; None before there is one.
+
+        Markers of transactions are offsets, too.
+        """
 
     def begins(self) -> list[int]:
         """The oldest offsets still there."""
@@ -185,9 +190,19 @@ class Reading:
             polled = self._consumer.poll(timeout_ms=milliseconds)
             places = self._places()
             self._next = [self._consumer.position(topic_partition) for topic_partition in places[: len(self._next)]]
+            self.behind = self._behind(places)
             if len(places) > len(self._next):  # partitions were added
                 self.begin(self._next + self.begins()[len(self._next) :])
         return [record for records in polled.values() for record in records]
+
+    def _behind(self, places: Sequence[Any]) -> int | None:
+        behind = 0
+        for topic_partition, offset in zip(places, self._next, strict=False):
+            end: int | None = self._consumer.highwater(topic_partition)
+            if end is None:
+                return None
+            behind += max(end - offset, 0)
+        return behind
 
     def offsets(self) -> list[int]:
         """Where reading goes on."""

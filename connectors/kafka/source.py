@@ -19,6 +19,7 @@ from clearwell.source import (
     BatchEvents,
     Count,
     DiscoveredStream,
+    Lag,
     Password,
     PemFile,
     Refusal,
@@ -100,6 +101,7 @@ class KafkaSource:
         )  # fmt: skip
         self._closed = False
         self._items = 0
+        self._behind: int | None = None
 
     def check(self) -> None:
         """Prove that the topic is there and may be read."""
@@ -138,6 +140,10 @@ class KafkaSource:
         """Records that were fetched; how many a topic holds its offsets do not tell (transactions, compaction)."""
         return Count(self._items)
 
+    def lag(self) -> Lag:
+        """Offsets that are not fetched yet, by what the brokers' last answers said."""
+        return Lag(self._behind, 0.0 if self._behind == 0 else None)
+
     def between(self, old: KafkaPosition | None, new: KafkaPosition | None) -> str:
         """A count of records a partition."""
         was = [] if old is None else old.offsets
@@ -160,6 +166,7 @@ class KafkaSource:
             while self._config.follow or not reading.reached(ends):
                 thread.require_wanted()
                 records = reading.poll(200)
+                self._behind = reading.behind
                 self._cluster.require_same(topic_id)
                 if records or beat.due():
                     position = KafkaPosition(topic_id=topic_id, offsets=reading.offsets())

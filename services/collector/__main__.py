@@ -11,6 +11,8 @@ import sys
 
 from clearwell import settings
 from clearwell.errors import ClearwellError, Fatal
+from clearwell.metrics.process_metrics import ProcessMetrics
+from clearwell.metrics.server import MetricsServer
 from clearwell.process_end import end_within, run_and_leave
 from clearwell.registry import Registry
 from services.collector import options
@@ -36,8 +38,13 @@ async def collect(once: bool, only: list[str] | None) -> int:
         loop.add_signal_handler(number, end)
     process_settings = settings.load()
     registry = Registry(process_settings.postgres)
+    metrics, address = ProcessMetrics(with_process=True), settings.metrics_address()
+    collector = Collector(registry, process_settings, only, options.load(), metrics)
+    server = MetricsServer(metrics, collector.health.problems, None if once else address)
+    collector.health.endpoint = server.start()
     log.info("collector started")
-    code = await Collector(registry, process_settings, only, options.load()).run(stop, once=once)
+    code = await collector.run(stop, once=once)
+    server.close()
     registry.close()
     log.info("collector stopped")
     return code

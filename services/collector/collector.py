@@ -13,9 +13,14 @@ from sqlalchemy.orm import Session
 from clearwell.backoff import delays
 from clearwell.collector.rate_limit import Bucket
 from clearwell.errors import ConfigError, Fatal, Retryable
+from clearwell.metrics import table
+from clearwell.metrics.process_metrics import ProcessMetrics
 from clearwell.plugins.kinds import is_pushed
 from clearwell.registry import Connector, Registry, State, connectors, contracts
 from clearwell.settings import Settings
+from clearwell.source import Lag
+from services.collector.collector_health import CollectorHealth
+from services.collector.connector_meters import ConnectorMeters
 from services.collector.connector_run import Run
 from services.collector.file_limit import LoopTrouble, out_of_files
 from services.collector.leases import Answer, Leases
@@ -64,11 +69,13 @@ class Collector:
         settings: Settings,
         only: str | Collection[str] | None = None,
         options: Options | None = None,
+        metrics: ProcessMetrics | None = None,
     ) -> None:
         """`only` limits it to the connectors of that name, or of these names.
 
         `push_endpoints`: the connectors that take requests now; `port`: where, 0 while the listener is not open.
         """
+        metrics = metrics or ProcessMetrics()
         self.port = 0
         self._where = settings
         self._registry = registry
@@ -81,6 +88,9 @@ class Collector:
         self.push_endpoints: dict[str, PushRun] = {}
         self._threads = Threads()
         self._pushed: dict[str, bool] = {}
+        self._metrics = metrics
+        self._meters = ConnectorMeters(metrics)
+        self.health = CollectorHealth(metrics, self._options.lease_seconds)
 
     async def run(self, stop: asyncio.Event, *, once: bool = False) -> int:
         """Go on until `stop` is set; with `once` until no connector that is read is running. Returns an exit code.
@@ -89,7 +99,7 @@ class Collector:
         """
         asyncio.get_running_loop().set_default_executor(self._threads)
         asyncio.get_running_loop().set_exception_handler(LoopTrouble())
-        self._listener = Listener(self.push_endpoints)
+        self._listener = Listener(self.push_endpoints, self._count_request)
         listening = asyncio.create_task(self._listen(once))
         try:
             code = await self._watch(stop, once)
@@ -103,14 +113,17 @@ class Collector:
         pause = 0.0
         while not await happened(stop, pause):
             try:
-                look = await self._report.ask(partial(self._look, once))
+                look = await self._report.ask(partial(self._look, once, self._lags()))
             except (Retryable, OSError) as error:
                 lack = out_of_files(error)
                 if lack is None and isinstance(error, OSError):
                     raise
                 log.warning("%s", lack or error)
+                self.health.missed(len(self._leases.held))
                 pause = next(waits)
                 continue
+            self.health.answered(look.answer)
+            self._meters.show_states(look.connectors)
             self._leases.learn(look.answer)
             self._adjust(look)
             states = {connector.state for connector in look.connectors}
@@ -119,7 +132,18 @@ class Collector:
             waits, pause = delays(FIRST_DELAY, LONGEST_DELAY), POLL_SECONDS if not once else ONCE_SECONDS
         return 0
 
-    def _look(self, once: bool, session: Session) -> Look:
+    def _lags(self) -> dict[str, Lag]:
+        """Of the connectors that run here, when they are to be reported."""
+        if not self._meters.due():
+            return {}
+        lags = {name: started.running.lag() for name, started in self._started.items()}
+        self._meters.show_lags(lags)
+        return lags
+
+    def _count_request(self, connector: str, status: int) -> None:
+        self._metrics.add(table.PUSH_REQUESTS, (connector, f"{status // 100}xx"))
+
+    def _look(self, once: bool, lags: Mapping[str, Lag], session: Session) -> Look:
         """The connectors, and leases and contracts. Those that are sent their events never end: not with `once`."""
         connectors_now = [connector for connector in self._wanted(session) if not (once and self._is_pushed(connector))]
         leased = [
@@ -127,7 +151,10 @@ class Collector:
             for connector in connectors_now
             if connector.state is State.RUNNING and not self._is_pushed(connector)
         ]
-        return Look(connectors_now, self._leases.ask(session, leased), contracts.newest_revisions(session))
+        answer = self._leases.ask(session, leased, self.health.load())
+        if lags:
+            self._meters.report(session, lags)
+        return Look(connectors_now, answer, contracts.newest_revisions(session))
 
     def _wanted(self, session: Session) -> list[Connector]:
         if self._only is None:
@@ -174,14 +201,15 @@ class Collector:
 
     def _start(self, connector: Connector, contract: tuple[int, int] | None) -> None:
         lease = self._leases.held.get(connector.name)
-        bucket = Bucket(connector.limits.events_per_second)
+        bucket, meter = Bucket(connector.limits.events_per_second), self._meters.meter(connector)
 
         def begin() -> Run | PushRun:
             if lease is None:
-                return PushRun(connector, self._registry, self._where, bucket, self.push_endpoints)
-            return Run(connector, self._registry, self._where, lease.epoch, bucket)
+                return PushRun(connector, self._registry, self._where, bucket, self.push_endpoints, meter)
+            return Run(connector, self._registry, self._where, lease.epoch, bucket, meter)
 
-        running = RunningConnector(Assignment(connector, begin, lease, self._options.silent_seconds), self._report)
+        assignment = Assignment(connector, begin, lease, self._options.silent_seconds, meter)
+        running = RunningConnector(assignment, self._report)
         task = asyncio.create_task(self._supervise(running), name=f"connector {connector.name}")
         self._started[connector.name] = StartedConnector(running, task, contract)
 

@@ -25,7 +25,8 @@ from clearwell.registry import Connector, Registry, connectors, positions
 from clearwell.registry.positions import Counts
 from clearwell.secret_references import hide
 from clearwell.settings import Settings
-from clearwell.source import Source, SourcePosition, stored_position
+from clearwell.source import Lag, Source, SourcePosition, stored_position
+from services.collector.connector_meters import ConnectorMeter
 from services.collector.contract import published_contract
 
 log = logging.getLogger(__name__)
@@ -35,7 +36,13 @@ class Run:
     """One run of one connector, from its saved position on."""
 
     def __init__(
-        self, connector: Connector, registry: Registry, settings: Settings, epoch: int, bucket: Bucket
+        self,
+        connector: Connector,
+        registry: Registry,
+        settings: Settings,
+        epoch: int,
+        bucket: Bucket,
+        meter: ConnectorMeter,
     ) -> None:
         """`epoch` is that of the lease under which it reads."""
         self.progressed = False
@@ -43,12 +50,18 @@ class Run:
         self._broken_off = False
         self._epoch = epoch
         self._bucket = bucket
+        self._meter = meter
+        self._pump: Pump | None = None
         self._producer: EventProducer | None = None
         self._connector = connector
         self._registry = registry
         self._where = settings
         self._version = 0
         self._secrets: list[str] = []
+
+    def lag(self) -> Lag:
+        """What is still to be read; nobody knows before reading begins."""
+        return Lag() if self._pump is None else self._pump.lag()
 
     async def go(self, stop: asyncio.Event) -> bool:
         """Read until the source is exhausted (True) or `stop` is set (False). Raises ClearwellError, secrets hidden."""
@@ -73,8 +86,8 @@ class Run:
             try:
                 topic = raw_topic(self._connector.stream)
                 log.info("connector %s: reading into %s", self._connector.name, topic)
-                pump = Pump(source, maker, producer, topic, self._save, self._bucket, self.watch)
-                return await pump.run(after, stop)
+                self._pump = Pump(source, maker, producer, topic, self._save, self._bucket, self.watch)
+                return await self._pump.run(after, stop)
             finally:
                 await asyncio.to_thread(producer.close)
         finally:
@@ -106,4 +119,5 @@ class Run:
             self._version = positions.save(session, name, self._version, stored, counts, epoch=self._epoch)
             if not self.progressed:
                 connectors.note_progress(session, name)
+        self._meter.sent(counts)
         self.progressed = True

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from sqlalchemy.orm import Session
 
 from clearwell.registry import leases
+from clearwell.registry.leases import NO_LOAD, Load
 
 GRACE = 0.3
 """Part of a lease that is left when its holder stops reading by itself, because it could not renew it."""
@@ -36,12 +37,17 @@ class HeldLease:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What Postgres said: renewed and newly taken leases, how many to hold; `asked` is when, by `time.monotonic`."""
+    """What Postgres said: renewed and newly taken leases, how many to hold, whether to give all away.
+
+    `asked` is when, by `time.monotonic`; `lost`: those that were held and can't be renewed.
+    """
 
     asked: float
     renewed: Collection[str]
     taken: Mapping[str, int]
     share: int
+    draining: bool = False
+    lost: int = 0
 
 
 class Leases:
@@ -55,16 +61,16 @@ class Leases:
         self._scope = scope
         self._seconds = seconds
 
-    def ask(self, session: Session, names: Collection[str]) -> Answer:
+    def ask(self, session: Session, names: Collection[str], load: Load = NO_LOAD) -> Answer:
         """Give a sign of life, renew what is held, and take of the connectors `names` as many as are our share."""
         held = {name: lease.epoch for name, lease in self.held.copy().items()}
         asked = time.monotonic()
-        leases.beat(session, self._me, self._name, self._scope)
+        draining = leases.beat(session, self._me, self._name, self._scope, load=load)
         renewed = leases.renew(session, self._me, held.items(), self._seconds) if held else set()
         share = leases.share(session, self._me, self._scope, len(names), self._seconds)
         others = [name for name in names if name not in held]
         taken = leases.take(session, self._me, others, share - len(held.keys() & set(names)), self._seconds)
-        return Answer(asked, renewed, taken, share)
+        return Answer(asked, renewed, taken, share, draining, len(held.keys() - renewed))
 
     def learn(self, answer: Answer) -> None:
         """Take in what was asked: what was not renewed runs out, or has gone to another."""

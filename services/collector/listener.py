@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -40,10 +40,14 @@ PREFIX = "/push/"
 class Listener:
     """Finds the connector of a request among `endpoints`, and answers."""
 
-    def __init__(self, endpoints: Mapping[str, PushRun]) -> None:
-        """`endpoints`: who takes requests now, by connector."""
+    def __init__(self, endpoints: Mapping[str, PushRun], count: Callable[[str, int], None] = lambda *_: None) -> None:
+        """`endpoints`: who takes requests now, by connector. `count` hears of each answer: whose, and its status.
+
+        A request for a connector that is not known is nobody's: "".
+        """
         self.known: frozenset[str] = frozenset()
         self._endpoints = endpoints
+        self._count = count
         self._budget = BodyBudget()
         self._runner: web.ServerRunner | None = None
         self._closing = False
@@ -84,13 +88,19 @@ class Listener:
         self._requests += 1
         self._quiet.clear()
         try:
-            return _response(HTTPStatus.OK, {"accepted": await self._take(request)}, close=self._closing)
-        except RequestRefused as refused:
-            return _refusal(refused, close=self._closing or not request.content.is_eof())
+            response = await self._answer_or_refuse(request)
+            self._count(self._name(request), response.status)
+            return response
         finally:
             self._requests -= 1
             if not self._requests:
                 self._quiet.set()
+
+    async def _answer_or_refuse(self, request: web.BaseRequest) -> web.Response:
+        try:
+            return _response(HTTPStatus.OK, {"accepted": await self._take(request)}, close=self._closing)
+        except RequestRefused as refused:
+            return _refusal(refused, close=self._closing or not request.content.is_eof())
 
     async def _take(self, request: web.BaseRequest) -> int:
         """The number of events that Kafka has acknowledged. Raises RequestRefused."""
@@ -104,9 +114,8 @@ class Listener:
                 return len(events)
 
     def _endpoint(self, request: web.BaseRequest) -> PushRun:
-        path, _, _ = request.raw_path.partition("?")
-        name = path.removeprefix(PREFIX)
-        if name not in self.known or not path.startswith(PREFIX):
+        name = self._name(request)
+        if not name:
             raise RequestRefused(404, "There is nothing here.")
         if request.method != "POST":
             raise RequestRefused(405, "Events are sent by POST.")
@@ -114,6 +123,11 @@ class Listener:
         if run is None:
             raise RequestRefused(503, "The connector takes no requests now: come again later.", AGAIN_SECONDS)
         return run
+
+    def _name(self, request: web.BaseRequest) -> str:
+        path, _, _ = request.raw_path.partition("?")
+        name = path.removeprefix(PREFIX)
+        return name if path.startswith(PREFIX) and name in self.known else ""
 
 
 async def _received(run: PushRun, request: web.BaseRequest, body: bytes) -> Sequence[SourceEvent]:

@@ -1,6 +1,7 @@
 """How a collector process behaves, from its environment.
 
 CLEARWELL_LISTEN          host:port for `POST /push/<connector>`; default 127.0.0.1:8090; port 0 takes a free one
+CLEARWELL_METRICS         host:port for `/metrics` and `/healthz`, or "off"; default 127.0.0.1 and any free port
 CLEARWELL_LEASE_SECONDS   after so long without a sign of life another collector takes over; default 10
 CLEARWELL_SILENT_SECONDS  a source that gives neither events nor heartbeats for so long is stuck; default 60
 """

@@ -23,7 +23,8 @@ from clearwell.registry import Connector, Registry, connectors, positions
 from clearwell.registry.positions import NOTHING, Counts
 from clearwell.secret_references import hide
 from clearwell.settings import Settings
-from clearwell.source import PushSource, Request, RequestRefused, SourceEvent
+from clearwell.source import Lag, PushSource, Request, RequestRefused, SourceEvent
+from services.collector.connector_meters import ConnectorMeter
 from services.collector.contract import published_contract
 from services.collector.group_commit import GroupCommit
 from services.collector.readers import Readers
@@ -46,6 +47,7 @@ class PushRun:
         settings: Settings,
         bucket: Bucket,
         endpoints: dict[str, PushRun],
+        meter: ConnectorMeter,
     ) -> None:
         """`endpoints`: where the listener looks up who takes requests, by connector."""
         self.progressed = False
@@ -54,6 +56,7 @@ class PushRun:
         self._registry = registry
         self._where = settings
         self._bucket = bucket
+        self._meter = meter
         self._endpoints = endpoints
         self._secrets: list[str] = []
         self._source: PushSource | None = None
@@ -63,6 +66,10 @@ class PushRun:
         self._readers = Readers(connector.name)
         self._sent, self._counted = NOTHING, NOTHING  # each is written by one thread alone
         self._broken_off = False
+
+    def lag(self) -> Lag:
+        """Nobody knows what is still to be sent."""
+        return Lag()
 
     async def receive(self, request: Request) -> Sequence[SourceEvent]:
         """The events of a request. Raises RequestRefused, also for one that comes too soon by the rate limit.
@@ -140,7 +147,9 @@ class PushRun:
         assert self._maker is not None and self._producer is not None
         with self.watch.waiting(watch.KAFKA):
             self._producer.send_batch(raw_topic(self._connector.stream), self._maker.make(events))
-        self._sent += Counts(len(events), refusals(events), len(events))
+        counts = Counts(len(events), refusals(events), len(events))
+        self._sent += counts
+        self._meter.sent(counts)
         self.progressed = True
 
     async def _count_on(self) -> None:

@@ -17,6 +17,8 @@ from clearwell.backoff import delays
 from clearwell.collector.watch import Watch
 from clearwell.errors import ClearwellError, Fenced, Retryable
 from clearwell.registry import Connector, Registry, State, connectors, positions
+from clearwell.source import Lag
+from services.collector.connector_meters import ConnectorMeter
 from services.collector.file_limit import out_of_files
 from services.collector.leases import HeldLease
 from services.collector.threads import in_threads_of
@@ -43,6 +45,9 @@ class Runnable(Protocol):
     progressed: bool
     watch: Watch
 
+    def lag(self) -> Lag:
+        """What is still to be read."""
+
     async def go(self, stop: asyncio.Event) -> bool:
         """Work until all is done (True) or `stop` is set (False)."""
 
@@ -58,6 +63,7 @@ class Assignment:
     begin: Callable[[], Runnable]
     lease: HeldLease | None
     silent_seconds: float
+    meter: ConnectorMeter | None = None
 
 
 class StatusReporter:
@@ -92,13 +98,18 @@ class RunningConnector:
         self.hung: set[asyncio.Task[bool]] = set()
         self._assignment = assignment
         self._report = report
+        self._run: Runnable | None = None
+
+    def lag(self) -> Lag:
+        """What is still to be read, by the run that goes on."""
+        return Lag() if self._run is None else self._run.lag()
 
     async def run(self) -> None:
         """Returns when it is over; raises nothing on purpose."""
         waits = delays(FIRST_DELAY, LONGEST_DELAY)
         name = self.connector.name
         while not (self.stop.is_set() or self._lease_is_over()):
-            run = self._assignment.begin()
+            run = self._run = self._assignment.begin()
             try:
                 all_read = await self._attend(run)
                 log.info("connector %s: %s", name, "all read" if all_read else "stopped")
@@ -172,6 +183,7 @@ class RunningConnector:
         return self._assignment.lease is not None and self._assignment.lease.over()
 
     async def _wait_after(self, error: str, seconds: float) -> None:
+        self._count_failure()
         name = self.connector.name
         log.warning("connector %s: %s (next try in %.1f s)", name, error, seconds)
         at = datetime.now(UTC) + timedelta(seconds=seconds)
@@ -179,7 +191,13 @@ class RunningConnector:
         await happened(self.stop, seconds)
         await reporting
 
+    def _count_failure(self) -> None:
+        self._run = None
+        if self._assignment.meter is not None:
+            self._assignment.meter.failed()
+
     async def _give_up(self, error: Exception) -> None:
+        self._count_failure()
         name = self.connector.name
         said = str(error) if isinstance(error, ClearwellError) else as_bug(error)
         log.error("connector %s is failing: %s", name, said)

@@ -8,6 +8,7 @@ import json
 import queue
 import subprocess
 import threading
+import urllib.request
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
@@ -16,12 +17,14 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 import pytest
+from sqlalchemy import select
 
 from clearwell.control import connector_spec
 from clearwell.errors import ConfigError, Retryable
 from clearwell.kafka.producer import EventProducer, InFlightRecords
 from clearwell.plugins import kinds, spec
 from clearwell.registry import State, connectors, positions
+from clearwell.registry.models import ProcessRow
 from clearwell.settings import Settings
 from clearwell.source import EVENT_LIMIT, SECRET, Batch, DiscoveredStream, SourceConfig, SourceEvent, SourcePosition
 from services.collector.collector import Collector
@@ -346,6 +349,22 @@ class Log:
 
 
 @pytest.mark.slow
+def _assert_it_shows_what_it_does(sandbox: Sandbox, process: str, name: str) -> None:
+    with sandbox.registry.session() as session:
+        rows = session.scalars(select(ProcessRow).where(ProcessRow.kind == "collector"))
+        row = next(row for row in rows if row.name.endswith(process))
+        endpoint, rss_mb = row.endpoint, row.rss_mb
+    assert endpoint.startswith("http://127.0.0.1:") and 20 < rss_mb < 500
+    with urllib.request.urlopen(f"{endpoint}/healthz", timeout=5) as answer:
+        assert answer.read() == b"ok\n"
+    with urllib.request.urlopen(f"{endpoint}/metrics", timeout=5) as answer:
+        page = answer.read().decode()
+    labels = f'connector="{name}",stream="{sandbox.stream}"'
+    assert f"clearwell_connector_events_total{{{labels}}} 11.0" in page
+    assert f'clearwell_connector_state{{connector="{name}",state="running",stream="{sandbox.stream}"}} 1.0' in page
+    assert "\nprocess_resident_memory_bytes " in page
+
+
 def test_a_running_collector_picks_up_pauses_and_stops(sandbox: Sandbox, unique: Unique) -> None:
     path = sandbox.folder / "growing.ndjson"
     path.write_bytes(b"\n".join(lines(10)) + b"\n")
@@ -359,6 +378,7 @@ def test_a_running_collector_picks_up_pauses_and_stops(sandbox: Sandbox, unique:
         with path.open("ab") as file:
             file.write(b'{"id":"new"}\n')
         until(lambda: sandbox.state(name)[1].events == 11)
+        _assert_it_shows_what_it_does(sandbox, f":{process.pid}", name)
         with sandbox.registry.session() as session:
             connectors.set_state(session, name, State.PAUSED, "pause")
         log.wait_for(f"connector {name}: stopped")

@@ -13,6 +13,7 @@ from clearwell.cli.platform import open_platform
 from clearwell.cli.results import format_value, render_facts, to_json
 from clearwell.control.connectors import list_changes, list_connectors, show_connector
 
+SPEED = ("rate", "lag_events", "lag_seconds")
 ACCOUNT = ("read", "accepted", "refused", "at_source", "passed_over")
 
 
@@ -22,12 +23,13 @@ def list_command(as_json: bool) -> None:
     """Show how all connectors are doing.
 
     State, the account of its source (items read; of these accepted into Kafka, and refused as dead letters; how many
-    the source holds, where it can tell; files and folders that it passes over), the collector that reads it, last
-    error, next try. Where the account does not add up, it says so below.
+    the source holds, where it can tell; files and folders that it passes over), events a second over the last minute,
+    how many items and seconds it is behind (where the source can tell), the collector that reads it, last error, next
+    try. Where the account does not add up, it says so below.
     """
     with open_platform() as platform:
         rows = [to_json(status) for status in list_connectors(platform)]
-    heads = ("name", "source", "stream", "state", *ACCOUNT, "read_by", "last_error", "next_try_at")
+    heads = ("name", "source", "stream", "state", *ACCOUNT, *SPEED, "read_by", "last_error", "next_try_at")
     cells = [["" if row[head] is None else row[head] for head in heads] for row in rows]
     nothing = "No connector is registered: run `clearwell connector register FILE`."
     differences = [f"{row['name']}: {row['difference']}" for row in rows if row["difference"] is not None]

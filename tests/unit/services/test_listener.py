@@ -29,6 +29,7 @@ class Door:
 
     def __init__(self, config: dict[str, Any]) -> None:
         self.events: list[SourceEvent] = []
+        self.answers: list[tuple[str, int]] = []
         self._source = WebhookSource(msgspec.convert(config, WebhookConfig))
         self._readers = Readers("hooks")
 
@@ -53,7 +54,7 @@ async def listening(config: dict[str, Any] | None = None) -> AsyncIterator[tuple
     """A door named "hooks", and the port."""
     door = Door(config or SIGNED)
     endpoints: Any = {"hooks": door}
-    one = listener.Listener(endpoints)
+    one = listener.Listener(endpoints, lambda connector, status: door.answers.append((connector, status)))
     one.known = frozenset(endpoints)
     port = await one.open("127.0.0.1", 0)
     try:
@@ -224,5 +225,15 @@ def test_a_heavy_body_does_not_hold_up_the_event_loop(body: bytes) -> None:
         assert head.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 413 ")) and not door.events
         assert time.monotonic() - begun < 10
         assert longest < 0.5, f"The event loop stood still for {longest:.2f} s."
+
+    run(test)
+
+
+def test_each_answer_is_counted_and_no_name_that_a_stranger_sends() -> None:
+    async def test(door: Door, port: int) -> None:
+        for request in (signed(b"{}"), b"POST /push/hooks HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"):
+            await send(port, request)
+        await send(port, b"POST /push/jane HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+        assert [(name, status // 100) for name, status in door.answers] == [("hooks", 2), ("hooks", 4), ("", 4)]
 
     run(test)
