@@ -25,7 +25,7 @@ SECTIONS = {
             "clearwell.cli.stack:up", "Start Kafka, PostgreSQL, MongoDB and our services, or find them running."
         ),
         "prepare": Entry("clearwell.cli.prepare:prepare", "Make topics, tables and key file on your own servers."),
-        "status": Entry("clearwell.cli.stack:status", "Show how each process is doing."),
+        "status": Entry("clearwell.cli.status:status", "Show how each stream is doing, and what runs it."),
         "credentials": Entry("clearwell.cli.credentials:credentials", "Show how your own programs log in."),
         "down": Entry("clearwell.cli.stack:down", "End everything; --wipe deletes the data too."),
         "demo": Entry("clearwell.cli.demo:demo", "Run 336,776 real flights through all of it."),

@@ -51,7 +51,7 @@ def _to_json(value: Any) -> Any:
             return format_time(value)
         case msgspec.Struct():
             return to_json(value)
-        case list():
+        case list() | tuple():
             return [_to_json(element) for element in value]
     return value
 

@@ -1,18 +1,16 @@
-"""`clearwell up | status | down`."""
+"""`clearwell up | down`."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
 import click
-from rich.console import Group
 
 from clearwell import settings
-from clearwell.cli.output import change_options, common_options, emit, progress, table
-from clearwell.control.status import ProcessStatus, show_status
+from clearwell.cli.output import change_options, emit, progress
 from clearwell.local import plans, stack
 from clearwell.settings import redact
 
@@ -83,57 +81,10 @@ def _ready(home: Path, shown: dict[str, object], changed: Mapping[str, tuple[int
         f"{name} is on port {new} now, as {old} was not free: tell whoever uses it."
         for name, (old, new) in changed.items()
     ]
-    lines += ["`clearwell status` shows the processes, `clearwell down` ends them, `clearwell credentials` the logins."]
+    lines += [
+        "`clearwell status` shows how all of it is doing, `clearwell down` ends it, `clearwell credentials` the logins."
+    ]
     return "\n".join(lines)
-
-
-@click.command()
-@common_options
-@click.pass_context
-def status(ctx: click.Context, as_json: bool) -> None:
-    """Show how each process of the stack is doing, how each deliverer is doing, and what was lost.
-
-    Lost are offsets that Kafka's retention removed before a service had read them, since the stream is there.
-
-    Ends with exit code 1 when anything is not ready, a store is away, or nothing runs.
-    """
-    status = show_status(settings.home_folder())
-    nothing = f"No stack is running in {status.home}: run `clearwell up`."
-    emit(as_json, status, lambda: _render_status(status.processes) if status.processes else nothing)
-    ctx.exit(0 if status.ready else 1)
-
-
-def _render_status(processes: Sequence[ProcessStatus]) -> Group:
-    columns = ("name", "state", "health", "pid", "endpoint", "for", "restarts", "log", "last error")
-    rows = [
-        (
-            process.name,
-            process.state,
-            process.health or "",
-            str(process.pid or ""),
-            process.endpoint,
-            _duration(process.seconds) if process.since else "",
-            process.restarts,
-            process.log,
-            process.delivery_error or process.last_error,
-        )
-        for process in processes
-    ]
-    losses = [
-        f"{process.name} has lost {process.lost:,} offsets, which retention removed before it had read them: keep the "
-        "topic longer (retention.ms), or find out what held it up."
-        for process in processes
-        if process.lost
-    ]
-    return Group(table(columns, rows), *losses)
-
-
-def _duration(seconds: int) -> str:
-    minutes, rest = divmod(seconds, 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 @click.command()

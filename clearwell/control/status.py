@@ -1,46 +1,63 @@
-"""How the processes of a stack are doing, what services say of themselves, and what was lost before they read it."""
+"""How a platform is doing: its streams, then the processes of the stack and what workers and collectors have."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 
 from clearwell import settings
+from clearwell.control.connectors import ConnectorStatus
+from clearwell.control.jobs import JobStatus
 from clearwell.control.platform import Platform
+from clearwell.control.stream_figures import StreamFigures, figures_of, lag_of
+from clearwell.control.stream_parts import StreamParts, all_streams, find_stream
+from clearwell.control.stream_states import StreamState
+from clearwell.control.workers import WorkerStatus, list_workers
 from clearwell.errors import ClearwellError
 from clearwell.local import stack
 from clearwell.local.state import ProcessState
-from clearwell.registry import deliveries, losses
-from clearwell.registry.jobs import JobState
-
-_OURS = ("archive", "cleaner.", "dead_letters.", "deliverer.")
-"""How the names of groups begin."""
+from clearwell.registry import dead_letters, losses
 
 
-class ServiceHealth(msgspec.Struct, frozen=True, kw_only=True):
-    """One service. `state` and `last_error` are what a deliverer says, None for the others.
+class StreamStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """A stream in one line; its figures as `StreamFigures` and `Lag` have them, None where that is not known.
 
-    `lost`: offsets that retention removed before the service had read them, since its stream is there.
+    `lag_seconds`: how old the oldest event is that a destination still waits for. `lost`: offsets that retention
+    removed before a job had read them. `last_error`: of the job or connector that is worst.
     """
 
-    state: JobState | None = None
-    last_error: str | None = None
-    lost: int = 0
+    name: str
+    state: StreamState
+    raw: int | None
+    clean: int | None
+    dropped: int | None
+    dead: int | None
+    lag_events: int | None
+    lag_seconds: float | None
+    lost: int
+    last_error: str | None
+
+
+class StreamReport(msgspec.Struct, frozen=True, kw_only=True):
+    """A stream with a line for each of its jobs and connectors. `lost` is by job, without those that lost nothing."""
+
+    stream: StreamStatus
+    jobs: Sequence[JobStatus]
+    connectors: Sequence[ConnectorStatus]
+    lost: Mapping[str, int]
 
     @property
-    def is_well(self) -> bool:
+    def ready(self) -> bool:
         """Whether nobody needs to look at it."""
-        return self.state not in (JobState.RETRYING, JobState.FAILING)
+        return self.stream.state.is_well
 
 
-class ProcessStatus(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One process, or a named server: its `state` for so many `seconds`, since a Unix time, its log and endpoint.
-
-    `health` and `delivery_error` are what a deliverer says; `lost` as in `ServiceHealth`.
-    """
+class ProcessStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """A process of the stack, or a named server: its `state` for so many `seconds`, since a Unix time."""
 
     name: str
     state: str
@@ -51,61 +68,100 @@ class ProcessStatus(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     restarts: int
     log: str
     last_error: str
-    lost: int
-    health: JobState | None = None
-    delivery_error: str | None = None
 
 
 class StackStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """A stack. `ready`: there is one, all of it is ready, and each deliverer reaches its destination."""
+    """A platform. `ready`: its stack is there and ready, and no stream needs anybody.
+
+    `unknown`: why nothing is said of streams and workers, None where it is.
+    """
 
     home: str
     ready: bool
+    streams: Sequence[StreamStatus]
     processes: Sequence[ProcessStatus]
+    workers: Sequence[WorkerStatus]
+    unknown: str | None
+
+
+@dataclass(slots=True)
+class _Registered:
+    """What the registry tells, and Kafka of it."""
+
+    streams: Sequence[StreamStatus] = ()
+    workers: Sequence[WorkerStatus] = ()
+    unknown: str | None = field(default="No stack is running.")
 
 
 def show_status(home: Path) -> StackStatus:
-    """Every process of the stack in the data folder `home`, then the named servers. Blocks.
-
-    Where the registry can't be asked nothing is said of services: the processes tell why.
-    """
+    """Every stream, every process of the stack in the data folder `home`, the named servers, the workers. Blocks."""
     processes = stack.status(home)
-    health = _try_health([process.name for process in processes])
+    registered = _try_registered() if processes else _Registered()
     well = all(process.state in stack.WELL for process in processes)
     return StackStatus(
         home=str(home),
-        ready=bool(processes) and well and all(service.is_well for service in health.values()),
-        processes=[_process_status(process, health.get(process.name, ServiceHealth())) for process in processes],
+        ready=registered.unknown is None and well and all(stream.state.is_well for stream in registered.streams),
+        streams=registered.streams,
+        processes=[_process_status(process) for process in processes],
+        workers=registered.workers,
+        unknown=registered.unknown,
     )
 
 
-def show_health(platform: Platform, groups: Collection[str]) -> Mapping[str, ServiceHealth]:
-    """What is known of these services, by consumer group. Raises as `Platform.looking`."""
-    ours = [group for group in groups if group.startswith(_OURS)]
-    if not ours:
-        return {}
+def list_stream_statuses(platform: Platform) -> list[StreamStatus]:
+    """Every stream in one line, by name. Blocks. Raises as `Platform.looking`; without Kafka its figures are None."""
+    return _statuses(platform, all_streams(platform))
+
+
+def show_stream_status(platform: Platform, name: str) -> StreamReport:
+    """One stream. Blocks. Raises ConfigError (code "no_such_stream") when there is none, and as `Platform.looking`."""
+    stream = find_stream(platform, name)
+    (status,) = _statuses(platform, [stream])
     with platform.looking() as session:
-        known = {registered.delivery.group: registered for registered in deliveries.list_deliveries(session)}
         lost = losses.totals(session)
-    return {
-        group: ServiceHealth(
-            state=known[group].state if group in known else None,
-            last_error=known[group].health.last_error if group in known else None,
-            lost=lost.get(group, 0),
-        )
-        for group in ours
-    }
+    return StreamReport(
+        stream=status,
+        jobs=stream.jobs,
+        connectors=stream.connectors,
+        lost={job.name: lost[job.name] for job in stream.jobs if job.name in lost},
+    )
 
 
-def _try_health(groups: Collection[str]) -> Mapping[str, ServiceHealth]:
+def _statuses(platform: Platform, streams: Sequence[StreamParts]) -> list[StreamStatus]:
+    with platform.looking() as session:
+        lost, refused = losses.totals(session), dead_letters.refused_by_destinations(session)
+    try:
+        figures = figures_of(platform.settings.kafka, streams, refused)
+    except ClearwellError:  # its process, or its server, says why
+        figures = {}
+    return [_status(stream, figures.get(stream.name, StreamFigures()), lost) for stream in streams]
+
+
+def _status(stream: StreamParts, figures: StreamFigures, lost: Mapping[str, int]) -> StreamStatus:
+    lag = lag_of(stream.jobs, figures.unread)
+    return StreamStatus(
+        name=stream.name,
+        state=stream.state,
+        raw=figures.raw,
+        clean=figures.clean,
+        dropped=figures.dropped,
+        dead=figures.dead,
+        lag_events=lag.events,
+        lag_seconds=lag.seconds,
+        lost=sum(lost.get(job.name, 0) for job in stream.jobs),
+        last_error=stream.last_error,
+    )
+
+
+def _try_registered() -> _Registered:
     try:
         with Platform(settings.load()) as platform:
-            return show_health(platform, groups)
-    except ClearwellError:
-        return {}
+            return _Registered(list_stream_statuses(platform), list_workers(platform), None)
+    except ClearwellError as error:
+        return _Registered(unknown=str(error))
 
 
-def _process_status(process: ProcessState, service: ServiceHealth) -> ProcessStatus:
+def _process_status(process: ProcessState) -> ProcessStatus:
     return ProcessStatus(
         name=process.name,
         state=process.state,
@@ -116,7 +172,4 @@ def _process_status(process: ProcessState, service: ServiceHealth) -> ProcessSta
         restarts=process.restarts,
         log=process.log,
         last_error=process.last_error,
-        lost=service.lost,
-        health=service.state,
-        delivery_error=service.last_error,
     )

@@ -23,7 +23,7 @@ from clearwell.registry.leases import PROCESS_KINDS, LeaseKind
 class StreamParts:
     """A stream; `published` are its revisions that are not retired, by version and revision.
 
-    `has_collectors`: there is a process that runs connectors.
+    `has_collectors`: there is a process that runs connectors. `ever_published`: versions, retired ones too.
     """
 
     name: str
@@ -31,6 +31,7 @@ class StreamParts:
     published: list[PublishedContract] = field(default_factory=list)
     jobs: list[JobStatus] = field(default_factory=list)
     connectors: list[ConnectorStatus] = field(default_factory=list)
+    ever_published: set[int] = field(default_factory=set)
 
     @property
     def versions(self) -> list[int]:
@@ -58,6 +59,14 @@ class StreamParts:
         connectors = [self._connector_state(connector) for connector in self.connectors]
         return worst([state for state in jobs if state], [state for state in connectors if state])
 
+    @property
+    def last_error(self) -> str | None:
+        """That of the part which makes the stream's state, where it has one, else any."""
+        jobs = [(of_job(job.state), job.last_error) for job in self.jobs]
+        connectors = [(self._connector_state(connector), connector.last_error) for connector in self.connectors]
+        errors = [(state is not self.state, error) for state, error in (*jobs, *connectors) if error]
+        return min(errors)[1] if errors else None
+
     def _connector_state(self, connector: ConnectorStatus) -> StreamState | None:
         """One that is sent its events takes them in every collector, and has no lease."""
         return of_connector(
@@ -75,7 +84,9 @@ def all_streams(platform: Platform) -> list[StreamParts]:
     parts: defaultdict[str, StreamParts] = defaultdict(
         lambda: StreamParts("", PROCESS_KINDS[LeaseKind.CONNECTOR] in alive)
     )
+    ever: defaultdict[str, set[int]] = defaultdict(set)
     for contract in published:
+        ever[contract.stream].add(contract.version)
         if contract.retired_at is None:
             parts[contract.stream].published.append(contract)
     for job in list_jobs(platform):
@@ -83,7 +94,7 @@ def all_streams(platform: Platform) -> list[StreamParts]:
     for connector in list_connectors(platform):
         parts[connector.stream].connectors.append(connector)
     for name, stream in parts.items():
-        stream.name = name
+        stream.name, stream.ever_published = name, ever[name]
     return [parts[name] for name in sorted(parts)]
 
 

@@ -149,6 +149,13 @@ def count(session: Session, selection: DeadLetterFilter) -> list[DeadLetterCount
     return [DeadLetterCount(*part[:4], DeadLetterState(part[4]), *part[5:]) for part in session.execute(query)]
 
 
+def refused_by_destinations(session: Session) -> dict[str, int]:
+    """By stream, how many events destinations have refused; streams without are left out."""
+    row = DeadLetterRow
+    query = select(row.stream, func.count()).where(row.destination != "").group_by(row.stream)
+    return {row[0]: row[1] for row in session.execute(query)}
+
+
 def delivered(session: Session, stream: str, destination: str, clean_topic_id: str) -> frozenset[tuple[int, int]]:
     """Partition and clean offset of the dead letters of one destination whose replay it took."""
     row = DeadLetterRow

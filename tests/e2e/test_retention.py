@@ -8,9 +8,9 @@ import pytest
 from kafka import TopicPartition
 
 from clearwell.control.platform import Platform as ControlPlatform
-from clearwell.control.status import show_health
 from clearwell.kafka import admin
 from clearwell.kafka.names import clean_topic, cleaner_group, deliverer_group, raw_topic
+from clearwell.registry import losses
 from tests.support.platform import PARTITIONS, Platform, until
 
 pytestmark = pytest.mark.slow
@@ -46,8 +46,8 @@ def put(platform: Platform, first: int, count: int) -> None:
 
 def lost_in_status(platform: Platform, group: str) -> int:
     """What `clearwell status` tells of a group; restarts must not count it again."""
-    with ControlPlatform(platform.settings) as control:
-        return show_health(control, [group])[group].lost
+    with ControlPlatform(platform.settings) as control, control.looking() as session:
+        return losses.totals(session).get(group, 0)
 
 
 def test_what_retention_took_before_it_was_read_is_told_in_logs_and_status(

@@ -5,10 +5,11 @@ from __future__ import annotations
 import click
 
 from clearwell.cli.group import Group
-from clearwell.cli.output import change_options, common_options, emit, table
+from clearwell.cli.output import change_options, common_options, emit
 from clearwell.cli.platform import open_platform, plan_and_apply
-from clearwell.cli.results import format_time, to_json
-from clearwell.control.workers import DrainChange, WorkerStatus, apply, list_workers, plan_drain, plan_undo
+from clearwell.cli.results import to_json
+from clearwell.cli.worker.views import worker_table
+from clearwell.control.workers import DrainChange, apply, list_workers, plan_drain, plan_undo
 
 
 @click.group(cls=Group)
@@ -35,11 +36,9 @@ def list_command(as_json: bool) -> None:
     """
     with open_platform() as platform:
         statuses = list_workers(platform)
-    heads = ("name", "kind", "state", "runs", "busy", "memory", "since", "metrics")
     nothing = "No worker and no collector is running: run `clearwell up`."
-    rows = [_row(status) for status in statuses]
     shown = {"workers": [to_json(status) for status in statuses]}
-    emit(as_json, shown, lambda: table(heads, rows) if rows else nothing)
+    emit(as_json, shown, lambda: worker_table(statuses) if statuses else nothing)
 
 
 @worker.command()
@@ -78,16 +77,3 @@ def _sentence(plan: DrainChange, dry_run: bool) -> str:
         keeps = "would keep" if dry_run else "keeps"
         return f'"{plan.name}" {keeps} its {plan.held:,} {things}: no other {plan.kind} is there to take them over.'
     return f'"{plan.name}" {"would give" if dry_run else "gives"} away its {plan.held:,} {things}.'
-
-
-def _row(status: WorkerStatus) -> tuple[object, ...]:
-    return (
-        status.name,
-        status.kind,
-        status.state,
-        status.held,
-        f"{status.busy:.0%}",
-        f"{status.rss_mb:,.0f} MB" if status.rss_mb else "?",
-        format_time(status.since),
-        status.endpoint,
-    )

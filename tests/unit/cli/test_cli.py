@@ -160,7 +160,8 @@ def test_status_without_a_stack_says_what_to_do(home: Path, capsys: pytest.Captu
     assert cli.main(["status"]) == 1
     assert capsys.readouterr().out == f"No stack is running in {home}: run `clearwell up`.\n"
     assert cli.main(["status", "--json"]) == 1
-    assert json.loads(capsys.readouterr().out) == {"home": str(home), "ready": False, "processes": []}
+    nothing = {"streams": [], "processes": [], "workers": [], "unknown": "No stack is running."}
+    assert json.loads(capsys.readouterr().out) == {"home": str(home), "ready": False, **nothing}
 
 
 def test_a_reader_that_has_read_enough_is_no_error() -> None:
