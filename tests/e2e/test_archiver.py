@@ -15,6 +15,7 @@ from clearwell.kafka.log_client import KafkaLog
 from clearwell.kafka.names import raw_topic
 from clearwell.reconciliation.archive import check_archive
 from tests.support.archives import opened, rows_in
+from tests.support.killing import KILLS
 from tests.support.platform import PARTITIONS, Platform, Service, numbered, until
 
 pytestmark = pytest.mark.slow
@@ -65,7 +66,7 @@ def test_every_raw_event_opens_again_as_it_was(archived: Platform) -> None:
 def test_killed_again_and_again(archived: Platform) -> None:
     dice = random.Random(11)
     sent: list[bytes] = []
-    for _ in range(8):
+    for _ in range(KILLS):
         more = list(numbered(3_000, start=len(sent)))
         archived.put(more)
         sent += more

@@ -15,7 +15,7 @@ from tests.support.backfills import Row, backfill, rows, start
 from tests.support.platform import PARTITIONS, Platform, numbered, until
 
 pytestmark = pytest.mark.slow
-KILLS = 5
+KILLS = 3
 CHUNK = ("--chunk", "300")
 
 

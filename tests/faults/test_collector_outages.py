@@ -14,8 +14,9 @@ from clearwell.local import stack as embedded
 from clearwell.registry import State
 from clearwell.settings import Settings
 from tests.support.collecting import Sandbox, header, until
+from tests.support.collectors import Process
 
-EVENTS = 150_000
+EVENTS = 60_000
 
 
 @pytest.fixture
@@ -58,19 +59,17 @@ def test_nothing_is_lost(sandbox: Sandbox, unique: Callable[[str], str], outage:
         b"".join(b'{"id":"k%d","at":"2026-01-01T00:00:00Z","n":%d}\n' % (n % 500, n) for n in range(EVENTS))
     )
     name = sandbox.add(unique("c"), path=str(path), batch_events=200)
-    process = sandbox.start("--connector", name)
+    collector = Process(sandbox, [name])
     try:
         until(lambda: sandbox.state(name)[1].events > 5_000)
         outage(sandbox)
         assert sandbox.state(name)[0].state is State.RUNNING, "the outage came too late: give it more events"
         until(lambda: sandbox.state(name)[0].state is State.FINISHED, 90)
-        process.send_signal(signal.SIGTERM)
-        _, log = process.communicate(timeout=20)
+        collector.process.terminate()
+        assert collector.process.wait(20) == 0
     finally:
-        process.kill()
-        process.communicate()
-    assert process.returncode == 0
-    assert "Traceback" not in log
+        collector.end()
+    assert not collector.said("Traceback")
     connector, saved = sandbox.state(name)
     assert (connector.last_error, saved.events) == (None, EVENTS)
     seen: Counter[str | None] = Counter(header(record, "ce_id") for record in sandbox.new_records())

@@ -24,7 +24,7 @@ OFTEN = {"CLEARWELL_WORKER": "w", "CLEARWELL_FEATURES_COMPACT_EVERY": "2"}
 TIMES = [BEGIN + timedelta(hours=hours) for hours in (1, 30, 60.5, 200, 400, 900)]
 
 
-def test_the_deliverer_of_a_view_killed_ten_times(platform_of: Callable[[str], Platform]) -> None:
+def test_the_deliverer_of_a_view_killed_again_and_again(platform_of: Callable[[str], Platform]) -> None:
     random_ = dice()
     platform = platform_of(flights_contract(features=True))
     destination = f"features.{platform.stream}"

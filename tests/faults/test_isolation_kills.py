@@ -9,16 +9,14 @@ import pytest
 
 from clearwell.registry import migrate
 from clearwell.settings import Settings
-from tests.faults.test_kills import dice
+from tests.support.killing import KILLS, dice
 from tests.support.platform import Platform, until
 from tests.support.refusing import CONTRACT, Bookings, check, make_stricter
 
 pytestmark = pytest.mark.slow
 
-KILLS = 10
 
-
-def test_a_deliverer_killed_ten_times_while_it_isolates(
+def test_a_deliverer_killed_again_and_again_while_it_isolates(
     stack: Settings, platform_of: Callable[[str], Platform]
 ) -> None:
     migrate(stack.postgres)  # the balance asks for replays of what was refused
@@ -28,10 +26,10 @@ def test_a_deliverer_killed_ten_times_while_it_isolates(
     make_stricter(platform)
     deliverer.kill()
     bookings = Bookings()
-    bookings.put(platform, random_, count=800, each=10)
+    bookings.put(platform, random_, count=400, each=10)
     platform.start("cleaner")
     platform.start("deliverer", "--destination", "mongo")
-    total = 4 * (800 + 5 * 10)
+    total = 4 * (400 + 5 * 10)
     until(lambda: platform.cleaned() == total)
     isolating = 0
     for turn in range(KILLS):

@@ -8,6 +8,7 @@ import time
 import polars
 import pytest
 
+from tests.support.killing import KILLS
 from tests.support.platform import Platform, numbered, until
 
 pytestmark = pytest.mark.slow
@@ -22,7 +23,7 @@ def test_deliverer_killed_again_and_again(platform: Platform) -> None:
     platform.only("lake")
     platform.start("cleaner")
     sent = 0
-    for _ in range(6):
+    for _ in range(KILLS):
         sent += platform.put(numbered(2_000, start=sent))
         deliverer = platform.start("deliverer", "--destination", "lake", **PACE)
         until(lambda: platform.alive() or "starts at offset" in deliverer.text(), 120)  # noqa: B023 - called at once

@@ -2,38 +2,36 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-import threading
+import itertools
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from clearwell.registry import leases
-from tests.support.collecting import CHECKOUT, Sandbox
+from tests.support.collecting import Sandbox
+from tests.support.forked import ForkedProcess
+
+_numbers = itertools.count()
 
 
 class Process:
-    """A collector process; its log is read along, so that it never blocks."""
+    """A collector as a process of its own; its log is in a file."""
 
     def __init__(self, sandbox: Sandbox, names: Sequence[str], **env: str) -> None:
-        args = [word for name in names for word in ("--connector", name)]
-        self.lines: list[str] = []
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "services.collector", *args],
-            env=os.environ | dict(sandbox.environment()) | env,
-            cwd=CHECKOUT,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        self._reader = threading.Thread(target=self._read)
-        self._reader.start()
+        arguments = [word for name in names for word in ("--connector", name)]
+        self._log = sandbox.folder / f"collector{next(_numbers)}.log"
+        self._log.touch()
+        self.process = ForkedProcess("collector", arguments, {**sandbox.environment(), **env}, self._log)
 
     @property
     def pid(self) -> int:
         """The process id."""
         return self.process.pid
+
+    @property
+    def lines(self) -> list[str]:
+        """What it has logged so far."""
+        return self._log.read_text(errors="replace").splitlines(keepends=True)
 
     def said(self, text: str) -> bool:
         """Whether a line of the log has `text` in it."""
@@ -43,14 +41,6 @@ class Process:
         """SIGKILL, whatever it is doing."""
         self.process.kill()
         self.process.wait()
-        self._reader.join()
-        assert self.process.stderr is not None
-        self.process.stderr.close()
-
-    def _read(self) -> None:
-        assert self.process.stderr is not None
-        for line in self.process.stderr:
-            self.lines.append(line)
 
 
 def held(sandbox: Sandbox, names: Sequence[str]) -> dict[str, int]:

@@ -11,7 +11,8 @@ from contextlib import contextmanager
 
 from tests.support.platform import Platform, numbered
 
-KILLS = 10
+KILLS = int(os.environ.get("CLEARWELL_KILLS", "4"))
+"""How often a test kills real processes; ten is the proof. `TestPlatform.run_with_kills` does it more often."""
 
 
 def dice() -> random.Random:
@@ -25,7 +26,7 @@ class Feed:
     """Puts numbered events into raw, in bursts, until told to stop; remembers them."""
 
     def __init__(
-        self, platform: Platform, burst: int = 1_000, make: Callable[[int, int], Iterator[bytes]] = numbered
+        self, platform: Platform, burst: int = 400, make: Callable[[int, int], Iterator[bytes]] = numbered
     ) -> None:
         """`burst` events five times a second; `make(count, start)` makes good ones with ids of their own."""
         self._burst = burst
