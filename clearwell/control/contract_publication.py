@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 from clearwell.contract.load import parse, read
 from clearwell.contract.model import Contract, Route
 from clearwell.contract.routes import check_shared
+from clearwell.control import stream_pauses
 from clearwell.control.contract_judgement import Outcome, PlannedContract, basis_of, judge, refused_file
 from clearwell.control.platform import Actor, Platform
 from clearwell.errors import ConfigError, ContractError, Hint
@@ -83,12 +84,16 @@ def publish_stream(platform: Platform, actor: Actor, stream: str, plans: Sequenc
 def derive_jobs(session: Session, stream: str) -> list[str]:
     """Have the jobs of a stream be those of its newest version that is not retired; returns the names that end by it.
 
-    Raises ContractError where this release can't read that version.
+    Those of a stream that is paused are paused too. Raises ContractError where this release can't read that version.
     """
     newest = contracts.newest(session, stream)
     if newest is None:
         return jobs.end(session, stream)
-    return jobs.derive(session, newest.contract(), newest.revision)
+    was_paused = stream_pauses.is_paused(session, stream)
+    ended = jobs.derive(session, newest.contract(), newest.revision)
+    if was_paused:
+        stream_pauses.keep_paused(session, stream)
+    return ended
 
 
 def is_old(stream: str) -> ConfigError:

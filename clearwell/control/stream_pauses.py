@@ -76,6 +76,19 @@ def apply(platform: Platform, actor: Actor, plan: StreamPause) -> None:
         jobs.set_wanted(session, plan.jobs, state, plan.action, target(plan.stream), more)
 
 
+def is_paused(session: Session, stream: str) -> bool:
+    """Whether the stream has jobs, and every one of them is paused."""
+    states = {job.wanted for job in jobs.list_jobs(session, stream)} - {WantedState.ENDED}
+    return states == {WantedState.PAUSED}
+
+
+def keep_paused(session: Session, stream: str) -> None:
+    """What was added to a stream that is paused is paused with it, and goes on with it."""
+    added = _pause(session, stream).jobs
+    if added:
+        jobs.set_wanted(session, added, WantedState.PAUSED, "pause", target(stream), {"connectors": []})
+
+
 def target(stream: str) -> str:
     """What the audit calls a stream."""
     return f"stream/{stream}"

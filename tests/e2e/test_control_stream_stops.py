@@ -11,6 +11,7 @@ from functools import partial
 import pytest
 
 from clearwell.control import job_changes, stream_pauses, stream_removal
+from clearwell.control.contract_publication import derive_jobs
 from clearwell.control.jobs import list_jobs
 from clearwell.control.platform import Actor
 from clearwell.control.platform import Platform as ControlPlatform
@@ -103,6 +104,21 @@ def test_a_second_pause_adds_to_the_first(control: ControlPlatform, platform: Pl
     assert second.jobs == [cleaner]
     stream_pauses.apply(control, ANNA, second)
     assert set(stream_pauses.plan_resume(control, stream).jobs) == set(names)
+
+
+def test_what_is_published_while_a_stream_is_paused_is_paused_with_it(
+    control: ControlPlatform, platform: Platform, names: list[str]
+) -> None:
+    stream = platform.stream
+    stream_pauses.apply(control, ANNA, stream_pauses.plan_pause(control, stream))
+    with control.looking() as session:
+        text = platform.contract_file.read_text().replace("version: 1", "version: 2", 1)
+        contracts.publish(session, stream, 2, 0, text)
+        ended = derive_jobs(session, stream)
+    assert f"cleaner.{stream}.v1" in ended
+    assert {job.name: job.state for job in list_jobs(control, stream)}[f"cleaner.{stream}.v2"] is JobState.PAUSED
+    stream_pauses.apply(control, ANNA, stream_pauses.plan_resume(control, stream))
+    assert {job.state for job in list_jobs(control, stream)} == {JobState.WAITING}
 
 
 def test_a_stream_is_removed_once_its_workers_have_let_go(
