@@ -19,6 +19,7 @@ from clearwell.kafka.coverage import LOOK_S, Coverage
 from clearwell.kafka.security import KafkaSecurity, security_of
 from clearwell.process_end import FAILED_WITHIN, end_within, leave, run_and_leave
 from clearwell.worker.job import Companion, GetProducer, Job
+from clearwell.worker.no_tables import NoTables
 from clearwell.worker.partition_processor import PartitionProcessor
 from clearwell.worker.topic_identity import TopicIdentity
 from clearwell.worker.transport import BatchProducer, BatchSchema, Positions
@@ -74,6 +75,7 @@ def build_app(group: str, bootstrap: str, positions: Positions) -> faust.App:
         broker=[f"kafkabatch://{address}" for address in bootstrap.split(",")],
         broker_credentials=_credentials(security_of(bootstrap)),
         agent_supervisor="mode.CrashingSupervisor",
+        TableManager=NoTables,
         web_enabled=False,
         topic_disable_leader=True,
         topic_allow_declare=False,

@@ -14,7 +14,7 @@ from aiokafka.producer import message_accumulator
 from aiokafka.protocol.metadata import MetadataRequest, MetadataRequest_v5
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
-from faust import streams
+from faust import streams, tables
 from faust.transport import consumer
 from faust.transport.drivers import aiokafka as driver
 from hypothesis import given
@@ -50,6 +50,7 @@ PINNED = {
     consumer.Consumer._drain_messages: "44a2500309e8",
     consumer.Consumer._add_gap: "4df2573ded7c",
     consumer.Consumer.wait_empty: "e4662fe24f09",
+    tables.TableManager.on_start: "365dd25fbc0e",
     streams.Stream.noack: "921a6f5c674d",
 }
 
