@@ -48,7 +48,7 @@ def stack() -> Iterator[Settings]:
             let_tests_make_roles(found)
             migrate(found.postgres)  # accounts begin at what the registry knows of a stream's connectors
             for path in contract_files(SCHEMAS):
-                publish_contract(found.postgres, path.read_text())
+                publish_contract(found.postgres, path)
             yield found
     finally:
         admin.close()

@@ -5,12 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
+from typing import Any
 
 import click
 
 from clearwell import settings
+from clearwell.cli.contract.publish import error_of, say_refusals
 from clearwell.cli.output import change_options, emit, progress
+from clearwell.cli.platform import actor, open_platform
+from clearwell.control.contract_publication import Publication
+from clearwell.control.schemas_publication import apply_schemas, plan_schemas
 from clearwell.local import plans, stack
 from clearwell.settings import redact
 
@@ -34,7 +38,8 @@ def up(
     """Start the stack of this data folder, or find the one that runs.
 
     Servers that CLEARWELL_KAFKA, CLEARWELL_POSTGRES and CLEARWELL_MONGO name are used as they are; the others run
-    here, as processes under the data folder, reachable from this machine alone.
+    here, as processes under the data folder, reachable from this machine alone. What is new in the schemas folder is
+    published; a contract that is wrong, or was changed after it was published, is told and is in nobody's way.
 
     \b
       clearwell up
@@ -51,6 +56,7 @@ def up(
     began, before = time.monotonic(), stack.ports_of(home)
     with progress() as report:
         endpoints = stack.up(home, services=services, ports=ports, progress=report)
+    publication = _publish() if services else Publication([])
     now = stack.ports_of(home)
     changed = stack.changes(before, now, requested=ports) if now is not None else {}
     shown = {
@@ -60,8 +66,18 @@ def up(
         "mongo": redact(endpoints.mongo),
         "seconds": round(time.monotonic() - began, 1),
         "changed_ports": {name: {"old": old, "new": new} for name, (old, new) in changed.items()},
+        "published": [f"{planned.stream} v{planned.version}" for planned in publication.contracts if planned.changes],
+        "refused": [{"file": planned.file, "error": error_of(planned)} for planned in publication.refused],
     }
-    emit(as_json, shown, lambda: _ready(home, shown, changed))
+    emit(as_json, shown, lambda: _ready(shown, changed))
+    if not as_json:
+        say_refusals(publication)
+
+
+def _publish() -> Publication:
+    """What is new in the schemas folder; a file that is wrong is in nobody's way."""
+    with open_platform() as platform:
+        return apply_schemas(platform, actor(), plan_schemas(platform))
 
 
 def _would_start(would: plans.StartPlan) -> str:
@@ -74,13 +90,15 @@ def _would_start(would: plans.StartPlan) -> str:
     return "\n".join(lines)
 
 
-def _ready(home: Path, shown: dict[str, object], changed: Mapping[str, tuple[int, int]]) -> str:
+def _ready(shown: dict[str, Any], changed: Mapping[str, tuple[int, int]]) -> str:
     lines = [f"Ready in {shown['seconds']} s."]
     lines += [f"  {name:<9} {shown[name]}" for name in ("kafka", "postgres", "mongo", "home")]
     lines += [
         f"{name} is on port {new} now, as {old} was not free: tell whoever uses it."
         for name, (old, new) in changed.items()
     ]
+    if shown["published"]:
+        lines.append(f"Published: {', '.join(shown['published'])}.")
     lines += [
         "`clearwell status` shows how all of it is doing, `clearwell down` ends it, `clearwell credentials` the logins."
     ]

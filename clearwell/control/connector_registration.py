@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import msgspec
 from sqlalchemy.orm import Session
 
-from clearwell.contract.load import find as find_contract
+from clearwell.contract.load import find_file
+from clearwell.control import contract_publication
 from clearwell.control.clear_text import reveal
 from clearwell.control.connector_spec import ConnectorSpec
 from clearwell.control.connectors import registered_spec
+from clearwell.control.contract_publication import Publication
 from clearwell.control.platform import Actor, Platform
-from clearwell.errors import ClearwellError, ConfigError, ContractError, Hint
+from clearwell.control.schemas_publication import files_of, plan_schemas
+from clearwell.errors import ClearwellError, ConfigError, Hint
 from clearwell.plugins.spec import differences, open_source
-from clearwell.registry import connectors
+from clearwell.registry import connectors, contracts
 from clearwell.registry.connectors import Connector
 from clearwell.secret_references import hide
 from clearwell.source import DiscoveredStream, WithWarnings
@@ -29,7 +31,8 @@ Outcome = Literal["registered", "unchanged", "changed"]
 class Registration:
     """A connector to be stored and set running. `differences` reads 'config.path: "a" → "b"'.
 
-    `streams`: what the source offers; `warnings`: what it can't promise, a sentence each.
+    `streams`: what the source offers; `warnings`: what it can't promise, a sentence each. `publication`: of the
+    contract of its stream, as the schemas folder has it.
     """
 
     spec: ConnectorSpec
@@ -37,25 +40,28 @@ class Registration:
     differences: Sequence[str]
     streams: Sequence[DiscoveredStream]
     warnings: Sequence[str]
+    publication: Publication
 
 
 def plan_registration(platform: Platform, spec: ConnectorSpec) -> Registration:
     """Check the contract and the source, and say what would change. Blocks.
 
-    The same again changes nothing; a changed configuration replaces the old one and keeps the position. Raises
+    What the schemas folder has of its stream's contract is published with it, where it is new. The same again changes
+    nothing; a changed configuration replaces the old one and keeps the position. Raises
     ConfigError or Retryable when the source cannot be read, and ConfigError when an existing connector would change its
     source or stream: its position means nothing there.
     """
-    _require_contract(platform.settings.schemas, spec.stream)
+    publication = _plan_contract(platform, spec.stream)
     streams, warnings = _probe(spec, discover=True)
     with platform.looking() as session:
         outcome, changes = _compare(session, spec)
-    return Registration(spec, outcome, changes, streams, warnings)
+    return Registration(spec, outcome, changes, streams, warnings, publication)
 
 
 def register(platform: Platform, actor: Actor, plan: Registration) -> None:
     """Store the connector and set it running. Raises ConfigError when another has changed it since it was planned."""
     spec = plan.spec
+    contract_publication.apply(platform, actor, plan.publication)
     with platform.changing(actor) as session:
         outcome, changes = _compare(session, spec)
         same = (outcome, changes) == (plan.outcome, plan.differences)
@@ -84,13 +90,28 @@ def reveal_samples(platform: Platform, actor: Actor, name: str) -> Sequence[Disc
     return reveal(platform, actor, connectors.target(name), lambda _: streams)
 
 
-def _require_contract(schemas: Path, stream: str) -> None:
+def _plan_contract(platform: Platform, stream: str) -> Publication:
+    """What is published is gone by; the files are looked at for what is new in them.
+
+    Raises ConfigError where the stream has no contract, or only a retired one, ContractError where it is wrong.
+    """
+    schemas = platform.settings.schemas
+    plan = plan_schemas(platform, [path for path in files_of(schemas) if path.parent.name == stream])
+    with platform.looking() as session:
+        is_published = stream in contracts.newest_revisions(session)
+        was_published = bool(contracts.revisions(session, stream))
+        if is_published or any(planned.changes for planned in plan.contracts):
+            return plan
+        for planned in plan.refused:
+            assert planned.refusal is not None
+            raise planned.refusal
+        if was_published:
+            contracts.get(session, stream)
     try:
-        find_contract(schemas, stream)
-    except ContractError:
-        raise
+        find_file(schemas, stream)
     except ConfigError as error:
         raise ConfigError(str(error), code="no_contract", hint=Hint("connectors.draft_contract", stream)) from None
+    return plan
 
 
 def _probe(spec: ConnectorSpec, *, discover: bool) -> tuple[Sequence[DiscoveredStream], Sequence[str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from clearwell.contract.load import newest_contracts
+from clearwell.contract.load import valid_contracts
 from clearwell.errors import ConfigError, Hint
 from clearwell.settings import Settings
 
@@ -15,7 +15,8 @@ KEYS_MADE = "keys.made"
 def prepare(settings: Settings) -> None:
     """Bring the surroundings up to date: key file, registry, topics of every contract. Doing it again is harmless.
 
-    Blocks. Raises ConfigError where the user must mend something, Retryable where a server is not well.
+    A contract that is wrong is in nobody's way. Blocks. Raises ConfigError where the user must mend something,
+    Retryable where a server is not well.
     """
     from clearwell.kafka import admin
     from clearwell.registry.migrate import migrate
@@ -23,7 +24,7 @@ def prepare(settings: Settings) -> None:
     make_keys(settings)
     migrate(settings.postgres)
     try:
-        for contract in newest_contracts(settings.schemas):
+        for contract in valid_contracts(settings.schemas):
             admin.ensure_topics(settings.kafka, contract.stream, contract.version)
     finally:
         admin.close()  # a kept client would look for a stopped Kafka for as long as this process lives

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -11,15 +12,19 @@ import pytest
 from sqlalchemy import delete
 
 from clearwell.control import contract_publication, contract_retirement
+from clearwell.control.connector_registration import plan_registration, register
+from clearwell.control.connector_spec import ConnectorSpec
 from clearwell.control.contract_judgement import Outcome
 from clearwell.control.contract_publication import Publication, plan_publish
 from clearwell.control.contract_retirement import plan_retire
 from clearwell.control.platform import Actor, Platform
 from clearwell.control.published_contracts import current_contracts, published_contract
+from clearwell.control.schemas_publication import apply_schemas, plan_schemas
 from clearwell.errors import ConfigError, ContractError, Hint
 from clearwell.kafka import admin
 from clearwell.kafka.names import clean_topic, raw_topic
 from clearwell.registry import Registry, audit, connectors, contracts, jobs
+from clearwell.registry.connectors import State
 from clearwell.registry.jobs import WantedState
 from clearwell.registry.models import ContractRow, JobRow
 from clearwell.settings import Settings
@@ -226,3 +231,58 @@ def test_the_commands_publish_tell_differences_and_retire(
     assert f"  deliverer.{folder.stream}.v1.postgres ends; 0 events wait for it." in retired
     assert folder.running() == set()
     assert "restored" in said("publish", str(file))
+
+
+def test_the_schemas_folder_publishes_what_is_new_and_leaves_the_rest_to_a_person(folder: Folder) -> None:
+    good, changed, broken = (f"{folder.stream}{name}" for name in ("", "_changed", "_broken"))
+    file = folder.write(POSTGRES)
+    for stream in (changed, broken):
+        (folder.path / stream).mkdir()
+        (folder.path / stream / "v1.yaml").write_text(minimal_text(stream=stream))
+    folder.publish(folder.path / changed / "v1.yaml")
+    (folder.path / changed / "v1.yaml").write_text(minimal_text("# a word\n", stream=changed))
+    (folder.path / broken / "v1.yaml").write_text("stream: [")
+    platform = Platform(replace(folder.platform.settings, schemas=folder.path))
+    plan = plan_schemas(platform)
+    assert folder.jobs() == {}
+    done = apply_schemas(platform, ANNA, plan)
+    assert {planned.stream: planned.outcome for planned in done.contracts} == {
+        good: Outcome.NEW_VERSION,
+        changed: Outcome.REFUSED,
+        broken: Outcome.REFUSED,
+    }
+    assert folder.running() == {"cleaner.v1", "dead_letters", "deliverer.v1.postgres"}
+    contract_retirement.apply(platform, ANNA, plan_retire(platform, good))
+    apply_schemas(platform, ANNA, plan_schemas(platform))
+    assert folder.running() == set()
+    folder.publish(file)
+    with platform.changing(ANNA) as session:
+        contracts.forget(session, changed)
+        jobs.forget(session, jobs.end(session, changed))
+    platform.close()
+
+
+def test_a_connector_brings_its_contract_along(folder: Folder, registry: Registry, tmp_path: Path) -> None:
+    (tmp_path / "events.ndjson").write_bytes(b'{"id":"a"}\n')
+    config = {"path": str(tmp_path / "events.ndjson")}
+    spec = ConnectorSpec(name=f"{folder.stream}-c", source="file", stream=folder.stream, config=config)
+    with Platform(replace(folder.platform.settings, schemas=folder.path)) as platform:
+        with pytest.raises(ConfigError) as missing:
+            plan_registration(platform, spec)
+        assert missing.value.code == "no_contract"
+        file = folder.write(POSTGRES)
+        plan = plan_registration(platform, spec)
+        assert folder.jobs() == {}
+        register(platform, ANNA, plan)
+        assert folder.running() == {"cleaner.v1", "dead_letters", "deliverer.v1.postgres"}
+        file.write_text("stream: [")
+        again = plan_registration(platform, spec)
+        assert [planned.file for planned in again.publication.refused] == [str(file)]
+        file.unlink()
+        assert plan_registration(platform, spec).outcome == "unchanged"
+        with platform.changing(ANNA) as session:
+            connectors.set_state(session, spec.name, State.PAUSED, "pause")
+        contract_retirement.apply(platform, ANNA, plan_retire(platform, folder.stream))
+        with pytest.raises(ConfigError) as retired:
+            plan_registration(platform, spec)
+        assert (retired.value.code, retired.value.hint) == ("not_published", Hint("contracts.publish", folder.stream))

@@ -103,7 +103,9 @@ def test_prepare(
     monkeypatch.delenv("CLEARWELL_KEYS", raising=False)
     topics = [plan.name for plan in plans(stream, 1)]
     migrations = sorted(file.name[1:5] for file in Path(versions.__path__[0]).glob("v*.py"))
-    would = {"dry_run": True, "keys": [str(home / "keys.json")], "migrations": migrations, "topics": topics}
+    nothing = {"dry_run": True, "keys": [], "migrations": [], "contracts": [], "topics": [], "refused": []}
+    would = nothing | {"keys": [str(home / "keys.json")], "migrations": migrations, "topics": topics}
+    would["contracts"] = [f"{stream} v1"]
     try:
         assert said("prepare", "--dry-run") == would
         assert said("prepare", "--dry-run") == would  # the first one has changed nothing
@@ -111,7 +113,7 @@ def test_prepare(
         assert main(["prepare", "--dry-run"]) == 0
         assert f"The topic raw.{stream} would be made." in capsys.readouterr().out
         assert main(["prepare"]) == 0
-        assert said("prepare", "--dry-run") == {"dry_run": True, "keys": [], "migrations": [], "topics": []}
+        assert said("prepare", "--dry-run") == nothing
         admin.delete_topics(stack.kafka, [f"dropped.{stream}"])
         until(lambda: said("prepare", "--dry-run")["topics"] == [f"dropped.{stream}"])  # brokers hear of it in time
     finally:

@@ -59,7 +59,7 @@ class Sandbox:
 
     def publish(self) -> None:
         """Put the contract's text, as its file has it now, into the registry."""
-        publish_contract(self.settings.postgres, self.contract_file.read_text())
+        publish_contract(self.settings.postgres, self.contract_file)
 
     def add(self, name: str, source: str = "file", **config: Any) -> str:
         """Register a connector into the stream without checking it."""

@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from pathlib import Path
+
 from sqlalchemy import delete
 
-from clearwell.contract.load import parse
-from clearwell.contract.model import Contract
-from clearwell.errors import ConfigError
+from clearwell.contract.load import parse, version_of
+from clearwell.errors import ConfigError, ContractError
 from clearwell.registry import Registry, contracts, jobs, leases, migrate
 from clearwell.registry.leases import LeaseKind
 from clearwell.registry.models import JobRow
 
 
-def publish_contract(postgres: str, text: str) -> None:
-    """Have a contract's text be the newest revision of its version, with its jobs; makes the registry where it must."""
-    contract = parse(text, "a test")
+def publish_contract(postgres: str, path: Path) -> str:
+    """Have a contract's text be the newest revision of its version, with its jobs; makes the registry where it must.
+
+    Also a broken text, as a newer release may publish it, without jobs. Returns the text.
+    """
+    text = path.read_text()
     registry = Registry(postgres)
     try:
         try:
-            _publish(registry, contract, text)
+            _publish(registry, path, text)
         except ConfigError:  # a server of a test's own, without the tables
             migrate(postgres)
-            _publish(registry, contract, text)
+            _publish(registry, path, text)
     finally:
         registry.close()
+    return text
 
 
 def forget_contract(postgres: str, stream: str) -> None:
@@ -38,9 +44,11 @@ def forget_contract(postgres: str, stream: str) -> None:
         registry.close()
 
 
-def _publish(registry: Registry, contract: Contract, text: str) -> None:
+def _publish(registry: Registry, path: Path, text: str) -> None:
+    stream, version = path.parent.name, version_of(path)
     with registry.session() as session:
-        newest = contracts.newest(session, contract.stream, contract.version)
+        newest = contracts.newest(session, stream, version)
         revision = 0 if newest is None else newest.revision + (newest.text != text)
-        contracts.publish(session, contract.stream, contract.version, revision, text)
-        jobs.derive(session, contract, revision)
+        contracts.publish(session, stream, version, revision, text)
+        with suppress(ContractError):
+            jobs.derive(session, parse(text, str(path)), revision)

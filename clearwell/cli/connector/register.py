@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from clearwell.cli.contract.publish import render_contracts, say_refusals, to_json
 from clearwell.cli.output import change_options, emit
 from clearwell.cli.platform import plan_and_apply
 from clearwell.cli.set_option import config_of
@@ -58,9 +59,12 @@ def register(
         "dry_run": dry_run,
         "differences": plan.differences,
         "warnings": plan.warnings,
+        "contracts": to_json(plan.publication, dry_run)["contracts"],
         "streams": [{"name": stream.name, "fields": dict(stream.fields)} for stream in plan.streams],
     }
     emit(as_json, shown, lambda: "\n".join(_render(plan, dry_run)))
+    if not as_json:
+        say_refusals(plan.publication)
 
 
 def _spec(file: Path | None, written: dict[str, Any], options: Sequence[str]) -> ConnectorSpec:
@@ -81,6 +85,7 @@ def _render(plan: Registration, dry_run: bool) -> Iterator[str]:
     yield f'Connector "{plan.spec.name}" {will}{plan.outcome}{into}.'
     yield from (f"  {line}" for line in plan.differences)
     yield from (f"  warning: {line}" for line in plan.warnings)
+    yield from (f"  {line}" for line in render_contracts(plan.publication.contracts, dry_run))
     for stream in plan.streams:
         fields = ", ".join(f"{name} {kind}" for name, kind in stream.fields.items())
         yield printable(f"  found {stream.name}: {fields}")

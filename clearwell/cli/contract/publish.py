@@ -52,8 +52,7 @@ def publish(ctx: click.Context, targets: Sequence[str], minor: bool, dry_run: bo
             contract_publication.apply(platform, actor(), plan)
     emit(as_json, to_json(plan, dry_run), lambda: "\n".join(_lines(plan.contracts, dry_run)))
     if not as_json:
-        for planned in plan.refused:
-            say("\n".join(render_refusal(planned)), err=True)
+        say_refusals(plan)
     if plan.refused:
         ctx.exit(ConfigError.exit_code)
 
@@ -79,10 +78,19 @@ def render_contracts(plans: Sequence[PlannedContract], dry_run: bool = False) ->
         yield from (f"  warning: {printable(warning)}" for warning in planned.warnings)
 
 
-def render_refusal(planned: PlannedContract) -> Iterator[str]:
-    """Why a file is not published, and how its text differs from what is."""
-    assert planned.refusal is not None
-    yield sentence(planned.refusal)
+def say_refusals(plan: contract_publication.Publication) -> None:
+    """Tell on standard error why files are not published, and how the text of each differs from what is."""
+    for planned in plan.refused:
+        say("\n".join(_refusal(planned)), err=True)
+
+
+def error_of(planned: PlannedContract) -> str | None:
+    """Why it is refused, and what to do; None where it is not."""
+    return None if planned.refusal is None else sentence(planned.refusal)
+
+
+def _refusal(planned: PlannedContract) -> Iterator[str]:
+    yield error_of(planned) or ""
     lines = planned.changed_lines
     yield from (f"  {printable(line)}" for line in lines[:MOST_LINES])
     if len(lines) > MOST_LINES:
@@ -109,7 +117,7 @@ def _to_json(planned: PlannedContract) -> Mapping[str, Any]:
         "digest": planned.digest,
         "outcome": planned.outcome,
         "code": None if refusal is None else refusal.code,
-        "error": None if refusal is None else sentence(refusal),
+        "error": error_of(planned),
         "differences": msgspec.to_builtins(planned.differences),
         "changed_lines": planned.changed_lines,
         "warnings": planned.warnings,
