@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -134,8 +135,13 @@ def specs_of(contract: Contract, revision: int = 0) -> list[JobSpec]:
 def derive(session: Session, contract: Contract, revision: int = 0) -> list[str]:
     """Have the jobs of a stream be those of this contract; returns the names of those that end by it.
 
-    One that a person has paused stays so; further copies of a group go along with it.
+    One that a person has paused stays so. A job of a new version runs in as many copies as that of the old one.
     """
+    before = Counter(
+        (job.spec.kind, job.spec.destination)
+        for job in list_jobs(session, contract.stream)
+        if job.wanted is not WantedState.ENDED
+    )
     specs = specs_of(contract, revision)
     for spec in specs:
         values = {"version": spec.version, "revision": spec.revision, "destination": spec.destination}
@@ -143,8 +149,9 @@ def derive(session: Session, contract: Contract, revision: int = 0) -> list[str]
         ensure(session, spec)
         session.execute(update(JobRow).where(JobRow.group == spec.group).values(values))
         session.execute(
-            update(JobRow).where(JobRow.group == spec.group, JobRow.wanted == WantedState.ENDED).values(again)
+            update(JobRow).where(JobRow.name == spec.name, JobRow.wanted == WantedState.ENDED).values(again)
         )
+        _make_copies(session, spec, before[spec.kind, spec.destination])
     return end(session, contract.stream, keep=[spec.group for spec in specs])
 
 
@@ -174,19 +181,30 @@ def forget(session: Session, names: Collection[str]) -> None:
 def set_copies(session: Session, group: str, copies: int) -> None:
     """Have so many members of a group run, at least one. Raises ConfigError when there is no such job."""
     first = get(session, group)
-    names = [first.spec.group, *(f"{group}#{number}" for number in range(2, copies + 1))]
+    names = [first.spec.group, *_copy_names(group, copies)]
     session.execute(
         update(JobRow).where(JobRow.group == group, JobRow.name.not_in(names)).values(wanted=WantedState.ENDED)
     )
-    for name in names[1:]:
-        row = {
-            "name": name, "group_name": group, "kind": first.spec.kind, "stream": first.spec.stream,
-            "version": first.spec.version, "revision": first.spec.revision, "destination": first.spec.destination,
-            "wanted": first.wanted,
-        }  # fmt: skip
-        again = {"wanted": first.wanted, "state": JobState.WAITING}
-        session.execute(insert(JobRow).values(row).on_conflict_do_update(index_elements=["name"], set_=again))
+    _make_copies(session, first.spec, copies)
     audit.record(session, "scale", target(group), {"copies": copies})
+
+
+def _copy_names(group: str, copies: int) -> list[str]:
+    return [f"{group}#{number}" for number in range(2, copies + 1)]
+
+
+def _make_copies(session: Session, spec: JobSpec, copies: int) -> None:
+    """Further members of a group, which are wanted as the first is; those that are there stay as they are."""
+    wanted = session.scalar(select(JobRow.wanted).where(JobRow.name == spec.group))
+    again = {"wanted": wanted, "state": JobState.WAITING}
+    for name in _copy_names(spec.group, copies):
+        row = {
+            "name": name, "group_name": spec.group, "kind": spec.kind, "stream": spec.stream, "version": spec.version,
+            "revision": spec.revision, "destination": spec.destination, "wanted": wanted,
+        }  # fmt: skip
+        ended = JobRow.wanted == WantedState.ENDED
+        query = insert(JobRow).values(row).on_conflict_do_update(index_elements=["name"], set_=again, where=ended)
+        session.execute(query)
 
 
 def find(session: Session, name: str, *, for_update: bool = False) -> RegisteredJob | None:

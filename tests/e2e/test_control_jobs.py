@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 
@@ -114,6 +115,23 @@ def test_copies_of_a_job_are_made_paused_and_ended_together(
     fewer = plan_copies(control, cleaner, 1)
     assert refused_at_once(*[partial(apply, control, ANNA, fewer)] * 2) == ["plan_is_old"]
     assert [status.name for status in list_jobs(control, platform.stream)] == sorted(names)
+
+
+def test_a_new_version_has_as_many_copies_and_an_old_one_that_ended_stays_so(
+    control: ControlPlatform, platform: Platform, names: list[str]
+) -> None:
+    cleaner = names[0]
+    for copies in (3, 2):
+        apply(control, ANNA, plan_copies(control, cleaner, copies))
+    with control.looking() as session:
+        jobs.derive(session, platform.contract, revision=1)
+    cleaners = [status.name for status in list_jobs(control, platform.stream) if status.kind == "cleaner"]
+    assert cleaners == [cleaner, f"{cleaner}#2"], "what was scaled down does not come back with a revision"
+    with control.looking() as session:
+        assert set(jobs.derive(session, replace(platform.contract, version=2))) >= set(cleaners)
+    second = cleaner.replace(".v1", ".v2")
+    cleaners = [status.name for status in list_jobs(control, platform.stream) if status.kind == "cleaner"]
+    assert cleaners == [second, f"{second}#2"]
 
 
 def test_a_worker_is_drained_and_taken_back(control: ControlPlatform, names: list[str], worker: str) -> None:
