@@ -11,7 +11,7 @@ from clearwell.metrics.metric import Metric, MetricKind
 JOB = ("stream", "kind", "destination", "copy")
 CONNECTOR = ("connector", "stream")
 
-WORK_SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+WORK_SECONDS = (0.002, 0.01, 0.05, 0.1, 0.25, 1.0, 5.0, 15.0, 60.0)
 WAKE_SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
