@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TypeAlias, cast
 
 import prometheus_client as prometheus
 
 from clearwell.metrics.metric import LABELS, OTHER, Metric, MetricKind
-from clearwell.metrics.table import METRICS
 
 Family: TypeAlias = prometheus.Counter | prometheus.Gauge | prometheus.Histogram
 
 
 class ProcessMetrics:
-    """Every metric of the table, and with `with_process` what the system says of this process (memory, CPU, files).
+    """The metrics of the table that are used, and with `with_process` what the system says of this process.
 
     All methods may be called from any thread; they are made for being called once a batch. `values` are those of the
     metric's labels, in order.
@@ -22,7 +22,8 @@ class ProcessMetrics:
     def __init__(self, *, with_process: bool = False) -> None:
         prometheus.disable_created_metrics()  # type: ignore[no-untyped-call]  # they double the page, and our counters begin with the process
         self.registry = prometheus.CollectorRegistry()
-        self._families: dict[Metric, Family] = {metric: self._family(metric) for metric in METRICS}
+        self._families: dict[Metric, Family] = {}
+        self._making = threading.Lock()
         self._children: dict[tuple[Metric, tuple[str, ...]], Family] = {}
         if with_process:
             prometheus.ProcessCollector(registry=self.registry)
@@ -50,12 +51,19 @@ class ProcessMetrics:
     def _child(self, metric: Metric, values: tuple[str, ...]) -> Family:
         known = self._children.get((metric, values))
         if known is None:
-            family = self._families[metric]
+            family = self._family(metric)
             child = family.labels(*_bounded(metric, values)) if metric.labels else family
             known = self._children[metric, values] = child
         return known
 
     def _family(self, metric: Metric) -> Family:
+        """Made at first use: a collector has no figures of workers, not even a zero."""
+        with self._making:
+            if metric not in self._families:
+                self._families[metric] = self._make(metric)
+            return self._families[metric]
+
+    def _make(self, metric: Metric) -> Family:
         if metric.kind is MetricKind.COUNTER:
             return prometheus.Counter(metric.name, metric.why, metric.labels, registry=self.registry)
         if metric.kind is MetricKind.GAUGE:

@@ -26,6 +26,8 @@ class CollectorHealth:
         self._process = ProcessLoad()
         self._looked = self._answered = clock()
         self._draining = False
+        for metric in (table.LEASE_RENEWAL_FAILURES, table.REGISTRY_AWAY_SECONDS):
+            metrics.add(metric, amount=0)  # shown from the start: an alarm sees the first one grow
 
     def answered(self, answer: Answer) -> None:
         """The registry was there."""

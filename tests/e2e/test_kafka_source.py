@@ -14,7 +14,7 @@ import pytest
 from clearwell.egress import VARIABLE
 from clearwell.errors import ConfigError, Retryable
 from clearwell.settings import Settings
-from clearwell.source import EVENT_LIMIT, Refusal, SourceEvent, stored_position
+from clearwell.source import EVENT_LIMIT, Lag, Refusal, SourceEvent, stored_position
 from connectors.kafka.source import KafkaConfig, KafkaPosition, KafkaSource
 from tests.support.collecting import until
 from tests.support.sources.kafka import KafkaCase, open_case
@@ -42,6 +42,24 @@ def topic(stack: Settings, tmp_path: Path, unique: Callable[[str], str]) -> Iter
     case = open_case(stack, tmp_path, unique)
     yield case
     case.close()
+
+
+def test_it_knows_how_far_behind_it_is(topic: KafkaCase) -> None:
+    topic.fill(40)
+
+    async def scene() -> None:
+        source = KafkaSource(msgspec.convert(topic.config | {"follow": True}, KafkaConfig))
+        assert source.lag() == Lag(), "nobody has asked the brokers"
+        async with asyncio.timeout(60), aclosing(source.read(None)) as batches:  # type: ignore[type-var]
+            while source.lag() != Lag(0, 0.0):
+                await anext(batches)
+            await asyncio.to_thread(topic.fill, 1_000)
+            while not source.lag().events:  # noqa: ASYNC110 - a few batches of 100 are read ahead, and then no more
+                await asyncio.sleep(0.02)
+            assert 0 < (source.lag().events or 0) < 1_000 and source.lag().seconds is None
+        await source.close()
+
+    asyncio.run(scene())
 
 
 def test_every_record_once_and_every_position_resumes(topic: KafkaCase) -> None:

@@ -29,6 +29,13 @@ def test_every_metric_can_be_written_and_has_its_own_name_on_the_page() -> None:
     assert {f"{metric.name}_bucket" for metric in METRICS if metric.bounds} <= shown
 
 
+def test_what_a_process_does_not_do_is_not_shown_as_zero() -> None:
+    metrics = ProcessMetrics()
+    assert page(metrics) == []
+    metrics.set(table.WORKER_JOBS, 0)
+    assert page(metrics) == ["clearwell_worker_jobs 0.0"]
+
+
 def test_a_value_outside_of_a_closed_set_makes_no_series_of_its_own() -> None:
     metrics = ProcessMetrics()
     metrics.add(table.CLEANER_REJECTED, ("flights", "Jane Doe's number is no number"))
