@@ -73,7 +73,7 @@ def test_the_platforms_own(platform: Platform, s3: S3Server, way: Way) -> None:
     away = "does not answer as it should where Clearwell was to"
     until(lambda: f"{away} make or read it. Trying again" in service.text(), 120)
     way.open()
-    until(lambda: count(root, place) == COUNT, 120)
+    until(lambda: count(root, place) == COUNT, 120, every=0.5)
     way.shut()
     more = list(numbered(COUNT, start=COUNT))
     platform.put(more)
@@ -81,7 +81,7 @@ def test_the_platforms_own(platform: Platform, s3: S3Server, way: Way) -> None:
     service.kill()
     way.open()
     service = start(platform, "archive", **env)
-    until(lambda: count(root, place) == 2 * COUNT, 120)
+    until(lambda: count(root, place) == 2 * COUNT, 120, every=0.5)
     check(platform, "archive", root, sent + more)
     assert "Traceback" not in service.text() and SECRET not in service.text()
     assert service.stop() == 0
@@ -113,7 +113,7 @@ def test_a_registered_one(platform: Platform, s3: S3Server, far: tuple[str, Mapp
     sent = list(numbered(COUNT))
     platform.put(sent)
     service = start(platform, to, **env)
-    until(lambda: count(root, place) == COUNT, 120)
+    until(lambda: count(root, place) == COUNT, 120, every=0.5)
     check(platform, to, root, sent)
     assert SECRET not in service.text()
     assert service.stop() == 0

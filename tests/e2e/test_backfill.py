@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 import pyarrow as pa
@@ -40,6 +39,7 @@ from clearwell.pipeline.batch import Outcomes, RawBatch
 from clearwell.pipeline.clean import CleanCodec
 from clearwell.pipeline.compiler import compile
 from tests.support.backfills import backfill, call, clear, rows, table
+from tests.support.forked import fork_server
 from tests.support.kafka_login import login
 from tests.support.platform import Platform, numbered, until
 
@@ -233,7 +233,7 @@ def test_chunks_replayed_by_other_processes_are_the_same_files(platform: Platfor
     here, there, alone = (make_plan_into(platform, request, tmp_path / name) for name in "123")
     in_order, _ = run_plan(platform, here, lambda _: None)
     done: list[int] = []
-    with ProcessPoolExecutor(2, get_context("spawn")) as pool:
+    with ProcessPoolExecutor(2, fork_server()) as pool:
         spread, _ = run_plan(platform, there, done.append, pool)
     assert done == sorted(done) and done[-1] == here.events
     assert spread.partitions == in_order.partitions

@@ -28,7 +28,7 @@ class ForkedProcess:
 
     def __init__(self, name: str, arguments: Sequence[str], env: Mapping[str, str], log: Path) -> None:
         self._arguments = arguments
-        self._process = _server().Process(target=_serve, args=(name, arguments, dict(env), log), daemon=True)
+        self._process = fork_server().Process(target=_serve, args=(name, arguments, dict(env), log), daemon=True)
         self._process.start()
         self.pid = int(self._process.pid or 0)
 
@@ -106,7 +106,7 @@ class Forked:
 
 
 @functools.cache
-def _server() -> ForkServerContext:
+def fork_server() -> ForkServerContext:
     """Its process holds all that services import, and no threads."""
     context = multiprocessing.get_context("forkserver")
     sources = sorted({entry.module for entry in entry_points(group=SOURCES)})

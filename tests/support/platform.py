@@ -247,17 +247,20 @@ def flights_contract(features: bool = False) -> str:
 
 
 def until(condition: Callable[[], Any], within: float = 60.0, every: float = 0.05) -> Any:
-    """Wait for something to be true; returns it. A server that can't say just now is asked again."""
+    """Wait for something to be true; returns it. A server that can't say just now is asked again.
+
+    It is asked half of the time at most, so that a dear question does not hold up what it waits for.
+    """
     deadline = time.monotonic() + within
     while True:
-        why = ""
+        asked, why = time.monotonic(), ""
         try:
             if found := condition():
                 return found
         except Retryable as error:
             why = f": {error}"
         assert time.monotonic() < deadline, f"did not happen within {within} s{why}"
-        time.sleep(every)
+        time.sleep(max(every, time.monotonic() - asked))
 
 
 def numbered(count: int, start: int = 0) -> Iterator[bytes]:
