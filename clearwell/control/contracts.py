@@ -26,8 +26,9 @@ _LIKE_A_CONTRACT = re.compile(r"[vV][0-9]+\.[yY][aA]?[mM][lL]")
 
 
 class ContractSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """One version of a stream; `routes` are destinations, archives among them."""
+    """One version of a stream, of the file `file`; `routes` are destinations, archives among them."""
 
+    file: str
     stream: str
     version: int
     owner: str
@@ -94,6 +95,7 @@ def list_contracts(schemas: Path) -> list[ContractSummary]:
     """All versions, by stream. Raises ConfigError without such a folder, ContractError when one is wrong."""
     return [
         ContractSummary(
+            file=contract.location.file,
             stream=contract.stream,
             version=contract.version,
             owner=contract.owner,

@@ -9,7 +9,7 @@ import msgspec
 
 from clearwell.contract.model import Contract
 from clearwell.control.platform import Platform
-from clearwell.errors import ContractError
+from clearwell.errors import ClearwellError, ContractError
 from clearwell.registry import contracts
 from clearwell.registry.contracts import PublishedContract, digest_of
 
@@ -32,14 +32,21 @@ class PublishedVersion(msgspec.Struct, frozen=True, kw_only=True):
         """As people call it: "flights v1", after two changes "flights v1.2"."""
         return f"{self.stream} v{self.version}" + (f".{self.revision}" if self.revision else "")
 
-    @property
-    def short_digest(self) -> str:
-        """Its beginning."""
-        return self.digest[:SHORT]
-
     def differs(self, text: str) -> bool:
         """Whether a file says something else by now."""
         return digest_of(text) != self.digest
+
+
+def describe_publication(published: PublishedVersion | None, text: str | None) -> str:
+    """Of a version, in words: is it published, and is that what its file says. `text` None: there is no file."""
+    if published is None:
+        return "not published"
+    if published.retired_at is not None:
+        return "retired"
+    shown = f"{published.name.removeprefix(published.stream + ' ')} {published.digest[:SHORT]}"
+    if text is None:
+        return f"{shown}, no file"
+    return shown if not published.differs(text) else f"{shown}, the file differs"
 
 
 def list_published(platform: Platform) -> list[PublishedVersion]:
@@ -49,10 +56,14 @@ def list_published(platform: Platform) -> list[PublishedVersion]:
     return [_version(known) for known in newest.values()]
 
 
-def find_published(platform: Platform, stream: str, version: int | None = None) -> PublishedVersion | None:
-    """A version, the highest by default; None where it was never published."""
-    versions = [known for known in list_published(platform) if known.stream == stream]
-    return next((known for known in reversed(versions) if version in (None, known.version)), None)
+def published_versions(platform: Platform | None) -> dict[tuple[str, int], PublishedVersion] | None:
+    """As `list_published`, by stream and version; None where nobody can be asked: files can be shown all the same."""
+    if platform is None:
+        return None
+    try:
+        return {(known.stream, known.version): known for known in list_published(platform)}
+    except ClearwellError:
+        return None
 
 
 def published_contract(platform: Platform, stream: str, version: int | None = None) -> Contract:

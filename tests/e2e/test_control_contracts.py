@@ -209,7 +209,7 @@ def test_what_a_newer_release_has_published_is_an_error_of_its_stream_alone(fold
 
 
 def test_the_commands_publish_tell_differences_and_retire(
-    folder: Folder, run: Callable[..., int], capsys: pytest.CaptureFixture[str]
+    folder: Folder, run: Callable[..., int], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = folder.write()
 
@@ -227,6 +227,15 @@ def test_the_commands_publish_tell_differences_and_retire(
     assert (refused["outcome"], refused["code"]) == ("refused", "contract_changed")
     assert refused["changed_lines"] == ["+routes:", f"+  - {{to: postgres, table: {folder.stream}}}"]
     assert f"{folder.stream} v1.1: published (new revision, " in said("publish", str(file), "--minor")
+    folder.write(MONGO)
+    assert ", the file differs\n" in said("show", str(file))
+    monkeypatch.setenv("CLEARWELL_SCHEMAS", str(folder.path))
+    (listed,) = json.loads(said("list", "--json"))["contracts"]
+    assert (listed["published"]["revision"], listed["published"]["differs"]) == (1, True)
+    folder.write(POSTGRES)
+    file.rename(file.with_name("elsewhere"))
+    assert "v1.1" in said("list") and ", no file\n" in said("list")
+    file.with_name("elsewhere").rename(file)
     retired = said("retire", folder.stream)
     assert f"  deliverer.{folder.stream}.v1.postgres ends; 0 events wait for it." in retired
     assert folder.running() == set()

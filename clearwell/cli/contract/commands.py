@@ -5,15 +5,25 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
+import msgspec
 
 from clearwell.cli.contract.publish import publish, retire
 from clearwell.cli.contract.show import render_contract
 from clearwell.cli.group import Group
-from clearwell.cli.output import emit, json_option, say, table
+from clearwell.cli.output import common_options, emit, json_option, say, table
+from clearwell.cli.platform import platform_if_any
+from clearwell.cli.results import to_json
+from clearwell.contract.load import read as contract_text
 from clearwell.control import contracts
 from clearwell.control.contract_checks import CheckedContract, check_contracts
+from clearwell.control.published_contracts import (
+    PublishedVersion,
+    describe_publication,
+    published_versions,
+)
 from clearwell.errors import ConfigError
 from clearwell.pipeline.examples import ExampleResult
 from clearwell.settings import schemas_folder
@@ -33,10 +43,19 @@ contract.add_command(retire)
 
 
 @contract.command("list")
-@json_option
+@common_options
 def list_command(as_json: bool) -> None:
-    """Show all contracts, version by version."""
+    """Show all contracts, version by version, and what is published of each.
+
+    Workers and collectors go by what is published: where the file says something else by now, that is shown, and what
+    is published without a file. Without a platform the files alone are shown.
+    """
     listed = contracts.list_contracts(schemas_folder())
+    with platform_if_any() as platform:
+        published = published_versions(platform)
+    files = [(entry, contract_text(Path(entry.file))) for entry in listed]
+    known = {(entry.stream, entry.version) for entry in listed}
+    lone = [version for key, version in (published or {}).items() if key not in known]
     rows = [
         [
             entry.stream,
@@ -46,11 +65,26 @@ def list_command(as_json: bool) -> None:
             entry.steps,
             entry.examples,
             ", ".join(entry.routes),
+            "?" if published is None else describe_publication(published.get((entry.stream, entry.version)), text),
         ]
-        for entry in listed
+        for entry, text in files
     ]
-    heads = ("stream", "version", "owner", "fields", "steps", "examples", "routes")
-    emit(as_json, {"contracts": listed}, lambda: table(heads, rows) if rows else "There are no contracts yet.")
+    rows += [[gone.stream, f"v{gone.version}", *[""] * 5, describe_publication(gone, None)] for gone in lone]
+    shown = [
+        msgspec.to_builtins(entry)
+        | {"published": None if published is None else _published(published.get((entry.stream, entry.version)), text)}
+        for entry, text in files
+    ]
+    heads = ("stream", "version", "owner", "fields", "steps", "examples", "routes", "published")
+    value = {"contracts": shown, "without_file": [_published(gone, None) for gone in lone]}
+    emit(as_json, value, lambda: table(heads, rows) if rows else "There are no contracts yet.")
+
+
+def _published(version: PublishedVersion | None, text: str | None) -> dict[str, Any] | None:
+    """As --json has it; `differs`: the file says something else by now, None where there is none."""
+    if version is None:
+        return None
+    return to_json(version) | {"differs": None if text is None else version.differs(text)}
 
 
 @contract.command()
@@ -88,9 +122,11 @@ def _render_checks(checked: Sequence[CheckedContract]) -> str:
 @click.argument("stream", metavar="STREAM|PATH")
 @_VERSION
 @click.option("--python", is_flag=True, help="Print the Python that the contract is compiled to.")
-@json_option
+@common_options
 def show(stream: str, number: int | None, python: bool, as_json: bool) -> None:
     """Show a contract: the fields that come in, the steps, and the clean event that goes out.
+
+    That is what its file says; the first lines tell what is published of it.
 
     \b
       clearwell contract show flights
@@ -102,7 +138,12 @@ def show(stream: str, number: int | None, python: bool, as_json: bool) -> None:
         emit(as_json, {"python": source}, lambda: source)
         return
     details = contracts.show_contract(path)
-    emit(as_json, details, lambda: render_contract(details))
+    with platform_if_any() as platform:
+        published = published_versions(platform)
+    version = None if published is None else published.get((details.stream, details.version))
+    said = "?" if published is None else describe_publication(version, text := contract_text(path))
+    value = msgspec.to_builtins(details) | {"published": None if version is None else _published(version, text)}
+    emit(as_json, value, lambda: render_contract(details, said))
 
 
 @contract.command()

@@ -14,12 +14,13 @@ from clearwell.control.contracts import ContractDetails
 _COLUMNS = ("field", "type", "null", "values", "unit", "protection", "description")
 
 
-def render_contract(contract: ContractDetails) -> RenderableType:
-    """Fields, steps, clean event, routes and feature views."""
+def render_contract(contract: ContractDetails, published: str) -> RenderableType:
+    """Fields, steps, clean event, routes and feature views; `published`: what is, in words."""
     heads = [f"{contract.stream} v{contract.version}, owned by {contract.owner}", contract.description]
     heads.append(f"key {', '.join(contract.key)}; event id {contract.event_id}; event time {contract.event_time}")
     heads.append(f"subject {contract.subject or 'none'}; undeclared fields: {contract.unknown_fields}")
     steps = [(number, *_named(step)) for number, step in enumerate(contract.steps, 1)]
+    heads.append(f"published: {published}")
     routes = [(route["to"], _options(route), route["when"]) for route in contract.routes]
     return Group(
         *filter(None, heads),
