@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -24,7 +25,7 @@ from clearwell.bench.scene import PARTITIONS, Scene, fill_raw, scene
 from clearwell.destinations.protocol import Destination
 from clearwell.errors import ConfigError, Fatal
 from clearwell.kafka import admin
-from clearwell.kafka.names import clean_topic, deliverer_group
+from clearwell.kafka.names import clean_topic, cleaner_group, deliverer_group
 from clearwell.local import postgres as embedded
 from clearwell.plugins.open_destination import open_destination
 from clearwell.settings import Settings
@@ -73,9 +74,7 @@ def bench_postgres(settings: Settings, events: int, say: Say) -> Figures:
         clean_all(bench_scene, events)
         say("one deliverer process")
         store = store_of(bench_scene, "postgres")
-        with running(
-            "services.deliverer", _arguments(bench_scene, "--destination", "postgres"), bench_scene.env
-        ) as process:
+        with running_job(bench_scene, deliverer_of(bench_scene, "postgres")) as process:
             work = watch([process], delivered(bench_scene, store), events)
         store.close()
         say("limit: server-side COPY into the keyed table")
@@ -93,11 +92,9 @@ def bench_end_to_end(settings: Settings, events: int, say: Say) -> Figures:
         say("cleaner and deliverer together")
         store = store_of(bench_scene, "postgres")
         # The deliverer is there first: what is clean before the first row comes would not be counted.
-        with running(
-            "services.deliverer", _arguments(bench_scene, "--destination", "postgres"), bench_scene.env
-        ) as deliverer:
+        with running_job(bench_scene, deliverer_of(bench_scene, "postgres")) as deliverer:
             _wait_for_claims(bench_scene, store, deliverer)
-            with running("services.cleaner", _arguments(bench_scene), bench_scene.env) as cleaner:
+            with running_job(bench_scene, cleaner_of(bench_scene)) as cleaner:
                 work = watch([cleaner, deliverer], delivered(bench_scene, store), events)
                 say("latency at 2,000 events a second, for 20 s")
                 p99 = latency_p99(bench_scene)
@@ -116,8 +113,19 @@ def _figures(
     return Figures(events, rate, round(limit), round(ratio, 3), goal, name, cpu, rss, latency)
 
 
-def _arguments(bench_scene: Scene, *more: str) -> list[str]:
-    return ["--stream", bench_scene.stream, *more]
+def cleaner_of(bench_scene: Scene) -> str:
+    """The job that cleans the scene's stream."""
+    return cleaner_group(bench_scene.stream, bench_scene.contract.version)
+
+
+def deliverer_of(bench_scene: Scene, to: str) -> str:
+    """The job that fills one of its destinations."""
+    return deliverer_group(bench_scene.stream, bench_scene.contract.version, to)
+
+
+def running_job(bench_scene: Scene, name: str) -> AbstractContextManager[psutil.Process]:
+    """A process for one job alone, for as long as the block runs."""
+    return running("services.worker", ["--job", name], bench_scene.env)
 
 
 def _limit(bench_scene: Scene, kind: str, events: int) -> float:
@@ -131,7 +139,7 @@ def _limit(bench_scene: Scene, kind: str, events: int) -> float:
 def clean_all(bench_scene: Scene, events: int) -> Measurement:
     """One cleaner process, until `events` events are clean."""
     kafka, topic = bench_scene.settings.kafka, clean_topic(bench_scene.stream, bench_scene.contract.version)
-    with running("services.cleaner", _arguments(bench_scene), bench_scene.env) as process:
+    with running_job(bench_scene, cleaner_of(bench_scene)) as process:
         return watch([process], lambda: sum(admin.end_offsets(kafka, topic).values()), events)
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from pymongo import MongoClient
 
-from clearwell.bench.figures import Say, clean_all, delivered, store_of
-from clearwell.bench.measure import running, watch
+from clearwell.bench.figures import Say, clean_all, delivered, deliverer_of, running_job, store_of
+from clearwell.bench.measure import watch
 from clearwell.bench.scene import Scene, fill_raw, scene
 from clearwell.settings import Settings
 
@@ -39,8 +39,7 @@ def bench_mongo(settings: Settings, events: int, say: Say) -> MongoFigures:
         clean_all(bench_scene, events)
         say("one deliverer process")
         store = store_of(bench_scene, "mongo")
-        arguments = ["--stream", bench_scene.stream, "--destination", "mongo"]
-        with running("services.deliverer", arguments, bench_scene.env) as process:
+        with running_job(bench_scene, deliverer_of(bench_scene, "mongo")) as process:
             work = watch([process], delivered(bench_scene, store), events)
         store.close()
         say("limit: insert_many of the same documents")

@@ -30,7 +30,7 @@ from clearwell.kafka.names import raw_topic
 from clearwell.kafka.security import security_of
 from clearwell.kafka.topics import plans
 from clearwell.privacy.key_file import LocalKeyring
-from clearwell.registry import Registry, contracts
+from clearwell.registry import Registry, contracts, jobs
 from clearwell.settings import Settings
 
 PARTITIONS = 4
@@ -84,10 +84,12 @@ def scene(settings: Settings) -> Iterator[Scene]:
 
 
 def _publish(settings: Settings, contract: Contract, text: str) -> None:
-    """Without jobs: the bench runs its services itself, and no worker is to take them."""
+    """The bench runs its jobs itself: they are marked as ended, so that no worker takes them."""
     registry = Registry(settings.postgres)
     with registry.session() as session:
         contracts.publish(session, contract.stream, contract.version, 0, text)
+        jobs.derive(session, contract)
+        jobs.end(session, contract.stream)
     registry.close()
 
 
@@ -95,6 +97,7 @@ def _forget(settings: Settings, stream: str) -> None:
     registry = Registry(settings.postgres)
     with registry.session() as session:
         contracts.forget(session, stream)
+        jobs.forget(session, [job.spec.name for job in jobs.list_jobs(session, stream)])
     registry.close()
 
 

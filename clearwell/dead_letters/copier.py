@@ -50,6 +50,11 @@ class DeadLetterCopier:
             )
         return asyncio.get_running_loop().run_in_executor(self._thread, self._store, fetched.partition, copies)
 
+    def close(self) -> None:
+        """What is queued is not copied any more."""
+        self._closing.set()
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
     def _store(self, partition: int, copies: Sequence[CopiedDeadLetter]) -> None:
         """Durable when it returns (invariant 2): only then is the batch acknowledged."""
         _log(partition, retry_until_available(lambda: self._add(copies), pause=self._closing.wait))

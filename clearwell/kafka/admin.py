@@ -25,6 +25,10 @@ from clearwell.kafka.failures import translated
 from clearwell.kafka.topics import PARTITIONS, TopicPlan, differences, has_senders_times, plans
 
 TIMEOUT_MS = 5_000
+
+MOST_QUESTIONS = 1_000
+"""At once on one connection; a worker asks for many jobs, and kafka-python fails what is above its limit of 5."""
+
 _EXISTS = 36  # TOPIC_ALREADY_EXISTS: someone else was faster, which is fine
 
 _locks: dict[int, threading.Lock] = {}  # by process: a fork may copy one that a thread of its parent holds
@@ -211,7 +215,13 @@ def _enter(bootstrap: str) -> _Kept:
     key = os.getpid(), bootstrap
     with _lock():
         if key not in _clients:
-            _clients[key] = _Kept(connect(KafkaAdminClient, bootstrap, request_timeout_ms=TIMEOUT_MS))
+            client = connect(
+                KafkaAdminClient,
+                bootstrap,
+                request_timeout_ms=TIMEOUT_MS,
+                max_in_flight_requests_per_connection=MOST_QUESTIONS,
+            )
+            _clients[key] = _Kept(client)
         _clients[key].questions += 1
         return _clients[key]
 

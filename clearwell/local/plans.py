@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clearwell import settings
-from clearwell.contract.load import newest_contracts
 from clearwell.local import jars, pins, state
 from clearwell.local.ports import Ports, choose
 from clearwell.local.prepare import lacks_keys
@@ -42,7 +41,7 @@ def plan_up(home: Path, services: bool, ports: Ports) -> StartPlan:
     require_parts(named)
     check_folder(home)
     keys = settings.key_file(os.environ | {"CLEARWELL_HOME": str(home)})
-    names = sorted(service_names(newest_contracts(settings.schemas_folder()))) if services else []
+    names = service_names() if services else []
     running = state.running(home)
     create: list[str] = []
     download = 0

@@ -18,7 +18,6 @@ from typing import IO
 import msgspec
 
 from clearwell import settings
-from clearwell.contract.load import newest_contracts
 from clearwell.errors import ConfigError, Fatal, Retryable
 from clearwell.local import jars, pins, state
 from clearwell.local.environment import for_services
@@ -150,8 +149,6 @@ def _locked(home: Path) -> Iterator[None]:
 
 def _start(home: Path, plan: state.StackPlan, progress: Progress) -> None:
     end_orphans(home)
-    if plan.services:
-        newest_contracts(Path(plan.schemas))
     if "kafka" not in external():
         jars.fetch(pins.load(), progress)
     plan = msgspec.structs.replace(plan, ports=choose(plan.ports, state.ports(home)))
@@ -222,7 +219,7 @@ def _join(home: Path, plan: state.StackPlan) -> None:
     running = state.running(home)
     if running is None or not plan.services:
         return
-    names = service_names(newest_contracts(Path(plan.schemas)))
+    names = set(service_names())
     if names - {process.name for process in running.processes}:
         plan = msgspec.structs.replace(plan, ports=old.ports, test_commands=old.test_commands)
         prepare(settings.load(os.environ | dict(environment(home, plan))))

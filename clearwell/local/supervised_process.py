@@ -19,8 +19,8 @@ from clearwell.local.logs import append, last_message, roll, size
 from clearwell.local.process import Process
 from clearwell.local.state import LOGS, READY, RESTARTING, STARTING, STOPPED, STUCK, Identity, ProcessState
 from clearwell.settings import SERVERS
-from clearwell.worker.batch_watch import LOOK_EVERY, TOLD_AFTER, stuck
-from clearwell.worker.batch_watch import VARIABLE as BATCH_NOTE
+from clearwell.worker.batch_watch import LOOK_EVERY, TOLD_AFTER, stuck_in
+from clearwell.worker.batch_watch import VARIABLE as BATCH_NOTES
 
 log = logging.getLogger(__name__)
 
@@ -111,10 +111,10 @@ class SupervisedProcess:
 
     async def _watch_until(self, *ends: asyncio.Task[Any]) -> None:
         """Wait for the first of `ends`; meanwhile tell of a batch that the process can't get done with."""
-        note = self.process.env.get(BATCH_NOTE)
-        every = LOOK_EVERY if note else None
+        notes = self.process.env.get(BATCH_NOTES)
+        every = LOOK_EVERY if notes else None
         while not (await asyncio.wait(ends, timeout=every, return_when=asyncio.FIRST_COMPLETED))[0]:
-            problem = stuck(Path(note), TOLD_AFTER) if note else None
+            problem = stuck_in(Path(notes), TOLD_AFTER) if notes else None
             if problem is not None and self.state.state == READY:
                 log.error("%s: %s", self.process.name, problem)
                 self._set_state(STUCK, problem)

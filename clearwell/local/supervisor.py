@@ -105,6 +105,7 @@ class Supervisor:
         planned = await asyncio.to_thread(services.plan_services, self._home, plan)
         for process in planned:
             if process.name not in there:
+                await asyncio.to_thread(process.setup)
                 self._supervise(process)
 
     def _supervise(self, process: Process) -> SupervisedProcess:

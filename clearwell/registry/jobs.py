@@ -10,13 +10,21 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
 
-from sqlalchemy import ColumnElement, bindparam, delete, func, or_, select, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import bindparam, delete, func, literal_column, select, update
+from sqlalchemy.dialects.postgresql import aggregate_order_by, insert
 from sqlalchemy.orm import Session
 
 from clearwell.contract.model import Contract
 from clearwell.errors import ConfigError, Hint, nearest
-from clearwell.kafka.names import archive_group, cleaner_group, dead_letters_group, deliverer_group
+from clearwell.kafka.names import (
+    archive_group,
+    clean_topic,
+    cleaner_group,
+    dead_letters_group,
+    dead_topic,
+    deliverer_group,
+    raw_topic,
+)
 from clearwell.registry import audit
 from clearwell.registry.models import JobRow
 
@@ -66,6 +74,13 @@ class JobSpec:
     version: int
     revision: int = 0
     destination: str = ""
+
+    @property
+    def topic(self) -> str:
+        """What it reads."""
+        if self.kind is JobKind.DELIVERER:
+            return clean_topic(self.stream, self.version)
+        return dead_topic(self.stream) if self.kind is JobKind.DEAD_LETTERS else raw_topic(self.stream)
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,10 +306,14 @@ def report(session: Session, reports: Iterable[JobReport]) -> None:
         )
 
 
-def claimable(alone: bool, me: str) -> ColumnElement[bool]:
-    """Whether a worker may take a job: it is to run, in a process of its own or not, and offered to no other."""
-    wanted = (JobRow.wanted == WantedState.RUNNING) & (JobRow.alone == alone)
-    return wanted & or_(JobRow.offered_to.is_(None), JobRow.offered_to == me)
+def fingerprint(session: Session) -> str:
+    """Changes whenever what is to run does, and how; not with what workers report."""
+    facts = func.concat_ws(
+        " ", JobRow.name, JobRow.version, JobRow.revision, JobRow.wanted, JobRow.alone, JobRow.restarts,
+        JobRow.offered_to,
+    )  # fmt: skip
+    every = func.string_agg(facts, aggregate_order_by(literal_column("','"), JobRow.name))
+    return session.scalar(select(func.md5(every))) or ""
 
 
 def target(name: str) -> str:

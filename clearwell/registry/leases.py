@@ -46,7 +46,7 @@ class Holder:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What a process says of itself: the part of a core that its work took in the last minute, memory, endpoint."""
+    """What a process says of itself: the part of a core that it took in the last minute, its memory, its endpoint."""
 
     busy: float = 0.0
     rss_mb: float = 0.0
@@ -54,6 +54,14 @@ class Load:
 
 
 NO_LOAD = Load()
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessLoad:
+    """A process by its id, and the part of a core that it used in the last minute."""
+
+    id: str
+    busy: float
 
 
 def beat(
@@ -190,6 +198,26 @@ def holders(
     if names is not None:
         query = query.where(LeaseRow.name.in_(names))
     return {row.name: Holder(row.process, row.epoch, row.until) for row in session.execute(query)}
+
+
+def count(session: Session, kind: LeaseKind) -> int:
+    """How many leases of a kind are held now."""
+    held = (LeaseRow.kind == kind, LeaseRow.holder.is_not(None), LeaseRow.until > func.clock_timestamp())
+    return session.scalar(select(func.count()).select_from(LeaseRow).where(*held)) or 0
+
+
+def loads(session: Session, kind: LeaseKind, scope: str, seconds: float) -> list[ProcessLoad]:
+    """The processes of a kind and scope that live and are not draining, with the part of a core that each uses."""
+    alive = ProcessRow.seen_at > func.clock_timestamp() - timedelta(seconds=seconds)
+    ours = (ProcessRow.kind == PROCESS_KINDS[kind], ProcessRow.scope == scope, ProcessRow.draining.is_(False))
+    query = select(ProcessRow.id, ProcessRow.busy).where(*ours, alive)
+    return [ProcessLoad(row.id, row.busy) for row in session.execute(query)]
+
+
+def is_alive(session: Session, name: str, seconds: float) -> bool:
+    """Whether a process of that name has given a sign of life in the last `seconds`."""
+    recent = ProcessRow.seen_at > func.clock_timestamp() - timedelta(seconds=seconds)
+    return session.scalar(select(ProcessRow.id).where(ProcessRow.name == name, recent).limit(1)) is not None
 
 
 def _in(seconds: float) -> ColumnElement[datetime]:

@@ -2,7 +2,7 @@
 
 Three ways, since none sees everything. A thread of this process says so in its log: it runs while Python code runs, and
 while a C function works that lets go of the interpreter, as RE2 does. A C function that does not is seen by the
-supervisor, which reads the note that this process left before the batch (CLEARWELL_BATCH_NOTE), and where there is no
+supervisor, which reads the note that the job left before the batch (in CLEARWELL_BATCH_NOTES), and where there is no
 supervisor by `faulthandler`, whose thread needs no interpreter: it writes which line of which pipeline it is.
 """
 
@@ -23,8 +23,11 @@ import msgspec
 
 log = logging.getLogger(__name__)
 
-VARIABLE = "CLEARWELL_BATCH_NOTE"
-"""Where the supervisor wants the note of a process."""
+VARIABLE = "CLEARWELL_BATCH_NOTES"
+"""The folder in which the supervisor wants the notes of a process, one a job."""
+
+SUFFIX = ".batch"
+"""How the names of notes end."""
 
 TOLD_AFTER = 20.0
 """Seconds that a batch may take unnoticed; an ordinary one takes a hundredth of one."""
@@ -54,12 +57,14 @@ class WatchedBatch(msgspec.Struct, frozen=True):
 
 
 class BatchWatch:
-    """Watches what one thread of this process works on."""
+    """Watches what one thread of this process works on, for the job `name`."""
 
-    def __init__(self, note: Path | None = None, after: float = TOLD_AFTER, every: float = LOOK_EVERY) -> None:
-        """`note`: see VARIABLE, which is asked when it is None."""
-        note_path = note or (Path(os.environ[VARIABLE]) if os.environ.get(VARIABLE) else None)
+    def __init__(self, name: str = "batch", after: float = TOLD_AFTER, every: float = LOOK_EVERY) -> None:
+        folder = os.environ.get(VARIABLE)
+        note_path = Path(folder) / f"{name}{SUFFIX}" if folder else None
         self._after, self._every = after, every
+        self._closing = threading.Event()
+        self._is_armed = False
         self._batch: WatchedBatch | None = None
         self._told: WatchedBatch | None = None
         self._file = None if note_path is None else os.open(note_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -84,6 +89,18 @@ class BatchWatch:
                 log.warning("The batch of %s, partition %d, from offset %d has ended after %.0f s.", topic, partition,
                             first, took)  # fmt: skip
 
+    @property
+    def batch(self) -> WatchedBatch | None:
+        """What is worked on just now."""
+        return self._batch
+
+    def close(self) -> None:
+        """Watch no more."""
+        self._closing.set()
+        file, self._file = self._file, None
+        if file is not None:
+            os.close(file)
+
     def _write(self, batch: WatchedBatch | None) -> None:
         if self._file is not None:
             text = b"" if batch is None else msgspec.json.encode(batch)
@@ -91,8 +108,7 @@ class BatchWatch:
                 os.pwrite(self._file, text.ljust(_LENGTH), 0)
 
     def _look(self) -> None:
-        while True:
-            time.sleep(self._every)
+        while not self._closing.wait(self._every):
             batch = self._batch
             self._arm(batch is not None)
             if batch is None or batch is self._told:
@@ -105,13 +121,20 @@ class BatchWatch:
     def _arm(self, working: bool) -> None:
         """`faulthandler` fires when this thread can't come by to put it off, for the interpreter is held."""
         with contextlib.suppress(AttributeError, ValueError, RuntimeError, OSError):  # no standard error to write to
-            faulthandler.cancel_dump_traceback_later()
+            if self._is_armed:
+                faulthandler.cancel_dump_traceback_later()
+            self._is_armed = working
             if working and sys.__stderr__ is not None:
                 faulthandler.dump_traceback_later(self._after, file=sys.__stderr__)
 
 
+def stuck_in(folder: Path, after: float = TOLD_AFTER) -> str | None:
+    """What the notes of another process say of a batch that does not end; None when there is none such."""
+    return next(filter(None, (stuck(note, after) for note in sorted(folder.glob(f"*{SUFFIX}")))), None)
+
+
 def stuck(note: Path, after: float = TOLD_AFTER) -> str | None:
-    """What another process's note says of a batch that does not end; None when there is none such."""
+    """What one note says; None when its batch has not taken long."""
     try:
         batch = msgspec.json.decode(note.read_bytes().strip() or b"null", type=WatchedBatch | None)
     except (OSError, msgspec.DecodeError):  # not there yet, or read while it was written

@@ -72,7 +72,7 @@ class Cleaner:
         self._dead_letters = dead_letter.DeadLetterWriter(contract, keyring)
         self._clean_topic = clean_topic(contract.stream, contract.version)
         self._raw_topic = raw_topic(contract.stream)
-        self._watch = BatchWatch()
+        self.watch = BatchWatch(cleaner_group(contract.stream, contract.version))
         self._dead_topic = dead_topic(contract.stream)
         self._dropped_topic = dropped_topic(contract.stream)
         self._schema = f"{contract.stream}/v{contract.version}"
@@ -88,7 +88,7 @@ class Cleaner:
         state = self._pipeline.new_state()
         if self._pipeline.lookback:
             async for records in self._tail.raw(partition, first - self._pipeline.lookback, first):
-                with self._watch.during(self._raw_topic, partition, records[0].offset, records[-1].offset):
+                with self.watch.during(self._raw_topic, partition, records[0].offset, records[-1].offset):
                     self._pipeline.process(raw_batch(origin, partition, records), state)
         self._states[partition] = state
         log.info("partition %d starts at offset %d (generation %d)", partition, first, generation)
@@ -109,7 +109,7 @@ class Cleaner:
         """Clean one batch and hand what comes out to the producer, in order."""
         await self.identity.confirm()  # invariant 3
         batch = raw_batch(self.positions.origin(fetched.partition), fetched.partition, fetched.records)
-        with self._watch.during(self._raw_topic, fetched.partition, fetched.first, fetched.last):
+        with self.watch.during(self._raw_topic, fetched.partition, fetched.first, fetched.last):
             outcomes = self._pipeline.process(batch, self._states[fetched.partition])
         senders = senders_of(fetched.records, outcomes.rejected)
         await self._count(fetched.partition, fetched.last, list(senders.items()))

@@ -11,7 +11,7 @@ from typing import Protocol, TypeVar
 
 from clearwell.backoff import retry_until_available
 from clearwell.destinations.protocol import Destination
-from clearwell.errors import ClearwellError, Retryable
+from clearwell.errors import ClearwellError, Fatal, Retryable
 from clearwell.worker.job_meters import JobMeter
 
 log = logging.getLogger(__name__)
@@ -50,6 +50,7 @@ class DestinationThread:
     def close(self) -> None:
         """Stop retrying and let go of the store."""
         self._closing.set()
+        self._failure = self._failure or Fatal("The destination was closed.")  # what is queued is not written
         self._thread.shutdown()
         self.destination.close()
 

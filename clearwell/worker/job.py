@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from clearwell.kafka.log_client import LogClient
 from clearwell.kafka.message_format import AnyRecord
+from clearwell.worker.batch_watch import BatchWatch
 from clearwell.worker.job_meters import JobMeter
 from clearwell.worker.partition_processor import BatchWork
 from clearwell.worker.topic_identity import TopicIdentity
@@ -31,24 +32,23 @@ GetProducer = Callable[[], RecordProducer]
 """The producer of a running job; there is none before it runs."""
 
 
-class Companion(Protocol):
-    """What goes along with a job."""
-
-    async def run(self) -> None:
-        """Runs beside the job until it is cancelled; what it raises ends the process."""
-
-    def report_failure(self, error: BaseException) -> None:
-        """The process ends by `error`, as soon as this returns."""
+def nothing() -> None:
+    """For a job that holds nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """`topic` also tells whether the topic is still the one that it was. `meter` counts what it does."""
+    """`topic` also tells whether the topic is still the one that it was. `close` lets go of what the job holds; blocks.
+
+    After `close` nothing that was queued is done any more. `watch` knows what it works on, where that may take long.
+    `meter` counts what it does.
+    """
 
     client: LogClient
     group: str
     topic: TopicIdentity
     positions: Positions
     work: BatchWork
-    companion: Companion | None = None
+    close: Callable[[], None] = nothing
+    watch: BatchWatch | None = None
     meter: JobMeter | None = None

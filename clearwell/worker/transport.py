@@ -146,6 +146,7 @@ class BatchConsumer(driver.Consumer):
         self._taken: dict[TP, int] = {}
         self._passed: dict[TP, int] = {}  # where a partition stands of which nothing is under way
         self._sure = True  # no fetch was broken off, whose records are in neither
+        self._quiet: Mapping[TP, int] = {}  # where all partitions stand while nothing of any is under way
 
     def is_member(self) -> bool:
         """Whether the group has us, as of its last answer; Kafka being away changes nothing of that."""
@@ -153,12 +154,39 @@ class BatchConsumer(driver.Consumer):
         coordinator: Any = getattr(consumer, "_coordinator", None)
         return coordinator is None or coordinator.generation > 0
 
+    def quiet_positions(self, topic: str) -> Mapping[int, int] | None:
+        """By partition of the topic, the offset that is read next; None while anything is under way.
+
+        As of the last time that records were asked for. May be called from any thread.
+        """
+        positions = self._quiet
+        if any(self._inflight.values()) or self._fetched != self._taken:
+            return None
+        return {tp.partition: offset for tp, offset in positions.items() if tp.topic == topic} or None
+
+    async def break_off(self, seconds: float) -> None:
+        """Leave Kafka without committing; a thread that does not end within `seconds` is left to itself."""
+        thread: Any = self._thread
+        if thread is None or thread._thread is None or thread.thread_loop.is_closed():
+            return
+        thread._stopped_set()  # its own way to end: it closes the consumer, which commits nothing by itself
+        await asyncio.to_thread(thread._thread.join, seconds)
+
     def sharing(self, topic: str) -> tuple[int, int]:
         """The group's generation, and how many partitions of the topic Kafka's metadata tell of."""
         consumer = getattr(self._thread, "_consumer", None)
         if consumer is None:
             return 0, 0
         return consumer._coordinator.generation, len(consumer._client.cluster.partitions_for_topic(topic) or ())
+
+    async def call_in_thread(self, action: Callable[[], None]) -> None:
+        """Call `action` in the consumer's own thread."""
+
+        async def call() -> None:
+            action()
+
+        thread: Any = self._thread
+        await thread.call_thread(call)
 
     async def rejoin(self) -> None:
         """Have the partitions shared out anew, if this member is the group's leader."""
@@ -186,10 +214,13 @@ class BatchConsumer(driver.Consumer):
         assignment = consumer and consumer._subscription.subscription and consumer._subscription.subscription.assignment
         if not (self._sure and assignment and self.flow_active):
             return
+        positions = {}
         for tp in map(TP._make, assignment.tps):
             position = assignment.state_value(driver.ensure_aiokafka_TP(tp))._position
-            if position and self._fetched.get(tp) == self._taken.get(tp) and not self._inflight[tp]:
-                self._passed[tp] = position
+            if position is not None and self._fetched.get(tp) == self._taken.get(tp) and not self._inflight[tp]:
+                positions[tp] = position
+        self._passed |= {tp: position for tp, position in positions.items() if position}
+        self._quiet = positions if len(positions) == len(assignment.tps) else {}
 
     def _to_message(self, tp: TP, records: list[Any]) -> ConsumerMessage:
         last, tp = records[-1], TP(*tp)

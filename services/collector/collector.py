@@ -19,16 +19,16 @@ from clearwell.plugins.kinds import is_pushed
 from clearwell.registry import Connector, Registry, State, connectors, contracts
 from clearwell.settings import Settings
 from clearwell.source import Lag
-from services.collector.collector_health import CollectorHealth
 from services.collector.connector_meters import ConnectorMeters
 from services.collector.connector_run import Run
 from services.collector.file_limit import LoopTrouble, out_of_files
-from services.collector.leases import Answer, Leases
 from services.collector.listener import Listener
 from services.collector.options import Options
 from services.collector.push_run import PushRun
 from services.collector.running_connector import Assignment, RunningConnector, StatusReporter, as_bug, happened
 from services.collector.threads import Threads
+from services.leases import Answer, Leases
+from services.process_health import ProcessHealth
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +90,7 @@ class Collector:
         self._pushed: dict[str, bool] = {}
         self._metrics = metrics
         self._meters = ConnectorMeters(metrics)
-        self.health = CollectorHealth(metrics, self._options.lease_seconds)
+        self.health = ProcessHealth("collector", metrics, self._options.lease_seconds)
 
     async def run(self, stop: asyncio.Event, *, once: bool = False) -> int:
         """Go on until `stop` is set; with `once` until no connector that is read is running. Returns an exit code.
@@ -122,7 +122,7 @@ class Collector:
                 self.health.missed(len(self._leases.held))
                 pause = next(waits)
                 continue
-            self.health.answered(look.answer)
+            self.health.answered(look.answer.draining, look.answer.lost)
             self._meters.show_states(look.connectors)
             self._leases.learn(look.answer)
             self._adjust(look)

@@ -20,8 +20,8 @@ from clearwell.registry import Connector, Registry, State, connectors, positions
 from clearwell.source import Lag
 from services.collector.connector_meters import ConnectorMeter
 from services.collector.file_limit import out_of_files
-from services.collector.leases import HeldLease
 from services.collector.threads import in_threads_of
+from services.leases import HeldLease
 
 log = logging.getLogger(__name__)
 

@@ -7,16 +7,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from kafka.errors import CoordinatorNotAvailableError
 
 from clearwell.errors import ConfigError
 from clearwell.kafka import admin
 from clearwell.kafka.message_format import Record, encode_headers
-from clearwell.kafka.names import cleaner_group, raw_topic
+from clearwell.kafka.names import raw_topic
 from clearwell.kafka.producer import EventProducer
 from clearwell.kafka.range_reader import reader
 from clearwell.local.kafka import check
-from clearwell.local.services import GroupJoined
 from clearwell.settings import Settings
 from tests.support.platform import PARTITIONS, Platform, numbered, until
 from tests.support.secure_kafka import PASSWORD, USER, SecureKafka, certificate, secure_kafka
@@ -58,15 +56,18 @@ def choose(secure: SecureKafka, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize(("protocol", "mechanism"), WAYS)
 def test_events_go_from_a_collectors_producer_through_a_cleaner(
-    choose: Callable[..., str], unique: Callable[[str], str], tmp_path: Path, protocol: str, mechanism: str
+    choose: Callable[..., str],
+    stack: Settings,
+    unique: Callable[[str], str],
+    tmp_path: Path,
+    protocol: str,
+    mechanism: str,
 ) -> None:
     address = choose(protocol, mechanism)
-    where = Settings(address, "postgresql://nobody@127.0.0.1:1/none", "mongodb://127.0.0.1:1/none", *[tmp_path] * 3)
+    where = Settings(address, stack.postgres, "mongodb://127.0.0.1:1/none", *[tmp_path] * 3)
     platform = Platform(where, tmp_path / "platform", unique("flights"))
-    joined = GroupJoined(address, cleaner_group(platform.stream, 1))
     try:
         check(address)
-        until(lambda: is_empty(joined))
         producer = EventProducer(address, "test")
         values = list(numbered(100))
         producer.send_batch(
@@ -76,22 +77,10 @@ def test_events_go_from_a_collectors_producer_through_a_cleaner(
         assert sorted(asyncio.run(read(address, raw_topic(platform.stream)))) == values
         cleaner = platform.start("cleaner")
         until(lambda: platform.cleaned() == 100)
-        joined()
         assert cleaner.stop() == 0
         assert PASSWORD not in cleaner.text()
     finally:
         platform.close()
-
-
-def is_empty(joined: GroupJoined) -> bool:
-    """Whether the broker knows the group by now and finds nobody in it."""
-    try:
-        joined()
-    except CoordinatorNotAvailableError:  # of a broker whose first group this is
-        return False
-    except ConnectionError:
-        return True
-    raise AssertionError("somebody has joined")
 
 
 async def read(address: str, topic: str) -> list[bytes]:

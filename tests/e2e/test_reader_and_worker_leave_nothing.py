@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from clearwell.kafka import admin
-from clearwell.kafka.names import clean_topic
+from clearwell.kafka.names import clean_topic, cleaner_group
 from clearwell.kafka.range_reader import reader
 from clearwell.settings import Settings
 from tests.support.platform import CHECKOUT, Platform, numbered, until
@@ -36,7 +36,7 @@ def test_a_run_leaves_its_working_directory_clean(platform: Platform, tmp_path: 
     folder.mkdir()
     platform.put(numbered(10))
     with (tmp_path / "log").open("ab") as log:
-        argv = [sys.executable, "-m", "services.cleaner", "--stream", platform.stream]
+        argv = [sys.executable, "-m", "services.worker", "--job", cleaner_group(platform.stream, 1)]
         env = platform.env() | {"PYTHONPATH": str(CHECKOUT)}
         with killed_at_end(argv, env=env, cwd=folder, stdout=log, stderr=log) as cleaner:
             topic = clean_topic(platform.stream, 1)

@@ -19,7 +19,7 @@ from clearwell.registry import leases
 from clearwell.registry.models import ProcessRow
 from tests.support.collecting import CHECKOUT, Sandbox, until
 
-SERVICES = ("archiver", "cleaner", "collector", "dead_letters", "deliverer")
+SERVICES = ("collector", "worker")
 STORES = ("clearwell.destinations.postgres.destination", "clearwell.destinations.mongo.destination")
 
 

@@ -9,27 +9,37 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from zlib import crc32
 
 from kafka import KafkaProducer
+from sqlalchemy.orm import Session
 
-from clearwell.contract.load import find
-from clearwell.contract.model import Contract
+from clearwell.contract.load import find, find_file, version_of
+from clearwell.contract.model import ARCHIVE, Contract
 from clearwell.control.stages import Stages
 from clearwell.errors import ClearwellError, Retryable
 from clearwell.kafka import admin
 from clearwell.kafka.clients import connect
 from clearwell.kafka.log_client import KafkaLog
 from clearwell.kafka.message_format import Record, encode_headers
-from clearwell.kafka.names import clean_topic, raw_topic
+from clearwell.kafka.names import (
+    archive_group,
+    clean_topic,
+    cleaner_group,
+    dead_letters_group,
+    deliverer_group,
+    raw_topic,
+)
 from clearwell.kafka.producer import EventProducer
 from clearwell.privacy.key_file import LocalKeyring
 from clearwell.reconciliation import Balance, balance
 from clearwell.reconciliation.account_holders import RegisteredHolders
+from clearwell.registry import Registry, contracts, jobs
+from clearwell.registry.jobs import JobKind, JobSpec
 from clearwell.settings import Settings
 from tests.support.forked import ForkedProcess
 from tests.support.publishing import forget_contract, publish_contract
@@ -97,16 +107,10 @@ class Platform:
         self.keyring = LocalKeyring.create(keys)
         self.settings = replace(settings, schemas=folder / "schemas", keys=keys)
         self.ids = until(lambda: admin.ensure_topics(settings.kafka, stream, 1, partitions=PARTITIONS))
-        self._published = ""
         with suppress(Retryable):  # where a test starts its own server later
-            self.publish()
+            publish_contract(settings.postgres, path)
         self.services: list[Service] = []
         self.started: list[Service] = []
-
-    def publish(self) -> None:
-        """Put the contract's text into the registry where its file has changed: services go by what is published."""
-        if self.contract_file.read_text() != self._published:
-            self._published = publish_contract(self.settings.postgres, self.contract_file)
 
     @property
     def contract(self) -> Contract:
@@ -153,15 +157,45 @@ class Platform:
         return len(futures)
 
     def start(self, name: str, *arguments: str, **env: str) -> Service:
-        """Start `cleaner` or `deliverer` (give it "--destination", NAME).
+        """Start the job `cleaner`, `dead_letters`, `archiver` or `deliverer` (give it "--destination", NAME) alone.
 
-        As under the supervisor, it has a worker's name, so that what comes after a killed or failed one takes the
-        partitions back at once and not when Kafka has missed the other for ten seconds. A second beside it has none.
+        As a worker's, it has a name in its group, so that what comes after a killed or failed one takes the partitions
+        back at once and not when Kafka has missed the other for ten seconds. A second beside it has none.
         """
-        self.publish()
-        arguments = ("--stream", self.stream, *arguments)
+        if name == "collector":
+            return self._start(name, arguments, env)
+        options = dict(zip(arguments[::2], arguments[1::2], strict=True))
+        file = find_file(self.settings.schemas, self.stream, int(options.get("--version", 0)) or None)
+        version = version_of(file)
+        to = options.get("--destination") or options.get("--to") or (ARCHIVE if name == "archiver" else "")
+        group = {
+            "cleaner": cleaner_group(self.stream, version),
+            "dead_letters": dead_letters_group(self.stream),
+            "deliverer": deliverer_group(self.stream, version, to),
+            "archiver": archive_group(self.stream, to),
+        }[name]
+        revision = self._publish(file)
+        with self._registry() as session:
+            jobs.ensure(session, JobSpec(group, group, JobKind(name), self.stream, version, revision, to))
+        return self._start("worker", ("--job", group), env, f"{name}{len(self.started)}")
+
+    def _publish(self, file: Path) -> int:
+        """Have the registry know a contract as it is in its file now, broken or not; returns which revision that is."""
+        text, version = file.read_text(), version_of(file)
+        with self._registry() as session:
+            known = contracts.newest(session, self.stream, version)
+            revision = 0 if known is None else known.revision + (known.text != text)
+            contracts.publish(session, self.stream, version, revision, text)
+        return revision
+
+    @contextmanager
+    def _registry(self) -> Iterator[Session]:
+        with closing(Registry(self.settings.postgres)) as registry, registry.session() as session:
+            yield session
+
+    def _start(self, name: str, arguments: tuple[str, ...], env: dict[str, str], log_name: str = "") -> Service:
         working = [one for one in self.started if one.kind == (name, arguments) and one.process.poll() is None]
-        log = self.folder / f"{name}{len(self.started)}.log"
+        log = self.folder / f"{log_name or name + str(len(self.started))}.log"
         service = Service(name, arguments, self.env() | ({} if working else {"CLEARWELL_WORKER": "w"}) | env, log)
         self.services.append(service)
         self.started.append(service)

@@ -38,7 +38,7 @@ def test_pandas_stays_away_until_it_is_asked_for(before: str, loaded: bool) -> N
 @pytest.mark.parametrize("wanted", ["", "jemalloc", "mimalloc"])
 def test_arrow_uses_the_memory_of_the_process_unless_it_is_told(wanted: str) -> None:
     env = {name: value for name, value in os.environ.items() if name != "ARROW_DEFAULT_MEMORY_POOL"}
-    code = "import services.deliverer.__main__ as main; main.use_system_memory(); import pyarrow; "
+    code = "import services.worker.__main__ as main; main.use_system_memory(); import pyarrow; "
     code += "print(pyarrow.default_memory_pool().backend_name, pyarrow.supported_memory_backends())"
     told = env | ({"ARROW_DEFAULT_MEMORY_POOL": wanted} if wanted else {})
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=told)

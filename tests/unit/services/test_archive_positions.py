@@ -15,10 +15,10 @@ from clearwell.destinations.lake.root import TableLocation
 from clearwell.kafka.admin import TopicNow
 from clearwell.kafka.lineage import Lineage, Parted, branch_id, way_out
 from clearwell.privacy.key_file import LocalKeyring
+from clearwell.worker.archive_positions import ArchivePositions
+from clearwell.worker.archive_writer import ArchiveWriter
 from clearwell.worker.positions import CommitNote
 from clearwell.worker.topic_identity import TopicIdentity
-from services.archiver.positions import ArchivePositions
-from services.archiver.writer import ArchiveWriter
 from tests.unit.destinations.test_archive import TOPIC, Record
 from tests.unit.kafka.test_lineage import Broker, at_end
 

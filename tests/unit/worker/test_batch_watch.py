@@ -15,7 +15,7 @@ from clearwell.local import supervised_process as under_test
 from clearwell.local.process import Process, nothing
 from clearwell.local.state import READY, STUCK
 from clearwell.worker import batch_watch
-from clearwell.worker.batch_watch import LOOK_EVERY, TOLD_AFTER, BatchWatch, stuck
+from clearwell.worker.batch_watch import LOOK_EVERY, TOLD_AFTER, BatchWatch, stuck, stuck_in
 from tests.unit.local.test_supervised_process import kept, until
 
 SAID = "The batch of raw.visits, partition 2, offsets 100 to 199 is worked on for "
@@ -38,22 +38,26 @@ def test_it_is_named_within_half_a_minute() -> None:
     assert TOLD_AFTER + LOOK_EVERY <= 30
 
 
-def test_the_process_names_it_once_and_says_when_it_has_ended(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    watch = BatchWatch(tmp_path / "note", after=0.1, every=0.02)
+def test_the_process_names_it_once_and_says_when_it_has_ended(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(batch_watch.VARIABLE, str(tmp_path))
+    watch = BatchWatch("cleaner.visits.v1", after=0.1, every=0.02)
     with caplog.at_level(logging.WARNING, batch_watch.__name__):
         with watch.during("raw.visits", 2, 100, 199):
-            assert stuck(tmp_path / "note", 30) is None
+            assert stuck_in(tmp_path, 30) is None
             deadline = time.monotonic() + 10
             while not caplog.messages and time.monotonic() < deadline:
                 time.sleep(0.02)
             time.sleep(0.1)
-            assert (stuck(tmp_path / "note", 0) or "").startswith(SAID)
+            assert (stuck_in(tmp_path, 0) or "").startswith(SAID)
         with watch.during("raw.visits", 2, 200, 299):
             pass
     assert len(caplog.messages) == 2
     assert caplog.messages[0].startswith(SAID)
     assert caplog.messages[1].startswith("The batch of raw.visits, partition 2, from offset 100 has ended after")
-    assert stuck(tmp_path / "note", 0) is None
+    assert stuck_in(tmp_path, 0) is None
+    watch.close()
 
 
 def test_the_supervisor_names_what_holds_the_interpreter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,7 +65,7 @@ def test_the_supervisor_names_what_holds_the_interpreter(tmp_path: Path, monkeyp
     (tmp_path / "logs").mkdir()
     monkeypatch.setattr(under_test, "LOOK_EVERY", 0.1)
     monkeypatch.setattr(under_test, "TOLD_AFTER", 0.5)
-    env = {batch_watch.VARIABLE: str(tmp_path / "note"), "PYTHONPATH": os.pathsep.join(sys.path)}
+    env = {batch_watch.VARIABLE: str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
     argv = (sys.executable, "-c", HOLDS_THE_INTERPRETER)
 
     async def scene() -> None:

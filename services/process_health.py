@@ -1,4 +1,4 @@
-"""Whether a collector can do its work, for `/healthz`, and what it takes of its host, for the registry."""
+"""Whether a collector or a worker can do its work, for `/healthz`, and what it takes of its host, for the registry."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from clearwell.metrics import table
 from clearwell.metrics.process_load import ProcessLoad
 from clearwell.metrics.process_metrics import ProcessMetrics
 from clearwell.registry.leases import Load
-from services.collector.leases import Answer
 
 
-class CollectorHealth:
+class ProcessHealth:
     """Hears of each look at the registry."""
 
     def __init__(
-        self, metrics: ProcessMetrics, lease_seconds: float, clock: Callable[[], float] = time.monotonic
+        self, what: str, metrics: ProcessMetrics, lease_seconds: float, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """`endpoint`: where metrics and health are served; "" for nowhere."""
+        """`what`: "collector" or "worker". `endpoint`: where metrics and health are served; "" for nowhere."""
         self.endpoint = ""
+        self._what = what
         self._metrics = metrics
         self._lease_seconds = lease_seconds
         self._clock = clock
@@ -29,12 +29,12 @@ class CollectorHealth:
         for metric in (table.LEASE_RENEWAL_FAILURES, table.REGISTRY_AWAY_SECONDS):
             metrics.add(metric, amount=0)  # shown from the start: an alarm sees the first one grow
 
-    def answered(self, answer: Answer) -> None:
-        """The registry was there."""
+    def answered(self, draining: bool, lost: int) -> None:
+        """The registry was there: whether this process is draining, and how many leases it has lost."""
         self._looked = self._answered = self._clock()
-        self._draining = answer.draining
-        if answer.lost:
-            self._metrics.add(table.LEASE_RENEWAL_FAILURES, amount=answer.lost)
+        self._draining = draining
+        if lost:
+            self._metrics.add(table.LEASE_RENEWAL_FAILURES, amount=lost)
 
     def missed(self, leases: int) -> None:
         """It was not, and so many leases could not be renewed."""
@@ -55,5 +55,5 @@ class CollectorHealth:
         if silent > self._lease_seconds:
             problems.append(f"The registry has not answered for {silent:.0f} s: leases are not renewed.")
         if self._draining:
-            problems.append("The collector is draining: it gives away its connectors and takes no more.")
+            problems.append(f"The {self._what} is draining: it gives away what it runs and takes no more.")
         return problems

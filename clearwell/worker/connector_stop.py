@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import closing
 
 from clearwell.backoff import retry_until_available_async
+from clearwell.registry import Registry, connectors
 
 
 class ConnectorStop:
     """Stops connectors of one stream, in the registry."""
 
-    def __init__(self, postgres: str, stream: str) -> None:
-        """`postgres` is the registry's URL; nothing is asked of it before somebody must be stopped."""
-        self._postgres = postgres
+    def __init__(self, registry: Registry, stream: str) -> None:
+        """Nothing is asked of the registry before somebody must be stopped."""
+        self._registry = registry
         self._stream = stream
 
     async def __call__(self, connector: str, why: str) -> bool:
@@ -25,9 +25,7 @@ class ConnectorStop:
         return await retry_until_available_async(lambda: asyncio.to_thread(self._stop, connector, why))
 
     def _stop(self, connector: str, why: str) -> bool:
-        from clearwell.registry import Registry, connectors  # 15 MB of SQLAlchemy that a cleaner hardly ever needs
-
-        with closing(Registry(self._postgres)) as registry, registry.session() as session:
+        with self._registry.session() as session:
             known = {
                 connector.name for connector in connectors.list_connectors(session) if connector.stream == self._stream
             }

@@ -8,10 +8,10 @@ from aiokafka.structs import OffsetAndMetadata
 from faust.types import TP
 
 from clearwell.kafka.lineage import Point
+from clearwell.worker.archive_writer import ArchiveWriter
 from clearwell.worker.positions import GroupPositions
 from clearwell.worker.topic_identity import TopicIdentity
 from clearwell.worker.transport import Commit
-from services.archiver.writer import ArchiveWriter
 
 
 class ArchivePositions(GroupPositions):

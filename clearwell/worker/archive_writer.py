@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TypeVar
 
 from clearwell.backoff import retry_until_available
@@ -24,6 +26,7 @@ class ArchiveWriter:
         self._archive = archive
         self._seconds = seconds
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="archive")
+        self._closing = threading.Event()
         self._pieces: list[RawRange] = []
         self._written: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -48,6 +51,11 @@ class ArchiveWriter:
             self._flush()
         return asyncio.shield(written)  # many wait for it: one that is cancelled must not cancel it
 
+    def close(self) -> None:
+        """What is queued is not written any more."""
+        self._closing.set()
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
     def _flush(self) -> None:
         ranges, written, timer = self._pieces, self._written, self._timer
         self._pieces, self._written, self._timer = [], None, None
@@ -58,7 +66,8 @@ class ArchiveWriter:
 
     def _call(self, action: Callable[[], Result]) -> asyncio.Future[Result]:
         """Later calls wait behind this one, so order is kept."""
-        return asyncio.get_running_loop().run_in_executor(self._thread, retry_until_available, action)
+        insist = partial(retry_until_available, action, pause=self._closing.wait)
+        return asyncio.get_running_loop().run_in_executor(self._thread, insist)
 
 
 def _pass_on(done: asyncio.Future[None], written: asyncio.Future[None]) -> None:

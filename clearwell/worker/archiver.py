@@ -6,11 +6,11 @@ import logging
 from collections.abc import Awaitable
 
 from clearwell.destinations.lake.archive import RawRange
+from clearwell.worker.archive_positions import ArchivePositions
+from clearwell.worker.archive_writer import ArchiveWriter
 from clearwell.worker.gaps import Gaps
 from clearwell.worker.partition_processor import FetchedBatch
 from clearwell.worker.topic_identity import TopicIdentity
-from services.archiver.positions import ArchivePositions
-from services.archiver.writer import ArchiveWriter
 
 log = logging.getLogger(__name__)
 
