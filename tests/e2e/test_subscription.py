@@ -26,6 +26,7 @@ from clearwell.subscriptions.begin import begin
 from clearwell.subscriptions.subscription import PartitionLost, Subscription
 from tests.support.following import FOLLOWER, PARTITIONS, Stream, every, ids
 from tests.support.kafka_login import login
+from tests.support.killing import KILLS
 from tests.support.processes import killed_at_end
 
 
@@ -54,14 +55,14 @@ def test_a_left_loop_lets_go_of_its_partitions(stream: Stream) -> None:
 
 def test_latest_begins_where_the_topic_ended_when_it_was_set(stream: Stream) -> None:
     stream.write(0, range(10))
-    assert begin(KafkaLog(stream.bootstrap), "model", stream.topic, "latest")[1] == {0: 10, 1: 0}
+    assert begin(KafkaLog(stream.bootstrap), stream.name, stream.topic, "latest")[1] == {0: 10, 1: 0}
     stream.write(0, range(10, 15))  # before any model has started: no gap
-    with stream.follow("model") as events:
+    with stream.follow(stream.name) as events:
         assert sorted(ids(events)) == every((0, range(10, 15)))
-        with pytest.raises(ConfigError, match='following "model" now'):
-            begin(KafkaLog(stream.bootstrap), "model", stream.topic, "earliest")
-    begin(KafkaLog(stream.bootstrap), "model", stream.topic, "earliest")
-    with stream.follow("model") as events:
+        with pytest.raises(ConfigError, match=f'following "{stream.name}" now'):
+            begin(KafkaLog(stream.bootstrap), stream.name, stream.topic, "earliest")
+    begin(KafkaLog(stream.bootstrap), stream.name, stream.topic, "earliest")
+    with stream.follow(stream.name) as events:
         assert sorted(ids(events)) == every((0, range(15)))
 
 
@@ -124,7 +125,7 @@ def test_no_gap_and_no_repeat_over_kills_at_random_moments(stream: Stream, tmp_p
     for partition in range(PARTITIONS):
         stream.write(partition, range(total // 2))
         stream.write(partition, range(total // 4, total))
-    for _ in range(5):
+    for _ in range(KILLS):
         with start(stream, log, idle=30.0) as model:
             assert model.stdout is not None and model.stdout.readline() == b"ready\n"
             time.sleep(chance.uniform(0.0, 0.7))

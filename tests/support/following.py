@@ -9,15 +9,15 @@ from pathlib import Path
 from types import ModuleType
 
 import msgspec
-from kafka import KafkaProducer
 
 from clearwell.kafka import admin
 from clearwell.kafka.log_client import KafkaLog
+from clearwell.kafka.message_format import Record
 from clearwell.kafka.names import clean_topic
+from clearwell.kafka.producer import EventProducer
 from clearwell.pipeline.clean import CleanCodec
 from clearwell.records import clean
 from clearwell.subscriptions.subscription import Subscription
-from tests.support.kafka_login import login
 
 FOLLOWER = Path(__file__).parents[1] / "e2e" / "follower.py"
 PARTITIONS = 2
@@ -41,23 +41,22 @@ class Stream:
         self.name = stream
         self.topic = clean_topic(stream, 1)
         admin.ensure_topics(bootstrap, stream, 1, partitions=PARTITIONS)
-        self.producer = KafkaProducer(**login(bootstrap))
+        self.producer = EventProducer(bootstrap, "test")
         self.module = follower()
 
     def write(self, partition: int, offsets: range, raw_id: str = RAW_ID) -> None:
         """Clean records of raw `offsets`, durable on return."""
         headers = clean.Headers(raw_id, partition, f"{self.name}/v1")
-        sent = [
-            self.producer.send(
-                self.topic,
-                value=msgspec.json.encode({"id": f"{partition}-{offset}", "n": offset}),
-                headers=headers.at(offset),
-                partition=partition,
+        records = [
+            Record(
+                None,
+                msgspec.json.encode({"id": f"{partition}-{offset}", "n": offset}),
+                headers.encode(offset),
+                b"",
             )
             for offset in offsets
         ]
-        for one in sent:
-            one.get(30)
+        self.producer.begin_at(self.topic, partition, records).wait()
 
     def follow(self, name: str, idle: float = 1.0, **options: object) -> Subscription:
         """A subscription in this process."""
