@@ -116,7 +116,7 @@ def _connector_row(connector: ConnectorStatus) -> tuple[object, ...]:
         connector.source,
         connector.state,
         connector.read_by or "",
-        connector.rate,
+        round(connector.rate, 1),
         format_lag(connector.lag_events, connector.lag_seconds),
         connector.last_error or "",
         format_time(connector.next_try_at) or "",

@@ -180,6 +180,8 @@ def test_the_commands(
     assert printed("job", "restart", names[0], "--dry-run") == f'Job "{names[0]}" would start anew.\n'
     assert printed("job", "scale", names[0], "2") == f'Job "{names[0]}" runs in 2 copies instead of 1.\n'
     assert printed("job", "pause", names[0]) == f'Job "{names[0]}" is paused, in all its 2 copies.\n'
+    assert run("job", "list", "--stream", f"{platform.stream}x") == 2
+    assert f'Did you mean "{platform.stream}"' in capsys.readouterr().err
     assert run("job", "restart", names[0], "--json") == 2
     assert json.loads(capsys.readouterr().out)["code"] == "job_paused"
     assert worker in printed("worker", "list")

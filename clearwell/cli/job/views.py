@@ -8,6 +8,7 @@ from clearwell.cli.output import common_options, emit, table
 from clearwell.cli.platform import open_platform
 from clearwell.cli.results import format_lag, format_time, render_facts, to_json
 from clearwell.control.jobs import JobStatus, list_jobs, show_job
+from clearwell.control.stream_parts import find_stream
 
 
 @click.command("list")
@@ -24,6 +25,8 @@ def list_command(stream: str | None, as_json: bool) -> None:
     """
     with open_platform() as platform:
         statuses = list_jobs(platform, stream)
+        if stream is not None and not statuses:
+            find_stream(platform, stream)  # a wrong name is told with the nearest right one
     heads = ("job", "kind", "state", "worker", "lag", "rate", "last error", "next try")
     nothing = "There are no jobs" + (f" of {stream}." if stream else ": publish a contract.")
     rows = [_row(status) for status in statuses]
