@@ -85,6 +85,14 @@ class JobRun:
         consumer = self._consumer()
         return None if consumer is None or self._job is None else consumer.quiet_positions(self._job.topic.topic)
 
+    def held_positions(self) -> Mapping[int, int] | None:
+        """By partition that it holds, where it stood when nothing of it was under way; -1: unknown. None: none.
+
+        May be called from any thread.
+        """
+        consumer = self._consumer()
+        return None if consumer is None or self._job is None else consumer.held_positions(self._job.topic.topic)
+
     def stuck(self, seconds: float) -> str | None:
         """What to say of a batch on which it has worked for more than `seconds`; None where there is none such."""
         watch = None if self._job is None else self._job.watch

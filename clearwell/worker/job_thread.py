@@ -46,6 +46,10 @@ class JobThread:
         """See `JobRun.positions`."""
         return self._run.positions() if self.is_started and not self.has_ended else None
 
+    def held_positions(self) -> Mapping[int, int] | None:
+        """See `JobRun.held_positions`."""
+        return self._run.held_positions() if self.is_started and not self.has_ended else None
+
     def stuck(self, seconds: float) -> str | None:
         """See `JobRun.stuck`."""
         return None if self.has_ended else self._run.stuck(seconds)

@@ -147,6 +147,7 @@ class BatchConsumer(driver.Consumer):
         self._passed: dict[TP, int] = {}  # where a partition stands of which nothing is under way
         self._sure = True  # no fetch was broken off, whose records are in neither
         self._quiet: Mapping[TP, int] = {}  # where all partitions stand while nothing of any is under way
+        self._stood: Mapping[TP, int] = {}  # where each that is held stood when nothing of it was under way
 
     def is_member(self) -> bool:
         """Whether the group has us, as of its last answer; Kafka being away changes nothing of that."""
@@ -163,6 +164,13 @@ class BatchConsumer(driver.Consumer):
         if any(self._inflight.values()) or self._fetched != self._taken:
             return None
         return {tp.partition: offset for tp, offset in positions.items() if tp.topic == topic} or None
+
+    def held_positions(self, topic: str) -> Mapping[int, int]:
+        """By partition of the topic that is held, where it stood when nothing of it was under way; -1: not since it is.
+
+        As of the last time that records were asked for. May be called from any thread.
+        """
+        return {tp.partition: offset for tp, offset in self._stood.items() if tp.topic == topic}
 
     async def break_off(self, seconds: float) -> None:
         """Leave Kafka without committing; a thread that does not end within `seconds` is left to itself."""
@@ -221,6 +229,7 @@ class BatchConsumer(driver.Consumer):
                 positions[tp] = position
         self._passed |= {tp: position for tp, position in positions.items() if position}
         self._quiet = positions if len(positions) == len(assignment.tps) else {}
+        self._stood = {tp: positions.get(tp, self._stood.get(tp, -1)) for tp in map(TP._make, assignment.tps)}
 
     def _to_message(self, tp: TP, records: list[Any]) -> ConsumerMessage:
         last, tp = records[-1], TP(*tp)

@@ -40,6 +40,10 @@ class ChildProcess:
         """Unknown here."""
         return None
 
+    def held_positions(self) -> Mapping[int, int] | None:
+        """Unknown here."""
+        return None
+
     def stop(self) -> None:
         """Ask it to stop."""
         if not self.has_ended:

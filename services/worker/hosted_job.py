@@ -48,6 +48,7 @@ class Running(Protocol):
     @property
     def has_ended(self) -> bool: ...
     def positions(self) -> Mapping[int, int] | None: ...
+    def held_positions(self) -> Mapping[int, int] | None: ...
     def stop(self) -> None: ...
     def stuck(self, seconds: float) -> str | None: ...
 
@@ -164,13 +165,20 @@ class HostedJob:
         if self._asleep_at is not None:
             positions = self._asleep_at.get(self.spec.topic)
         else:
-            positions = self.running.positions() if self.running is not None else None
+            positions = self.running.held_positions() if self.running is not None else None
         self._meter.enter(self.health().state)
-        reading = self._meter.read(ends.get(self.spec.topic), positions)
+        reading = self._meter.read(self._held_ends(ends, positions), positions)
         lag_seconds = None if reading.lag_seconds is None else round(reading.lag_seconds, 1)
         return JobFigures(
             reading.events, round(reading.rate, 1), reading.lag_events, lag_seconds, round(reading.busy, 3)
         )
+
+    def _held_ends(self, ends: Ends, positions: Mapping[int, int] | None) -> Mapping[int, int] | None:
+        """Of the partitions that this copy of the job holds; None where that, or where they end, is not known."""
+        every = ends.get(self.spec.topic)
+        if every is None or not positions:
+            return None
+        return {partition: end for partition, end in every.items() if partition in positions}
 
     def close(self) -> None:
         """It has left this worker."""
