@@ -40,8 +40,8 @@ def shop(
     platform.start("deliverer", "--destination", "mongo")
     platform.start("dead_letters")
     platform.start("cleaner")
-    for number in range(40):
-        platform.put([_event(number, 5_000 if number < 6 else 1)], number % 2)
+    for partition in range(2):
+        platform.put([_event(number, 5_000 if number < 6 else 1) for number in range(partition, 40, 2)], partition)
     arrived(platform, 6)
     return platform, Commands(platform, monkeypatch, capsys)
 
@@ -75,7 +75,9 @@ def test_refused_events_go_to_their_destination_alone(shop: tuple[Platform, Comm
     assert _amounts(platform) >= {7, 8, 5_000}
 
 
-def test_what_identifies_an_event_can_not_be_changed_any_more(shop: tuple[Platform, Commands]) -> None:
+def test_what_identifies_an_event_can_not_be_changed_and_a_route_that_is_gone_is_told(
+    shop: tuple[Platform, Commands],
+) -> None:
     platform, dead = shop
     letter = letters(platform)[0].id
     still = dead("fix", letter, "--set", 'id="other"', code=1)
@@ -83,15 +85,12 @@ def test_what_identifies_an_event_can_not_be_changed_any_more(shop: tuple[Platfo
     assert dead("fix", letter, "--set", 'amount="many"', code=1)["outcome"] == "rejected"
     assert "cleaned from raw by its own cleaner" in dead.text("fix", letter, "--version", 2, code=2)
 
-
-def test_a_route_that_is_gone_is_told(shop: tuple[Platform, Commands]) -> None:
-    platform, dead = shop
     platform.only("mongo")
-    said = dead.text("replay", letters(platform)[0].id, code=1)
+    said = dead.text("replay", letter, code=1)
     assert said.startswith("Not replayed, and still here: 1 dead letter, such as: ")
     assert "no route to postgres. Its dead letters can't be replayed" in said
     assert states(platform) == {"waiting": 6}
-    assert "no route to" in dead.text("show", letters(platform)[0].id)
+    assert "no route to" in dead.text("show", letter)
 
 
 def test_replays_of_two_at_once_deliver_each_event_once(shop: tuple[Platform, Commands]) -> None:
