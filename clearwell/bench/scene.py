@@ -10,7 +10,7 @@ import shutil
 import tempfile
 import uuid
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,19 +112,20 @@ def events(count: int) -> Iterator[bytes]:
             return
 
 
-def fill_raw(bench_scene: Scene, count: int) -> None:
-    """Put `count` flights into the raw topic, spread over its partitions by id."""
-    asyncio.run(_fill(bench_scene.settings.kafka, raw_topic(bench_scene.stream), count))
+def fill_raw(bench_scene: Scene, count: int, skip: int = 0) -> None:
+    """Put `count` flights into the raw topic, spread over its partitions by id; those after the first `skip`."""
+    values = itertools.islice(events(skip + count), skip, None)
+    asyncio.run(_fill(bench_scene.settings.kafka, raw_topic(bench_scene.stream), values))
 
 
-async def _fill(bootstrap: str, topic: str, count: int) -> None:
+async def _fill(bootstrap: str, topic: str, values: Iterable[bytes]) -> None:
     login = security_of(bootstrap).client_options()
     async with AIOKafkaProducer(
         bootstrap_servers=bootstrap, compression_type="zstd", max_batch_size=1_000_000, **login
     ) as producer:
         batches: dict[int, Any] = {}
         sent = []
-        for value in events(count):
+        for value in values:
             partition = zlib.crc32(value[:40]) % PARTITIONS
             batch = batches.get(partition) or producer.create_batch()
             if batch.append(key=None, value=value, timestamp=None) is None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from collections.abc import Callable
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
 import click
@@ -11,6 +14,7 @@ from clearwell import settings
 from clearwell.bench import figures, sources
 from clearwell.bench.features import FeatureFigures, bench_features
 from clearwell.bench.mongo import MongoFigures, bench_mongo
+from clearwell.bench.platform import GOALS, PlatformFigures, bench_platform
 from clearwell.cli.group import Group
 from clearwell.cli.output import common_options, emit, home_option, json_option, plain_console, table
 from clearwell.control.feature_changes import require_feast
@@ -112,6 +116,21 @@ def source(name: str, events: int | None, as_json: bool) -> None:
     emit(as_json, measured, lambda: table(["figure", "value"], _source_rows(measured)))
 
 
+@bench.command()
+@click.option("--streams", type=click.IntRange(1, 2_000), default=100, show_default=True, help="How many idle streams.")
+@click.option("--events", type=click.IntRange(1_000), default=FLIGHTS, show_default=True, help="Of the busy stream.")
+@common_options
+def platform(streams: int, events: int, as_json: bool) -> None:
+    """Many idle streams and a busy one on two workers and a collector: what they take, how soon they are ready.
+
+    On a platform of its own, in a database of its own, on the running stack's servers; all of it goes at the end. With
+    100 streams it takes some ten minutes.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an end like any other: what was made is removed
+    measured = bench_platform(settings.load(), streams, events, _say())
+    emit(as_json, measured, lambda: table(["figure", "value", "goal"], _platform_rows(measured)))
+
+
 def _run(measure: Measure, events: int, as_json: bool) -> None:
     measured = measure(settings.load(), events, _say())
     emit(as_json, measured, lambda: table(["figure", "value"], _rows(measured)))
@@ -173,6 +192,11 @@ def _feast_rows(measured: FeastFigures) -> list[list[object]]:
         ["a read of 100 entities through Feast, median", f"{measured.ours_p50_ms} ms", f"{measured.feast_p50_ms} ms"],
         ["the same, p99", f"{measured.ours_p99_ms} ms", f"{measured.feast_p99_ms} ms"],
     ]
+
+
+def _platform_rows(measured: PlatformFigures) -> list[list[object]]:
+    names = [shown.name for shown in fields(measured)]
+    return [[name.replace("_", " "), getattr(measured, name), GOALS.get(name, "")] for name in names]
 
 
 def _source_rows(measured: sources.SourceFigures) -> list[list[object]]:
