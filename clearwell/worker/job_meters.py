@@ -102,6 +102,10 @@ class JobMeter:
         """The job was started again after a failure."""
         self._metrics.add(table.JOB_RESTARTS, self._labels)
 
+    def woke(self, seconds: float) -> None:
+        """The job slept, and reads again: so long after there was news."""
+        self._metrics.observe(table.WORKER_WAKE_SECONDS, seconds)
+
     def enter(self, state: str) -> None:
         """The job is in another state (`clearwell.registry.jobs.JobState`)."""
         before, self._state = self._state, state

@@ -77,6 +77,7 @@ class HostedJob:
         self._is_stopping = False
         self._stop_asked: float | None = None
         self.was_asleep = False
+        self._woken_at: float | None = None
 
     @property
     def spec(self) -> JobSpec:
@@ -135,6 +136,8 @@ class HostedJob:
         self._began = time.monotonic()
         self._quiet_since = None
         self._falls_asleep_at = None
+        if self._failure is not None:
+            self._meter.restarted()
         self.running = self._start(self.registered, self._destination, self._meter)
 
     def stop(self) -> None:
@@ -158,6 +161,9 @@ class HostedJob:
         elif self.running is not None and self.running.has_ended:
             self._end(self.running)
         elif self.running is not None and self.running.is_started and not self._is_stopping:
+            if self._woken_at is not None:
+                self._meter.woke(time.monotonic() - self._woken_at)
+                self._woken_at = None
             self._sleep_if_quiet(self.running, ends)
 
     def figures(self, ends: Ends) -> JobFigures:
@@ -192,7 +198,7 @@ class HostedJob:
     def _wake_if_more(self, ends: Ends) -> None:
         for topic, known in (self._asleep_at or {}).items():
             if topic in ends and ends[topic] != known:
-                self._asleep_at = None
+                self._asleep_at, self._woken_at = None, time.monotonic()
                 return
 
     def _sleep_if_quiet(self, running: Running, ends: Ends) -> None:

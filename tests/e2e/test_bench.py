@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import msgspec
 import psycopg
 import pytest
 
+from clearwell.bench.platform import GOALS, PlatformFigures
+from clearwell.bench.platform_scene import platform_scene
 from clearwell.bench.sources import bench_source
 from clearwell.cli.main import main
-from clearwell.registry import Registry, connectors
+from clearwell.kafka import admin
+from clearwell.kafka.topics import plans
+from clearwell.registry import Registry, connectors, jobs
 from clearwell.settings import Settings
+from tests.support.collecting import until
 
 
 @pytest.mark.slow
@@ -59,3 +66,26 @@ def nothing_is_left(stack: Settings) -> None:
 def test_a_source_without_a_bench_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "source", "mqtt"]) == 2
     assert 'no bench for a source "mqtt". There are: file, postgres_cdc, webhook.' in capsys.readouterr().err
+
+
+def test_a_platform_of_its_own_leaves_nothing(stack: Settings) -> None:
+    """Its topics, too: streams by the hundred would be in the way of everything that comes after."""
+    with platform_scene(stack) as scene:
+        (stream,) = scene.publish_small(1)
+        topics = [plan.name for plan in plans(stream, 1)]
+        assert len(admin.describe(stack.kafka, topics)) == len(topics)
+        with scene.platform.looking() as session:
+            assert len(jobs.list_jobs(session)) == 4
+    with psycopg.connect(stack.postgres) as connection:
+        assert not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [scene.name]).fetchall()
+    until(lambda: not admin.describe(stack.kafka, topics))
+    nothing_is_left(stack)
+
+
+def test_the_figures_of_the_platform_have_their_names() -> None:
+    names = [one.name for one in fields(PlatformFigures)]
+    assert names == [
+        "streams", "processes", "rss_mb", "idle_cpu_percent", "ready_seconds", "next_stream_seconds", "next_stream_mb",
+        "busy_ratio", "takeover_seconds",
+    ]  # fmt: skip
+    assert GOALS.keys() == set(names) - {"streams", "processes"}

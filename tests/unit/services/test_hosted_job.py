@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 import pytest
+from prometheus_client import generate_latest
 
+from clearwell.errors import Retryable
 from clearwell.metrics.process_metrics import ProcessMetrics
 from clearwell.registry.jobs import JobFigures, JobHealth, JobKind, JobSpec, JobState, RegisteredJob, WantedState
 from clearwell.worker.job_meters import JobLabels, JobMeter
@@ -66,3 +68,28 @@ def test_what_was_handled_since_counts_before_all_is_quiet_again() -> None:
     meter.handled(0, 7, 7, 0.0, 0.01)
     assert job.figures(ENDS).lag_events == 3 + 5
     assert job.figures({}).lag_events is None, "nobody knows where its topic ends"
+
+
+class Failing(Copy):
+    """A job that ends by an error as soon as it is looked at."""
+
+    failure, has_ended = Retryable("Kafka is away."), True
+
+
+def test_waking_and_failing_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    metrics = ProcessMetrics()
+    runs: list[Copy] = [Failing({}), Copy({})]
+    meter = JobMeter(metrics, JobLabels("s", "cleaner"))
+    job = HostedJob(hosted({})[0].registered, lambda *_: runs.pop(0), meter, ENDS)
+    job.look(ENDS)
+    assert job.is_asleep
+    job.look({"raw.s": {0: 11, 1: 20, 2: 30}})
+    job.begin()
+    job.look({})
+    assert job.running is None and job.health().state is JobState.RETRYING
+    job.begin()
+    job.look({})
+    page = generate_latest(metrics.registry).decode()
+    assert "clearwell_worker_wake_seconds_count 1.0" in page, "from the news on, its failure in between"
+    for what in ("failures", "restarts"):
+        assert f'clearwell_job_{what}_total{{copy="1",destination="",kind="cleaner",stream="s"}} 1.0' in page
