@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -118,15 +117,6 @@ def all_contracts(folder: Path) -> list[Contract]:
 def newest_contracts(folder: Path) -> list[Contract]:
     """The highest version of every stream of a schemas folder, which need not be there. Raises ContractError."""
     return [find(folder, stream) for stream in sorted({file.parent.name for file in folder.glob("*/v*.yaml")})]
-
-
-def valid_contracts(folder: Path) -> list[Contract]:
-    """As `newest_contracts`, without those that are wrong: they are told where they are published."""
-    contracts = []
-    for stream in sorted({file.parent.name for file in folder.glob("*/v*.yaml")}):
-        with suppress(ConfigError):
-            contracts.append(find(folder, stream))
-    return contracts
 
 
 def find(folder: Path, stream: str, version: int | None = None) -> Contract:

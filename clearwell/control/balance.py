@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from clearwell.contract.load import find as find_contract
 from clearwell.control.platform import Platform
+from clearwell.control.published_contracts import published_contract
 from clearwell.kafka.log_client import KafkaLog
 from clearwell.reconciliation import Balance
 from clearwell.reconciliation import balance as reconcile
@@ -99,7 +99,7 @@ def take_balance(platform: Platform, stream: str, version: int | None = None) ->
 
     Raises ConfigError when there is no such contract or a topic is missing, Retryable when a server does not answer.
     """
-    contract = find_contract(platform.settings.schemas, stream, version)
+    contract = published_contract(platform, stream, version)
     log, holders = KafkaLog(platform.settings.kafka), RegisteredHolders(platform.settings)
     return stream_balance(reconcile(log, contract, holders))
 

@@ -112,7 +112,7 @@ def plan_fix(platform: Platform, id_: int, change: EventChange, version: int | N
     with platform.looking() as session:
         letter = dead_letters.get(session, id_)
         envelope = dead_letter_decisions.envelope(session, id_)
-    verifier = Verifiers(platform.settings, platform.keyring).of(letter, version)
+    verifier = Verifiers(platform.looking, platform.keyring).of(letter, version)
     _require_declared(letter, verifier, change)
     before = open_event(platform.keyring, letter, envelope)
     after = change.apply(before)
@@ -180,7 +180,7 @@ def _select(platform: Platform, action: Action, selection: DeadLetterFilter) -> 
                 code="dead_letter_state",
             )
         selection = replace(selection, states=[state for state in selection.states or states if state in states])
-        require_known(platform, session, selection)
+        require_known(session, selection)
         return dead_letters.find(session, selection)
 
 

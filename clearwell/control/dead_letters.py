@@ -8,14 +8,14 @@ from dataclasses import replace
 import msgspec
 from sqlalchemy.orm import Session
 
-from clearwell.contract.load import newest_contracts
 from clearwell.control.clear_text import reveal
 from clearwell.control.platform import Actor, Platform
+from clearwell.control.published_contracts import readable
 from clearwell.dead_letters.event import open_event
 from clearwell.dead_letters.preview import Preview, Verifiers
 from clearwell.dead_letters.shape import EventShape, shape_of
 from clearwell.errors import ClearwellError
-from clearwell.registry import dead_letter_decisions, dead_letter_replays, dead_letters
+from clearwell.registry import contracts, dead_letter_decisions, dead_letter_replays, dead_letters
 from clearwell.registry.dead_letter_replays import DeadLetterReplay
 from clearwell.registry.dead_letters import DeadLetterCount, DeadLetterFilter, DeadLetterState, RegisteredDeadLetter
 
@@ -59,7 +59,7 @@ class DeadLetterDetails(msgspec.Struct, frozen=True, kw_only=True):
 def list_dead_letters(platform: Platform, selection: DeadLetterFilter, limit: int = 50) -> DeadLetterPage:
     """The newest first. Raises ConfigError, with the nearest spelling, for a name that nothing has."""
     with platform.looking() as session:
-        require_known(platform, session, selection)
+        require_known(session, selection)
         letters = dead_letters.find(session, selection, limit, newest=True)
         total = sum(part.letters for part in dead_letters.count(session, selection))
     return DeadLetterPage(letters=letters, total=total)
@@ -68,7 +68,7 @@ def list_dead_letters(platform: Platform, selection: DeadLetterFilter, limit: in
 def count_dead_letters(platform: Platform, selection: DeadLetterFilter) -> list[DeadLetterCount]:
     """How many there are of each stream, destination, step, reason and state, most first. Raises as the list."""
     with platform.looking() as session:
-        require_known(platform, session, selection)
+        require_known(session, selection)
         return dead_letters.count(session, selection)
 
 
@@ -82,7 +82,7 @@ def show_dead_letter(platform: Platform, id_: int) -> DeadLetterDetails:
         trouble = "it was discarded" if letter.ours else "the record is no dead letter of ours; nothing of it is kept"
         return DeadLetterDetails(letter=letter, replays=replays, trouble=trouble)
     try:
-        verifier = Verifiers(platform.settings, platform.keyring).of(letter)
+        verifier = Verifiers(platform.looking, platform.keyring).of(letter)
         event = open_event(platform.keyring, letter, envelope)
         preview = replace(verifier.verify(letter, event, event), clean=None)
     except ClearwellError as error:  # the rest is shown all the same
@@ -102,14 +102,11 @@ def reveal_dead_letter(platform: Platform, actor: Actor, id_: int) -> bytes:
     return reveal(platform, actor, dead_letter_decisions.target(letter.stream, id_), read)
 
 
-def require_known(platform: Platform, session: Session, selection: DeadLetterFilter) -> None:
+def require_known(session: Session, selection: DeadLetterFilter) -> None:
     """Raise ConfigError, with the nearest spelling, for a name that neither a dead letter nor a contract has."""
-    try:
-        contracts = newest_contracts(platform.settings.schemas)
-    except ClearwellError:  # a wrong contract hides no dead letters
-        contracts = []
-    if any(contract.stream == selection.stream for contract in contracts):
+    published = readable(contracts.current(session))
+    if any(contract.stream == selection.stream for contract in published):
         selection = replace(selection, stream=None)
-    if any(route.to == selection.destination for contract in contracts for route in contract.routes):
+    if any(route.to == selection.destination for contract in published for route in contract.routes):
         selection = replace(selection, destination=None)
     dead_letters.require_known(session, selection)

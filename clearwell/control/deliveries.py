@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from clearwell.contract.load import newest_contracts
 from clearwell.contract.model import Contract
 from clearwell.control.platform import Platform
+from clearwell.control.published_contracts import current_contracts
 from clearwell.errors import ConfigError, Hint, nearest
 from clearwell.registry.deliveries import Delivery, deliveries_of
 
@@ -16,7 +16,7 @@ def find_deliveries(platform: Platform, destination: str, stream: str | None) ->
 
     Raises ConfigError (code "no_route") with the nearest name when there is none.
     """
-    contracts = newest_contracts(platform.settings.schemas)
+    contracts = current_contracts(platform)
     every = [(contract, delivery) for contract in contracts for delivery in deliveries_of(contract)]
     to_it = [pair for pair in every if pair[1].destination == destination]
     if not to_it:
@@ -53,4 +53,4 @@ def _unknown(destination: str, contracts: Sequence[Contract], known: Sequence[st
                 hint=Hint("lake.check", contract.stream),
             )
     suggestion = nearest(destination, known) or f" There are: {', '.join(known) or 'none'}."
-    return ConfigError(f'No contract has a route to "{destination}".{suggestion}', code="no_route")
+    return ConfigError(f'No published contract has a route to "{destination}".{suggestion}', code="no_route")

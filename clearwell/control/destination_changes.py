@@ -12,12 +12,12 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from clearwell.contract.load import newest_contracts
 from clearwell.control.deliveries import find_deliveries
 from clearwell.control.destination_spec import split_name
 from clearwell.control.platform import Actor, Platform
+from clearwell.control.published_contracts import readable
 from clearwell.errors import ConfigError, Hint
-from clearwell.registry import deliveries, destinations
+from clearwell.registry import contracts, deliveries, destinations
 from clearwell.registry.deliveries import Delivery
 
 
@@ -62,7 +62,7 @@ def plan_removal(platform: Platform, destination: str) -> DestinationRemoval:
     """
     kind, name = split_name(destination)
     with platform.looking() as session:
-        config = _unused(platform, session, kind, name).config
+        config = _unused(session, kind, name).config
     return DestinationRemoval(kind, name, config)
 
 
@@ -73,7 +73,7 @@ def apply(platform: Platform, actor: Actor, plan: PauseChange | DestinationRemov
             case PauseChange():
                 _set_paused(session, plan)
             case DestinationRemoval():
-                _remove(platform, session, plan)
+                _remove(session, plan)
 
 
 def _plan_paused(platform: Platform, destination: str, stream: str | None, paused: bool) -> PauseChange:
@@ -92,26 +92,24 @@ def _set_paused(session: Session, plan: PauseChange) -> None:
             )
 
 
-def _remove(platform: Platform, session: Session, plan: DestinationRemoval) -> None:
-    registered = _unused(platform, session, plan.kind, plan.name, for_update=True)
+def _remove(session: Session, plan: DestinationRemoval) -> None:
+    registered = _unused(session, plan.kind, plan.name, for_update=True)
     if registered.config != plan.config:
         raise _is_old(plan.destination, "has another configuration", plan.destination)
     destinations.remove(session, plan.kind, plan.name)
 
 
-def _unused(
-    platform: Platform, session: Session, kind: str, name: str, *, for_update: bool = False
-) -> destinations.RegisteredDestination:
+def _unused(session: Session, kind: str, name: str, *, for_update: bool = False) -> destinations.RegisteredDestination:
     """The registered destination. Raises ConfigError when there is none, or it is in use."""
     registered = destinations.get(session, kind, name, for_update=for_update)
     users = [
-        contract.location.file
-        for contract in newest_contracts(platform.settings.schemas)
+        f"{contract.stream} v{contract.version}"
+        for contract in readable(contracts.current(session))
         if any(route.to == registered.destination for route in (*contract.routes, *contract.archives))
     ]
     if users:
         raise ConfigError(
-            f"{registered.destination} is in use: take its route out of {', '.join(users)} first.",
+            f"{registered.destination} is in use: take its route out of the published {', '.join(users)} first.",
             code="destination_in_use",
         )
     return registered

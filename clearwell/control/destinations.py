@@ -8,10 +8,10 @@ from typing import Any
 
 import msgspec
 
-from clearwell.contract.load import newest_contracts
 from clearwell.contract.model import Contract
 from clearwell.control.deliveries import find_deliveries
 from clearwell.control.platform import Platform
+from clearwell.control.published_contracts import current_contracts
 from clearwell.errors import ClearwellError
 from clearwell.kafka import admin
 from clearwell.kafka.groups import committed
@@ -72,9 +72,7 @@ def list_destinations(platform: Platform) -> DestinationList:
     with platform.looking() as session:
         registered = destinations.list_destinations(session)
         known = {row.delivery.group: row for row in deliveries.list_deliveries(session)}
-    current = [
-        delivery for contract in newest_contracts(settings.schemas) for delivery in deliveries.deliveries_of(contract)
-    ]
+    current = [delivery for contract in current_contracts(platform) for delivery in deliveries.deliveries_of(contract)]
     groups = {delivery.group for delivery in current}
     former = [row for group, row in known.items() if group not in groups]
     rows = [_status(delivery, known.get(delivery.group), behind(settings, delivery)) for delivery in current]

@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
 
-from clearwell.contract.load import find as find_contract
 from clearwell.contract.model import Contract
 from clearwell.control.platform import Actor, Platform
+from clearwell.control.published_contracts import published_contract
 from clearwell.errors import ConfigError, Hint, Retryable
 from clearwell.kafka import admin, groups
 from clearwell.kafka.lineage import Point, branch_id
@@ -71,7 +71,7 @@ def plan_realignment(platform: Platform, stream: str, version: int | None = None
 
     Raises ConfigError when there is no such contract, Retryable when a server does not answer.
     """
-    contract = find_contract(platform.settings.schemas, stream, version)
+    contract = published_contract(platform, stream, version)
     return Realignment(stream, list(_parted_readers(platform, contract)))
 
 

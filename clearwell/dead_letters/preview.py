@@ -7,7 +7,6 @@ from typing import Any, Protocol
 
 import msgspec
 
-from clearwell.contract.load import find
 from clearwell.contract.model import CleanSchema, Contract, Field, UnknownFields
 from clearwell.errors import ConfigError, Fatal
 from clearwell.pipeline.batch import RawBatch
@@ -15,8 +14,9 @@ from clearwell.pipeline.clean import CleanCodec
 from clearwell.pipeline.compiler import compile
 from clearwell.privacy.keyring import Keyring
 from clearwell.records.dead_letter import DELIVER
+from clearwell.registry import contracts
+from clearwell.registry.database import Sessions
 from clearwell.registry.dead_letters import RegisteredDeadLetter
-from clearwell.settings import Settings
 from clearwell.source import EVENT_LIMIT
 from clearwell.steps import bind
 
@@ -110,13 +110,13 @@ class DeliveryVerifier:
 class Verifiers:
     """The verifiers of dead letters, each made once."""
 
-    def __init__(self, settings: Settings, keyring: Keyring) -> None:
-        self._settings = settings
+    def __init__(self, sessions: Sessions, keyring: Keyring) -> None:
+        self._sessions = sessions
         self._keyring = keyring
         self._made: dict[tuple[str, int | None, str], Verifier] = {}
 
     def of(self, letter: RegisteredDeadLetter, version: int | None = None) -> Verifier:
-        """The verifier on a dead letter's path, by contract `version` (default: the newest; of a clean event, its own).
+        """The verifier on a dead letter's path, by a published version: the newest, of a clean event its own.
 
         Raises ConfigError when there is no such contract or route, or the version of a clean event is to be changed.
         """
@@ -128,7 +128,8 @@ class Verifiers:
         version = letter.version if letter.destination else version
         path = (letter.stream, version, letter.destination)
         if path not in self._made:
-            contract = find(self._settings.schemas, letter.stream, version)
+            with self._sessions() as session:
+                contract = contracts.get(session, letter.stream, version).contract()
             to = letter.destination
             self._made[path] = DeliveryVerifier(contract, to) if to else PipelineVerifier(contract, self._keyring)
         return self._made[path]

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from clearwell.contract.load import find
 from clearwell.dead_letters.event import open_event
 from clearwell.destinations.protocol import Claim, CleanBatch, RowsRefused
 from clearwell.errors import ConfigError, Fatal
@@ -20,7 +19,7 @@ from clearwell.kafka.names import replay_group
 from clearwell.pipeline.clean import CleanCodec
 from clearwell.plugins.open_destination import open_destination
 from clearwell.privacy.keyring import Keyring
-from clearwell.registry import dead_letter_replays
+from clearwell.registry import contracts, dead_letter_replays
 from clearwell.registry.database import Sessions
 from clearwell.registry.dead_letter_replays import ReplayIntent
 from clearwell.registry.dead_letters import RegisteredDeadLetter
@@ -44,7 +43,8 @@ class Redeliverer:
 
     def __init__(self, settings: Settings, sessions: Sessions, keyring: Keyring, letter: RegisteredDeadLetter) -> None:
         """`letter` is one of those that will be sent. Raises ConfigError when the contract has no such route now."""
-        contract = find(settings.schemas, letter.stream, letter.version)
+        with sessions() as session:
+            contract = contracts.get(session, letter.stream, letter.version).contract()
         try:
             route = contract.route(letter.destination)
         except ConfigError as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from clearwell.contract.load import valid_contracts
 from clearwell.errors import ConfigError, Hint
 from clearwell.settings import Settings
 
@@ -13,21 +12,14 @@ KEYS_MADE = "keys.made"
 
 
 def prepare(settings: Settings) -> None:
-    """Bring the surroundings up to date: key file, registry, topics of every contract. Doing it again is harmless.
+    """Bring the surroundings up to date: key file and registry. Doing it again is harmless.
 
-    A contract that is wrong is in nobody's way. Blocks. Raises ConfigError where the user must mend something,
-    Retryable where a server is not well.
+    Blocks. Raises ConfigError where the user must mend something, Retryable where a server is not well.
     """
-    from clearwell.kafka import admin
     from clearwell.registry.migrate import migrate
 
     make_keys(settings)
     migrate(settings.postgres)
-    try:
-        for contract in valid_contracts(settings.schemas):
-            admin.ensure_topics(settings.kafka, contract.stream, contract.version)
-    finally:
-        admin.close()  # a kept client would look for a stopped Kafka for as long as this process lives
 
 
 def make_keys(settings: Settings) -> None:

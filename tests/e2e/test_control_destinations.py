@@ -27,6 +27,7 @@ from clearwell.settings import Settings
 from clearwell.steps import bind
 from clearwell.testing.contracts import minimal_text as text
 from tests.support.at_once import refused_at_once
+from tests.support.publishing import forget_contract, publish_contract
 
 Specification = Callable[[str], DestinationSpec]
 ANNA = Actor("anna", "api", "the table was emptied")
@@ -44,8 +45,10 @@ def platform(stack: Settings, registry: Registry, stream: str, tmp_path: Path) -
     folder = tmp_path / "schemas" / stream
     folder.mkdir(parents=True)
     (folder / "v1.yaml").write_text(text("routes:\n  - {to: postgres}\n  - {to: mongo}\n", stream=stream))
+    publish_contract(stack.postgres, folder / "v1.yaml")
     with Platform(replace(stack, schemas=tmp_path / "schemas")) as opened:
         yield opened
+    forget_contract(stack.postgres, stream)
 
 
 @pytest.fixture
@@ -91,12 +94,12 @@ def test_of_two_who_register_or_change_at_once_one_wins(platform: Platform, file
 
 
 def test_a_pause_is_planned_then_applied_once(platform: Platform, stream: str) -> None:
-    pause = plan_pause(platform, "postgres")
+    pause = plan_pause(platform, "postgres", stream)
     apply(platform, ANNA, pause)
     states = {row.destination: row.state for row in list_destinations(platform).deliveries if row.stream == stream}
-    assert states == {"postgres": "paused", "mongo": "not started"}
+    assert states == {"postgres": "paused", "mongo": "waiting"}
     assert refusal(partial(apply, platform, BERT, pause)).code == "plan_is_old"
-    apply(platform, BERT, plan_pause(platform, "postgres"))  # it is so already
+    apply(platform, BERT, plan_pause(platform, "postgres", stream))  # it is so already
     with platform.looking() as session:
         (entry,) = audit.entries(session, f"delivery/{stream}.v1.postgres")
     assert (entry.who, entry.action) == (ANNA.name, "pause")
@@ -116,10 +119,12 @@ def test_a_removal_is_refused_in_use_and_when_the_world_has_moved(
     contract = platform.settings.schemas / stream / "v1.yaml"
     before = contract.read_text()
     contract.write_text(f"{before}  - {{to: {name}}}\n")
+    publish_contract(platform.settings.postgres, contract)
     for act in (partial(plan_removal, platform, name), partial(apply, platform, ANNA, removal)):
         refused = refusal(act)
-        assert refused.code == "destination_in_use" and "v1.yaml first" in str(refused)
+        assert refused.code == "destination_in_use" and f"published {stream} v1 first" in str(refused)
     contract.write_text(before)
+    publish_contract(platform.settings.postgres, contract)
     assert refused_at_once(*[partial(apply, platform, BERT, removal)] * 2) == ["no_such_destination"]
     gone = refusal(partial(plan_removal, platform, name))
     assert (gone.code, gone.hint) == ("no_such_destination", Hint("destinations.register"))
@@ -136,7 +141,7 @@ def replay(platform: Platform, stream: str, monkeypatch: pytest.MonkeyPatch) -> 
     epoch = destination.claim(topic_id, 0, 1).epoch
     destination.write(CleanBatch(topic_id, 0, 10, epoch, (), (), (), (), (), {"raw": 9}, unrouted=range(10)))
     monkeypatch.setattr(destination_replay, "open_destination", lambda *_: destination)
-    apply(platform, BERT, plan_pause(platform, "postgres"))
+    apply(platform, BERT, plan_pause(platform, "postgres", stream))
     return lambda: DestinationReplay(delivery, {0: 10}, {0: 0}, 10, False, [Start(Accounts(0, 0))])
 
 
@@ -150,7 +155,7 @@ def test_of_two_who_replay_at_once_one_wins(
     with platform.looking() as session:
         newest = audit.entries(session, f"delivery/{stream}.v1.postgres")[0]
     assert (newest.who, newest.action, newest.detail) == (ANNA.name, "replay", {"events": 10, "to": {"0": 0}})
-    assert plan_replay(platform, "postgres", None, None).starts == []
+    assert plan_replay(platform, "postgres", stream, None).starts == []
 
 
 def test_a_replay_is_refused_where_it_would_harm(
@@ -171,10 +176,10 @@ def test_a_replay_is_refused_where_it_would_harm(
 
 
 def test_a_destination_that_can_not_be_asked_says_why(platform: Platform, stream: str) -> None:
-    details = show_destination(platform, "mongo")
+    details = show_destination(platform, "mongo", stream)
     assert (details.destination, details.registered) == ("mongo", None)
     (delivery,) = details.deliveries
-    assert (delivery.stream, delivery.state, delivery.delivered) == (stream, "not started", None)
+    assert (delivery.stream, delivery.state, delivery.delivered) == (stream, "waiting", None)
     assert delivery.error is not None and clean_topic(stream, 1) in delivery.error
 
 
@@ -182,7 +187,8 @@ def test_deliveries_of_a_newer_version_have_positions_of_their_own(platform: Pla
     """The newest version of a contract is the one that is delivered."""
     folder = platform.settings.schemas / stream
     (folder / "v2.yaml").write_text((folder / "v1.yaml").read_text().replace("version: 1", "version: 2"))
+    publish_contract(platform.settings.postgres, folder / "v2.yaml")
     apply(platform, BERT, plan_pause(platform, "mongo", stream))
     with platform.looking() as session:
-        (registered,) = [row for row in deliveries.list_deliveries(session) if row.delivery.stream == stream]
-    assert (registered.delivery.version, registered.paused) == (2, True)
+        registered = [row for row in deliveries.list_deliveries(session) if row.delivery.stream == stream]
+    assert [row.delivery.version for row in registered if row.paused] == [2]

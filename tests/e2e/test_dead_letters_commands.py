@@ -144,7 +144,7 @@ def test_the_worst_inputs_are_answered_in_one_sentence(platform: Platform, dead:
     said = dead.text("fix", letter.id, "--set", "carrier=Jane", code=2)
     assert "Jane" not in said and "needs quotes" in said
     assert 'no field "orgin". Did you mean "origin"?' in dead.text("fix", letter.id, "--set", "orgin=1", code=2)
-    assert "has no version 9" in dead.text("fix", letter.id, "--version", 9, code=2)
+    assert "v9 is published" in dead.text("fix", letter.id, "--version", 9, code=2)
     assert "Say what to change" in dead.text("fix", letter.id, code=2)
     assert "There is no dead letter 99999999" in dead.text("show", 99_999_999, code=2)
     assert "Say which dead letters" in dead.text("discard", "--yes", code=2)

@@ -89,8 +89,12 @@ def test_pause_and_replay(
     said("pause", *of)
     until(lambda: "paused" in deliverer.text(), 10)
     platform.put(then)
-    until(lambda: said("list")["deliveries"][0]["behind"] == len(then))
-    assert said("list")["deliveries"][0]["state"] == "paused"
+
+    def listed() -> Any:
+        return next(row for row in said("list")["deliveries"] if row["stream"] == platform.stream)
+
+    until(lambda: listed()["behind"] == len(then))
+    assert listed()["state"] == "paused"
     with psycopg.connect(platform.settings.postgres) as connection:
         connection.execute(SQL("DELETE FROM {}").format(Identifier(platform.stream)))
     said("resume", *of)

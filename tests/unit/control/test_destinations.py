@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from clearwell.cli.main import main
-from clearwell.control import destination_replay, destinations
+from clearwell.contract.load import newest_contracts
+from clearwell.control import deliveries, destination_replay, destinations
 from clearwell.control.deliveries import find_deliveries, find_delivery
 from clearwell.control.platform import Platform
 from clearwell.destinations.memory import MemoryDestination, MemoryStore
@@ -27,11 +28,12 @@ NOBODY = Settings(
 
 
 @pytest.fixture
-def platform(tmp_path: Path) -> Platform:
+def platform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Platform:
     """Visits and orders go to Postgres, visits to an archive too."""
     for stream, more in (("visits", "  - {to: archive}\n"), ("orders", "")):
         (tmp_path / stream).mkdir()
         (tmp_path / stream / "v1.yaml").write_text(text(f"routes:\n  - {{to: postgres}}\n{more}", stream=stream))
+    monkeypatch.setattr(deliveries, "current_contracts", lambda _: newest_contracts(tmp_path))
     return Platform(replace(NOBODY, schemas=tmp_path))
 
 
