@@ -157,12 +157,12 @@ class Platform:
         return len(futures)
 
     def start(self, name: str, *arguments: str, **env: str) -> Service:
-        """Start the job `cleaner`, `dead_letters`, `archiver` or `deliverer` (give it "--destination", NAME) alone.
+        """Start a collector, a worker, or one job alone: cleaner, dead_letters, archiver, deliverer ("--destination", NAME).
 
         As a worker's, it has a name in its group, so that what comes after a killed or failed one takes the partitions
         back at once and not when Kafka has missed the other for ten seconds. A second beside it has none.
         """
-        if name == "collector":
+        if name in ("collector", "worker"):
             return self._start(name, arguments, env)
         options = dict(zip(arguments[::2], arguments[1::2], strict=True))
         file = find_file(self.settings.schemas, self.stream, int(options.get("--version", 0)) or None)
