@@ -157,7 +157,7 @@ class Platform:
         return len(futures)
 
     def start(self, name: str, *arguments: str, **env: str) -> Service:
-        """Start a collector, a worker, or one job alone: cleaner, dead_letters, archiver, deliverer ("--destination", NAME).
+        """Start a collector, a worker, or alone a cleaner, dead_letters, archiver or deliverer ("--destination", NAME).
 
         As a worker's, it has a name in its group, so that what comes after a killed or failed one takes the partitions
         back at once and not when Kafka has missed the other for ten seconds. A second beside it has none.
