@@ -38,12 +38,12 @@ def test_up_on_an_empty_folder(said: Callable[..., Any], tmp_path: Path, capsys:
     args = ("up", "--dry-run", "--home", str(home))
     found = said(*args)
     assert found["start"][:3] == ["kafka", "postgres", "mongo"]
-    assert {"collector", "cleaner.flights.v1", "deliverer.flights.v1.postgres"} <= set(found["start"])
+    assert {"collector", "worker1"} <= set(found["start"])
     assert (found["running"], found["create"]) == (False, [str(home), str(home / "keys.json")])
     assert said(*args, "--no-services")["start"] == ["kafka", "postgres", "mongo"]
     assert main(args) == 0
     shown = capsys.readouterr().out
-    assert "deliverer.flights.v1.postgres" in shown and shown.endswith(" would be started.\n")
+    assert "worker1" in shown and shown.endswith(" would be started.\n")
     assert not home.exists()
 
 
