@@ -36,5 +36,6 @@ def set_up_logging() -> None:
     ):  # Faust says there what it starts
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.getLogger("aiokafka.consumer.group_coordinator").setLevel(logging.ERROR)  # a new broker is asked again
-    # What is raised where partitions start (fenced, parted) comes by there with a traceback; it is said once elsewhere.
-    logging.getLogger("faust.tables.recovery").setLevel(logging.CRITICAL)
+    # What ends a job comes by there with a traceback, whose texts may quote data (invariant 9); it is said once, by us.
+    for name in ("faust", "mode"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)

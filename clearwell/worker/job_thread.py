@@ -11,6 +11,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from clearwell.worker.job_run import JobRun, MakeJob
 
@@ -18,6 +19,12 @@ log = logging.getLogger(__name__)
 
 TASKS_END_WITHIN = 2.0
 """Seconds that what is left in a loop may take to end when it is cancelled."""
+
+
+def _note_type(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """What a task that was broken off raised, nobody waits for; asyncio would log its text, which may quote data."""
+    error = context.get("exception")
+    log.debug("left behind: %s", type(error).__name__ if error is not None else context.get("message"))
 
 
 class JobThread:
@@ -68,6 +75,7 @@ class JobThread:
     def _serve(self) -> None:
         loop = asyncio.new_event_loop()
         asyncio.set_event_loop(loop)
+        loop.set_exception_handler(_note_type)
         self._loop = loop
         try:
             loop.run_until_complete(self._work())

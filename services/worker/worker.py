@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
+import socket
 import time
 import uuid
 from collections.abc import Collection, Mapping
 from dataclasses import replace
+from urllib.parse import urlsplit
 
 from clearwell.errors import ClearwellError, Fatal, Retryable
 from clearwell.kafka import groups
@@ -60,6 +63,7 @@ class Worker:
         self._settings = settings
         self._options = options
         self._wiring = Wiring(settings, registry)
+        self._platform_id = platform_id(settings.postgres)
         self._exchange = RegistryExchange(uuid.uuid4().hex, options.name, options.lease_seconds, options.only)
         self._hosted: dict[str, HostedJob] = {}
         self._registered: Mapping[str, RegisteredJob] = {}
@@ -118,7 +122,8 @@ class Worker:
         if registered.alone:
             return ChildProcess(spec.name)
         # The lease lets one worker alone run this job: whoever takes it over pushes the former one out of the group.
-        return JobThread(spec.name, self._wiring.job(spec, health, meter), spec.name, lambda: None)
+        instance = f"{spec.name}.{self._platform_id}"
+        return JobThread(spec.name, self._wiring.job(spec, health, meter), instance, lambda: None)
 
     def _host(self, registered: RegisteredJob, asleep_at: Ends | None) -> HostedJob:
         spec = registered.spec
@@ -158,7 +163,7 @@ class Worker:
             news = self._news()
             try:
                 answer = await asyncio.to_thread(self._ask, news)
-            except (Retryable, OSError) as error:
+            except (ClearwellError, OSError) as error:  # also where its tables are just being changed
                 if not self._is_away:
                     log.warning("The registry is away; the jobs go on, and no other is taken. %s", error)
                 self._is_away = True
@@ -300,6 +305,17 @@ class Worker:
         except ClearwellError as error:
             log.warning("The leases run out by themselves. %s", error)
         await self._end_offsets.close()
+
+
+def platform_id(postgres: str) -> str:
+    """Tells members of consumer groups apart that workers of several platforms, on one Kafka, would be.
+
+    One registry is one platform; an address on loopback means another one on each host.
+    """
+    parts = urlsplit(postgres)
+    is_local = parts.hostname in (None, "localhost", "127.0.0.1", "::1")
+    text = f"{parts.hostname}:{parts.port}{parts.path} {socket.gethostname() if is_local else ''}"
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def _differ(registered: RegisteredJob, running: RegisteredJob) -> bool:

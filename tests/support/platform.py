@@ -179,6 +179,10 @@ class Platform:
             jobs.ensure(session, JobSpec(group, group, JobKind(name), self.stream, version, revision, to))
         return self._start("worker", ("--job", group), env, f"{name}{len(self.started)}")
 
+    def start_worker(self, **env: str) -> Service:
+        """Start a worker for all jobs of what CLEARWELL_STREAM names."""
+        return self._start("worker", (), env)
+
     def _publish(self, file: Path) -> int:
         """Have the registry know a contract as it is in its file now, broken or not; returns which revision that is."""
         text, version = file.read_text(), version_of(file)
