@@ -33,6 +33,8 @@ from tests.support.publishing import publish_contract
 
 pytestmark = pytest.mark.slow
 
+CANARY = "canary-of-a-text"
+
 
 @pytest.fixture
 def registry(platform: Platform) -> Iterator[Registry]:
@@ -143,7 +145,7 @@ class Flaky:
     def _fail(self, when: str, chance: float) -> None:
         if self.dice.random() < chance:
             self.failures.append(when)
-            raise Broken("canary")
+            raise Broken(CANARY)
 
 
 class FlakyWiring(Wiring):
@@ -177,7 +179,7 @@ def test_jobs_that_fail_at_random_in_a_living_worker_lose_and_repeat_nothing(
         found = platform.settle(120)
     assert found.balanced, found
     assert {account.delivered for account in found.destinations} == {len(feed.values)}
-    assert "canary" not in caplog.text
+    assert CANARY not in caplog.text
     assert len(set(wiring.failures)) == 3
 
 
