@@ -133,6 +133,12 @@ def stuck_in(folder: Path, after: float = TOLD_AFTER) -> str | None:
     return next(filter(None, (stuck(note, after) for note in sorted(folder.glob(f"*{SUFFIX}")))), None)
 
 
+def left_behind(folder: Path, after: float) -> dict[str, str]:
+    """The jobs whose batches a process that was ended had not got done with in `after` seconds: name → what is said."""
+    notes = {note.name.removesuffix(SUFFIX): stuck(note, after) for note in folder.glob(f"*{SUFFIX}")}
+    return {name: sentence for name, sentence in notes.items() if sentence is not None}
+
+
 def stuck(note: Path, after: float = TOLD_AFTER) -> str | None:
     """What one note says; None when its batch has not taken long."""
     try:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import os
 import socket
 import time
 import uuid
 from collections.abc import Collection, Mapping
 from dataclasses import replace
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from clearwell.errors import ClearwellError, Fatal, Retryable
@@ -21,6 +23,8 @@ from clearwell.metrics.process_metrics import ProcessMetrics
 from clearwell.registry import Registry
 from clearwell.registry.jobs import JobFigures, JobHealth, JobReport, JobState, RegisteredJob, WantedState
 from clearwell.settings import Settings
+from clearwell.worker.batch_watch import VARIABLE as BATCH_NOTES
+from clearwell.worker.batch_watch import left_behind
 from clearwell.worker.destination_health import DestinationHealth
 from clearwell.worker.job_meters import JobLabels, JobMeter
 from clearwell.worker.job_thread import JobThread
@@ -51,6 +55,12 @@ STOP_SECONDS = 18.0
 STUCK_SECONDS = 5.0
 """How long one batch may hold its thread before the job is given a process of its own; an ordinary one takes 0.05 s."""
 
+LEFT_BEHIND_SECONDS = 45.0
+"""How long ago a batch must have begun that the last process of this name was ended in, to be what held it up.
+
+A supervisor ends a worker that gives no sign of life for a minute, and starts it again within half a minute.
+"""
+
 STOPPED = {WantedState.PAUSED: JobState.PAUSED, WantedState.ENDED: JobState.ENDED}
 """What a job is that was stopped, by what is wanted of it."""
 
@@ -68,7 +78,8 @@ class Worker:
         self._hosted: dict[str, HostedJob] = {}
         self._registered: Mapping[str, RegisteredJob] = {}
         self._reported: dict[str, JobReport] = {}
-        self._alone: dict[str, str] = {}
+        notes = os.environ.get(BATCH_NOTES)
+        self._alone = left_behind(Path(notes), LEFT_BEHIND_SECONDS) if notes else {}
         self._ends: dict[str, Mapping[int, int]] = {}
         self._end_offsets = EndOffsets(settings.kafka)
         self._surplus = Surplus()

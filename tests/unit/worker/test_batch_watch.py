@@ -9,13 +9,14 @@ import sys
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from clearwell.local import supervised_process as under_test
 from clearwell.local.process import Process, nothing
 from clearwell.local.state import READY, STUCK
 from clearwell.worker import batch_watch
-from clearwell.worker.batch_watch import LOOK_EVERY, TOLD_AFTER, BatchWatch, stuck, stuck_in
+from clearwell.worker.batch_watch import LOOK_EVERY, TOLD_AFTER, BatchWatch, left_behind, stuck, stuck_in
 from tests.unit.local.test_supervised_process import kept, until
 
 SAID = "The batch of raw.visits, partition 2, offsets 100 to 199 is worked on for "
@@ -77,6 +78,15 @@ def test_the_supervisor_names_what_holds_the_interpreter(tmp_path: Path, monkeyp
     asyncio.run(scene())
     written = (tmp_path / "logs" / "thing.log").read_text()
     assert "Timeout" in written and 'File "<string>", line 7' in written
+
+
+def test_what_held_a_process_up_is_known_to_the_next_one(tmp_path: Path) -> None:
+    begun = {"topic": "raw.visits", "partition": 2, "first": 100, "last": 199}
+    for name, seconds in (("cleaner.visits.v1", 90.0), ("cleaner.orders.v1", 5.0)):
+        (tmp_path / f"{name}.batch").write_bytes(msgspec.json.encode({**begun, "since": time.time() - seconds}))
+    (tmp_path / "cleaner.idle.v1.batch").write_bytes(b" " * 512)
+    (held_up,) = left_behind(tmp_path, 45.0).items()
+    assert held_up[0] == "cleaner.visits.v1" and held_up[1].startswith(SAID)
 
 
 def test_a_note_that_is_half_written_is_no_news(tmp_path: Path) -> None:
