@@ -2,6 +2,7 @@
 
 CLEARWELL_WORKER         its name, by which people and `clearwell worker drain` call it; default "host:process id"
 CLEARWELL_LEASE_SECONDS  after so long without a sign of life another worker takes its jobs over; default 8
+CLEARWELL_METRICS        host:port for `/metrics` and `/healthz`, or "off"; default 127.0.0.1 and any free port
 CLEARWELL_STREAM         the one stream whose jobs it serves; default all
 """
 
