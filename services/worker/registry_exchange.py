@@ -42,10 +42,13 @@ class News:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the registry says. `jobs` is None while nothing has changed; `asked` is when, by `time.monotonic`."""
+    """What the registry says; `asked` is when, by `time.monotonic`.
+
+    `renewed`: the leases that are still ours; None: it was not time to renew. `jobs` is None while nothing has changed.
+    """
 
     asked: float
-    renewed: Collection[str]
+    renewed: Collection[str] | None
     taken: Mapping[str, int]
     share: int
     jobs: Mapping[str, RegisteredJob] | None
@@ -77,7 +80,7 @@ class RegistryExchange:
             jobs.put_alone(session, name, why)
         jobs.report(session, news.reports)
         self._release(session, news.released)
-        renewed: Collection[str] = ()
+        renewed: Collection[str] | None = None
         if held and asked - self._renewed_at > self._seconds / 4:
             renewed = leases.renew(session, self._me, held.items(), self._seconds, LeaseKind.JOB)
             self._renewed_at = asked
@@ -85,12 +88,16 @@ class RegistryExchange:
         changed = fingerprint != self._fingerprint
         if changed:
             self._fingerprint = fingerprint
-            self._jobs = {job.spec.name: job for job in jobs.list_jobs(session) if self._scope in ("", job.spec.stream)}
+            self._list(session)
         wanted = [name for name, job in self._jobs.items() if job.wanted is WantedState.RUNNING]
         share = leases.share(session, self._me, self._scope, len(wanted), self._seconds, LeaseKind.JOB)
         taken = self._take(session, wanted, held, min(share - len(held), MOST_UNSTARTED - news.unstarted))
+        if taken:
+            self._list(session)  # anew: how they are, their last worker has told meanwhile
         workers = leases.loads(session, LeaseKind.JOB, self._scope, self._seconds)
-        return Answer(asked, renewed, taken, share, self._jobs if changed else None, draining, self._me, workers)
+        return Answer(
+            asked, renewed, taken, share, self._jobs if changed or taken else None, draining, self._me, workers
+        )
 
     def learn(self, answer: Answer) -> list[str]:
         """Take in what was asked; returns the names of what has gone to another worker.
@@ -98,10 +105,10 @@ class RegistryExchange:
         A lease that could not be renewed because the registry was away is still ours when it is back, unless another
         has taken it: meanwhile data flows on, for Kafka and the destinations tell owners apart by themselves.
         """
-        for name in answer.renewed:
+        for name in answer.renewed or ():
             if name in self.held:
                 self.held[name].until = answer.asked + self._seconds
-        lost = [name for name, lease in self.held.items() if answer.renewed and answer.asked > lease.until]
+        lost = [name for name, lease in self.held.items() if answer.renewed is not None and answer.asked > lease.until]
         for name, epoch in answer.taken.items():
             self.held[name] = HeldLease(epoch, answer.asked + self._seconds, 0.0)
         return lost
@@ -124,6 +131,9 @@ class RegistryExchange:
     def leave(self, session: Session) -> None:
         """The worker ends."""
         leases.leave(session, self._me)
+
+    def _list(self, session: Session) -> None:
+        self._jobs = {job.spec.name: job for job in jobs.list_jobs(session) if self._scope in ("", job.spec.stream)}
 
     def _take(self, session: Session, wanted: Sequence[str], held: Mapping[str, int], room: int) -> dict[str, int]:
         if room <= 0 or (leases.count(session, LeaseKind.JOB) >= len(wanted) and self._scope == ""):
