@@ -78,6 +78,6 @@ def _render(plan: DestinationRegistration, dry_run: bool) -> Iterator[str]:
     yield f"{name} {'would be' if dry_run and plan.outcome != 'unchanged' else 'is'} {plan.outcome}."
     yield from (f"  {line}" for line in plan.differences)
     if plan.outcome == "registered" and not dry_run:
-        yield f"Write `to: {name}` in the routes of a contract, then `clearwell up`."
+        yield f"Write `to: {name}` in the routes of a contract, then `clearwell contract publish`."
     if plan.outcome == "changed" and not dry_run:
         yield "Deliverers take it with their next start."
