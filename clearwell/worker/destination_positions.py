@@ -10,7 +10,6 @@ from faust.types import TP
 
 from clearwell.destinations.fencing import claim_number
 from clearwell.destinations.protocol import Claim
-from clearwell.errors import Fatal
 from clearwell.kafka.lineage import Point
 from clearwell.worker.destination_thread import DestinationThread
 from clearwell.worker.topic_identity import TopicIdentity
@@ -64,20 +63,6 @@ class DestinationPositions:
         self._incarnations = {tp.partition: _incarnation_of(known, fresh) for tp, known in committed.items()}
         new = [tp for tp, known in committed.items() if known is None]
         return not new or await commit({tp: OffsetAndMetadata(0, self.metadata(tp)) for tp in new})
-
-    async def require_not_set_back(self) -> None:
-        """Raise Fatal when a replay has set the store's position back behind what this process has delivered."""
-        if not self.claims:
-            return
-        topic_id = self.identity.id
-        for account in await self._store.call(lambda: self._store.destination.accounts(topic_id)):
-            claim = self.claims.get(account.partition)
-            # ahead: a write whose end we have not seen
-            if claim is not None and account.next_offset < claim.next_offset:
-                raise Fatal(
-                    f"Partition {account.partition} was set back from offset {claim.next_offset} to "
-                    f"{account.next_offset}: this process ends, so that the next one delivers from there."
-                )
 
     async def _claim(self, topic_id: str, partition: int, number: int) -> Claim:
         return await self._store.call(lambda: self._store.destination.claim(topic_id, partition, number))

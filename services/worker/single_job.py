@@ -55,7 +55,7 @@ class SingleJob:
             loop.call_soon_threadsafe(changed.set)
 
         while not stop.is_set():
-            health = DestinationHealth()
+            health, paused_now = DestinationHealth(), is_paused
             thread = None if is_paused else self._start(spec, health, notice)
             while not stop.is_set() and not (thread is not None and thread.has_ended):
                 await _first_of(LOOK_SECONDS, stop, changed)
@@ -64,11 +64,12 @@ class SingleJob:
                     break
                 spec, paused_now = await asyncio.to_thread(self._exchange, spec, self._health(thread, health))
                 if paused_now != is_paused:
-                    is_paused = paused_now
-                    log.info("paused" if is_paused else "resumed")
                     break
             if thread is not None:
                 await self._end(spec, thread)
+            if paused_now != is_paused:
+                is_paused = paused_now
+                log.info("paused" if is_paused else "resumed")
         return 0
 
     def _start(self, spec: JobSpec, health: DestinationHealth, on_change: Callable[[], None]) -> JobThread:
