@@ -30,11 +30,8 @@ def set_up_logging() -> None:
     logging.basicConfig(level=logging.WARNING, format=form)
     for name in ("clearwell", "services", "connectors", "__main__"):
         logging.getLogger(name).setLevel(logging.INFO)
-    for name in (
-        "clearwell.worker.transport",
-        "clearwell.worker.faust_app",
-    ):  # Faust says there what it starts
-        logging.getLogger(name).setLevel(logging.WARNING)
+    for name in ("transport", "faust_app", "no_tables"):  # Faust says there what it starts and stops
+        logging.getLogger(f"clearwell.worker.{name}").setLevel(logging.WARNING)
     logging.getLogger("aiokafka.consumer.group_coordinator").setLevel(logging.ERROR)  # a new broker is asked again
     # What ends a job comes by there with a traceback, whose texts may quote data (invariant 9); it is said once, by us.
     for name in ("faust", "mode"):

@@ -161,6 +161,7 @@ class JobRun:
             if sender is not None:
                 sender.cancel()
             await _within(producer.client.close())
+            producer._closed = True  # else it warns that nobody has closed it
         consumer = self._consumer()
         if consumer is not None:
             await consumer.break_off(BROKEN_OFF_WITHIN)

@@ -126,7 +126,7 @@ class PartitionProcessor:
         taken = TakenBatch(fetched.partition, fetched.last + 1, count, newest, time.monotonic())
         await self._in_flight.take(count)
         try:
-            durable = await self._work.handle(fetched)
+            durable = asyncio.ensure_future(await self._work.handle(fetched))  # under way, whoever waits for it or not
         except BaseException:  # Faust cancels the agent of a partition that goes to another member
             self._in_flight.free(count)
             raise
