@@ -17,6 +17,7 @@ from clearwell.process_end import end_within, run_and_leave
 from clearwell.registry import Registry
 from clearwell.worker.job_failure import describe_failure, exit_code, set_up_logging
 from services.worker import options
+from services.worker.member_name import member_name
 from services.worker.single_job import SingleJob
 from services.worker.wiring import Wiring
 from services.worker.worker import Worker
@@ -31,7 +32,7 @@ COLLECT_AFTER = 500_000
 all, and none of them is garbage: looking at them after each 50,000 took a fifth of a deliverer's time."""
 
 
-async def work(job: str | None) -> int:
+async def work(job: str | None, leased: bool) -> int:
     """Run until SIGTERM or SIGINT; returns the exit code."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
@@ -45,7 +46,8 @@ async def work(job: str | None) -> int:
     process_settings = settings.load()
     registry = Registry(process_settings.postgres)
     if job is not None:
-        return await SingleJob(job, registry, Wiring(process_settings, registry)).run(stop)
+        instance = member_name(job, process_settings.postgres, leased)
+        return await SingleJob(job, registry, Wiring(process_settings, registry), instance).run(stop)
     worker_options = options.load()
     log.info("worker %s started", worker_options.name)
     metrics, address = ProcessMetrics(with_process=True), settings.metrics_address()
@@ -68,11 +70,12 @@ def main() -> int:
     """Entry point; returns the exit code."""
     parser = argparse.ArgumentParser(prog="services.worker", description=__doc__)
     parser.add_argument("--job", metavar="NAME", help="run this job alone, as `clearwell job list` names it")
+    parser.add_argument("--leased", action="store_true", help="for a worker, which holds the job's lease")
     args = parser.parse_args()
     use_system_memory()
     set_up_logging()
     gc.set_threshold(COLLECT_AFTER, 20, 100)
-    run_and_leave(lambda: work(args.job), report)
+    run_and_leave(lambda: work(args.job, args.leased), report)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ class ChildProcess:
     """Starts at once; the kernel ends it when this process dies."""
 
     def __init__(self, name: str) -> None:
-        argv = [*child.prefix(signal.SIGTERM), sys.executable, "-m", "services.worker", "--job", name]
+        argv = [*child.prefix(signal.SIGTERM), sys.executable, "-m", "services.worker", "--job", name, "--leased"]
         self._process = subprocess.Popen(argv, stdin=subprocess.DEVNULL)
         self.is_started = True
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections.abc import Callable
 
 from clearwell.errors import ClearwellError
@@ -37,10 +36,12 @@ REPORT_WITHIN = 3.0
 class SingleJob:
     """Runs a registered job."""
 
-    def __init__(self, name: str, registry: Registry, wiring: Wiring) -> None:
+    def __init__(self, name: str, registry: Registry, wiring: Wiring, instance: str | None) -> None:
+        """`instance`: see `member_name`."""
         self._name = name
         self._registry = registry
         self._wiring = wiring
+        self._instance = instance
         self._reported: JobHealth | None = None
         self._meter = JobMeter(ProcessMetrics(), JobLabels("", ""))
         self._is_away = False
@@ -73,9 +74,7 @@ class SingleJob:
         return 0
 
     def _start(self, spec: JobSpec, health: DestinationHealth, on_change: Callable[[], None]) -> JobThread:
-        worker = os.environ.get("CLEARWELL_WORKER")
-        instance = f"{spec.name}.{worker}" if worker else None
-        return JobThread(spec.name, self._wiring.job(spec, health, self._meter), instance, on_change)
+        return JobThread(spec.name, self._wiring.job(spec, health, self._meter), self._instance, on_change)
 
     async def _end(self, spec: JobSpec, thread: JobThread) -> None:
         thread.stop()

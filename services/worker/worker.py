@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import os
-import socket
 import time
 import uuid
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from clearwell.errors import ClearwellError, Fatal, Retryable
 from clearwell.kafka import groups
@@ -32,6 +29,7 @@ from services.process_health import ProcessHealth
 from services.worker.child_process import ChildProcess
 from services.worker.hosted_job import Ends, HostedJob, Running
 from services.worker.load_sharing import Surplus
+from services.worker.member_name import member_name
 from services.worker.options import Options
 from services.worker.registry_exchange import NONE_TAKEN, Answer, News, RegistryExchange, Release
 from services.worker.wiring import Wiring
@@ -73,7 +71,6 @@ class Worker:
         self._settings = settings
         self._options = options
         self._wiring = Wiring(settings, registry)
-        self._platform_id = platform_id(settings.postgres)
         self._exchange = RegistryExchange(uuid.uuid4().hex, options.name, options.lease_seconds, options.only)
         self._hosted: dict[str, HostedJob] = {}
         self._registered: Mapping[str, RegisteredJob] = {}
@@ -132,8 +129,7 @@ class Worker:
         spec = registered.spec
         if registered.alone:
             return ChildProcess(spec.name)
-        # The lease lets one worker alone run this job: whoever takes it over pushes the former one out of the group.
-        instance = f"{spec.name}.{self._platform_id}"
+        instance = member_name(spec.name, self._settings.postgres, leased=True)
         return JobThread(spec.name, self._wiring.job(spec, health, meter), instance, lambda: None)
 
     def _host(self, registered: RegisteredJob, asleep_at: Ends | None) -> HostedJob:
@@ -316,17 +312,6 @@ class Worker:
         except ClearwellError as error:
             log.warning("The leases run out by themselves. %s", error)
         await self._end_offsets.close()
-
-
-def platform_id(postgres: str) -> str:
-    """Tells members of consumer groups apart that workers of several platforms, on one Kafka, would be.
-
-    One registry is one platform; an address on loopback means another one on each host.
-    """
-    parts = urlsplit(postgres)
-    is_local = parts.hostname in (None, "localhost", "127.0.0.1", "::1")
-    text = f"{parts.hostname}:{parts.port}{parts.path} {socket.gethostname() if is_local else ''}"
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def _differ(registered: RegisteredJob, running: RegisteredJob) -> bool:

@@ -6,24 +6,27 @@ import asyncio
 import random
 import signal
 import threading
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+import psutil
 import pytest
 
 from clearwell.kafka.names import cleaner_group, deliverer_group
 from clearwell.metrics.process_metrics import ProcessMetrics
 from clearwell.registry import Registry, jobs
 from clearwell.registry.jobs import JobSpec, JobState, RegisteredJob, WantedState
+from clearwell.worker.batch_watch import BatchWatch
 from clearwell.worker.destination_health import DestinationHealth
 from clearwell.worker.job import GetProducer, Job
 from clearwell.worker.job_failure import set_up_logging
 from clearwell.worker.job_meters import JobMeter
 from clearwell.worker.job_run import MakeJob
 from clearwell.worker.partition_processor import BatchWork, FetchedBatch
-from services.worker import hosted_job
+from services.worker import hosted_job, worker
 from services.worker.options import Options
 from services.worker.wiring import Wiring
 from services.worker.worker import Worker
@@ -57,26 +60,27 @@ def all_in(registry: Registry, platform: Platform, *wanted: JobState) -> bool:
 
 
 @contextmanager
-def hosted(platform: Platform, registry: Registry, wiring: Wiring | None = None, name: str = "w") -> Iterator[Worker]:
-    """A worker in a thread of this process, for the jobs of one stream."""
-    worker = Worker(registry, platform.settings, Options(name, 4.0, platform.stream), ProcessMetrics())
+def hosted(platform: Platform, registry: Registry, wiring: Wiring | None = None, code: int = 0) -> Iterator[Worker]:
+    """A worker in a thread of this process, for the jobs of one stream; it ends with the exit code `code`."""
+    hosting = Worker(registry, platform.settings, Options("w", 4.0, platform.stream), ProcessMetrics())
     if wiring is not None:
-        worker._wiring = wiring
+        hosting._wiring = wiring
     loop, stop = asyncio.new_event_loop(), asyncio.Event()
     ended: list[int] = []
 
     def serve() -> None:
-        ended.append(loop.run_until_complete(worker.run(stop)))
+        ended.append(loop.run_until_complete(hosting.run(stop)))
 
     thread = threading.Thread(target=serve)
     thread.start()
     try:
-        yield worker
+        yield hosting
     finally:
-        loop.call_soon_threadsafe(stop.set)
+        if code == 0:
+            loop.call_soon_threadsafe(stop.set)
         thread.join(30)
         loop.close()
-    assert ended == [0]
+    assert ended == [code]
 
 
 def test_jobs_sleep_when_all_is_read_and_wake_when_more_comes(
@@ -182,6 +186,59 @@ def test_jobs_that_fail_at_random_in_a_living_worker_lose_and_repeat_nothing(
     assert {account.delivered for account in found.destinations} == {len(feed.values)}
     assert CANARY not in caplog.text
     assert len(set(wiring.failures)) == 3
+
+
+@dataclass
+class Hog:
+    """Works on its first batch for some seconds, and lets no other task of its loop come by."""
+
+    work: BatchWork
+    watch: BatchWatch
+    has_worked: bool = False
+
+    async def begin(self, partition: int, first: int, generation: int) -> None:
+        await self.work.begin(partition, first, generation)
+
+    async def skip(self, partition: int, expected: int, first: int) -> None:
+        await self.work.skip(partition, expected, first)
+
+    async def handle(self, fetched: FetchedBatch) -> Awaitable[None]:
+        if not self.has_worked:
+            self.has_worked = True
+            with self.watch.during("raw.visits", fetched.partition, fetched.first, fetched.last):
+                time.sleep(3)  # noqa: ASYNC251 - the point of it
+        return await self.work.handle(fetched)
+
+
+class HogWiring(Wiring):
+    """Its cleaners hog their thread."""
+
+    def job(self, spec: JobSpec, health: DestinationHealth, meter: JobMeter) -> MakeJob:
+        make = super().job(spec, health, meter)
+
+        async def make_hog(producer: GetProducer) -> Job:
+            job = await make(producer)
+            return job if job.watch is None else replace(job, work=Hog(job.work, job.watch))
+
+        return make_hog
+
+
+def test_a_job_that_hogs_its_worker_is_named_and_gets_a_process_of_its_own(
+    platform: Platform, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "STUCK_SECONDS", 0.5)
+    cleaner = cleaner_group(platform.stream, 1)
+    with hosted(platform, registry, HogWiring(platform.settings, registry), code=70):
+        platform.put(numbered(50))
+        until(lambda: find(registry, cleaner).alone, 30)
+    assert "is worked on for" in find(registry, cleaner).why_alone
+    process = platform.start_worker(CLEARWELL_STREAM=platform.stream)
+    found = platform.settle(60)
+    assert found.balanced and {account.delivered for account in found.destinations} == {50}
+    (child,) = psutil.Process(process.process.pid).children()
+    assert child.cmdline()[-3:] == ["--job", cleaner, "--leased"]
+    assert process.stop() == 0
+    assert not child.is_running()
 
 
 def test_the_jobs_of_a_killed_worker_are_taken_over(platform: Platform, registry: Registry) -> None:

@@ -8,9 +8,9 @@ import re
 from importlib.metadata import version
 
 import pytest
-from aiokafka import AIOKafkaConsumer, TopicPartition, client
+from aiokafka import AIOKafkaConsumer, TopicPartition, client, cluster
 from aiokafka.consumer import fetcher, group_coordinator
-from aiokafka.producer import message_accumulator
+from aiokafka.producer import message_accumulator, producer, sender
 from aiokafka.protocol.metadata import MetadataRequest, MetadataRequest_v5
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
@@ -20,6 +20,7 @@ from faust.transport.drivers import aiokafka as driver
 from hypothesis import given
 from hypothesis import strategies as st
 from kafka.record import memory_records as kafka_python
+from mode import threads
 
 from clearwell.kafka import consumer_options, plain_records
 from clearwell.kafka.message_format import encode_headers
@@ -52,6 +53,12 @@ PINNED = {
     consumer.Consumer.wait_empty: "e4662fe24f09",
     tables.TableManager.on_start: "365dd25fbc0e",
     streams.Stream.noack: "921a6f5c674d",
+    threads.ServiceThread._serve: "67809eae0957",
+    threads.ServiceThread._shutdown_thread: "d7377862e734",
+    threads.ServiceThread._stopped_set: "af9b1ff77812",
+    sender.Sender.start: "ef0a0cbbf1f6",
+    producer.AIOKafkaProducer.stop: "43ef97147111",
+    cluster.ClusterMetadata.available_partitions_for_topic: "ffc4343ac293",
 }
 
 
