@@ -20,6 +20,7 @@ from clearwell.settings import Settings
 from clearwell.steps import bind
 from tests.support.dead_letters import Commands, arrived, letters, states
 from tests.support.platform import Platform, until
+from tests.support.publishing import publish_contract
 from tests.support.refusing import CONTRACT, ids_in_mongo, ids_in_postgres
 
 pytestmark = pytest.mark.slow
@@ -86,6 +87,7 @@ def test_what_identifies_an_event_can_not_be_changed_and_a_route_that_is_gone_is
     assert "cleaned from raw by its own cleaner" in dead.text("fix", letter, "--version", 2, code=2)
 
     platform.only("mongo")
+    publish_contract(platform.settings.postgres, platform.contract_file)
     said = dead.text("replay", letter, code=1)
     assert said.startswith("Not replayed, and still here: 1 dead letter, such as: ")
     assert "no route to postgres. Its dead letters can't be replayed" in said
