@@ -157,7 +157,7 @@ async def _run(make: MakeJob) -> int:
     app.agent(app.topic(name, schema=BatchSchema()), isolated_partitions=True, name=name)(processor.run)
     await app.start()
     coverage = Coverage(job.client, job.group, name)
-    running = (_watch(app, end), _guard(job.topic, end), _belong(app, end), _cover(app, name, coverage))
+    running = (_watch(app, end), _guard(job.topic, end), _belong(app, end), _cover(app, name, coverage, end))
     watches = [asyncio.create_task(watch) for watch in running]
     if job.companion is not None:
         watches.append(asyncio.create_task(_accompany(job.companion, end)))
@@ -202,7 +202,7 @@ async def _guard(topic: TopicIdentity, end: Callable[[BaseException | None], Non
             end(error)
 
 
-async def _cover(app: faust.App, topic: str, coverage: Coverage) -> None:
+async def _cover(app: faust.App, topic: str, coverage: Coverage, end: Callable[[BaseException | None], None]) -> None:
     """See to it that each partition is held by somebody; a group is looked at when it or its topic has changed.
 
     A named worker that comes back is not told that it leads its group (see `coverage.py`): what the one before had not
@@ -216,8 +216,11 @@ async def _cover(app: faust.App, topic: str, coverage: Coverage) -> None:
         if sharing != known:
             known = sharing
             coverage.forget()
-        if not coverage.complete and await asyncio.to_thread(coverage.lacks):
-            await consumer.rejoin()
+        try:
+            if not coverage.complete and await asyncio.to_thread(coverage.lacks):
+                await consumer.rejoin()
+        except Exception as error:  # else nobody would look any more, and nobody be told
+            end(error)
 
 
 async def _belong(app: faust.App, end: Callable[[BaseException | None], None]) -> None:
