@@ -43,13 +43,7 @@ class Timeline:
         # Of two with one time the later incarnation of raw, then the higher raw offset is newer, as in the store.
         self._events = sorted(
             events,
-            key=lambda feature: (
-                feature.row[time],
-                ranks.get(feature.topic, 0),
-                feature.offset,
-                feature.partition,
-                feature.topic,
-            ),
+            key=lambda event: (event.row[time], ranks.get(event.topic, 0), event.offset, event.partition, event.topic),
         )
         self._times: list[datetime] = [event.row[time] for event in self._events]
         self._starts = sorted(tiles)

@@ -132,7 +132,7 @@ class JobRun:
             job.meter.watch_thread()
             await consumer_of(app).call_in_thread(job.meter.watch_thread)
         coverage = Coverage(job.client, job.group, name)
-        watches = (_watch(app, end), _guard(job.topic, end), _belong(app, end), _cover(app, name, coverage))
+        watches = (_watch(app, end), _guard(job.topic, end), _belong(app, end), _cover(app, name, coverage, end))
         self._watches = [asyncio.create_task(watch) for watch in watches]
 
     async def _stop(self) -> bool:
@@ -207,7 +207,7 @@ async def _guard(topic: TopicIdentity, end: Callable[[BaseException], None]) -> 
             end(error)
 
 
-async def _cover(app: faust.App, topic: str, coverage: Coverage) -> None:
+async def _cover(app: faust.App, topic: str, coverage: Coverage, end: Callable[[BaseException], None]) -> None:
     """See to it that each partition is held by somebody; a group is looked at when it or its topic has changed.
 
     A named worker that comes back is not told that it leads its group (see `coverage.py`): what the one before had not
@@ -221,8 +221,11 @@ async def _cover(app: faust.App, topic: str, coverage: Coverage) -> None:
         if sharing != known:
             known = sharing
             coverage.forget()
-        if not coverage.complete and await asyncio.to_thread(coverage.lacks):
-            await consumer.rejoin()
+        try:
+            if not coverage.complete and await asyncio.to_thread(coverage.lacks):
+                await consumer.rejoin()
+        except Exception as error:  # else nobody would look any more, and nobody be told
+            end(error)
 
 
 async def _belong(app: faust.App, end: Callable[[BaseException], None]) -> None:
