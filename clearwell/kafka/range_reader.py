@@ -50,7 +50,25 @@ async def reader(bootstrap: str) -> AsyncIterator[KafkaRangeReader]:
     except KafkaError as error:
         raise Retryable(f"Kafka at {bootstrap} does not answer ({type(error).__name__}): is it running?") from None
     finally:
-        await consumer.stop()
+        await _stop(consumer)
+
+
+async def _stop(consumer: AIOKafkaConsumer) -> None:
+    """Stop it, whatever its fetches are doing.
+
+    aiokafka cancels them and awaits one after the other (pinned in test_faust_pin): one that failed, and waits until
+    it asks again, raises its cancellation at whoever stops the consumer, and the connections would stay open.
+    """
+    stopping = asyncio.ensure_future(consumer.stop())
+    await asyncio.wait((stopping,))
+    if not stopping.cancelled():
+        await stopping
+        return
+    fetches = list(consumer._fetcher._pending_tasks)
+    for fetch in fetches:
+        fetch.cancel()
+    await asyncio.gather(*fetches, return_exceptions=True)
+    await consumer._client.close()
 
 
 class KafkaRangeReader:

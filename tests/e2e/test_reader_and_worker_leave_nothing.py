@@ -30,6 +30,20 @@ def test_a_body_that_fails_at_once_is_what_is_raised(stack: Settings) -> None:
     asyncio.run(fail())
 
 
+def test_a_fetch_that_waits_to_be_tried_again_is_nobodys_failure(stack: Settings) -> None:
+    """As after a request that timed out: aiokafka raises its cancellation at whoever closes the consumer."""
+
+    async def read() -> str:
+        async with reader(stack.kafka) as log:
+            waiting = [asyncio.create_task(asyncio.sleep(3_600)) for _ in range(2)]
+            await asyncio.sleep(0)
+            log._consumer._fetcher._pending_tasks.update(waiting)
+        assert asyncio.all_tasks() == {asyncio.current_task()}, "something was left"
+        return "read"
+
+    assert asyncio.run(read()) == "read"
+
+
 @pytest.mark.slow
 def test_a_run_leaves_its_working_directory_clean(platform: Platform, tmp_path: Path) -> None:
     folder = tmp_path / "working"
