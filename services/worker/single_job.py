@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
 
+from clearwell.backoff import retry_until_available_async
 from clearwell.errors import ClearwellError
 from clearwell.metrics.process_metrics import ProcessMetrics
 from clearwell.process_end import leave
@@ -22,6 +24,8 @@ from services.worker.hosted_job import failed, stopped
 from services.worker.wiring import Wiring
 
 log = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
 
 LOOK_SECONDS = 1.0
 """How often the registry is asked whether the job is paused, and told how it is."""
@@ -48,7 +52,10 @@ class SingleJob:
 
     async def run(self, stop: asyncio.Event) -> int:
         """Until `stop` is set; returns 0. A failure ends the process at once, with its exit code."""
-        spec, is_paused = await asyncio.to_thread(self._look_up)
+        first = await _or_stop(stop, retry_until_available_async(lambda: asyncio.to_thread(self._look_up)))
+        if first is None:
+            return 0
+        spec, is_paused = first
         changed = asyncio.Event()
         loop = asyncio.get_running_loop()
 
@@ -116,6 +123,17 @@ class SingleJob:
     def _report(self, spec: JobSpec, health: JobHealth) -> None:
         with self._registry.session() as session:
             jobs.report(session, [JobReport(spec, health)])
+
+
+async def _or_stop(stop: asyncio.Event, asking: Coroutine[Any, Any, Result]) -> Result | None:
+    """What `asking` returns or raises; None where `stop` was set before."""
+    answer, stopping = asyncio.ensure_future(asking), asyncio.ensure_future(stop.wait())
+    await asyncio.wait((answer, stopping), return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if answer.done():
+        return answer.result()
+    answer.cancel()
+    return None
 
 
 async def _first_of(seconds: float, *events: asyncio.Event) -> None:

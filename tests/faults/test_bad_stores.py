@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -12,8 +13,9 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.sql import SQL, Composed, Identifier
 
+from clearwell.registry import Registry, destinations
 from clearwell.settings import Settings
-from tests.support.outage import way_to
+from tests.support.outage import Way, way_to
 from tests.support.platform import Platform, Service, until
 from tests.support.refusing import CONTRACT, accounts_of, ids_in_mongo, ids_in_postgres, letters
 
@@ -21,12 +23,19 @@ pytestmark = pytest.mark.slow
 
 CANARY = "pw-canary-77d0"
 STRICT = CONTRACT.replace("routes:", "limits: {rejected: 5, of_last: 100}\nroutes:")
+FAR = CONTRACT.replace("{to: postgres}", "{to: postgres.$stream}")
 
 
 @pytest.fixture
 def platform(platform_of: Callable[[str], Platform]) -> Platform:
     """Bookings; too many that a store refuses are more than five."""
     return platform_of(STRICT)
+
+
+@pytest.fixture
+def far(platform_of: Callable[[str], Platform]) -> Platform:
+    """Bookings that go to a registered Postgres, so that the registry can be well while their destination isn't."""
+    return platform_of(FAR)
 
 
 @pytest.fixture
@@ -69,46 +78,77 @@ def said_once(service: Service, what: str) -> None:
 
 
 @pytest.mark.parametrize("to", ["postgres", "mongo"])
-def test_down_at_the_start(platform: Platform, stack: Settings, to: str) -> None:
+def test_down_at_the_start(far: Platform, stack: Settings, to: str) -> None:
     """It is waited for, and delivered to when it comes up."""
-    ids = put(platform, 50)
-    platform.start("cleaner")
-    url = urlsplit(getattr(stack, to))
-    with way_to(url.port or 0) as way:
+    ids = put(far, 50)
+    far.start("cleaner")
+    with way_to_store(stack, to) as (way, url):
         way.shut()
-        through = urlunsplit(url._replace(netloc=url.netloc.replace(f":{url.port}", f":{way.port}")))
-        env = {f"CLEARWELL_{to.upper()}": f"{through}{'&' if url.query else '?'}{_quick(to)}"}
-        waiting = deliver(platform, to, **env)
+        waiting = deliver_to(far, url) if to == "postgres" else deliver(far, to, CLEARWELL_MONGO=url)
         until(lambda: "does not answer: start it, or correct its URL. Trying again" in waiting.text())
         assert waiting.process.poll() is None
         way.open()
         read = ids_in_postgres if to == "postgres" else ids_in_mongo
         until(lambda: "starts at offset" in waiting.text())
-        until(lambda: set(read(platform)) == set(ids))
+        until(lambda: set(read(far)) == set(ids))
         assert "Traceback" not in waiting.text()
         assert waiting.stop() == 0
 
 
 @pytest.mark.parametrize("when", ["at the start", "later"])
-def test_a_deliverer_that_waits_can_be_stopped(platform: Platform, stack: Settings, when: str) -> None:
-    url = urlsplit(stack.postgres)
-    with way_to(url.port or 0) as way:
-        through = urlunsplit(url._replace(netloc=url.netloc.replace(f":{url.port}", f":{way.port}")))
+def test_a_deliverer_that_waits_can_be_stopped(far: Platform, stack: Settings, when: str) -> None:
+    with way_to_store(stack, "postgres") as (way, url):
         if when == "at the start":
             way.shut()
-        waiting = deliver(platform, CLEARWELL_POSTGRES=f"{through}?{_quick('postgres')}")
-        platform.start("cleaner")
+        waiting = deliver_to(far, url)
+        far.start("cleaner")
         if when == "later":
-            put(platform, 5)
-            until(lambda: len(ids_in_postgres(platform)) == 5)
+            put(far, 5)
+            until(lambda: len(ids_in_postgres(far)) == 5)
             way.shut()
-            put(platform, 5, start=5)
+            put(far, 5, start=5)
         until(lambda: "Trying again" in waiting.text())
         assert waiting.stop() == 0
 
 
-def _quick(to: str) -> str:
-    return "connect_timeout=2" if to == "postgres" else "serverSelectionTimeoutMS=500"
+def test_a_registry_that_is_away_at_the_start_is_waited_for(platform: Platform, stack: Settings) -> None:
+    ids = put(platform, 50)
+    platform.start("cleaner")
+    with way_to_store(stack, "postgres") as (way, url):
+        way.shut()
+        waiting, given_up = (deliver(platform, CLEARWELL_POSTGRES=url) for _ in range(2))
+        said = "is CLEARWELL_POSTGRES right? Trying again"
+        until(lambda: said in waiting.text() and said in given_up.text())
+        assert given_up.stop() == 0
+        way.open()
+        until(lambda: set(ids_in_postgres(platform)) == set(ids))
+        assert "Traceback" not in waiting.text()
+        assert waiting.stop() == 0
+
+
+@contextmanager
+def way_to_store(stack: Settings, to: str) -> Iterator[tuple[Way, str]]:
+    """An open way to a store of the stack, and the URL that leads through it."""
+    url = urlsplit(getattr(stack, to))
+    quick = "connect_timeout=2" if to == "postgres" else "serverSelectionTimeoutMS=500"
+    with way_to(url.port or 0) as way:
+        through = urlunsplit(url._replace(netloc=url.netloc.replace(f":{url.port}", f":{way.port}")))
+        yield way, f"{through}{'&' if url.query else '?'}{quick}"
+
+
+def deliver_to(platform: Platform, url: str) -> Service:
+    """A deliverer to the Postgres at `url`."""
+    registry = Registry(platform.settings.postgres)
+    with closing(registry), registry.session() as session:
+        known = destinations.find(session, "postgres", platform.stream) is not None
+        (destinations.change if known else destinations.add)(session, "postgres", platform.stream, {"url": url})
+    return deliver(platform, f"postgres.{platform.stream}")
+
+
+def url_with(platform: Platform, **change: str) -> str:
+    """The URL of the stack's Postgres with other parts."""
+    parts = conninfo_to_dict(platform.settings.postgres) | change
+    return f"postgresql://{parts['user']}:{parts['password']}@{parts['host']}:{parts['port']}/{parts['dbname']}"
 
 
 @pytest.mark.parametrize(
@@ -119,37 +159,41 @@ def _quick(to: str) -> str:
     ],
     ids=["credentials", "database"],
 )
-def test_wrong_credentials(platform: Platform, change: dict[str, str], said: str) -> None:
-    parts = conninfo_to_dict(platform.settings.postgres) | change
-    url = f"postgresql://{parts['user']}:{parts['password']}@{parts['host']}:{parts['port']}/{parts['dbname']}"
-    service = deliver(platform, CLEARWELL_POSTGRES=url)
+def test_wrong_credentials(far: Platform, change: dict[str, str], said: str) -> None:
+    service = deliver_to(far, url_with(far, **change))
     assert service.ended() == 2
     said_once(service, said)
 
 
-def test_a_missing_right(platform: Platform, table: Callable[[str], Any], unique: Callable[[str], str]) -> None:
+def test_a_registry_that_refuses_ends_the_job(platform: Platform) -> None:
+    service = deliver(platform, CLEARWELL_POSTGRES=url_with(platform, user="nobody_at_all", password=CANARY))
+    assert service.ended() == 2
+    said_once(service, "refused the connection: check user, password, database and rights")
+
+
+def test_a_missing_right(far: Platform, unique: Callable[[str], str]) -> None:
     """It is named, and once it is granted everything is delivered."""
-    first = deliver(platform)
+    first = deliver_to(far, far.settings.postgres)
     role = unique("guest")
-    table(f"CREATE ROLE {role} LOGIN PASSWORD '{CANARY}'")
-    table(f"GRANT USAGE ON SCHEMA clearwell_delivery TO {role}")
-    table(f"GRANT ALL ON clearwell_delivery.positions TO {role}")
-    first.kill()
-    ids = put(platform, 30)
-    platform.start("cleaner")
-    parts = conninfo_to_dict(platform.settings.postgres)
-    url = f"postgresql://{role}:{CANARY}@{parts['host']}:{parts['port']}/{parts['dbname']}"
-    try:
-        service = deliver(platform, CLEARWELL_POSTGRES=url)
-        assert service.ended() == 2
-        said_once(service, f"grant the missing right on table {platform.stream}")
-        table(f"GRANT ALL ON {{}} TO {role}")
-        platform.services.remove(service)
-        deliver(platform, CLEARWELL_POSTGRES=url)
-        until(lambda: set(ids_in_postgres(platform)) == set(ids))
-    finally:
-        table(f"DROP OWNED BY {role}")
-        table(f"DROP ROLE {role}")
+    with psycopg.connect(far.settings.postgres, autocommit=True) as session:
+        until(lambda: session.execute("SELECT to_regclass(%s)", (far.stream,)).fetchone() != (None,))
+        first.kill()
+        ids = put(far, 30)
+        far.start("cleaner")
+        session.execute(f"CREATE ROLE {role} LOGIN PASSWORD '{CANARY}'")
+        session.execute(f"GRANT USAGE ON SCHEMA clearwell_delivery TO {role}")
+        session.execute(f"GRANT ALL ON clearwell_delivery.positions TO {role}")
+        try:
+            service = deliver_to(far, url_with(far, user=role, password=CANARY))
+            assert service.ended() == 2
+            said_once(service, f"grant the missing right on table {far.stream}")
+            session.execute(_named(f"GRANT ALL ON {{}} TO {role}", far.stream))
+            far.services.remove(service)
+            deliver_to(far, url_with(far, user=role, password=CANARY))
+            until(lambda: set(ids_in_postgres(far)) == set(ids))
+        finally:
+            session.execute(f"DROP OWNED BY {role}")
+            session.execute(f"DROP ROLE {role}")
 
 
 def test_a_column_dropped_under_us(platform: Platform, table: Callable[[str], Any]) -> None:
