@@ -11,8 +11,6 @@ from clearwell.contract.load import parse
 from clearwell.contract.model import Contract
 from clearwell.dead_letters.copier import DeadLetterCopier
 from clearwell.dead_letters.verify import DeadTopicVerifier
-from clearwell.destinations.lake.archive import Archive, archive_place
-from clearwell.destinations.lake.upkeep import CommitPace
 from clearwell.errors import ConfigError
 from clearwell.kafka import admin
 from clearwell.kafka.lineage import way_out
@@ -26,9 +24,6 @@ from clearwell.registry import Registry, contracts
 from clearwell.registry.jobs import JobKind, JobSpec
 from clearwell.settings import Settings
 from clearwell.steps import bind
-from clearwell.worker.archive_positions import ArchivePositions
-from clearwell.worker.archive_writer import ArchiveWriter
-from clearwell.worker.archiver import Archiver
 from clearwell.worker.cleaner import open_cleaner
 from clearwell.worker.connector_stop import ConnectorStop
 from clearwell.worker.deliverer import open_deliverer
@@ -105,24 +100,15 @@ class Wiring:
         return Job(self._client, spec.group, work.identity, work.positions, work, store.close, None, meter)
 
     async def _archiver(self, spec: JobSpec, _: DestinationHealth, meter: JobMeter, producer: GetProducer) -> Job:
+        from clearwell.worker.archiver import open_archiver  # it loads Arrow, which no other kind of job needs
+
         contract = await asyncio.to_thread(self._contract, spec)
         if spec.destination not in [route.to for route in contract.archives]:
             raise ConfigError(f"{contract.location.file} has no route to {spec.destination}.")
-        pace, topic = CommitPace.of(), raw_topic(spec.stream)
-        place = archive_place(lake_root(self._settings, spec.destination.partition(".")[2] or None), spec.stream)
-        writer = ArchiveWriter(
-            Archive(place, spec.stream, open_keyring(self._settings), spec.group, pace), pace.seconds
-        )
-        try:
-            await writer.open()
-        except BaseException:
-            writer.close()
-            raise
-        identity = TopicIdentity.of(self._client, topic, way_out(spec.stream))
-        positions = ArchivePositions(writer, identity)
-        gaps = Gaps(self._client, topic, spec.group, self._losses(topic, spec.group))
-        work = Archiver(writer, positions, identity, gaps)
-        return Job(self._client, spec.group, identity, positions, work, writer.close, None, meter)
+        root = lake_root(self._settings, spec.destination.partition(".")[2] or None)
+        note_loss, keyring = self._losses(raw_topic(spec.stream), spec.group), open_keyring(self._settings)
+        work = await open_archiver(self._client, spec.stream, spec.group, root, keyring, note_loss)
+        return Job(self._client, spec.group, work.identity, work.positions, work, work.close, None, meter)
 
     def _contract(self, spec: JobSpec) -> Contract:
         """The published one. Raises ConfigError where there is none, ContractError where this release can't read it."""

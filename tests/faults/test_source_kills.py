@@ -36,11 +36,12 @@ from clearwell.reconciliation.account_holders import RegisteredHolders
 from clearwell.records.clean import raw_identities
 from clearwell.records.duplicates import Duplicates
 from clearwell.registry import State, connectors
+from clearwell.registry.jobs import JobKind
 from clearwell.settings import Settings
 from tests.support.collecting import Sandbox, header, until
 from tests.support.feeds import PulledFeed, PushedFeed
 from tests.support.forked import Forked
-from tests.support.platform import Service
+from tests.support.platform import Service, published_job
 
 KINDS = (
     "file",
@@ -198,7 +199,8 @@ class Cleaning:
     def _start(self) -> None:
         sandbox = self._sandbox
         env = {**sandbox.environment(), "CLEARWELL_WORKER": "w"}
-        self._service = Service("cleaner", ["--stream", sandbox.stream], env, sandbox.folder / "cleaner.log")
+        job = published_job(sandbox.settings, JobKind.CLEANER, sandbox.stream)
+        self._service = Service("worker", ["--job", job], env, sandbox.folder / "cleaner.log")
 
     def _runs(self) -> bool:
         return self._service.process.poll() is None

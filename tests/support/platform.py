@@ -9,14 +9,13 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from zlib import crc32
 
 from kafka import KafkaProducer
-from sqlalchemy.orm import Session
 
 from clearwell.contract.load import find, find_file, version_of
 from clearwell.contract.model import ARCHIVE, Contract
@@ -165,37 +164,14 @@ class Platform:
         if name in ("collector", "worker"):
             return self._start(name, arguments, env)
         options = dict(zip(arguments[::2], arguments[1::2], strict=True))
-        file = find_file(self.settings.schemas, self.stream, int(options.get("--version", 0)) or None)
-        version = version_of(file)
         to = options.get("--destination") or options.get("--to") or (ARCHIVE if name == "archiver" else "")
-        group = {
-            "cleaner": cleaner_group(self.stream, version),
-            "dead_letters": dead_letters_group(self.stream),
-            "deliverer": deliverer_group(self.stream, version, to),
-            "archiver": archive_group(self.stream, to),
-        }[name]
-        revision = self._publish(file)
-        with self._registry() as session:
-            jobs.ensure(session, JobSpec(group, group, JobKind(name), self.stream, version, revision, to))
-        return self._start("worker", ("--job", group), env, f"{name}{len(self.started)}")
+        version = int(options.get("--version", 0)) or None
+        job = published_job(self.settings, JobKind(name), self.stream, version, to)
+        return self._start("worker", ("--job", job), env, f"{name}{len(self.started)}")
 
     def start_worker(self, **env: str) -> Service:
         """Start a worker for all jobs of what CLEARWELL_STREAM names."""
         return self._start("worker", (), env)
-
-    def _publish(self, file: Path) -> int:
-        """Have the registry know a contract as it is in its file now, broken or not; returns which revision that is."""
-        text, version = file.read_text(), version_of(file)
-        with self._registry() as session:
-            known = contracts.newest(session, self.stream, version)
-            revision = 0 if known is None else known.revision + (known.text != text)
-            contracts.publish(session, self.stream, version, revision, text)
-        return revision
-
-    @contextmanager
-    def _registry(self) -> Iterator[Session]:
-        with closing(Registry(self.settings.postgres)) as registry, registry.session() as session:
-            yield session
 
     def _start(self, name: str, arguments: tuple[str, ...], env: dict[str, str], log_name: str = "") -> Service:
         working = [one for one in self.started if one.kind == (name, arguments) and one.process.poll() is None]
@@ -282,6 +258,24 @@ def flights_contract(features: bool = False) -> str:
         return text.replace("features.carrier_delays", "features.$stream")
     view, after = text.index("  - to: features."), text.index("\nlimits:")
     return text[:view] + text[after:]
+
+
+def published_job(settings: Settings, kind: JobKind, stream: str, version: int | None = None, to: str = "") -> str:
+    """The name of a job, of a contract that is published as it is in its file now, broken or not."""
+    file = find_file(settings.schemas, stream, version)
+    text, version = file.read_text(), version_of(file)
+    job = {
+        JobKind.CLEANER: cleaner_group(stream, version),
+        JobKind.DEAD_LETTERS: dead_letters_group(stream),
+        JobKind.DELIVERER: deliverer_group(stream, version, to),
+        JobKind.ARCHIVER: archive_group(stream, to),
+    }[kind]
+    with closing(Registry(settings.postgres)) as registry, registry.session() as session:
+        known = contracts.newest(session, stream, version)
+        revision = 0 if known is None else known.revision + (known.text != text)
+        contracts.publish(session, stream, version, revision, text)
+        jobs.ensure(session, JobSpec(job, job, kind, stream, version, revision, to))
+    return job
 
 
 def until(condition: Callable[[], Any], within: float = 60.0, every: float = 0.05) -> Any:
