@@ -12,13 +12,14 @@ from pathlib import Path
 import pyarrow.parquet as parquet
 
 from clearwell import settings
-from clearwell.contract.load import find
+from clearwell.contract.load import find, find_file
 from clearwell.contract.model import Contract
 from clearwell.control import backfills
 from clearwell.control.backfills import Backfilled, plan_backfill
 from clearwell.control.connector_registration import plan_registration, register
 from clearwell.control.connector_spec import load_spec
 from clearwell.control.platform import Actor, Platform, user_name
+from clearwell.control.schemas_publication import apply_schemas, plan_schemas
 from clearwell.control.stages import Stages
 from clearwell.control.subscriptions import plan_subscription, subscribe
 from clearwell.demo.flights import STREAM, SourceFile, write_contract, write_source
@@ -80,6 +81,7 @@ def run(home: Path, events: int, progress: Callable[[str, int, int], None], say:
     stack.up(home, progress=progress)
     where = settings.load()
     contract = find(where.schemas, STREAM)
+    _publish(where)
     say("writing the source file: real flights, with a few dozen broken events among them")
     source = write_source(home / "demo", events)
     _refuse_other_data(where, source)
@@ -143,6 +145,15 @@ def _refuse_other_data(settings: Settings, source: SourceFile) -> None:
             f"raw.{STREAM} already holds {brought:,} events, not the {source.events:,} of this demo: "
             "run `clearwell down --wipe` first, or give the demo a data folder of its own with --home."
         )
+
+
+def _publish(settings: Settings) -> None:
+    """So that the topics are there, and a worker takes the jobs."""
+    with Platform(settings) as platform:
+        plan = plan_schemas(platform, [find_file(settings.schemas, STREAM)])
+        for planned in apply_schemas(platform, Actor(user_name(), "demo"), plan).contracts:
+            if planned.refusal is not None:
+                raise planned.refusal
 
 
 def _subscribe(settings: Settings, contract: Contract) -> None:

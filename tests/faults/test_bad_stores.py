@@ -138,11 +138,11 @@ def way_to_store(stack: Settings, to: str) -> Iterator[tuple[Way, str]]:
 
 def deliver_to(platform: Platform, url: str) -> Service:
     """A deliverer to the Postgres at `url`."""
-    registry = Registry(platform.settings.postgres)
-    with closing(registry), registry.session() as session:
-        known = destinations.find(session, "postgres", platform.stream) is not None
-        (destinations.change if known else destinations.add)(session, "postgres", platform.stream, {"url": url})
-    return deliver(platform, f"postgres.{platform.stream}")
+    config = {"url": "${env:CLEARWELL_SECRET_FAR}"}
+    with closing(Registry(platform.settings.postgres)) as registry, registry.session() as session:
+        if destinations.find(session, "postgres", platform.stream) is None:
+            destinations.add(session, "postgres", platform.stream, config)
+    return deliver(platform, f"postgres.{platform.stream}", CLEARWELL_SECRET_FAR=url)
 
 
 def url_with(platform: Platform, **change: str) -> str:
