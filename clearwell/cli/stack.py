@@ -14,7 +14,7 @@ from clearwell.cli.contract.publish import error_of, say_refusals
 from clearwell.cli.output import change_options, emit, progress
 from clearwell.cli.platform import actor, open_platform
 from clearwell.control.contract_publication import Publication
-from clearwell.control.schemas_publication import apply_schemas, plan_schemas
+from clearwell.control.schemas_publication import apply_schemas, plan_first_schemas, plan_schemas
 from clearwell.local import plans, stack
 from clearwell.settings import redact
 
@@ -51,7 +51,12 @@ def up(
     ports = stack.Ports(kafka=kafka_port, postgres=postgres_port, mongo=mongo_port)
     if dry_run:
         would = plans.plan_up(home, services, ports)
-        emit(as_json, {"dry_run": True, "home": str(home), **asdict(would)}, lambda: _would_start(would))
+        plan = _plan_publication(would.running) if services else Publication([])
+        names = _names(plan)
+        shown = {"dry_run": True, "home": str(home), **asdict(would), "publish": names, "refused": _refused(plan)}
+        emit(as_json, shown, lambda: _would_start(would, names))
+        if not as_json:
+            say_refusals(plan)
         return
     began, before = time.monotonic(), stack.ports_of(home)
     with progress() as report:
@@ -66,8 +71,8 @@ def up(
         "mongo": redact(endpoints.mongo),
         "seconds": round(time.monotonic() - began, 1),
         "changed_ports": {name: {"old": old, "new": new} for name, (old, new) in changed.items()},
-        "published": [f"{planned.stream} v{planned.version}" for planned in publication.contracts if planned.changes],
-        "refused": [{"file": planned.file, "error": error_of(planned)} for planned in publication.refused],
+        "published": _names(publication),
+        "refused": _refused(publication),
     }
     emit(as_json, shown, lambda: _ready(shown, changed))
     if not as_json:
@@ -80,13 +85,32 @@ def _publish() -> Publication:
         return apply_schemas(platform, actor(), plan_schemas(platform))
 
 
-def _would_start(would: plans.StartPlan) -> str:
+def _plan_publication(running: bool) -> Publication:
+    """What `_publish` would; a registry that does not run can't be asked what it knows already."""
+    if not running:
+        return plan_first_schemas(settings.schemas_folder())
+    with open_platform() as platform:
+        return plan_schemas(platform)
+
+
+def _names(publication: Publication) -> list[str]:
+    return [f"{planned.stream} v{planned.version}" for planned in publication.contracts if planned.changes]
+
+
+def _refused(publication: Publication) -> list[dict[str, Any]]:
+    return [{"file": planned.file, "error": error_of(planned)} for planned in publication.refused]
+
+
+def _would_start(would: plans.StartPlan, publish: list[str]) -> str:
     lines = ["A stack runs here already."] if would.running else []
     lines += [f"{name} at {address} would be used as it is." for name, address in would.use.items()]
     if would.download_bytes:
         lines.append(f"Kafka would be downloaded: {would.download_bytes / 1e6:.0f} MB.")
     lines += [f"{path} would be made." for path in would.create]
     lines.append(f"{', '.join(would.start)} would be started." if would.start else "Nothing would be started.")
+    if publish:
+        known = "" if would.running else ", where the registry does not have them yet"
+        lines.append(f"{', '.join(publish)} would be published{known}.")
     return "\n".join(lines)
 
 

@@ -95,7 +95,8 @@ class Collector:
     async def run(self, stop: asyncio.Event, *, once: bool = False) -> int:
         """Go on until `stop` is set; with `once` until no connector that is read is running. Returns an exit code.
 
-        That is 0, or with `once` 2 when a connector is failing, and 70 when one did not stop in time.
+        That is 0, or with `once` 2 when a connector is failing or its stream has no contract, and 70 when one did not
+        stop in time.
         """
         asyncio.get_running_loop().set_default_executor(self._threads)
         asyncio.get_running_loop().set_exception_handler(LoopTrouble())
@@ -126,11 +127,24 @@ class Collector:
             self._meters.show_states(look.connectors)
             self._leases.learn(look.answer)
             self._adjust(look)
-            states = {connector.state for connector in look.connectors}
-            if once and not self._started and State.RUNNING not in states:
-                return ConfigError.exit_code if State.FAILING in states else 0
+            if once and (code := self._code_of_end(look)) is not None:
+                return code
             waits, pause = delays(FIRST_DELAY, LONGEST_DELAY), POLL_SECONDS if not once else ONCE_SECONDS
         return 0
+
+    def _code_of_end(self, look: Look) -> int | None:
+        """With `once`: the exit code when nothing more is read. Nobody waits for a contract that nobody published."""
+        running = {connector.name for connector in look.connectors if connector.state is State.RUNNING}
+        unpublished = [connector for connector in look.connectors if connector.stream not in look.contracts]
+        if (running | self._started.keys()) - {connector.name for connector in unpublished}:
+            return None
+        waiting = [connector for connector in unpublished if connector.name in running]
+        for connector in waiting:
+            log.error(
+                "connector %s: %s has no published contract, so nothing was read", connector.name, connector.stream
+            )
+        failed = waiting or any(connector.state is State.FAILING for connector in look.connectors)
+        return ConfigError.exit_code if failed else 0
 
     def _lags(self) -> dict[str, Lag]:
         """Of the connectors that run here, when they are to be reported."""

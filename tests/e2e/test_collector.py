@@ -23,7 +23,7 @@ from clearwell.control import connector_spec
 from clearwell.errors import ConfigError, Retryable
 from clearwell.kafka.producer import EventProducer, InFlightRecords
 from clearwell.plugins import kinds, spec
-from clearwell.registry import State, connectors, positions
+from clearwell.registry import State, connectors, contracts, positions
 from clearwell.registry.models import ProcessRow
 from clearwell.settings import Settings
 from clearwell.source import EVENT_LIMIT, SECRET, Batch, DiscoveredStream, SourceConfig, SourceEvent, SourcePosition
@@ -190,6 +190,18 @@ def test_one_bad_connector_fails_with_a_message_and_never_stops_another(sandbox:
     assert saved.position is None
     assert "no kind of source" in str(sandbox.state(worse)[0].last_error)
     assert len(sandbox.new_records()) == 100
+
+
+def test_a_contract_that_nobody_published_is_told_and_not_waited_for(
+    sandbox: Sandbox, unique: Unique, caplog: pytest.LogCaptureFixture
+) -> None:
+    (sandbox.folder / "in.ndjson").write_bytes(b"\n".join(lines(10)))
+    name = sandbox.add(unique("c"), path=str(sandbox.folder / "in.ndjson"))
+    with sandbox.registry.session() as session:
+        contracts.retire(session, sandbox.stream)
+    assert sandbox.collect(name) == 2
+    assert f"connector {name}: {sandbox.stream} has no published contract, so nothing was read" in caplog.text
+    assert sandbox.new_records() == []
 
 
 @pytest.mark.parametrize(
