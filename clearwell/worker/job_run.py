@@ -66,12 +66,13 @@ class JobRun:
                 return
             on_start()
             await _first_of(stop.wait(), ended)
+            if not ended.done():
+                self._end_watches()  # they would take Faust's stop for a failure
+                in_order = await self._stop(ended)
             if ended.done():
                 raise ended.result()
-            in_order = await self._stop()
         finally:
-            for watch in self._watches:
-                watch.cancel()
+            self._end_watches()
             if not in_order:
                 await self._break_off()
             if self._job is not None:
@@ -135,14 +136,21 @@ class JobRun:
         watches = (_watch(app, end), _guard(job.topic, end), _belong(app, end), _cover(app, name, coverage, end))
         self._watches = [asyncio.create_task(watch) for watch in watches]
 
-    async def _stop(self) -> bool:
-        """Let what is in flight become durable, and commit it; False when that took too long."""
+    def _end_watches(self) -> None:
+        for watch in self._watches:
+            watch.cancel()
+
+    async def _stop(self, ended: asyncio.Future[BaseException]) -> bool:
+        """Let what is in flight become durable, and commit it; False when that took too long, or some of it failed.
+
+        Then it is broken off: Faust's stop would send what is queued behind what failed.
+        """
         app = self._app
         if app is None:
             return True
         stopping = asyncio.ensure_future(app.stop())
-        await asyncio.wait((stopping,), timeout=STOP_WITHIN)
-        if not stopping.done():
+        await asyncio.wait((stopping, ended), timeout=STOP_WITHIN, return_when=asyncio.FIRST_COMPLETED)
+        if not stopping.done() or ended.done():
             log.warning("stopped; what a store has not taken yet is read again")
             stopping.cancel()
             return False

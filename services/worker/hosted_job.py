@@ -74,7 +74,7 @@ class HostedJob:
         self._began = 0.0
         self._quiet_since: float | None = None
         self._falls_asleep_at: Ends | None = None
-        self._is_stopping = False
+        self.is_stopping = False
         self._stop_asked: float | None = None
         self.was_asleep = False
         self._woken_at: float | None = None
@@ -97,14 +97,14 @@ class HostedJob:
     @property
     def is_over(self) -> bool:
         """Whether it was stopped, and holds nothing any more."""
-        return self._is_stopping and self.running is None
+        return self.is_stopping and self.running is None
 
     @property
     def waits_to_start(self) -> bool:
         """Whether it is to be started now."""
         return (
             self.running is None
-            and not self._is_stopping
+            and not self.is_stopping
             and self._asleep_at is None
             and time.monotonic() >= self._next_try
         )
@@ -116,8 +116,8 @@ class HostedJob:
 
     def health(self) -> JobHealth:
         """How it is, as the registry is told."""
-        if self._is_stopping and self.running is None:
-            return JobHealth(JobState.WAITING)
+        if self.is_stopping and self.running is None:
+            return self.stopped(JobState.WAITING)
         if self.is_asleep:
             return JobHealth(JobState.IDLE)
         if self._failure is not None and (self.running is None or not self.running.is_started):
@@ -125,6 +125,10 @@ class HostedJob:
         if self.running is None or not self.running.is_started:
             return JobHealth(JobState.STARTING)
         return self._destination.now
+
+    def stopped(self, state: JobState) -> JobHealth:
+        """How it is once it has stopped; what went wrong before stays visible."""
+        return JobHealth(state) if self._failure is None else stopped(self._failure, state)
 
     def watched_topics(self) -> set[str]:
         """The topics whose ends this job wants to know: what it reads, and raw, whose events will come to it soon."""
@@ -143,7 +147,7 @@ class HostedJob:
     def stop(self) -> None:
         """Stop it in an orderly way, for good."""
         self.was_asleep = self.was_asleep or self.is_asleep
-        self._is_stopping = True
+        self.is_stopping = True
         self._asleep_at = None
         self._stop_running()
 
@@ -160,7 +164,7 @@ class HostedJob:
             self._wake_if_more(ends)
         elif self.running is not None and self.running.has_ended:
             self._end(self.running)
-        elif self.running is not None and self.running.is_started and not self._is_stopping:
+        elif self.running is not None and self.running.is_started and not self.is_stopping:
             if self._woken_at is not None:
                 self._meter.woke(time.monotonic() - self._woken_at)
                 self._woken_at = None
@@ -218,7 +222,7 @@ class HostedJob:
     def _end(self, running: Running) -> None:
         self.running = self._stop_asked = None
         if running.failure is None:
-            self._asleep_at, self._falls_asleep_at = None if self._is_stopping else self._falls_asleep_at, None
+            self._asleep_at, self._falls_asleep_at = None if self.is_stopping else self._falls_asleep_at, None
             self._failure = None
             return
         if time.monotonic() - self._began > WELL_AFTER:
@@ -227,7 +231,8 @@ class HostedJob:
         self._next_try = time.monotonic() + wait
         self._failure = failed(running.failure, wait)
         self._meter.failed()
-        log.error("%s: %s Tried again in %.1f s.", self.spec.name, self._failure.last_error, wait)
+        again = "It was being stopped." if self.is_stopping else f"Tried again in {wait:.1f} s."
+        log.error("%s: %s %s", self.spec.name, self._failure.last_error, again)
 
 
 def failed(error: BaseException, wait: float) -> JobHealth:

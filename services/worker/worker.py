@@ -18,7 +18,7 @@ from clearwell.kafka.names import raw_topic
 from clearwell.metrics import table
 from clearwell.metrics.process_metrics import ProcessMetrics
 from clearwell.registry import Registry
-from clearwell.registry.jobs import JobFigures, JobHealth, JobReport, JobState, RegisteredJob, WantedState
+from clearwell.registry.jobs import JobFigures, JobReport, JobState, RegisteredJob, WantedState
 from clearwell.settings import Settings
 from clearwell.worker.batch_watch import VARIABLE as BATCH_NOTES
 from clearwell.worker.batch_watch import left_behind
@@ -278,7 +278,7 @@ class Worker:
         state = JobState.WAITING if registered is None else STOPPED.get(registered.wanted, JobState.WAITING)
         if job.was_asleep and state is JobState.WAITING:
             state = JobState.IDLE  # whoever takes it next need not start it to find that there is nothing to do
-        report = JobReport(job.spec, JobHealth(state))
+        report = JobReport(job.spec, job.stopped(state))
         self._released[name] = Release(report, self._surplus.offered.pop(name, None))
         self._exchange_now.set()
 

@@ -18,7 +18,7 @@ import pytest
 from clearwell.kafka.names import cleaner_group, deliverer_group
 from clearwell.metrics.process_metrics import ProcessMetrics
 from clearwell.registry import Registry, jobs
-from clearwell.registry.jobs import JobSpec, JobState, RegisteredJob, WantedState
+from clearwell.registry.jobs import JobKind, JobSpec, JobState, RegisteredJob, WantedState
 from clearwell.worker.batch_watch import BatchWatch
 from clearwell.worker.destination_health import DestinationHealth
 from clearwell.worker.job import GetProducer, Job
@@ -186,6 +186,72 @@ def test_jobs_that_fail_at_random_in_a_living_worker_lose_and_repeat_nothing(
     assert {account.delivered for account in found.destinations} == {len(feed.values)}
     assert CANARY not in caplog.text
     assert len(set(wiring.failures)) == 3
+
+
+@dataclass
+class Spoilt:
+    """What it has done is never durable, and fails once that is asked for."""
+
+    work: BatchWork
+    taken: threading.Event
+    fail: threading.Event
+
+    async def begin(self, partition: int, first: int, generation: int) -> None:
+        await self.work.begin(partition, first, generation)
+
+    async def skip(self, partition: int, expected: int, first: int) -> None:
+        await self.work.skip(partition, expected, first)
+
+    async def handle(self, fetched: FetchedBatch) -> Awaitable[None]:
+        self.taken.set()
+        return self._durable()
+
+    async def _durable(self) -> None:
+        await asyncio.to_thread(self.fail.wait, 60)
+        raise Broken(CANARY)
+
+
+class SpoiltWiring(Wiring):
+    """Its first cleaner is spoilt."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.taken, self.fail = threading.Event(), threading.Event()
+
+    def job(self, spec: JobSpec, health: DestinationHealth, meter: JobMeter) -> MakeJob:
+        make = super().job(spec, health, meter)
+
+        async def make_spoilt(producer: GetProducer) -> Job:
+            job = await make(producer)
+            spoilt = spec.kind is JobKind.CLEANER and not self.fail.is_set()
+            return replace(job, work=Spoilt(job.work, self.taken, self.fail)) if spoilt else job
+
+        return make_spoilt
+
+
+def test_what_fails_while_it_is_stopped_is_told_and_read_again(
+    platform: Platform, registry: Registry, caplog: pytest.LogCaptureFixture
+) -> None:
+    set_up_logging()
+    cleaner, wiring = cleaner_group(platform.stream, 1), SpoiltWiring(platform.settings, registry)
+
+    def want(state: WantedState) -> None:
+        with registry.session() as session:
+            jobs.set_wanted(session, [cleaner], state, str(state), "test")
+
+    with hosted(platform, registry, wiring) as hosting:
+        platform.put(numbered(50))
+        assert wiring.taken.wait(30)
+        want(WantedState.PAUSED)
+        until(lambda: hosting._hosted[cleaner].is_stopping, 10)
+        wiring.fail.set()
+        until(lambda: states(registry, platform)[cleaner] is JobState.PAUSED, 10)
+        assert find(registry, cleaner).health.last_error == "It ended by Broken; see the worker's log."
+        assert platform.cleaned() == 0
+        want(WantedState.RUNNING)
+        found = platform.settle(40)
+    assert found.balanced and {account.delivered for account in found.destinations} == {50}
+    assert CANARY not in caplog.text and "It was being stopped." in caplog.text
 
 
 @dataclass
