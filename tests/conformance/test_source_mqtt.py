@@ -26,6 +26,7 @@ class TestMqttSource(SourceSuite):
     """On a real server."""
 
     options: ClassVar[dict[str, Any]] = {"batch_events": 5}
+    repeats: ClassVar[bool] = True  # NATS stores an acknowledgement after it has answered, on a busy machine too late
     skipped: ClassVar[dict[str, str]] = {
         "test_resume_from_every_position": "the broker's session is the position: tests/e2e/test_mqtt_source.py",
         "test_items_are_counted": "what was not acknowledged comes again, and is counted again, as it must",
