@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 from psycopg.sql import SQL, Composed, Identifier, Literal
 
-from clearwell.bench.figures import Say, server_files
+from clearwell.bench.figures import Say, administrator_url
 from clearwell.contract.feature_views import view_of
 from clearwell.contract.features import FeatureView
 from clearwell.contract.model import CleanSchema, Field, Type
@@ -82,7 +82,7 @@ def bench_features(settings: Settings, rows: int, say: Say) -> FeatureFigures:
         say(f"{rows:,} rows into a view of {COLUMNS} plain features")
         plain_rate, plain_read = _view(settings, plain, batches)
         say(f"limit: server-side COPY of {rows:,} rows into the keyed table")
-        limit = _server_side_copy(server_files(settings), plain, rows)
+        limit = _server_side_copy(administrator_url(settings), plain, rows)
         say(f"{rows:,} rows into a view of {len(_WINDOWED)} windowed features")
         windowed_rate, windowed_read = _view(settings, windowed, batches)
     finally:

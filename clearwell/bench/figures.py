@@ -78,7 +78,7 @@ def bench_postgres(settings: Settings, events: int, say: Say) -> Figures:
             work = watch([process], delivered(bench_scene, store), events)
         store.close()
         say("limit: server-side COPY into the keyed table")
-        limit = _server_side_copy(server_files(settings), bench_scene.stream)
+        limit = _server_side_copy(administrator_url(settings), bench_scene.stream)
     return _figures(events, work, limit, 0.2, "server-side COPY into the keyed table")
 
 
@@ -168,8 +168,8 @@ def delivered(bench_scene: Scene, store: Destination) -> Callable[[], int]:
     return lambda: sum(account.delivered for account in store.accounts(topic_id))
 
 
-def server_files(settings: Settings) -> str:
-    """The address of who may read and write files of the server: in the embedded stack our own role may not."""
+def administrator_url(settings: Settings) -> str:
+    """The address of who may make databases and read files of the server: in the embedded stack our role may not."""
     if not (settings.home / embedded.SUPERUSER_PASSWORD_FILE).exists():
         return settings.postgres
     return embedded.superuser_url(settings.home, urlsplit(settings.postgres).port or 0)

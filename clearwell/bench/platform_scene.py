@@ -21,12 +21,14 @@ import psycopg
 import yaml
 from aiokafka import AIOKafkaProducer
 from psycopg import sql
+from psycopg.errors import InsufficientPrivilege
 from pymongo import MongoClient
 
+from clearwell.bench.figures import administrator_url
 from clearwell.contract.load import load
 from clearwell.control.contract_publication import apply, plan_publish
 from clearwell.control.platform import Actor, Platform, user_name
-from clearwell.errors import Fatal
+from clearwell.errors import ConfigError, Fatal
 from clearwell.kafka import admin, groups
 from clearwell.kafka.names import raw_topic
 from clearwell.kafka.security import security_of
@@ -133,7 +135,8 @@ def platform_scene(settings: Settings) -> Iterator[PlatformScene]:
         "CLEARWELL_LISTEN": "127.0.0.1:0",
         "CLEARWELL_METRICS": "127.0.0.1:0",
     }
-    _on_server(settings, sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    owner = sql.Identifier(urlsplit(postgres).username or "")
+    _on_server(settings, sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(name), owner))
     try:
         LocalKeyring.create(own.keys)
         migrate(postgres)
@@ -149,8 +152,11 @@ def platform_scene(settings: Settings) -> Iterator[PlatformScene]:
 
 
 def _on_server(settings: Settings, statement: sql.Composed) -> None:
-    with psycopg.connect(settings.postgres, autocommit=True) as connection:
-        connection.execute(statement)
+    with psycopg.connect(administrator_url(settings), autocommit=True) as connection:
+        try:
+            connection.execute(statement)
+        except InsufficientPrivilege:
+            raise ConfigError("The role of CLEARWELL_POSTGRES may make no database: grant it CREATEDB.") from None
 
 
 def _remove(made: PlatformScene) -> None:

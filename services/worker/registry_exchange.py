@@ -91,10 +91,11 @@ class RegistryExchange:
             self._list(session)
         wanted = [name for name, job in self._jobs.items() if job.wanted is WantedState.RUNNING]
         share = leases.share(session, self._me, self._scope, len(wanted), self._seconds, LeaseKind.JOB)
-        taken = self._take(session, wanted, held, min(share - len(held), MOST_UNSTARTED - news.unstarted))
+        workers = leases.loads(session, LeaseKind.JOB, self._scope, self._seconds)
+        offers = self._offers(wanted, {worker.id for worker in workers})
+        taken = self._take(session, wanted, held, offers, share - len(held), MOST_UNSTARTED - news.unstarted)
         if taken:
             self._list(session)  # anew: how they are, their last worker has told meanwhile
-        workers = leases.loads(session, LeaseKind.JOB, self._scope, self._seconds)
         return Answer(
             asked, renewed, taken, share, self._jobs if changed or taken else None, draining, self._me, workers
         )
@@ -135,9 +136,29 @@ class RegistryExchange:
     def _list(self, session: Session) -> None:
         self._jobs = {job.spec.name: job for job in jobs.list_jobs(session) if self._scope in ("", job.spec.stream)}
 
-    def _take(self, session: Session, wanted: Sequence[str], held: Mapping[str, int], room: int) -> dict[str, int]:
-        if room <= 0 or (leases.count(session, LeaseKind.JOB) >= len(wanted) and self._scope == ""):
+    def _offers(self, wanted: Sequence[str], workers: Collection[str]) -> dict[str, str]:
+        """To whom jobs are offered that can take them; what is offered to any other is anybody's."""
+        to = {name: self._jobs[name].offered_to for name in wanted}
+        return {name: worker for name, worker in to.items() if worker in workers and worker is not None}
+
+    def _take(
+        self,
+        session: Session,
+        wanted: Sequence[str],
+        held: Mapping[str, int],
+        offers: Mapping[str, str],
+        room: int,
+        most: int,
+    ) -> dict[str, int]:
+        """What is offered to us is taken beyond our share: we give what sleeps for it."""
+        if most <= 0 or (leases.count(session, LeaseKind.JOB) >= len(wanted) and self._scope == ""):
             return {}
-        ours = (None, self._me)
-        free = [name for name in wanted if name not in held and self._jobs[name].offered_to in ours]
-        return leases.take(session, self._me, free, room, self._seconds, LeaseKind.JOB)
+        others = [name for name in wanted if name not in held]
+        ours = [name for name in others if offers.get(name) == self._me]
+        taken = leases.take(session, self._me, ours, most, self._seconds, LeaseKind.JOB)
+        free, room = [name for name in others if name not in offers], min(room, most) - len(taken)
+        taken |= leases.take(session, self._me, free, room, self._seconds, LeaseKind.JOB)
+        for name in taken:
+            if self._jobs[name].offered_to is not None:
+                jobs.offer(session, name, None)
+        return taken
