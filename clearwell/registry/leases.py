@@ -134,14 +134,25 @@ def take(
     return taken
 
 
+def free(session: Session, me: str, requested: Sequence[str], kind: LeaseKind) -> list[str]:
+    """Which of `requested` are to run, and nobody else holds."""
+    return list(session.scalars(_free(me, requested, kind)))
+
+
 def _candidates(me: str, requested: Sequence[str], room: int, kind: LeaseKind) -> Select[Any]:
     """The names of what is to run and nobody holds; nobody removes them before the transaction ends."""
-    row, name, is_wanted = (
-        (ConnectorRow, ConnectorRow.name, ConnectorRow.state == "running")
+    row = ConnectorRow if kind is LeaseKind.CONNECTOR else JobRow
+    some = _free(me, requested, kind).order_by(func.random()).limit(room)
+    return some.with_for_update(of=row, key_share=True, read=True, skip_locked=True)
+
+
+def _free(me: str, requested: Sequence[str], kind: LeaseKind) -> Select[Any]:
+    name, is_wanted = (
+        (ConnectorRow.name, ConnectorRow.state == "running")
         if kind is LeaseKind.CONNECTOR
-        else (JobRow, JobRow.name, JobRow.wanted == jobs.WantedState.RUNNING)
+        else (JobRow.name, JobRow.wanted == jobs.WantedState.RUNNING)
     )
-    free = or_(
+    is_free = or_(
         LeaseRow.name.is_(None),
         LeaseRow.holder.is_(None),
         LeaseRow.holder == me,
@@ -150,10 +161,7 @@ def _candidates(me: str, requested: Sequence[str], room: int, kind: LeaseKind) -
     return (
         select(name)
         .outerjoin(LeaseRow, and_(LeaseRow.kind == kind, LeaseRow.name == name))
-        .where(name.in_(requested), is_wanted, free)
-        .order_by(func.random())
-        .limit(room)
-        .with_for_update(of=row, key_share=True, read=True, skip_locked=True)
+        .where(name.in_(requested), is_wanted, is_free)
     )
 
 

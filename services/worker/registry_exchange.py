@@ -12,6 +12,7 @@ from clearwell.registry import jobs, leases
 from clearwell.registry.jobs import JobReport, RegisteredJob, WantedState
 from clearwell.registry.leases import LeaseKind, Load, ProcessLoad
 from services.leases import HeldLease
+from services.worker.placement import choose
 
 MOST_UNSTARTED = 16
 """Jobs that a worker takes before the ones it has are started: others that start beside it get their share."""
@@ -156,8 +157,12 @@ class RegistryExchange:
         others = [name for name in wanted if name not in held]
         ours = [name for name in others if offers.get(name) == self._me]
         taken = leases.take(session, self._me, ours, most, self._seconds, LeaseKind.JOB)
-        free, room = [name for name in others if name not in offers], min(room, most) - len(taken)
-        taken |= leases.take(session, self._me, free, room, self._seconds, LeaseKind.JOB)
+        room = min(room, most) - len(taken)
+        if room > 0:
+            free = leases.free(session, self._me, [name for name in others if name not in offers], LeaseKind.JOB)
+            beside = (self._jobs[name].spec for name in (*held, *taken) if name in self._jobs)
+            chosen = choose((self._jobs[name].spec for name in free), beside, room)
+            taken |= leases.take(session, self._me, chosen, room, self._seconds, LeaseKind.JOB)
         for name in taken:
             if self._jobs[name].offered_to is not None:
                 jobs.offer(session, name, None)

@@ -167,6 +167,7 @@ class Worker:
 
     async def _keep_exchanging(self) -> None:
         while True:
+            self._exchange_now.clear()
             news = self._news()
             try:
                 answer = await asyncio.to_thread(self._ask, news)
@@ -186,7 +187,6 @@ class Worker:
                     self._released.pop(name, None)
                     self._exchange.forget(name)
                 await self._learn(answer)
-            self._exchange_now.clear()
             try:
                 async with asyncio.timeout(EXCHANGE_SECONDS):
                     await self._exchange_now.wait()
@@ -229,6 +229,7 @@ class Worker:
             asleep_at = await self._find_asleep(answer.taken)
             for name in answer.taken:
                 self._hosted[name] = self._host(self._registered[name], asleep_at.get(name))
+            self._exchange_now.set()  # more may be free: of many that begin asleep, all are ours at once
         self._adjust(answer)
 
     def _adjust(self, answer: Answer) -> None:

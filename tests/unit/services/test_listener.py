@@ -215,16 +215,17 @@ def test_a_heavy_body_does_not_hold_up_the_event_loop(body: bytes) -> None:
     """Case A2: one body held up every connector of its collector for two minutes."""
 
     async def test(door: Door, port: int) -> None:
-        longest, begun = 0.0, time.monotonic()
+        longest, busiest, begun = 0.0, 0.0, time.monotonic()
         sending = asyncio.create_task(send(port, signed(body)))
         while not sending.done():
-            before = time.monotonic()
+            before, busy = time.monotonic(), time.thread_time()
             await asyncio.sleep(0.001)
-            longest = max(longest, time.monotonic() - before)
+            longest, busiest = max(longest, time.monotonic() - before), max(busiest, time.thread_time() - busy)
         head, _ = sending.result()
         assert head.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 413 ")) and not door.events
-        assert time.monotonic() - begun < 10
-        assert longest < 0.5, f"The event loop stood still for {longest:.2f} s."
+        assert time.monotonic() - begun < 30
+        assert busiest < 0.3, f"The event loop worked on it for {busiest:.2f} s."
+        assert longest < 3, f"The event loop stood still for {longest:.2f} s."  # whoever else the machine works for
 
     run(test)
 
