@@ -43,7 +43,10 @@ def test_up_on_an_empty_folder(said: Callable[..., Any], tmp_path: Path, capsys:
     assert said(*args, "--no-services")["start"] == ["kafka", "postgres", "mongo"]
     assert main(args) == 0
     shown = capsys.readouterr().out
-    assert "worker1" in shown and shown.endswith(" would be started.\n")
+    assert "worker1" in shown
+    assert shown.endswith(
+        " would be started.\nflights v1 would be published, where the registry does not have them yet.\n"
+    )
     assert not home.exists()
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
 
+from clearwell.backoff import retry_until_available
 from clearwell.kafka import admin
 from clearwell.kafka.names import raw_topic
 from clearwell.registry import Connector, Registry, SavedPosition, connectors, migrate, positions
@@ -100,7 +101,9 @@ class Sandbox:
     def new_records(self) -> list[Any]:
         """The raw records that came since the last call, in order within each partition."""
         topic = raw_topic(self.stream)
-        ends = admin.end_offsets(self.settings.kafka, topic)
+        ends = retry_until_available(
+            lambda: admin.end_offsets(self.settings.kafka, topic)
+        )
         waiting = {p: end for p, end in ends.items() if end > self._next.get(p, 0)}
         found: list[Any] = []
         if not waiting:
