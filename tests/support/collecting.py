@@ -101,9 +101,7 @@ class Sandbox:
     def new_records(self) -> list[Any]:
         """The raw records that came since the last call, in order within each partition."""
         topic = raw_topic(self.stream)
-        ends = retry_until_available(
-            lambda: admin.end_offsets(self.settings.kafka, topic)
-        )
+        ends = retry_until_available(lambda: admin.end_offsets(self.settings.kafka, topic))
         waiting = {p: end for p, end in ends.items() if end > self._next.get(p, 0)}
         found: list[Any] = []
         if not waiting:
