@@ -111,14 +111,14 @@ class SingleJob:
             if health != self._reported:
                 self._report(spec, health)
                 self._reported = health
-            found = self._look_up()
+            known = self._look_up()
         except ClearwellError as error:
             if not self._is_away:
                 log.warning("Nothing is reported, and no pause is seen, until the registry is back. %s", error)
             self._is_away = True
             return spec, health.state is JobState.PAUSED
         self._is_away = False
-        return found
+        return known
 
     def _report(self, spec: JobSpec, health: JobHealth) -> None:
         with self._registry.session() as session:
