@@ -57,7 +57,7 @@ NO_LOAD = Load()
 
 
 @dataclass(frozen=True, slots=True)
-class ProcessLoad:
+class PeerLoad:
     """A process by its id, and the part of a core that it used in the last minute."""
 
     id: str
@@ -214,12 +214,12 @@ def count(session: Session, kind: LeaseKind) -> int:
     return session.scalar(select(func.count()).select_from(LeaseRow).where(*held)) or 0
 
 
-def loads(session: Session, kind: LeaseKind, scope: str, seconds: float) -> list[ProcessLoad]:
+def loads(session: Session, kind: LeaseKind, scope: str, seconds: float) -> list[PeerLoad]:
     """The processes of a kind and scope that live and are not draining, with the part of a core that each uses."""
     alive = ProcessRow.seen_at > func.clock_timestamp() - timedelta(seconds=seconds)
     ours = (ProcessRow.kind == PROCESS_KINDS[kind], ProcessRow.scope == scope, ProcessRow.draining.is_(False))
     query = select(ProcessRow.id, ProcessRow.busy).where(*ours, alive)
-    return [ProcessLoad(row.id, row.busy) for row in session.execute(query)]
+    return [PeerLoad(row.id, row.busy) for row in session.execute(query)]
 
 
 def is_alive(session: Session, name: str, seconds: float) -> bool:

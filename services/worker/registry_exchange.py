@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from clearwell.registry import jobs, leases
 from clearwell.registry.jobs import JobReport, RegisteredJob, WantedState
-from clearwell.registry.leases import LeaseKind, Load, ProcessLoad
+from clearwell.registry.leases import LeaseKind, Load, PeerLoad
 from services.leases import HeldLease
 from services.worker.placement import choose
 
@@ -55,7 +55,7 @@ class Answer:
     jobs: Mapping[str, RegisteredJob] | None
     draining: bool
     me: str
-    workers: Sequence[ProcessLoad]
+    workers: Sequence[PeerLoad]
 
 
 class RegistryExchange:
